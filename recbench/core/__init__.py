@@ -1,0 +1,74 @@
+"""What all floors share. No torch, no pandas."""
+
+from recbench.core.budget import Budget
+from recbench.core.config import PluginConfig
+from recbench.core.errors import (
+    BadConfig,
+    BadData,
+    BadRequest,
+    DataUnavailable,
+    Interrupted,
+    PluginFailed,
+    RecbenchError,
+    SplitMismatch,
+    StageFailed,
+    UnknownPlugin,
+    VerifyFailed,
+)
+from recbench.core.interactions import Interactions, ItemTable, TimeKind
+from recbench.core.plugin import (
+    Catalogue,
+    CurvePoint,
+    FitContext,
+    FitReport,
+    ModelCard,
+    Parameters,
+    Plugin,
+    Ranker,
+    Recommender,
+    Validation,
+    World,
+)
+from recbench.core.progress import ConsoleProgress, Progress, SilentProgress
+from recbench.core.ragged import Histories, Ragged, Targets
+from recbench.core.ranking import VIEWS, Queries, Rankings, View
+
+__all__ = [
+    "VIEWS",
+    "BadConfig",
+    "BadData",
+    "BadRequest",
+    "Budget",
+    "Catalogue",
+    "ConsoleProgress",
+    "CurvePoint",
+    "DataUnavailable",
+    "FitContext",
+    "FitReport",
+    "Histories",
+    "Interactions",
+    "Interrupted",
+    "ItemTable",
+    "ModelCard",
+    "Parameters",
+    "Plugin",
+    "PluginConfig",
+    "PluginFailed",
+    "Progress",
+    "Queries",
+    "Ragged",
+    "Ranker",
+    "Rankings",
+    "RecbenchError",
+    "Recommender",
+    "SilentProgress",
+    "SplitMismatch",
+    "StageFailed",
+    "Targets",
+    "TimeKind",
+    "UnknownPlugin",
+    "Validation",
+    "VerifyFailed",
+    "View",
+    "World",
+]

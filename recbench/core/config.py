@@ -1,0 +1,80 @@
+"""Typed settings of a plugin, and how presets, files and `--set` are laid over each other."""
+
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from recbench.core.errors import BadConfig, nearest
+
+
+class PluginConfig(BaseModel):
+    """Base of every plugin's settings: frozen, unknown keys forbidden, the docstring under a field is its help."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, use_attribute_docstrings=True)
+
+
+def explain(error: ValidationError, known: Sequence[str], where: str) -> BadConfig:
+    """A sentence per fault of a pydantic error, with the nearest known key for a misspelt one."""
+    faults = []
+    for fault in error.errors():
+        key = ".".join(str(part) for part in fault["loc"])
+        if fault["type"] == "extra_forbidden":
+            faults.append(f"{where} has no key {key!r}.{nearest(str(fault['loc'][-1]), known)} Known: {', '.join(sorted(known))}.")
+        elif fault["type"] == "missing":
+            faults.append(f"{where} lacks the key {key!r}.")
+        else:
+            message = fault["msg"].removeprefix("Value error, ")
+            named = f"{key}={fault['input']!r}: " if key else ""
+            faults.append(f"{where}: {named}{message}. Change that value.")
+    return BadConfig(" ".join(faults))
+
+
+def parse_assignment(text: str) -> tuple[str, Any]:
+    """`key=value` of a `--set` option; the value is read as a TOML value and, failing that, as a string."""
+    key, equals, raw = text.partition("=")
+    if not equals or not key.strip():
+        raise BadConfig(f"--set {text!r} is not of the form key=value. Write for example: --set width=128")
+    try:
+        value = tomllib.loads(f"value = {raw}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = raw
+    return key.strip(), value
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The content of a TOML file; a missing or malformed one is a `BadConfig`."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise BadConfig(f"{path}: there is no such file. Check the path.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadConfig(f"{path} is not valid TOML: {error}. Correct that line.") from None
+
+
+def flatten_preset(presets: Mapping[str, Mapping[str, Any]], name: str, owner: str) -> dict[str, Any]:
+    """Values of a preset with those it `extends` underneath; an unknown name or a circle is a `BadConfig`."""
+    chain: list[Mapping[str, Any]] = []
+    seen: list[str] = []
+    current: str | None = name
+    while current is not None:
+        if current in seen:
+            raise BadConfig(f"The presets of {owner} extend each other in a circle: {' -> '.join([*seen, current])}. Break it.")
+        if current not in presets:
+            known = ", ".join(sorted(presets)) or "none"
+            raise BadConfig(f"{owner} has no preset {current!r}.{nearest(current, presets)} Known: {known}.")
+        seen.append(current)
+        chain.append(presets[current])
+        current = presets[current].get("extends")
+    values: dict[str, Any] = {}
+    for layer in reversed(chain):
+        values |= {key: value for key, value in layer.items() if key != "extends"}
+    return values
+
+
+def canonical_json(value: Any) -> str:
+    """One text per value: sorted keys, no spaces. What is hashed goes through here."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)

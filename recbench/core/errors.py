@@ -1,0 +1,75 @@
+"""The errors a user can meet.
+
+    RecbenchError
+    ├── BadRequest          exit code 2: asked for something impossible
+    │   ├── UnknownPlugin   no model, data set, reader or preset of that name
+    │   ├── BadConfig       unknown key, wrong type, values that contradict each other
+    │   ├── BadData         a file that is not what its card says
+    │   ├── DataUnavailable a file that cannot be had: no network, cut off, altered, missing
+    │   └── SplitMismatch   numbers that must not stand in one table
+    ├── StageFailed         exit code 1: a step of a run broke
+    │   └── PluginFailed    a model broke its contract
+    ├── VerifyFailed        exit code 1: a published number does not follow from its record
+    └── Interrupted         exit code 130: stopped by Ctrl-C or SIGTERM; says how to go on
+
+Every message has three parts: what, with which value, what next.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class RecbenchError(Exception):
+    """Base of all errors that are shown as a sentence, without a traceback."""
+
+    exit_code = 1
+
+
+class BadRequest(RecbenchError):
+    """The request cannot be met as it stands."""
+
+    exit_code = 2
+
+
+class UnknownPlugin(BadRequest):
+    """No model, data set, reader or preset of that name."""
+
+
+class BadConfig(BadRequest):
+    """A card, config file or `--set` holds an unknown key or an impossible value."""
+
+
+class BadData(BadRequest):
+    """Data that contradict their card or themselves."""
+
+
+class DataUnavailable(BadRequest):
+    """Data that cannot be had here."""
+
+
+class SplitMismatch(BadRequest):
+    """Records of different splits, texts or protocols, asked to stand side by side."""
+
+
+class StageFailed(RecbenchError):
+    """A step of a run broke."""
+
+
+class PluginFailed(StageFailed):
+    """A model plugin broke its contract."""
+
+
+class VerifyFailed(RecbenchError):
+    """A published number does not follow from its record."""
+
+
+class Interrupted(RecbenchError):
+    """Stopped by Ctrl-C or SIGTERM."""
+
+    exit_code = 130
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A sentence ` Did you mean 'x'?` for the nearest known name, or an empty string."""
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f" Did you mean {close[0]!r}?" if close else ""

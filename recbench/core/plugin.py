@@ -1,0 +1,280 @@
+"""The contract between the harness and a model."""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+
+from recbench.core.budget import Budget
+from recbench.core.config import PluginConfig, explain, flatten_preset, read_toml
+from recbench.core.errors import BadConfig, nearest
+from recbench.core.interactions import Interactions, ItemTable
+from recbench.core.progress import Progress
+from recbench.core.ranking import Queries, Rankings
+
+Precision = Literal["fp32", "bf16"]
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """What a model must know of a data set before it can be built or loaded."""
+
+    n_items: int
+    n_users: int
+
+
+@dataclass(frozen=True)
+class World:
+    """The processes that train together; one unless started by torchrun."""
+
+    rank: int = 0
+    size: int = 1
+
+
+@dataclass(frozen=True)
+class Validation:
+    """One look at the validation users, in the view `keep`."""
+
+    metrics: Mapping[str, float]
+    """Such as `ndcg@10`; means over the users looked at."""
+    n_users: int
+    is_subset: bool
+    """A fixed part of the users only, as generative models are validated during training."""
+    seconds: float
+
+
+@dataclass
+class CurvePoint:
+    """One row of `curve.csv`; what was not measured at that step is None."""
+
+    step: int
+    epoch: float
+    seconds: float
+    loss: float | None = None
+    learning_rate: float | None = None
+    validation: Mapping[str, float] | None = None
+
+
+@dataclass
+class Parameters:
+    """How many numbers a model learnt."""
+
+    total: int = 0
+    trainable: int = 0
+    embedding: int = 0
+
+
+@dataclass
+class FitReport:
+    """What training did. A model that only counts leaves most of it at its default."""
+
+    steps: int = 0
+    epochs: float = 0.0
+    examples_seen: int = 0
+    """(history, target) pairs that entered a loss, repeats counted."""
+    examples_possible: int = 0
+    """Distinct (history, target) pairs of the train part."""
+    parameters: Parameters = field(default_factory=Parameters)
+    curve: list[CurvePoint] = field(default_factory=list)
+    chosen: Mapping[str, float | int | str] = field(default_factory=dict)
+    """What validation selected: a step, a lambda, a window."""
+    stopped_by: str = "done"
+    """`done`, `patience`, `budget`."""
+    artefacts: Mapping[str, Path] = field(default_factory=dict)
+    """Files in standard formats: `codes`, `vectors`."""
+
+
+@runtime_checkable
+class Ranker(Protocol):
+    """Anything that answers queries."""
+
+    def generate(self, queries: Queries, k: int) -> Rankings:
+        """The k best items of each query in each view asked for; what batch a query stands in must not matter."""
+
+
+class FitContext(Protocol):
+    """All that training may know and use. Validation and test targets are not in here."""
+
+    train: Interactions
+    items: ItemTable
+    seed: int
+    device: str
+    """`cpu`, `cuda` or `cuda:N`."""
+    precision: Precision
+    threads: int
+    world: World
+    progress: Progress
+    budget: Budget
+    log: logging.Logger
+    checkpoints: Path
+    """A folder that survives a kill and is thrown away when training is complete."""
+
+    def generator(self, *names: str | int) -> np.random.Generator:
+        """A random stream of the run's seed; equal names give equal numbers."""
+
+    def validate(self, ranker: Ranker, *, all_users: bool = False) -> Validation:
+        """Rank the validation users with `ranker` (view `keep`).
+
+        Args:
+            ranker: anything with `generate`; the model itself or one of its stages.
+            all_users: rank every user even where a fixed subset is the custom (family `generative`).
+        """
+
+    def stage(self, name: str, build: Callable[[Path], None], *, config: Mapping[str, Any], inputs: Sequence[str | Path] = ()) -> Path:
+        """A folder that `build` filled, now or in an earlier run.
+
+        Args:
+            name: of the stage, unique within the plugin.
+            build: writes into the empty folder it is given; runs once per key, whoever asks.
+            config: the settings that shape the result.
+            inputs: keys of other stages, or files whose content matters.
+        """
+
+    def item_vectors(
+        self, model: str, *, preset: str | None = None, overrides: Mapping[str, Any] | None = None, seed: int | None = None
+    ) -> NDArray[np.float32]:
+        """Item vectors (n_items, d) of another plugin, trained on this very split. The card must list it under `uses`."""
+
+
+class Recommender(Ranker, Protocol):
+    """A model. Four methods, no base class."""
+
+    def fit(self, context: FitContext) -> FitReport:
+        """Learn from the train part."""
+
+    def save(self, folder: Path) -> None:
+        """Write all that `generate` needs: safetensors and JSON, nothing pickled."""
+
+    def load(self, folder: Path) -> None:
+        """Read what `save` wrote; the data set is not there any more."""
+
+
+class Published(BaseModel):
+    """A number somebody printed, and where."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dataset: str
+    preset: str = "paper"
+    """The preset that follows the source's settings; only its rows get a verdict."""
+    view: Literal["keep", "unseen", "unknown"] = "unknown"
+    metrics: dict[str, float]
+    """Such as {"recall@10": 0.0605}, as fractions."""
+    source: str
+    kind: Literal["paper", "slides", "readme", "issue"]
+    backbone: str | None = None
+    """Text encoder or language model of the source, where one was used."""
+    note: str = ""
+
+
+class DefaultPresets(BaseModel):
+    """Which preset a machine gets when nobody says."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    cpu: str
+    cuda: str
+
+
+class ModelCard(BaseModel):
+    """`card.toml` of a model: what it is, whose numbers it is held against. Unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    title: str
+    summary: str
+    """One line for `recbench list models`."""
+    paper: str = ""
+    bibtex: str = ""
+    family: Literal["generative", "scoring"]
+    is_trivial: bool = False
+    """One of the baselines that every board must show and every model should beat."""
+    needs: tuple[Literal["item_text", "time"], ...] = ()
+    uses: tuple[str, ...] = ()
+    """Plugins whose item vectors this one asks for."""
+    label: tuple[str, ...] = ()
+    """Config keys whose values belong in the row's name, such as the loss or the text encoder."""
+    distributed: bool = False
+    """Whether `fit` shares its work under torchrun; others run on rank 0 alone."""
+    max_items: int | None = None
+    """Above this catalogue size the model is not applicable."""
+    licence_of_reference: str = ""
+    presets: dict[str, dict[str, Any]] = {}
+    default: DefaultPresets
+    published: tuple[Published, ...] = ()
+    deviations: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _presets_exist(self) -> "ModelCard":
+        wanted = [self.default.cpu, self.default.cuda, *(p.preset for p in self.published)]
+        missing = sorted({name for name in wanted if name not in self.presets})
+        if missing:
+            raise ValueError(f"preset {missing[0]!r} is named but not defined under [presets]")
+        return self
+
+
+def load_card(path: Path) -> ModelCard:
+    """The card in a TOML file; a fault in it is a `BadConfig` that names the file."""
+    try:
+        return ModelCard.model_validate(read_toml(path))
+    except ValidationError as error:
+        raise explain(error, list(ModelCard.model_fields), str(path)) from None
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """What an entry point of the group `recbench.models` names. Importing it imports no torch.
+
+    Attributes:
+        card: who the model is.
+        config: the class of its settings.
+        build: makes an untrained model from settings and catalogue; may import torch.
+        folder: where the plugin's sources lie; their hash is part of every stage key.
+    """
+
+    card: ModelCard
+    config: type[PluginConfig]
+    build: Callable[[Any, Catalogue], Recommender]
+    folder: Path
+
+    @classmethod
+    def from_folder(cls, init_file: str, config: type[PluginConfig], build: Callable[[Any, Catalogue], Recommender]) -> "Plugin":
+        """The plugin whose `__init__.py` is `init_file`, with the `card.toml` beside it."""
+        folder = Path(init_file).resolve().parent
+        return cls(load_card(folder / "card.toml"), config, build, folder)
+
+    def default_preset(self, device: str) -> str:
+        """The preset that a machine of this kind gets."""
+        return self.card.default.cuda if device.startswith("cuda") else self.card.default.cpu
+
+    def resolve(
+        self, preset: str, file_values: Mapping[str, Any] | None = None, overrides: Mapping[str, Any] | None = None
+    ) -> PluginConfig:
+        """Settings by the one rule of precedence: defaults < preset < config file < `--set`."""
+        name = self.card.name
+        values = flatten_preset(self.card.presets, preset, f"Model {name!r}")
+        values |= dict(file_values or {})
+        values |= dict(overrides or {})
+        try:
+            return self.config.model_validate(values)
+        except ValidationError as error:
+            raise explain(error, list(self.config.model_fields), f"Model {name!r}") from None
+
+    def row_name(self, preset: str, config: PluginConfig) -> str:
+        """`model:preset`, then the loss and the text encoder where the card says they matter."""
+        values = config.model_dump(mode="json")
+        parts = []
+        for key in self.card.label:
+            if key not in values:
+                raise BadConfig(
+                    f"The card of {self.card.name!r} labels rows by {key!r}, which is no setting.{nearest(key, values)} Correct it."
+                )
+            if values[key] is not None:
+                parts.append(str(values[key]))
+        return f"{self.card.name}:{preset}" + (f" ({', '.join(parts)})" if parts else "")

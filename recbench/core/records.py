@@ -1,0 +1,224 @@
+"""The run record: what a run did, what came out, what it cost. Written once, never edited.
+
+A run folder holds
+
+    record.json       this record
+    ranks.parquet     user (int32), target (int32), rank_keep (int16), rank_unseen (int16); one row per (user, target);
+                      0 is best, -1 is not in the list
+    exposure.parquet  item (int32), keep (int32), unseen (int32): how often an item stands in a top 10
+    curve.csv, config.toml, log.txt, model/, catalogue.parquet
+
+and two files that all runs on one split share, stored under the hash of their content:
+
+    targets-HASH.parquet   user, target, target_count (train occurrences), history_length, is_tied (nullable), in_history,
+                           follows_last (the last item of the history precedes the target somewhere in the train part),
+                           history_popularity (mean train count of the history's items)
+    items-HASH.parquet     item, train_count
+"""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from recbench.core.config import canonical_json
+from recbench.core.errors import BadData
+
+SCHEMA_VERSION = 1
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ModelPart(_Part):
+    name: str
+    preset: str
+    row_name: str
+    family: Literal["generative", "scoring"]
+    is_trivial: bool
+    reads_text: bool
+    backbone: str | None = None
+    distribution: str = "recbench"
+    """Which installed distribution, or which path, the plugin came from."""
+    source_hash: str
+
+
+class DatasetPart(_Part):
+    name: str
+    title: str
+    is_synthetic: bool
+    time: Literal["seconds", "position", "none"]
+    n_users: int
+    n_items: int
+    n_interactions: int
+
+
+class ProtocolPart(_Part):
+    split: str
+    """`leave-one-out` or `temporal`."""
+    split_options: dict[str, Any] = {}
+    ties: str = "source"
+    """`source` or `shuffle=SEED`."""
+    list_length: int = 50
+    views: tuple[Literal["keep", "unseen"], ...] = ("keep", "unseen")
+
+
+class Fingerprints(_Part):
+    train: str
+    valid: str
+    test: str
+    item_text: str
+
+
+class CodePart(_Part):
+    version: str
+    commit: str | None
+    is_dirty: bool | None
+
+
+class DevicePart(_Part):
+    type: str
+    name: str
+    threads: int
+    precision: Literal["fp32", "bf16"]
+    world_size: int = 1
+    jobs: int = 1
+    """How many runs shared the machine; cost figures count only where this is 1."""
+
+
+class StagePart(_Part):
+    name: str
+    key: str
+    seconds: float
+    """What it cost when it was computed, whether or not it was now."""
+    peak_memory_bytes: int
+    reused: bool
+
+
+class FitPart(_Part):
+    steps: int
+    epochs: float
+    examples_seen: int
+    examples_possible: int
+    parameters: int
+    parameters_trainable: int
+    parameters_embedding: int
+    chosen: dict[str, float | int | str]
+    stopped_by: str
+    resumed_at: int | None = None
+
+
+class Interval(_Part):
+    """A mean over users with its 95 % bootstrap interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+class SlicePart(_Part):
+    """One group of users, in one view."""
+
+    slice: str
+    """Such as `target popularity`."""
+    group: str
+    """Such as `tail`."""
+    view: Literal["keep", "unseen"]
+    n: int
+    metrics: dict[str, Interval]
+
+
+class CostPart(_Part):
+    train_s: float
+    rank_s: float
+    total_s: float
+    """All stages, those reused from the cache included at what they cost when computed."""
+    users_per_s: float
+    peak_memory_bytes: int
+
+
+class TargetsPart(_Part):
+    n_users: int
+    n_targets: int
+    n_users_train_only: int
+    share_in_history: float
+    share_tied: float | None
+    n_cold: int
+
+
+class FilePart(_Part):
+    name: str
+    sha256: str
+
+
+class RunRecord(_Part):
+    """`record.json`."""
+
+    schema_version: int = SCHEMA_VERSION
+    run_id: str
+    started: str
+    """UTC, ISO 8601."""
+    command: list[str]
+    model: ModelPart
+    dataset: DatasetPart
+    protocol: ProtocolPart
+    fingerprints: Fingerprints
+    config: dict[str, Any]
+    config_hash: str
+    """Of model name, config and budget, without the seed: runs that differ only in their seed share it."""
+    budget: str | None
+    seed: int
+    code: CodePart
+    libraries: dict[str, str]
+    device: DevicePart
+    stages: list[StagePart]
+    fit: FitPart
+    targets: TargetsPart
+    metrics: dict[str, dict[str, Interval]]
+    """View, then metric."""
+    slices: list[SlicePart]
+    beyond: dict[str, dict[str, float]]
+    """View, then figure: coverage@10, gini@10, entropy@10, popularity_lift@10, tail_share@10, novelty@10."""
+    diagnostics: dict[str, float]
+    """Mean list length and share of short lists per view; counters of generative models."""
+    cost: CostPart
+    files: list[FilePart]
+
+    def file(self, prefix: str) -> FilePart:
+        """The file of this run whose name starts with `prefix`."""
+        for part in self.files:
+            if part.name.startswith(prefix):
+                return part
+        raise BadData(f"Record {self.run_id} names no file {prefix!r}. Run it again with --again.")
+
+    def to_json(self) -> str:
+        """The text of `record.json`, the same for equal records."""
+        return self.model_dump_json(indent=1) + "\n"
+
+    def canonical(self) -> str:
+        """What is hashed to tell whether a record was edited."""
+        return canonical_json(self.model_dump(mode="json"))
+
+
+def read_record(path: Path) -> RunRecord:
+    """The record in a file; one that cannot be read is a `BadData` that names it."""
+    import json
+
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise BadData(f"{path}: there is no such record. `recbench list runs` shows what there is.") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise BadData(f"{path} is not valid JSON: {error}. Restore the file or run it again with --again.") from None
+    version = raw.get("schema_version") if isinstance(raw, dict) else None
+    if version not in {SCHEMA_VERSION, SCHEMA_VERSION - 1}:
+        raise BadData(
+            f"{path} has schema version {version!r}; this recbench reads {SCHEMA_VERSION - 1} and {SCHEMA_VERSION}. Update one of them."
+        )
+    try:
+        return RunRecord.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise BadData(f"{path}: {key}: {first['msg']}. Restore the file or run it again with --again.") from None
