@@ -30,4 +30,9 @@ class Places:
         environ = os.environ if environ is None else environ
         home = environ.get("RECBENCH_HOME") or platformdirs.user_cache_dir("recbench", appauthor=False)
         data = data_dir or (Path(environ["RECBENCH_DATA"]) if environ.get("RECBENCH_DATA") else None)
-        return cls(Path(home).expanduser(), data, Path(environ.get("RECBENCH_RUNS") or "runs"), Path(environ.get("RECBENCH_BOARDS") or "leaderboards"))
+        return cls(
+            Path(home).expanduser(),
+            data,
+            Path(environ.get("RECBENCH_RUNS") or "runs"),
+            Path(environ.get("RECBENCH_BOARDS") or "leaderboards"),
+        )
