@@ -1,12 +1,11 @@
 """The command line's verbs as functions."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from recbench.core.records import RunRecord
-from recbench.running.places import Places
 
 
 @dataclass(frozen=True)
