@@ -1,1 +1,13 @@
-"""To be written."""
+"""What followed the last item most often; popularity where nothing did."""
+
+from recbench.core import Catalogue, Plugin, Recommender
+from recbench_models.last_item_markov.config import LastItemMarkovConfig
+
+
+def _build(config: LastItemMarkovConfig, catalogue: Catalogue) -> Recommender:
+    from recbench_models.last_item_markov.recommender import LastItemMarkov
+
+    return LastItemMarkov(config, catalogue)
+
+
+PLUGIN = Plugin.from_folder(__file__, LastItemMarkovConfig, _build)

@@ -1,0 +1,75 @@
+"""Recent popularity."""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
+
+from recbench.core import BadRequest, Catalogue, FitContext, FitReport, Interactions, Parameters, Queries, Rankings, TimeKind
+from recbench_models.recent_popularity.config import RecentPopularityConfig
+
+_DAY_S = 86_400
+
+# B queries, I items, K length of a list, W items that are looked at to fill it
+
+
+class RecentPopularity:
+    """Ranks items by their number of events in the last days of the train part; the user does not matter."""
+
+    def __init__(self, config: RecentPopularityConfig, catalogue: Catalogue) -> None:
+        self.config = config
+        self.count_I = np.zeros(catalogue.n_items, dtype=np.int64)
+
+    def fit(self, context: FitContext) -> FitReport:
+        """Count the events of each item in the window; `BadRequest` where times mean nothing across users."""
+        if context.train.time is not TimeKind.SECONDS:
+            raise BadRequest(
+                f"recent-popularity needs time stamps in seconds, and this data set has time = {context.train.time.value!r}. "
+                "Use popularity, or a data set with true times."
+            )
+        windows = self.config.candidates_days if self.config.window_days == "validation" else (self.config.window_days,)
+        best, chosen = -1.0, windows[0]
+        for days in windows if len(windows) > 1 else ():
+            self.count_I = _count_since(context.train, days)
+            ndcg = context.validate(self).metrics["ndcg@10"]
+            context.log.info("window of %d days: validation ndcg@10 %.4f", days, ndcg)
+            if ndcg > best:
+                best, chosen = ndcg, days
+        self.count_I = _count_since(context.train, chosen)
+        return FitReport(parameters=Parameters(total=len(self.count_I)), chosen={"window_days": chosen})
+
+    def generate(self, queries: Queries, k: int) -> Rankings:
+        """The most frequent items of the window, the same for all queries but for what `unseen` excludes."""
+        n_items = len(self.count_I)
+        order_I = np.argsort(-self.count_I, kind="stable").astype(np.int32)
+        place_I = np.empty(n_items, dtype=np.int64)
+        place_I[order_I] = np.arange(n_items)
+        items = np.full((len(queries.views), len(queries), k), -1, dtype=np.int32)
+        for v, view in enumerate(queries.views):
+            # A list of K is full after at most K places and those that the longest history takes away.
+            width = min(n_items, k + (int(queries.histories.lengths.max(initial=0)) if view == "unseen" else 0))
+            is_open_BW = np.ones((len(queries), width), dtype=bool)
+            if view == "unseen":
+                place = place_I[queries.histories.item]
+                near = place < width
+                is_open_BW[queries.histories.row_of_entry()[near], place[near]] = False
+            nth_BW = np.cumsum(is_open_BW, axis=1) - 1
+            row, place = np.nonzero(is_open_BW & (nth_BW < k))
+            items[v, row, nth_BW[row, place]] = order_I[place]
+        scores = np.where(items >= 0, self.count_I[items], -np.inf).astype(np.float32)
+        return Rankings(queries.views, items, scores)
+
+    def save(self, folder: Path) -> None:
+        """Write the counts."""
+        save_file({"count": self.count_I}, folder / "model.safetensors")
+
+    def load(self, folder: Path) -> None:
+        """Read the counts."""
+        self.count_I = load_file(folder / "model.safetensors")["count"]
+
+
+def _count_since(train: Interactions, days: int) -> NDArray[np.int64]:
+    """Events of each item in the last `days` days of the train part, (n_items,) int64."""
+    is_recent = train.timestamp > train.timestamp.max(initial=0) - days * _DAY_S
+    return np.bincount(train.item[is_recent], minlength=train.n_items).astype(np.int64)
