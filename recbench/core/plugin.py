@@ -85,6 +85,8 @@ class FitReport:
     """What validation selected: a step, a lambda, a window."""
     stopped_by: str = "done"
     """`done`, `patience`, `budget`."""
+    resumed_at: int | None = None
+    """The step at which training went on after a stop; None where it ran through."""
     artefacts: Mapping[str, Path] = field(default_factory=dict)
     """Files in standard formats: `codes`, `vectors`."""
 
