@@ -1,0 +1,155 @@
+"""What a model's `fit` is handed."""
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recbench.core import seeds
+from recbench.core.budget import Budget
+from recbench.core.errors import BadRequest, PluginFailed
+from recbench.core.interactions import Interactions, ItemTable
+from recbench.core.plugin import Plugin, Precision, Ranker, Validation, World
+from recbench.core.progress import Progress
+from recbench.core.ranking import Queries, Rankings, View
+from recbench.data import Split
+from recbench.evaluation import check_rankings, ranks_of_targets
+from recbench.running.cache import Stage, StageStore
+from recbench.running.hashing import hash_path
+
+VALIDATION_K = 10
+_SUBSET_USERS = 2_000
+_SUBSET_SEED = 0
+_QUERIES_PER_CALL = 4_096
+_EVALUATION_S_PER_USER = 1e-4
+_FIXED_RESERVE_S = 1.5
+
+
+def ranked(ranker: Ranker, queries: Queries, k: int, n_items: int, progress: Progress, title: str) -> Iterator[tuple[int, Rankings]]:
+    """Checked answers to all queries, in calls of bounded size: (number of the first query, rankings)."""
+    with progress.task(title, len(queries)) as task:
+        for start in range(0, len(queries), _QUERIES_PER_CALL):
+            part = queries.take(np.arange(start, min(start + _QUERIES_PER_CALL, len(queries))))
+            rankings = ranker.generate(part, k)
+            check_rankings(rankings, part, n_items=n_items, k=k, first_query=start)
+            task.advance(len(part))
+            yield start, rankings
+
+
+@dataclass
+class RunContext:
+    """The harness's side of `core.plugin.FitContext`: train part, validation by callback, stages, budget.
+
+    `split` and `store` are the harness's own; a model that reached for the split's test part would break the contract that
+    `recbench.testing` checks.
+    """
+
+    plugin: Plugin
+    seed: int
+    device: str
+    precision: Precision
+    threads: int
+    progress: Progress
+    budget: Budget
+    log: logging.Logger
+    checkpoints: Path
+    _split: Split = field(repr=False)
+    _store: StageStore = field(repr=False)
+    _inputs: Mapping[str, Any] = field(repr=False)
+    """What every stage of this plugin on this split depends on."""
+    _train_other: Callable[..., NDArray[np.float32]] = field(repr=False)
+    world: World = field(default_factory=World)
+    stages: list[Stage] = field(default_factory=list)
+    """Stages the model asked for, in order."""
+
+    @property
+    def train(self) -> Interactions:
+        """The train part."""
+        return self._split.train
+
+    @property
+    def items(self) -> ItemTable:
+        """The item table."""
+        return self._split.items
+
+    def generator(self, *names: str | int) -> np.random.Generator:
+        """A random stream of the run's seed."""
+        return seeds.generator(self.seed, *names)
+
+    def validate(self, ranker: Ranker, *, all_users: bool = False) -> Validation:
+        """NDCG@10 and Recall@10 of the validation users, view `keep`; the work is shared under torchrun."""
+        start = time.perf_counter()
+        part = self._split.valid
+        views: tuple[View, ...] = ("keep",)
+        users = np.arange(len(part))
+        is_subset = self.plugin.card.family == "generative" and not all_users and len(users) > _SUBSET_USERS
+        if is_subset:
+            users = np.sort(np.random.default_rng(_SUBSET_SEED).choice(len(users), _SUBSET_USERS, replace=False))
+        # Each rank takes its own users, none twice: a mean over repeated users would not be the mean over users.
+        mine = users[self.world.rank :: self.world.size]
+        queries = part.queries(self._split.user_ids, views)
+        totals = np.zeros(3)
+        for first, rankings in ranked(ranker, queries.take(mine), VALIDATION_K, len(self.items), self.progress, "validation"):
+            rows = mine[first : first + rankings.items.shape[1]]
+            targets = part.targets.take(rows)
+            rank = ranks_of_targets(rankings, targets, queries.take(rows))["keep"]
+            totals += _ndcg_recall_sums(rank, targets.offsets)
+        if self.world.size > 1:
+            from recbench.nn.distributed import sum_over_ranks
+
+            totals = sum_over_ranks(totals)
+        seconds = time.perf_counter() - start
+        if self.world.rank == 0:
+            self._reserve(seconds, len(mine))
+        n_users = int(totals[2])
+        metrics = {"ndcg@10": float(totals[0] / max(n_users, 1)), "recall@10": float(totals[1] / max(n_users, 1))}
+        return Validation(metrics, n_users, is_subset, seconds)
+
+    def stage(self, name: str, build: Callable[[Path], None], *, config: Mapping[str, Any], inputs: Sequence[str | Path] = ()) -> Path:
+        """The folder of a sub-stage of this model."""
+        parts = {
+            **self._inputs,
+            "config": dict(config),
+            "inputs": [hash_path(item) if isinstance(item, Path) else item for item in inputs],
+        }
+        stage = self._store.get(f"{self.plugin.card.name}.{name}", parts, build)
+        self.stages.append(stage)
+        return stage.folder
+
+    def item_vectors(
+        self, model: str, *, preset: str | None = None, overrides: Mapping[str, Any] | None = None, seed: int | None = None
+    ) -> NDArray[np.float32]:
+        """Item vectors (n_items, d) of another plugin trained on this split."""
+        if model not in self.plugin.card.uses:
+            raise BadRequest(
+                f"Model {self.plugin.card.name!r} asks for item vectors of {model!r}, which its card does not list under `uses`. "
+                f"Add it there."
+            )
+        vectors = self._train_other(model, preset, overrides or {}, self.seed if seed is None else seed, self)
+        if vectors.shape[0] != len(self.items) or vectors.ndim != 2:
+            raise PluginFailed(f"Model {model!r} gave item vectors of shape {vectors.shape}; ({len(self.items)}, d) is needed.")
+        return np.asarray(vectors, dtype=np.float32)
+
+    def _reserve(self, seconds: float, n_users: int) -> None:
+        """Keep back what ranking the test users in both views and evaluating them will take."""
+        per_user = seconds / max(n_users, 1)
+        n_test = len(self._split.test)
+        views_factor = 1.5  # both views share one pass; lists are longer than in validation
+        self.budget.reserve_s = n_test * (per_user * views_factor + _EVALUATION_S_PER_USER) + _FIXED_RESERVE_S
+
+
+def _ndcg_recall_sums(rank: NDArray[np.int16], offsets: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Sums over users of NDCG@10 and Recall@10, and the number of users, for target sets of any size."""
+    sizes = np.diff(offsets)
+    found = (rank >= 0) & (rank < VALIDATION_K)
+    gain = np.where(found, 1.0 / np.log2(np.maximum(rank, 0) + 2.0), 0.0)
+    user = np.repeat(np.arange(len(sizes)), sizes)
+    ideal = np.cumsum(1.0 / np.log2(np.arange(VALIDATION_K) + 2.0))[np.minimum(sizes, VALIDATION_K) - 1]
+    ndcg = np.bincount(user, gain, minlength=len(sizes)) / ideal
+    recall = np.bincount(user, found, minlength=len(sizes)) / sizes
+    return np.array([ndcg.sum(), recall.sum(), len(sizes)], dtype=np.float64)

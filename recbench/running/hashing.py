@@ -1,0 +1,89 @@
+"""What a stage key is made of: hashes of values, files and sources."""
+
+import ast
+import hashlib
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from recbench.core.config import canonical_json
+
+_BLOCK = 1 << 20
+_SOURCE_SUFFIXES = {".py", ".toml", ".jinja", ".json"}
+
+
+def hash_value(value: Any) -> str:
+    """sha256 of a JSON value; equal values have equal hashes whatever the order of their keys."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+def hash_file(path: Path) -> str:
+    """sha256 of a file's bytes."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def hash_path(path: Path) -> str:
+    """sha256 of a file, or of the names and contents of all files below a folder."""
+    if path.is_file():
+        return hash_file(path)
+    return hash_value({file.relative_to(path).as_posix(): hash_file(file) for file in sorted(path.rglob("*")) if file.is_file()})
+
+
+def hash_sources(*folders: Path) -> str:
+    """sha256 of the source files below some folders; caches, tests' leftovers and READMEs do not count."""
+    return hash_value([{name: hash_file(file) for name, file in _source_files(folder)} for folder in folders])
+
+
+def plugin_source_hash(folder: Path) -> str:
+    """sha256 of a plugin's sources and of all modules of `recbench.nn` that they reach through imports.
+
+    A fix in a shared loss or search must not leave old weights in the cache; a change in a part the plugin does not use
+    must not throw weights away.
+    """
+    files = [file for _, file in _source_files(folder)]
+    return hash_value({"plugin": hash_sources(folder), "nn": {name: hash_file(path) for name, path in sorted(_reached(files).items())}})
+
+
+def _source_files(folder: Path) -> list[tuple[str, Path]]:
+    files = (path for path in sorted(folder.rglob("*")) if path.suffix in _SOURCE_SUFFIXES and "__pycache__" not in path.parts)
+    return [(path.relative_to(folder).as_posix(), path) for path in files]
+
+
+def _reached(files: Iterable[Path]) -> dict[str, Path]:
+    """Modules of `recbench.nn` imported by these files, directly or through each other."""
+    found: dict[str, Path] = {}
+    waiting = list(files)
+    while waiting:
+        file = waiting.pop()
+        if file.suffix != ".py":
+            continue
+        for name in _imports(file, file.stat().st_mtime_ns):
+            path = _nn_module(name)
+            if path is not None and name not in found:
+                found[name] = path
+                waiting.append(path)
+    return found
+
+
+@cache
+def _imports(file: Path, mtime_ns: int) -> frozenset[str]:  # noqa: ARG001 (part of the cache key: an edited file is read again)
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            names.add(node.module)
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return frozenset(names)
+
+
+def _nn_module(name: str) -> Path | None:
+    if not name.startswith("recbench.nn"):
+        return None
+    root = Path(__file__).resolve().parents[1] / "nn"
+    path = root.joinpath(*name.split(".")[2:])
+    if path.with_suffix(".py").is_file():
+        return path.with_suffix(".py")
+    return path / "__init__.py" if (path / "__init__.py").is_file() else None

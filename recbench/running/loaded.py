@@ -1,0 +1,103 @@
+"""A finished run, ready to recommend."""
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from recbench.core.errors import BadRequest, nearest
+from recbench.core.interactions import ItemTable
+from recbench.core.plugin import Catalogue, Plugin, Recommender
+from recbench.core.progress import Progress
+from recbench.core.ragged import Histories
+from recbench.core.ranking import Queries, View
+from recbench.core.records import RunRecord, read_record
+from recbench.data import Split
+from recbench.running.api import Recommendation
+from recbench.running.context import ranked
+from recbench.running.runs import RECORD_FILE
+from recbench.running.training import MODEL_FOLDER
+
+CATALOGUE_FILE = "catalogue.parquet"
+
+
+def write_catalogue(items: ItemTable, folder: Path) -> None:
+    """Item ids and titles, so that a run can name what it recommends without the data set."""
+    table = pa.table({"item_id": pa.array(list(items.item_ids), pa.string()), "title": pa.array(items.titles(), pa.string())})
+    pq.write_table(table, folder / CATALOGUE_FILE, compression="zstd")
+
+
+@dataclass(frozen=True)
+class LoadedRun:
+    """The trained model of a run with the catalogue it knows.
+
+    Attributes:
+        record: of the run.
+        folder: of the run.
+        item_ids: (n_items,) the source's ids; row i is item i.
+        titles: of the items, None where there is none.
+    """
+
+    record: RunRecord
+    folder: Path
+    recommender: Recommender
+    item_ids: Sequence[str]
+    titles: Sequence[str | None]
+
+    @classmethod
+    def open(cls, folder: Path, plugin: Plugin) -> "LoadedRun":
+        """The run in a folder; published records hold no weights and are refused with a sentence."""
+        record = read_record(folder / RECORD_FILE)
+        if not (folder / MODEL_FOLDER).is_dir():
+            raise BadRequest(f"{folder} holds a record without its model. Make it again: recbench reproduce {folder / RECORD_FILE}")
+        catalogue = pq.read_table(folder / CATALOGUE_FILE)
+        config = plugin.config.model_validate(record.config)
+        recommender = plugin.build(config, Catalogue(record.dataset.n_items, record.dataset.n_users))
+        recommender.load(folder / MODEL_FOLDER)
+        return cls(record, folder, recommender, catalogue["item_id"].to_pylist(), catalogue["title"].to_pylist())
+
+    def recommend(self, history: Sequence[str], k: int = 10, *, view: View = "unseen", user_id: str = "") -> list[Recommendation]:
+        """The k best items after a history of item ids, oldest first; fewer where the catalogue ends.
+
+        Raises:
+            BadRequest: an id the catalogue does not have, or a k below 1.
+        """
+        if k < 1:
+            raise BadRequest(f"--k {k}: at least one item must be asked for.")
+        row_of = {item_id: row for row, item_id in enumerate(self.item_ids)}
+        for item_id in history:
+            if item_id not in row_of:
+                name = self.record.dataset.name
+                raise BadRequest(f"Data set {name!r} has no item {item_id!r}.{nearest(item_id, row_of)} Use ids of its catalogue.")
+        queries = Queries(
+            histories=Histories.from_lists([[row_of[item_id] for item_id in history]]),
+            user=np.array([-1], dtype=np.int32),
+            user_ids=np.array([user_id], dtype=object),
+            views=(view,),
+        )
+        rankings = self.recommender.generate(queries, min(k, len(self.item_ids)))
+        pairs = zip(rankings.items[0, 0].tolist(), rankings.scores[0, 0].tolist(), strict=True)
+        return [Recommendation(self.item_ids[item], self.titles[item], score) for item, score in pairs if item >= 0]
+
+    def export(self, path: Path, split: Split, progress: Progress, *, k: int = 50, view: View = "keep") -> int:
+        """Write the lists of all test users as csv (user_id, rank from 1, item_id, score); returns the number of users."""
+        queries = split.test.queries(split.user_ids, (view,))
+        temporary = path.with_name(f".{path.name}.writing")
+        try:
+            with temporary.open("w", encoding="utf-8", newline="") as stream:
+                writer = csv.writer(stream)
+                writer.writerow(["user_id", "rank", "item_id", "score"])
+                for first, rankings in ranked(self.recommender, queries, k, len(self.item_ids), progress, "ranking test users"):
+                    for row, (items, scores) in enumerate(zip(rankings.items[0].tolist(), rankings.scores[0].tolist(), strict=True)):
+                        user_id = queries.user_ids[first + row]
+                        for place, (item, score) in enumerate(zip(items, scores, strict=True), start=1):
+                            if item >= 0:
+                                writer.writerow([user_id, place, self.item_ids[item], repr(score)])
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        return len(queries)

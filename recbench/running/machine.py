@@ -1,0 +1,89 @@
+"""Which device, precision and threads a run gets."""
+
+import os
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import psutil
+
+from recbench.core.errors import BadRequest
+from recbench.core.plugin import Precision
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What a run computes on.
+
+    Attributes:
+        device: `cpu` or `cuda:N`.
+        name: of the processor or accelerator.
+        precision: of matrix products in training.
+        threads: for computing on the CPU.
+    """
+
+    device: str
+    name: str
+    precision: Precision
+    threads: int
+
+    @property
+    def type(self) -> str:
+        """`cpu` or `cuda`."""
+        return self.device.partition(":")[0]
+
+    @classmethod
+    def resolve(cls, device: str, precision: str, threads: int | None, environ: Mapping[str, str] | None = None) -> "Machine":
+        """The machine that was asked for; a `BadRequest` where it is not there. Sets torch's threads.
+
+        Args:
+            device: `auto`, `cpu`, `cuda` or `cuda:N`. Only `auto` may choose.
+            precision: `auto` (bf16 on a CUDA device that has it), `fp32` or `bf16`.
+            threads: None: as many as there are cores for this process.
+            environ: torchrun's LOCAL_RANK is read from it.
+        """
+        import torch
+
+        environ = os.environ if environ is None else environ
+        n_cuda = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if device == "auto":
+            device = "cuda" if n_cuda else "cpu"
+        kind, _, number = device.partition(":")
+        if kind not in {"cpu", "cuda"} or (number and not number.isdigit()):
+            raise BadRequest(f"--device {device!r} is not known. Use auto, cpu, cuda or cuda:N.")
+        if kind == "cuda":
+            index = int(number) if number else int(environ.get("LOCAL_RANK", 0))
+            if index >= n_cuda:
+                raise BadRequest(
+                    f"--device {device!r}: this machine has {n_cuda} CUDA devices. Use --device cpu, or see `recbench doctor`."
+                )
+            device = f"cuda:{index}"
+            torch.cuda.set_device(index)
+        has_bf16 = kind == "cuda" and torch.cuda.is_bf16_supported()
+        if precision not in {"auto", "fp32", "bf16"}:
+            raise BadRequest(f"--precision {precision!r} is not known. Use auto, fp32 or bf16.")
+        if precision == "bf16" and not has_bf16:
+            raise BadRequest(f"--precision bf16: device {device} does not compute in it. Use --precision fp32.")
+        chosen: Precision = "bf16" if precision != "fp32" and has_bf16 else "fp32"
+        if threads is not None and threads < 1:
+            raise BadRequest(f"--threads {threads}: at least one is needed.")
+        n_threads = threads or cores()
+        torch.set_num_threads(n_threads)
+        return cls(device, torch.cuda.get_device_name(device) if kind == "cuda" else _processor(), chosen, n_threads)
+
+
+def cores() -> int:
+    """Cores this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity is not None else psutil.cpu_count(logical=False) or 1
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as stream:  # noqa: PTH123 (a pseudo file)
+            for line in stream:
+                if line.startswith("model name"):
+                    return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()

@@ -1,0 +1,190 @@
+"""Evaluating a run's rankings and writing its record."""
+
+import csv
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import recbench.evaluation as evaluation
+from recbench.core.plugin import FitReport, Plugin
+from recbench.core.records import (
+    CostPart,
+    DatasetPart,
+    DevicePart,
+    FilePart,
+    FitPart,
+    ModelPart,
+    ProtocolPart,
+    RunRecord,
+    StagePart,
+    TargetsPart,
+)
+from recbench.running import provenance
+from recbench.running.hashing import hash_file, plugin_source_hash
+from recbench.running.loaded import write_catalogue
+from recbench.running.machine import Machine
+from recbench.running.ranking import RankedTest, queries_of_test
+from recbench.running.runs import RECORD_FILE
+from recbench.running.splits import LoadedSplit
+from recbench.running.training import MODEL_FOLDER, TrainedModel
+
+_CURVE_COLUMNS = ("step", "epoch", "seconds", "loss", "learning_rate")
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What a record says about a run besides its results."""
+
+    run_id: str
+    started: datetime
+    command: tuple[str, ...]
+    plugin: Plugin
+    distribution: str
+    preset: str
+    row_name: str
+    config: Mapping[str, Any]
+    config_hash: str
+    budget: str | None
+    seed: int
+    machine: Machine
+    world_size: int
+    jobs: int
+    protocol: ProtocolPart
+
+
+def write_run(folder: Path, facts: RunFacts, loaded: LoadedSplit, trained: TrainedModel, tested: RankedTest) -> RunRecord:
+    """Fill a run folder with ranks, exposure, curve, settings, model and, last, the record that ties them together."""
+    split, rankings = loaded.split, tested.rankings
+    part = split.test
+    targets = evaluation.target_facts(split.train, part.histories, part.targets, part.user, part.is_tied)
+    ranks = evaluation.RankTable(targets.user, targets.target, evaluation.ranks_of_targets(rankings, part.targets, queries_of_test(split, rankings.views)))
+    exposure = evaluation.exposure_counts(rankings, len(split.items))
+    train_count = split.train.item_counts()
+    result = evaluation.evaluate(ranks, targets, exposure, train_count)
+    written = [
+        evaluation.write_ranks(ranks, folder),
+        evaluation.write_exposure(exposure, folder),
+        evaluation.write_targets(targets, folder),
+        evaluation.write_items(train_count, folder),
+        write_curve(trained.report, folder),
+    ]
+    (folder / "config.toml").write_text(_config_text(facts), encoding="utf-8")
+    write_catalogue(split.items, folder)
+    shutil.copytree(trained.stage.folder / MODEL_FOLDER, folder / MODEL_FOLDER)
+    stages = [*(stage.part() for stage in loaded.stages), *trained.lineage, tested.stage.part()]
+    record = RunRecord(
+        run_id=facts.run_id,
+        started=facts.started.isoformat(timespec="seconds"),
+        command=list(facts.command),
+        model=_model_part(facts),
+        dataset=DatasetPart(
+            name=loaded.card.name,
+            title=loaded.card.title,
+            is_synthetic=loaded.card.is_synthetic,
+            time=split.train.time.value,
+            n_users=len(split.user_ids),
+            n_items=len(split.items),
+            n_interactions=len(loaded.dataset.interactions.item),
+        ),
+        protocol=facts.protocol,
+        fingerprints=split.fingerprints,
+        config=dict(facts.config),
+        config_hash=facts.config_hash,
+        budget=facts.budget,
+        seed=facts.seed,
+        code=provenance.code(),
+        libraries=provenance.libraries(),
+        device=DevicePart(
+            type=facts.machine.type,
+            name=facts.machine.name,
+            threads=facts.machine.threads,
+            precision=facts.machine.precision,
+            world_size=facts.world_size,
+            jobs=facts.jobs,
+        ),
+        stages=stages,
+        fit=_fit_part(trained.report),
+        targets=TargetsPart(
+            n_users=len(part),
+            n_targets=len(targets.target),
+            n_users_train_only=split.n_users_train_only,
+            share_in_history=float(targets.in_history.mean()),
+            share_tied=None if part.is_tied is None else float(part.is_tied.mean()),
+            n_cold=int((targets.target_count == 0).sum()),
+        ),
+        metrics=result.metrics,
+        slices=result.slices,
+        beyond=result.beyond,
+        diagnostics={**evaluation.list_diagnostics(rankings), **{name: float(count) for name, count in rankings.counters.items()}},
+        cost=_cost_part(stages, tested, len(part)),
+        files=[FilePart(name=path.name, sha256=hash_file(path)) for path in written],
+    )
+    (folder / RECORD_FILE).write_text(record.to_json(), encoding="utf-8")
+    return record
+
+
+def write_curve(report: FitReport, folder: Path) -> Path:
+    """`curve.csv`: a row per point, an empty field where nothing was measured."""
+    names = sorted({name for point in report.curve for name in point.validation or {}})
+    path = folder / "curve.csv"
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow([*_CURVE_COLUMNS, *names])
+        for point in report.curve:
+            values = [getattr(point, column) for column in _CURVE_COLUMNS] + [(point.validation or {}).get(name) for name in names]
+            writer.writerow(["" if value is None else repr(value) for value in values])
+    return path
+
+
+def _model_part(facts: RunFacts) -> ModelPart:
+    card = facts.plugin.card
+    backbone = facts.config.get("text_encoder") or facts.config.get("backbone")
+    return ModelPart(
+        name=card.name,
+        preset=facts.preset,
+        row_name=facts.row_name,
+        family=card.family,
+        is_trivial=card.is_trivial,
+        reads_text="item_text" in card.needs,
+        backbone=None if backbone is None else str(backbone),
+        distribution=facts.distribution,
+        source_hash=plugin_source_hash(facts.plugin.folder),
+    )
+
+
+def _fit_part(report: FitReport) -> FitPart:
+    return FitPart(
+        steps=report.steps,
+        epochs=report.epochs,
+        examples_seen=report.examples_seen,
+        examples_possible=report.examples_possible,
+        parameters=report.parameters.total,
+        parameters_trainable=report.parameters.trainable,
+        parameters_embedding=report.parameters.embedding,
+        chosen=dict(report.chosen),
+        stopped_by=report.stopped_by,
+        resumed_at=report.resumed_at,
+    )
+
+
+def _cost_part(stages: list[StagePart], tested: RankedTest, n_users: int) -> CostPart:
+    """Costs do not depend on cache luck: a reused stage counts with what it cost when it was computed."""
+    return CostPart(
+        train_s=sum(stage.seconds for stage in stages if stage.name not in {"dataset", "split", "ranking"}),
+        rank_s=tested.rank_s,
+        total_s=sum(stage.seconds for stage in stages),
+        users_per_s=n_users / max(tested.rank_s, 1e-9),
+        peak_memory_bytes=max(stage.peak_memory_bytes for stage in stages),
+    )
+
+
+def _config_text(facts: RunFacts) -> str:
+    """The resolved settings as TOML; a key that is None is left out, as TOML has no word for it."""
+    import json
+
+    lines = [f"# {facts.row_name}, seed {facts.seed}"]
+    lines += [f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in facts.config.items() if value is not None]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,40 @@
+"""Data set and split of a run, as stages of the cache."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import recbench.data as data_floor
+from recbench.core.progress import Progress
+from recbench.data import Dataset, DatasetCard, Split, SplitProtocol, locate, make_split, read_dataset
+from recbench.running.cache import Stage, StageStore
+from recbench.running.hashing import hash_sources
+from recbench.running.places import Places
+
+
+@dataclass(frozen=True)
+class LoadedSplit:
+    """A split with the data set it was made from."""
+
+    card: DatasetCard
+    origin: str
+    dataset: Dataset
+    split: Split
+    stages: tuple[Stage, ...]
+
+
+def load_split(dataset: str, protocol: SplitProtocol, places: Places, store: StageStore, progress: Progress) -> LoadedSplit:
+    """The split of a data set, found in the cache or made now."""
+    located = locate(dataset, data_dir=places.data, home=places.home, progress=progress)
+    sources = hash_sources(Path(data_floor.__file__).parent)
+
+    def read(folder: Path) -> None:
+        read_dataset(located, progress).save(folder)
+
+    def cut(folder: Path) -> None:
+        make_split(Dataset.open(read_stage.folder), protocol).save(folder)
+
+    read_stage = store.get("dataset", {"content": located.content_key(), "source": sources}, read)
+    parts = {"dataset": read_stage.key, "protocol": protocol.model_dump(mode="json"), "source": sources}
+    split_stage = store.get("split", parts, cut)
+    opened = Dataset.open(read_stage.folder)
+    return LoadedSplit(opened.card, located.origin, opened, Split.open(split_stage.folder), (read_stage, split_stage))

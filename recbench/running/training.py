@@ -1,0 +1,184 @@
+"""Training a plugin on a split, as a stage."""
+
+import json
+import logging
+import platform
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recbench.core.budget import Budget
+from recbench.core.config import PluginConfig
+from recbench.core.errors import BadRequest, PluginFailed, RecbenchError
+from recbench.core.plugin import Catalogue, CurvePoint, FitReport, Parameters, Plugin, Recommender, World
+from recbench.core.progress import Progress
+from recbench.core.records import StagePart
+from recbench.data import Split
+from recbench.running.cache import Stage, StageStore
+from recbench.running.context import RunContext
+from recbench.running.hashing import hash_value, plugin_source_hash
+from recbench.running.machine import Machine
+
+MODEL_FOLDER = "model"
+REPORT_FILE = "report.json"
+TIMES_FILE = "times.json"
+"""All that differs between two equal trainings; everything else in the stage is the same to the byte."""
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A model that can answer, and how it came to be."""
+
+    recommender: Recommender
+    report: FitReport
+    stage: Stage
+    lineage: tuple[StagePart, ...]
+    """Every stage that the training asked for, then the training itself."""
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """What trainings of one run share."""
+
+    split: Split
+    machine: Machine
+    store: StageStore
+    progress: Progress
+    budget: Budget
+    world: World
+    load_plugin: Callable[[str], Plugin]
+
+    def inputs(self, plugin: Plugin) -> dict[str, Any]:
+        """What every stage of a plugin depends on here: its sources, the train and validation parts, the kind of machine.
+
+        The test part is not in it: a change of test targets must leave every training untouched.
+        """
+        reads_text = "item_text" in plugin.card.needs
+        return {
+            "plugin": plugin.card.name,
+            "source": plugin_source_hash(plugin.folder),
+            "train": self.split.fingerprints.train,
+            "valid": self.split.fingerprints.valid,
+            "items": hash_value(list(self.split.items.item_ids)),
+            "item_text": self.split.fingerprints.item_text if reads_text else None,
+            "precision": self.machine.precision,
+            "device": self.machine.type,
+            "architecture": platform.machine(),
+            "world_size": self.world.size,
+        }
+
+    def train(self, plugin: Plugin, config: PluginConfig, seed: int, budget_text: str | None) -> TrainedModel:
+        """The plugin trained with these settings, from the cache or now."""
+        card = plugin.card
+        self._check_needs(plugin)
+        inputs = self.inputs(plugin)
+        used = {name: plugin_source_hash(self.load_plugin(name).folder) for name in card.uses}
+        parts = {**inputs, "config": config.model_dump(mode="json"), "seed": seed, "budget": budget_text, "uses": used}
+        catalogue = Catalogue(n_items=len(self.split.items), n_users=len(self.split.user_ids))
+        asked: list[Stage] = []
+        log = logging.getLogger(f"recbench.model.{card.name}")
+        name = f"training-{card.name}"
+
+        def fit(folder: Path) -> None:
+            key = hash_value({"stage": name, **parts})
+            context = RunContext(
+                plugin=plugin,
+                seed=seed,
+                device=self.machine.device,
+                precision=self.machine.precision,
+                threads=self.machine.threads,
+                progress=self.progress,
+                budget=self.budget,
+                log=log,
+                checkpoints=self.store.partial(name, key),
+                _split=self.split,
+                _store=self.store,
+                _inputs={**inputs, "seed": seed},
+                _train_other=self._vectors_of,
+                world=self.world,
+                stages=asked,
+            )
+            context.checkpoints.mkdir(parents=True, exist_ok=True)
+            recommender = plugin.build(config, catalogue)
+            report = _guarded(plugin, "fit", lambda: recommender.fit(context))
+            if self.world.rank == 0:
+                recommender.save(_made(folder / MODEL_FOLDER))
+                write_report(report, [stage.part() for stage in asked], folder)
+
+        stage = self.store.get(name, parts, fit, together=card.distributed)
+        recommender = plugin.build(config, catalogue)
+        recommender.load(stage.folder / MODEL_FOLDER)
+        report, lineage = read_report(stage.folder)
+        if stage.reused:
+            lineage = [part.model_copy(update={"reused": True}) for part in lineage]
+        return TrainedModel(recommender, report, stage, (*lineage, stage.part()))
+
+    def _vectors_of(
+        self, model: str, preset: str | None, overrides: Mapping[str, Any], seed: int, asker: RunContext
+    ) -> NDArray[np.float32]:
+        plugin = self.load_plugin(model)
+        config = plugin.resolve(preset or plugin.default_preset(self.machine.device), None, overrides)
+        trained = self.train(plugin, config, seed, None)
+        asker.stages.append(trained.stage)
+        method = getattr(trained.recommender, "item_vectors", None)
+        if method is None:
+            raise PluginFailed(f"Model {model!r} has no method item_vectors(), which {asker.plugin.card.name!r} asks for. Use another one.")
+        vectors: NDArray[np.float32] = method()
+        return vectors
+
+    def _check_needs(self, plugin: Plugin) -> None:
+        card, items = plugin.card, self.split.items
+        if "item_text" in card.needs and not items.has_text:
+            raise BadRequest(f"Model {card.name!r} reads item text and this data set has none. Choose another model or data set.")
+        if "time" in card.needs and self.split.train.time != "seconds":
+            raise BadRequest(
+                f"Model {card.name!r} needs real times and this data set's time stamps are of kind {self.split.train.time.value!r}. "
+                f"Choose another model or data set."
+            )
+        if card.max_items is not None and len(items) > card.max_items:
+            raise BadRequest(
+                f"Model {card.name!r} is not applicable: the data set has {len(items)} items and the model's limit is {card.max_items}."
+            )
+
+
+def _guarded(plugin: Plugin, what: str, call: Callable[[], FitReport]) -> FitReport:
+    """The call's result; a bug of the plugin becomes a sentence that names it, with the traceback underneath for --debug."""
+    try:
+        return call()
+    except (RecbenchError, KeyboardInterrupt, MemoryError, OSError):
+        raise
+    except Exception as error:
+        raise PluginFailed(f"Model {plugin.card.name!r} failed in {what}: {type(error).__name__}: {error}. --debug shows where.") from error
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def write_report(report: FitReport, lineage: list[StagePart], folder: Path) -> None:
+    """The report in two files: what equal trainings share, and times with the stages used."""
+    values = asdict(report)
+    values["artefacts"] = {name: str(path) for name, path in report.artefacts.items()}
+    times = {
+        "curve_seconds": [point.pop("seconds") for point in values["curve"]],
+        "resumed_at": values.pop("resumed_at"),
+        "lineage": [part.model_dump(mode="json") for part in lineage],
+    }
+    (folder / REPORT_FILE).write_text(json.dumps(values, indent=1, sort_keys=True), encoding="utf-8")
+    (folder / TIMES_FILE).write_text(json.dumps(times), encoding="utf-8")
+
+
+def read_report(folder: Path) -> tuple[FitReport, list[StagePart]]:
+    """What `write_report` wrote."""
+    values = json.loads((folder / REPORT_FILE).read_text(encoding="utf-8"))
+    times = json.loads((folder / TIMES_FILE).read_text(encoding="utf-8"))
+    curve = [CurvePoint(**point, seconds=seconds) for point, seconds in zip(values.pop("curve"), times["curve_seconds"], strict=True)]
+    parameters = Parameters(**values.pop("parameters"))
+    artefacts = {name: Path(path) for name, path in values.pop("artefacts").items()}
+    report = FitReport(**values, parameters=parameters, curve=curve, artefacts=artefacts, resumed_at=times["resumed_at"])
+    return report, [StagePart.model_validate(part) for part in times["lineage"]]

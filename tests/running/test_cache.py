@@ -1,0 +1,143 @@
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from recbench.core import BadRequest
+from recbench.running.cache import StageStore, cache_entries, clean_cache
+
+
+def _write(text: str):
+    def build(folder: Path) -> None:
+        (folder / "result.txt").write_text(text)
+
+    return build
+
+
+def test_a_stage_is_built_once_and_found_again(tmp_path: Path) -> None:
+    calls = []
+    store = StageStore(tmp_path / "stages")
+
+    def build(folder: Path) -> None:
+        calls.append(folder)
+        (folder / "result.txt").write_text("x")
+
+    first = store.get("codes", {"k": 1}, build)
+    second = StageStore(tmp_path / "stages").get("codes", {"k": 1}, build)
+    assert len(calls) == 1
+    assert (first.reused, second.reused) == (False, True)
+    assert first.folder == second.folder
+    assert second.seconds == first.seconds > 0
+    assert second.peak_memory_bytes > 1_000_000
+
+
+def test_another_setting_is_another_stage(tmp_path: Path) -> None:
+    store = StageStore(tmp_path / "stages")
+    folders = {store.get("codes", {"k": k}, _write(str(k))).folder for k in range(3)} | {store.get("other", {"k": 1}, _write("o")).folder}
+    assert len(folders) == 4
+
+
+def test_a_failed_build_leaves_nothing_behind(tmp_path: Path) -> None:
+    store = StageStore(tmp_path / "stages")
+
+    def fail(folder: Path) -> None:
+        (folder / "half.txt").write_text("half")
+        raise RuntimeError("no")
+
+    with pytest.raises(RuntimeError):
+        store.get("codes", {}, fail)
+    assert [path for path in (tmp_path / "stages").rglob("*") if path.is_file() and path.suffix != ".lock"] == []
+    assert store.get("codes", {}, _write("whole")).reused is False
+
+
+@pytest.mark.parametrize("damage", ["edit", "remove", "cut", "manifest"])
+def test_a_damaged_stage_is_set_aside_and_rebuilt(tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture) -> None:
+    store = StageStore(tmp_path / "stages")
+    folder = store.get("codes", {}, _write("content")).folder
+    file = folder / ("manifest.json" if damage == "manifest" else "result.txt")
+    if damage == "remove":
+        file.unlink()
+    else:
+        file.write_text({"edit": "CONTENT", "cut": "con", "manifest": "{"}[damage])
+    again = StageStore(tmp_path / "stages").get("codes", {}, _write("content"))
+    assert again.reused is False
+    assert (again.folder / "result.txt").read_text() == "content"
+    assert "damaged" in caplog.text
+    assert sorted(entry.kind for entry in cache_entries(tmp_path)) == ["codes", "damaged"]
+
+
+def test_rerun_computes_a_stage_once_more_and_only_once(tmp_path: Path) -> None:
+    StageStore(tmp_path / "stages").get("codes", {}, _write("old"))
+    store = StageStore(tmp_path / "stages", rerun=("codes",))
+    assert (store.get("codes", {}, _write("new")).folder / "result.txt").read_text() == "new"
+    assert store.get("codes", {}, _write("newer")).reused
+
+
+_WORKER = """
+import sys, time
+from pathlib import Path
+from recbench.running.cache import StageStore
+
+root, counter = Path(sys.argv[1]), Path(sys.argv[2])
+
+def build(folder):
+    with counter.open("a") as stream:
+        stream.write("x")
+    time.sleep(0.5)
+    (folder / "result.txt").write_text("one")
+
+print("ready", flush=True)
+sys.stdin.readline()
+print(StageStore(root).get("codes", {"k": 1}, build).folder.joinpath("result.txt").read_text())
+"""
+
+
+def test_two_processes_compute_a_stage_exactly_once(tmp_path: Path) -> None:
+    counter = tmp_path / "counter"
+    command = [sys.executable, "-c", _WORKER, str(tmp_path / "stages"), str(counter)]
+    workers = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    for worker in workers:
+        assert worker.stdout is not None
+        assert worker.stdout.readline() == "ready\n"
+    for worker in workers:
+        assert worker.stdin is not None
+        worker.stdin.write("go\n")
+        worker.stdin.flush()
+    outputs = [worker.communicate()[0] for worker in workers]
+    assert outputs == ["one\n", "one\n"]
+    assert counter.read_text() == "x"
+
+
+def test_what_a_killed_process_left_half_written_is_thrown_away(tmp_path: Path) -> None:
+    store = StageStore(tmp_path / "stages")
+    key_folder = store.get("codes", {}, _write("x")).folder
+    half = key_folder.with_name(f".building-{key_folder.name}")
+    key_folder.rename(half)
+    (half / "leftover.txt").write_text("y")
+    again = store.get("codes", {}, _write("x"))
+    assert sorted(path.name for path in again.folder.iterdir()) == ["manifest.json", "result.txt"]
+
+
+def test_clean_removes_by_kind_and_leaves_what_is_in_use(tmp_path: Path) -> None:
+    store = StageStore(tmp_path / "stages")
+    store.get("codes", {}, _write("c"))
+    started, release = threading.Event(), threading.Event()
+
+    def slow(folder: Path) -> None:
+        _write("v")(folder)
+        started.set()
+        release.wait(10)
+
+    store.get("vectors", {}, _write("v"))
+    worker = threading.Thread(target=lambda: StageStore(tmp_path / "stages", rerun=("vectors",)).get("vectors", {}, slow))
+    worker.start()
+    started.wait(10)
+    assert [entry.kind for entry in clean_cache(tmp_path, ("codes",))] == ["codes"]
+    release.set()
+    worker.join()
+    assert [entry.kind for entry in cache_entries(tmp_path)] == ["vectors"]
+    assert [entry.kind for entry in clean_cache(tmp_path)] == ["vectors"]
+    with pytest.raises(BadRequest, match="vektors"):
+        clean_cache(tmp_path, ("vektors",))
