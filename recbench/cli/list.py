@@ -1,0 +1,106 @@
+"""`recbench list models|datasets|runs`."""
+
+import json
+
+from recbench.cli.options import DataDir, Debug, Json, Plugins, places
+from recbench.cli.terminal import print_json, stdout
+
+
+def models(plugin: Plugins = None, as_json: Json = False, debug: Debug = False) -> None:  # noqa: ARG001
+    """List the models: name, family, presets, distribution. One that cannot be imported is listed with the reason.
+
+    Example: recbench list models
+    """
+    from rich.markup import escape
+    from rich.table import Table
+
+    from recbench import registry
+
+    rows = registry.models(tuple(plugin or ())).describe()
+    if as_json:
+        print_json(
+            [
+                {
+                    "name": row.name,
+                    "distribution": row.distribution,
+                    "broken": row.broken,
+                    "card": row.plugin.card.model_dump(mode="json") if row.plugin else None,
+                }
+                for row in rows
+            ]
+        )
+        return
+    table = Table("model", "family", "presets", "from", "what it is", box=None, header_style="bold")
+    for row in rows:
+        if row.plugin is None:
+            table.add_row(escape(row.name), "[red]broken[/]", "", escape(row.distribution), escape(row.broken or ""))
+        else:
+            card = row.plugin.card
+            table.add_row(escape(row.name), card.family, escape(", ".join(card.presets)), escape(row.distribution), escape(card.summary))
+    stdout().print(table)
+
+
+def datasets(data_dir: DataDir = None, as_json: Json = False, debug: Debug = False) -> None:  # noqa: ARG001
+    """List the data sets that have a card: name, title, expected size, terms.
+
+    Example: recbench list datasets
+    """
+    from rich.markup import escape
+    from rich.table import Table
+
+    from recbench.data import dataset_card, dataset_names
+
+    cards = {name: dataset_card(name) for name in dataset_names()}
+    if as_json:
+        print_json([{"name": name, "card": card.model_dump(mode="json")} for name, card in cards.items()])
+        return
+    table = Table("data set", "title", "time", "terms", box=None, header_style="bold")
+    for name, card in cards.items():
+        table.add_row(escape(name), escape(card.title), str(card.time), escape(card.terms))
+    stdout().print(table)
+
+
+def runs(as_json: Json = False, debug: Debug = False) -> None:  # noqa: ARG001
+    """List the runs below ./runs, finished and failed, oldest first.
+
+    Example: recbench list runs
+    """
+    from rich.markup import escape
+    from rich.table import Table
+
+    from recbench.core.records import read_record
+    from recbench.running.runs import FAILURE_FILE, RECORD_FILE, run_folders
+
+    folders = run_folders(places().runs)
+    records = {folder: read_record(folder / RECORD_FILE) for folder in folders if (folder / RECORD_FILE).exists()}
+    failures = {
+        folder: json.loads((folder / FAILURE_FILE).read_text(encoding="utf-8"))["message"] for folder in folders if folder not in records
+    }
+    ordered = [*sorted(records, key=lambda folder: records[folder].started), *failures]
+    if as_json:
+        print_json(
+            [
+                {"run": folder.name, "folder": folder, "failure": failures.get(folder)}
+                | ({"record": records[folder].model_dump(mode="json")} if folder in records else {})
+                for folder in ordered
+            ]
+        )
+        return
+    table = Table("run", "model", "data set", "seed", "NDCG@10 keep", "train", "started (UTC)", box=None, header_style="bold")
+    for folder in ordered:
+        if folder in failures:
+            table.add_row(escape(folder.name), "[red]failed[/]", "", "", "", "", escape(failures[folder]))
+            continue
+        record = records[folder]
+        view = "keep" if "keep" in record.metrics else "unseen"
+        ndcg = record.metrics[view]["ndcg@10"].value
+        table.add_row(
+            escape(folder.name),
+            escape(record.model.row_name),
+            escape(record.dataset.name),
+            str(record.seed),
+            f"{ndcg:.4f}" + ("" if view == "keep" else " (unseen)"),
+            f"{record.cost.train_s:.1f} s",
+            record.started[:16].replace("T", " "),
+        )
+    stdout().print(table)

@@ -1,0 +1,54 @@
+"""Options that several commands take, each written once."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from recbench.running.places import Places
+
+Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON document.", rich_help_panel="Output")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks and debug logs.", rich_help_panel="Output")]
+DataDir = Annotated[
+    Path | None,
+    typer.Option(help="Folder with ready data sets, NAME/interactions.parquet and NAME/items.parquet. Wins over RECBENCH_DATA."),
+]
+Plugins = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--plugin",
+        help="Folder of a model plugin that is not installed. This RUNS the code in that folder: give only folders you trust. Repeatable.",
+    ),
+]
+Budget = Annotated[
+    str | None,
+    typer.Option(help="Upper bound of what a run may spend: 90s, 20m, 1.5h, 5000steps or 1000000examples."),
+]
+Device = Annotated[str, typer.Option(help="Where to compute: auto, cpu, cuda or cuda:N. Only auto may choose.")]
+Threads = Annotated[int | None, typer.Option(min=1, help="Threads for computing on the CPU. Default: one per core.")]
+Ties = Annotated[
+    str,
+    typer.Option(help="Order of a user's events with equal time: source (as stored) or shuffle=SEED, which needs times in seconds."),
+]
+Protocol = Annotated[str, typer.Option(help="How the data are split: leave-one-out, or temporal:quantile=0.9.")]
+
+
+def places(data_dir: Path | None = None) -> "Places":
+    """Where data, cache, runs and boards lie. The only place where the environment is read."""
+    from recbench.core.errors import BadRequest
+    from recbench.running.places import Places
+
+    if data_dir is not None and not data_dir.is_dir():
+        raise BadRequest(f"--data-dir {data_dir}: there is no such folder. Give a folder with NAME/interactions.parquet in it.")
+    return Places.from_environment(data_dir=data_dir)
+
+
+def names(text: str, option: str) -> tuple[str, ...]:
+    """The names in a comma-separated list; an empty list is a `BadRequest`."""
+    from recbench.core.errors import BadRequest
+
+    found = tuple(part.strip() for part in text.split(",") if part.strip())
+    if not found:
+        raise BadRequest(f"{option} {text!r} names nothing. Write names separated by commas.")
+    return found

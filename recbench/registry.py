@@ -1,0 +1,175 @@
+"""Names -> plugins: those of installed distributions (entry points) and folders named on the command line.
+
+Nothing is imported before it is asked for: a plugin that cannot be imported breaks no other.
+"""
+
+import hashlib
+import importlib.util
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from recbench.core.errors import BadRequest, PluginFailed, RecbenchError, UnknownPlugin, nearest
+from recbench.core.plugin import Plugin
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A distribution or folder that offers a plugin under some name."""
+
+    name: str
+    distribution: str
+    """Its name, or the path of a folder that is not installed."""
+    load: Callable[[], Any]
+
+
+@dataclass(frozen=True)
+class Row(Generic[T]):
+    """One line of `recbench list`: a plugin, or the reason why there is none."""
+
+    name: str
+    distribution: str
+    plugin: T | None
+    broken: str | None
+    """Why it cannot be used; None for one that can."""
+
+
+class Registry(Generic[T]):
+    """Names of one kind of plugin; each is imported on first use."""
+
+    def __init__(self, kind: str, claims: Iterable[Claim], check: Callable[[str, Any], T]) -> None:
+        """`kind` stands in messages; `check` returns the plugin if it is one, under the name claimed, and raises otherwise."""
+        self.kind = kind
+        self._check = check
+        self._claims: dict[str, list[Claim]] = {}
+        for claim in claims:
+            self._claims.setdefault(claim.name, []).append(claim)
+
+    def names(self) -> list[str]:
+        """All names claimed, sorted, broken ones included."""
+        return sorted(self._claims)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._claims
+
+    def distribution(self, name: str) -> str:
+        """The distribution (or folder) that a name comes from, as records keep it."""
+        return self._claim(name).distribution
+
+    def load(self, name: str) -> T:
+        """The plugin of that name.
+
+        Raises:
+            UnknownPlugin: nobody offers it.
+            BadRequest: two distributions do.
+            PluginFailed: it cannot be imported, or is not what its name promises.
+        """
+        claim = self._claim(name)
+        try:
+            return self._check(name, claim.load())
+        except RecbenchError as error:
+            raise PluginFailed(f"{self.kind.capitalize()} {name!r} of {claim.distribution} is broken: {error}") from error
+        except Exception as error:
+            raise PluginFailed(
+                f"{self.kind.capitalize()} {name!r} of {claim.distribution} raises on import: {type(error).__name__}: {error}. "
+                f"Repair or uninstall {claim.distribution}; the others work."
+            ) from error
+
+    def describe(self) -> list[Row[T]]:
+        """A row per name; importing each, so that what is broken shows."""
+        rows = []
+        for name in self.names():
+            distribution = " and ".join(claim.distribution for claim in self._claims[name])
+            try:
+                rows.append(Row(name, distribution, self.load(name), None))
+            except RecbenchError as error:
+                rows.append(Row[T](name, distribution, None, str(error)))
+        return rows
+
+    def _claim(self, name: str) -> Claim:
+        if name not in self._claims:
+            known = ", ".join(self.names()) or "none"
+            raise UnknownPlugin(f"No {self.kind} is called {name!r}.{nearest(name, self._claims)} Known: {known}.")
+        first, *others = self._claims[name]
+        if others:
+            claimants = " and ".join(claim.distribution for claim in (first, *others))
+            raise BadRequest(f"Two distributions claim the {self.kind} {name!r}: {claimants}. Uninstall one of them or leave out --plugin.")
+        return first
+
+
+def models(folders: Sequence[Path] = ()) -> Registry[Plugin]:
+    """The models of all installed distributions, and those in some folders (`--plugin`).
+
+    Raises:
+        BadRequest: a folder is missing, or holds no `__init__.py`.
+    """
+    return Registry("model", [*_installed("recbench.models"), *(_folder(path) for path in folders)], _model)
+
+
+def readers() -> Registry[Any]:
+    """The readers of all installed distributions."""
+    return Registry("reader", _installed("recbench.readers"), lambda _name, reader: reader)
+
+
+def card_folders() -> Registry[Any]:
+    """The packages of data set cards of all installed distributions; each value is a module whose `__path__` holds cards."""
+    return Registry("folder of cards", _installed("recbench.datasets"), lambda _name, module: module)
+
+
+def _installed(group: str) -> list[Claim]:
+    # A distribution may be found twice (an editable install beside its build folder); that is one claim.
+    found = {(entry.name, _distribution_of(entry), entry.value): entry for entry in entry_points(group=group)}
+    return [Claim(name, distribution, entry.load) for (name, distribution, _), entry in found.items()]
+
+
+def _distribution_of(entry: EntryPoint) -> str:
+    return entry.dist.name if entry.dist is not None else entry.value
+
+
+def _model(name: str, plugin: Any) -> Plugin:
+    if not isinstance(plugin, Plugin):
+        raise PluginFailed(f"PLUGIN is a {type(plugin).__name__}, not a recbench.core.Plugin. Correct its __init__.py.")
+    if plugin.card.name != name:
+        raise PluginFailed(f"its card says name = {plugin.card.name!r}. Give card and entry point one name.")
+    return plugin
+
+
+def _folder(path: Path) -> Claim:
+    """The claim of a folder that is not installed. Its card's name is only known once it is imported."""
+    folder = path.expanduser().resolve()
+    init = folder / "__init__.py"
+    if not init.is_file():
+        lacks = "there is no such folder" if not folder.is_dir() else "the folder holds no __init__.py"
+        raise BadRequest(f"--plugin {path}: {lacks}. Give the folder of a plugin, whose __init__.py defines PLUGIN.")
+
+    def load() -> Any:
+        return _import_folder(folder).PLUGIN
+
+    try:
+        name = load().card.name
+    except Exception:  # shown as broken under the folder's name, with the reason, by whoever loads it
+        name = folder.name
+    return Claim(str(name), str(path), load)
+
+
+def _import_folder(folder: Path) -> Any:
+    """The package in a folder, under a module name that no other package can have; relative imports work inside it."""
+    name = f"_recbench_plugin_{hashlib.sha256(str(folder).encode()).hexdigest()[:16]}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, folder / "__init__.py", submodule_search_locations=[str(folder)])
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{folder} cannot be imported as a package")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
