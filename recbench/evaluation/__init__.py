@@ -1,1 +1,72 @@
-""""""
+"""Rankings to ranks to figures: metrics, slices, intervals, significance. No torch, no pandas."""
+
+from recbench.evaluation.evaluate import BOOTSTRAP_SEED, Evaluation, evaluate
+from recbench.evaluation.exposure import TOP, Exposure, beyond_accuracy, exposure_counts
+from recbench.evaluation.metrics import CUTOFFS, MAIN_METRIC, metric_names, parse_metric, per_user, values_per_user
+from recbench.evaluation.rank_table import MISS, RankTable, check_rankings, ranks_of_targets
+from recbench.evaluation.significance import (
+    PairedComparison,
+    compare_with_best,
+    holm,
+    minimum_detectable_difference,
+    paired_bootstrap,
+    sign_flip_test,
+    two_level_bootstrap,
+)
+from recbench.evaluation.tables import (
+    content_name,
+    read_exposure,
+    read_items,
+    read_ranks,
+    read_targets,
+    write_exposure,
+    write_items,
+    write_ranks,
+    write_targets,
+)
+from recbench.evaluation.target_facts import TargetFacts, target_facts, targets_part
+from recbench.evaluation.ties import expected_hit, expected_mrr, expected_ndcg, list_diagnostics, tie_sensitivity
+
+__all__ = [
+    "BOOTSTRAP_SEED",
+    "CUTOFFS",
+    "MAIN_METRIC",
+    "MISS",
+    "TOP",
+    "Evaluation",
+    "Exposure",
+    "PairedComparison",
+    "RankTable",
+    "TargetFacts",
+    "beyond_accuracy",
+    "check_rankings",
+    "compare_with_best",
+    "content_name",
+    "evaluate",
+    "expected_hit",
+    "expected_mrr",
+    "expected_ndcg",
+    "exposure_counts",
+    "holm",
+    "list_diagnostics",
+    "metric_names",
+    "minimum_detectable_difference",
+    "paired_bootstrap",
+    "parse_metric",
+    "per_user",
+    "ranks_of_targets",
+    "read_exposure",
+    "read_items",
+    "read_ranks",
+    "read_targets",
+    "sign_flip_test",
+    "target_facts",
+    "targets_part",
+    "tie_sensitivity",
+    "two_level_bootstrap",
+    "values_per_user",
+    "write_exposure",
+    "write_items",
+    "write_ranks",
+    "write_targets",
+]

@@ -1,0 +1,76 @@
+"""Ranks, facts and exposure to all figures of a record. The run and `verify` both come through here."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from recbench.core.ragged import LongArray
+from recbench.core.ranking import View
+from recbench.core.records import Interval, SlicePart
+from recbench.core.seeds import generator
+from recbench.evaluation.exposure import Exposure, beyond_accuracy
+from recbench.evaluation.intervals import bootstrap_means, grouped
+from recbench.evaluation.metrics import metric_names, same_targets, values_per_user
+from recbench.evaluation.rank_table import RankTable
+from recbench.evaluation.slices import groups
+from recbench.evaluation.target_facts import TargetFacts
+
+BOOTSTRAP_SEED = 0
+"""Fixed, and apart from the run's seed: the same ranks always have the same intervals."""
+SLICE_METRICS = ("recall@10", "ndcg@10")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a record says about quality.
+
+    Attributes:
+        metrics: per view and metric the mean over users with its interval.
+        slices: the same for groups of targets; groups without a target are left out.
+        beyond: per view the figures beyond accuracy.
+    """
+
+    metrics: dict[View, dict[str, Interval]]
+    slices: list[SlicePart]
+    beyond: dict[View, dict[str, float]]
+
+
+def evaluate(ranks: RankTable, facts: TargetFacts, exposure: Exposure, train_count: LongArray) -> Evaluation:
+    """All figures that follow from the ranks; equal arguments give equal digits.
+
+    Args:
+        ranks: where the targets stand.
+        facts: about the same targets, row by row.
+        exposure: how often each item is shown.
+        train_count: (n_items,) occurrences in the train part.
+
+    Raises:
+        SplitMismatch: the tables are about different targets or catalogues.
+    """
+    same_targets(ranks, facts)
+    has_sets = len(ranks) > ranks.n_users
+    names = metric_names(ranks.list_length, has_sets=has_sets)
+    metrics = {view: _intervals(ranks, view, names, "all") for view in ranks.views} if len(ranks) else {}
+    slice_names = tuple(name for name in SLICE_METRICS if name in names)
+    slices = [
+        SlicePart(slice=group.slice, group=group.name, view=view, n=part.n_users, metrics=part_metrics)
+        for group in groups(facts)
+        for part in [ranks.take(group.rows)]
+        for view in ranks.views
+        if (part_metrics := _intervals(part, view, slice_names, f"{group.slice}/{group.name}"))
+    ]
+    return Evaluation(metrics, slices, beyond_accuracy(exposure, facts, train_count))
+
+
+def _intervals(ranks: RankTable, view: View, names: tuple[str, ...], stream: str) -> dict[str, Interval]:
+    if not names:
+        return {}
+    rank = ranks.rank[view]
+    if len(ranks) == ranks.n_users:
+        distinct, sizes = np.unique(rank, return_counts=True)
+        values = values_per_user(distinct, np.arange(len(distinct) + 1, dtype=np.int64), names)
+        sizes = sizes.astype(np.int64)
+    else:
+        values, sizes = grouped(values_per_user(rank, ranks.offsets, names))
+    intervals = bootstrap_means(values, sizes, generator(BOOTSTRAP_SEED, "bootstrap", stream, view))
+    return dict(zip(names, intervals, strict=True))

@@ -1,0 +1,223 @@
+"""Rankings to ranks: the check that a model kept its contract, and the place of every target."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recbench.core.errors import BadData, PluginFailed
+from recbench.core.ragged import Histories, IntArray, LongArray, Targets
+from recbench.core.ranking import Queries, Rankings, View
+
+ShortArray = NDArray[np.int16]
+
+MISS = -1
+"""Rank of a target that is not in the list."""
+DEFAULT_LIST_LENGTH = 50
+_CELLS_AT_A_TIME = 1 << 22
+
+
+@dataclass(frozen=True, eq=False)
+class RankTable:
+    """Where the targets stand: one row per (user, target), the rows of a user side by side.
+
+    Attributes:
+        user: (R,) int32 user rows.
+        target: (R,) int32 item rows.
+        rank: for each view (R,) int16; 0 is best, -1 is not in the list.
+        list_length: how long the lists were; no metric is defined beyond it.
+    """
+
+    user: IntArray
+    target: IntArray
+    rank: Mapping[View, ShortArray]
+    list_length: int = DEFAULT_LIST_LENGTH
+
+    def __post_init__(self) -> None:
+        if not self.rank or {len(self.target), *map(len, self.rank.values())} != {len(self.user)}:
+            raise ValueError(f"every column must have {len(self.user)} rows, one per (user, target), and there must be a view")
+
+    def __len__(self) -> int:
+        return len(self.user)
+
+    @classmethod
+    def of_queries(cls, user: IntArray, targets: Targets, rank: Mapping[View, ShortArray], list_length: int) -> Self:
+        """The table of B queries: `user` has one entry per query, `rank` one per target."""
+        return cls(np.repeat(user, targets.lengths), targets.item, rank, list_length)
+
+    @property
+    def views(self) -> tuple[View, ...]:
+        """Which views were ranked."""
+        return tuple(self.rank)
+
+    @cached_property
+    def offsets(self) -> LongArray:
+        """Where each user's rows start, and the end, (n_users + 1,) int64; a user in two places is a `BadData`."""
+        offsets = user_offsets(self.user)
+        users = np.sort(self.user[offsets[:-1]])
+        again = users[1:][users[1:] == users[:-1]]
+        if len(again):
+            raise BadData(f"The rows of user {again[0]} do not stand side by side. Sort the rank table by user.")
+        return offsets
+
+    @property
+    def n_users(self) -> int:
+        """Number of users that have a target."""
+        return len(self.offsets) - 1
+
+    def take(self, rows: NDArray[np.bool_]) -> "RankTable":
+        """The rows where `rows` is true: each user with those of the targets only."""
+        return RankTable(self.user[rows], self.target[rows], {view: rank[rows] for view, rank in self.rank.items()}, self.list_length)
+
+
+def user_offsets(user: IntArray) -> LongArray:
+    """Where each run of equal users starts, and the end, (n_users + 1,) int64."""
+    starts = np.flatnonzero(np.diff(user, prepend=user[:1] - 1)) if len(user) else np.empty(0, np.int64)
+    return np.append(starts, len(user)).astype(np.int64)
+
+
+def entries_in(codes: LongArray, sorted_codes: LongArray) -> NDArray[np.bool_]:
+    """Which of `codes` occur in `sorted_codes`, as (len(codes),) bool."""
+    if len(sorted_codes) == 0:
+        return np.zeros(len(codes), dtype=np.bool_)
+    place = np.minimum(np.searchsorted(sorted_codes, codes), len(sorted_codes) - 1)
+    found: NDArray[np.bool_] = sorted_codes[place] == codes
+    return found
+
+
+def targets_in_history(targets: Targets, histories: Histories, n_items: int) -> NDArray[np.bool_]:
+    """Which targets already stand in the history of their query, (n_targets,) bool."""
+    seen = np.sort(histories.row_of_entry() * n_items + histories.item)
+    return entries_in(targets.row_of_entry() * n_items + targets.item, seen)
+
+
+def ranks_of_targets(rankings: Rankings, targets: Targets, queries: Queries) -> dict[View, ShortArray]:
+    """The place of every target in the list of its query, for each view (n_targets,) int16.
+
+    0 is best, -1 is not in the list. A target that already stands in the history is a plain target in `keep` and a miss
+    in `unseen`.
+    """
+    n_items = 1 + max(int(part.max(initial=-1)) for part in (targets.item, queries.histories.item))
+    in_history = targets_in_history(targets, queries.histories, n_items)
+    row = targets.row_of_entry()
+    block = max(1, _CELLS_AT_A_TIME // max(rankings.k, 1))
+    ranks: dict[View, ShortArray] = {}
+    for view in rankings.views:
+        lists = rankings.view(view)
+        rank = np.full(len(targets.item), MISS, dtype=np.int16)
+        for start in range(0, len(row), block):
+            part = slice(start, start + block)
+            at_query, at_place = np.nonzero(lists[row[part]] == targets.item[part, None])
+            rank[start + at_query] = at_place
+        if view == "unseen":
+            rank[in_history] = MISS
+        ranks[view] = rank
+    return ranks
+
+
+def check_rankings(rankings: Rankings, queries: Queries, *, n_items: int, k: int, first_query: int = 0) -> None:
+    """Nothing, if the lists keep the contract of `Rankings`; else a `PluginFailed` that names the query and the value.
+
+    Args:
+        rankings: what the model answered.
+        queries: what it was asked.
+        n_items: size of the catalogue.
+        k: length of list that was asked for.
+        first_query: number of the first query in the whole split, where the model was asked in batches.
+    """
+    if sorted(rankings.views) != sorted(queries.views):
+        raise PluginFailed(
+            f"generate answered for the views {_names(rankings.views)}, asked were {_names(queries.views)}. "
+            "Return one block of lists per view of `queries.views`."
+        )
+    shape = (len(rankings.views), len(queries), k)
+    for name, array, kind in (("items", rankings.items, np.dtype(np.int32)), ("scores", rankings.scores, np.dtype(np.float32))):
+        if array.shape != shape:
+            raise PluginFailed(
+                f"generate returned {name} of shape {array.shape}; {len(queries)} queries from number {first_query} on "
+                f"need {shape}: (views, queries, k). Fill short lists with -1."
+            )
+        if array.dtype != kind:
+            raise PluginFailed(f"generate returned {name} of type {array.dtype}; {kind} is needed. Convert them.")
+    for view in rankings.views:
+        index = rankings.views.index(view)
+        _check_view(view, rankings.items[index], rankings.scores[index], queries, n_items, first_query)
+
+
+def _names(views: tuple[View, ...]) -> str:
+    return ", ".join(views) or "none"
+
+
+def _check_view(view: View, items_BK: IntArray, scores_BK: NDArray[np.float32], queries: Queries, n_items: int, first_query: int) -> None:
+    def refuse(wrong_BK: NDArray[np.bool_], problem: str, advice: str) -> None:
+        """Raise for the first place marked in `wrong_BK`, where there is one."""
+        if not wrong_BK.any():
+            return
+        query, place = divmod(int(wrong_BK.argmax()), wrong_BK.shape[1])
+        what = problem.format(place=place, item=items_BK[query, place], score=scores_BK[query, place])
+        raise _broken(view, query, what, advice, queries, first_query)
+
+    if items_BK.shape[1] == 0:
+        return
+    is_item_BK = items_BK >= 0
+    refuse(
+        (items_BK < -1) | (items_BK >= n_items),
+        "place {place} holds item row {item}",
+        f"Item rows run from 0 to {n_items - 1}; -1 fills a short list.",
+    )
+    refuse(
+        _shifted(~is_item_BK[:, :-1] & is_item_BK[:, 1:]),
+        "place {place} holds item row {item} after a place without item",
+        "Move -1 to the end of the list.",
+    )
+    refuse(np.isnan(scores_BK), "the score at place {place} is NaN", "Look for a division by zero or an overflow in the model.")
+    refuse(
+        is_item_BK & ~np.isfinite(scores_BK),
+        "the score of item row {item} at place {place} is {score}",
+        "Scores of items must be finite; leave out what must not be shown.",
+    )
+    refuse(
+        ~is_item_BK & (scores_BK != -np.inf),
+        "place {place} holds no item and yet the score {score}",
+        "Give -inf to places without item.",
+    )
+    refuse(
+        _shifted(scores_BK[:, 1:] > scores_BK[:, :-1]),
+        "the score {score} at place {place} is higher than the one before",
+        "Sort each list by falling score.",
+    )
+    sorted_BK = np.sort(items_BK, axis=1)
+    repeated_BK = (sorted_BK[:, 1:] == sorted_BK[:, :-1]) & (sorted_BK[:, 1:] >= 0)
+    if repeated_BK.any():
+        query, place = divmod(int(repeated_BK.argmax()), repeated_BK.shape[1])
+        what = f"item row {sorted_BK[query, place]} stands in the list more than once"
+        raise _broken(view, query, what, "Return distinct items.", queries, first_query)
+    if view == "unseen":
+        _check_unseen(sorted_BK, queries, n_items, first_query)
+
+
+def _shifted(wrong: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Marks of neighbouring places, moved to the second place of each pair."""
+    return np.pad(wrong, ((0, 0), (1, 0)))
+
+
+def _check_unseen(sorted_BK: IntArray, queries: Queries, n_items: int, first_query: int) -> None:
+    # -1 sorts first and would give the code of the last item of the query before; twice the width keeps them apart.
+    width = 2 * n_items + 1
+    rows_B1 = np.arange(len(sorted_BK), dtype=np.int64)[:, None]
+    listed = (rows_B1 * width + sorted_BK).ravel()
+    histories = queries.histories
+    row = histories.row_of_entry()
+    seen = entries_in(row * width + histories.item, listed)
+    if seen.any():
+        entry = int(seen.argmax())
+        what = f"item row {histories.item[entry]} stands in the history"
+        raise _broken("unseen", int(row[entry]), what, "Exclude the history in this view.", queries, first_query)
+
+
+def _broken(view: View, query: int, what: str, advice: str, queries: Queries, first_query: int) -> PluginFailed:
+    user = queries.user_ids[query]
+    return PluginFailed(f"Query {first_query + query} (user {user}), view {view}: {what}. {advice}")

@@ -1,0 +1,223 @@
+"""Is A better than B, or is it luck? Paired tests over users, with seeds where there are several (baselines.md, 6.14).
+
+Users are the same for both models, so everything works on differences per user. Users whose values cannot be told apart are
+drawn together (see `intervals`): ten thousand resamples of a hundred thousand users are a matter of a second.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recbench.core.errors import SplitMismatch
+from recbench.core.records import Interval
+from recbench.core.seeds import generator
+from recbench.evaluation.intervals import bounds, grouped, resampled_sizes, sums
+
+FloatArray = NDArray[np.float64]
+
+RESAMPLES = 10_000
+SEED = 0
+"""Of all tests; fixed, so that the same records always give the same board."""
+STANDARD_ERRORS_FOR_POWER = 2.8
+"""1.96 + 0.84: five per cent two-sided, eighty per cent power."""
+
+
+@dataclass(frozen=True)
+class PairedComparison:
+    """The best row of a board against one other.
+
+    Attributes:
+        best, other: names of the rows.
+        difference: mean of best - other over users and seeds with its 95 % interval: over users, and over seeds where there are several.
+        p: of the sign-flip test over users.
+        p_holm: `p` after Holm's correction for all comparisons of the board.
+        minimum_detectable: the smallest difference that this many users would show in four of five cases.
+        n_users: how many users both rows have.
+        seeds_best, seeds_other: how many seeds stand behind each row; 1 says nothing about training anew.
+    """
+
+    best: str
+    other: str
+    difference: Interval
+    p: float
+    p_holm: float
+    minimum_detectable: float
+    n_users: int
+    seeds_best: int
+    seeds_other: int
+
+
+def paired_bootstrap(a: FloatArray, b: FloatArray, *, resamples: int = RESAMPLES, seed: int = SEED) -> Interval:
+    """Mean of a - b over users with its 95 % percentile interval.
+
+    Args:
+        a: (n,) value of each user under model A.
+        b: (n,) value of the same users under model B.
+        resamples: how many times the users are drawn anew.
+        seed: of the draws.
+
+    Raises:
+        SplitMismatch: not the same number of users, or none at all.
+    """
+    difference = _per_seed(a)[0] - _per_seed(b, like=a)[0]
+    values_GM, sizes_G = grouped(difference[:, None])
+    rng = generator(seed, "paired bootstrap")
+    samples = np.concatenate([sums(block, values_GM) for block in resampled_sizes(sizes_G, resamples, rng)]) / len(difference)
+    low, high = bounds(samples)
+    return Interval(value=float(sums(sizes_G[None], values_GM)[0, 0] / len(difference)), low=float(low[0]), high=float(high[0]))
+
+
+def two_level_bootstrap(a: FloatArray, b: FloatArray, *, resamples: int = RESAMPLES, seed: int = SEED) -> Interval:
+    """Mean of a - b over seeds and users with a 95 % interval that counts both as drawn by chance.
+
+    Each resample draws seeds of A, seeds of B (apart: seed 1 of one has nothing to do with seed 1 of the other) and the users,
+    the same users for all seeds.
+
+    Args:
+        a: (S, n) or (n,) value of each user under each seed of model A.
+        b: (T, n) or (n,) the same for model B.
+        resamples: how many times seeds and users are drawn anew.
+        seed: of the draws.
+
+    Raises:
+        SplitMismatch: not the same number of users, or none at all.
+    """
+    a_SU, b_TU = _per_seed(a), _per_seed(b, like=a)
+    n_users = a_SU.shape[1]
+    values_GM, sizes_G = grouped(np.concatenate([a_SU, b_TU]).T)
+    rng = generator(seed, "two-level bootstrap")
+    # Mean of each seed under the users of each resample, (resamples, S + T).
+    seed_means = np.concatenate([sums(block, values_GM) for block in resampled_sizes(sizes_G, resamples, rng)]) / n_users
+    drawn_a = _drawn_mean(seed_means[:, : len(a_SU)], rng)
+    drawn_b = _drawn_mean(seed_means[:, len(a_SU) :], rng)
+    low, high = bounds((drawn_a - drawn_b)[:, None])
+    value = sums(sizes_G[None], values_GM)[0] / n_users
+    mean = value[: len(a_SU)].sum() / len(a_SU) - value[len(a_SU) :].sum() / len(b_TU)
+    return Interval(value=float(mean), low=float(low[0]), high=float(high[0]))
+
+
+def _drawn_mean(seed_means_RS: FloatArray, rng: np.random.Generator) -> FloatArray:
+    """Mean over as many seeds as there are, drawn with replacement for each resample, (R,)."""
+    n_seeds = seed_means_RS.shape[1]
+    times_RS = rng.multinomial(n_seeds, np.full(n_seeds, 1 / n_seeds), size=len(seed_means_RS))
+    mean: FloatArray = (times_RS * seed_means_RS).sum(axis=1) / n_seeds
+    return mean
+
+
+def sign_flip_test(a: FloatArray, b: FloatArray, *, permutations: int = RESAMPLES, seed: int = SEED) -> float:
+    """Two-sided p-value of "A and B are exchangeable for every user".
+
+    Under it each user's difference could as well have the other sign. The p-value is the share of random signs that give a mean
+    at least as far from 0 as the one seen, with one added to both counts, so it is never 0; without any difference it is 1.
+
+    Args:
+        a: (n,) or (S, n) values under model A; several seeds are averaged per user first.
+        b: the same for model B.
+        permutations: how many sets of signs are drawn.
+        seed: of the draws.
+
+    Raises:
+        SplitMismatch: not the same number of users, or none at all.
+    """
+    difference = _mean_difference(a, b)
+    sizes, n_users_of_size = np.unique(np.abs(difference[difference != 0]), return_counts=True)
+    plus = np.bincount(np.searchsorted(sizes, difference[difference > 0]), minlength=len(sizes))
+    # Among m users with differences of one size, the number of plus signs is binomial.
+    drawn_plus = generator(seed, "sign flip").binomial(n_users_of_size, 0.5, size=(permutations, len(sizes)))
+    seen = abs(float(((2 * plus - n_users_of_size) * sizes).sum()))
+    drawn = np.abs(((2 * drawn_plus - n_users_of_size) * sizes).sum(axis=1))
+    as_far = int(np.count_nonzero(drawn >= seen * (1 - 1e-12)))
+    return (1 + as_far) / (permutations + 1)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's adjusted p-values, in the order given: reject those below 0.05 and the chance of any false one stays below 0.05."""
+    order = sorted(range(len(p_values)), key=lambda index: p_values[index])
+    adjusted = [0.0] * len(p_values)
+    highest = 0.0
+    for place, index in enumerate(order):
+        highest = max(highest, min(1.0, (len(p_values) - place) * p_values[index]))
+        adjusted[index] = highest
+    return adjusted
+
+
+def minimum_detectable_difference(a: FloatArray, b: FloatArray) -> float:
+    """The smallest mean difference that a paired test of these users finds with 80 % power: 2.8 standard errors.
+
+    Several seeds are averaged per user first. 0 for a single user, whose spread is unknown.
+    """
+    difference = _mean_difference(a, b)
+    if len(difference) < 2:
+        return 0.0
+    values_GM, sizes_G = grouped(difference[:, None])
+    mean = sums(sizes_G[None], values_GM)[0, 0] / len(difference)
+    variance = sums(sizes_G[None], (values_GM - mean) ** 2)[0, 0] / (len(difference) - 1)
+    return STANDARD_ERRORS_FOR_POWER * math.sqrt(variance / len(difference))
+
+
+def compare_with_best(rows: Mapping[str, FloatArray], *, resamples: int = RESAMPLES, seed: int = SEED) -> list[PairedComparison]:
+    """The row with the highest mean against each other row, in falling order of their means.
+
+    Args:
+        rows: name of a row -> values of the users, (n,) for one seed, (S, n) for several; the same users in the same order in all.
+            Rows with equal means are ordered by name.
+        resamples: of the bootstrap, and permutations of the test.
+        seed: of both.
+
+    Raises:
+        SplitMismatch: rows of different numbers of users.
+    """
+    per_seed: dict[str, FloatArray] = {}
+    for name, values in rows.items():
+        per_seed[name] = _per_seed(values, like=next(iter(rows.values())), name=name)
+    means = {name: math.fsum(values.ravel().tolist()) / values.size for name, values in per_seed.items()}
+    order = sorted(rows, key=lambda name: (-means[name], name))
+    if len(order) < 2:
+        return []
+    best, *others = order
+    a = per_seed[best]
+    p_values = [sign_flip_test(a, per_seed[other], permutations=resamples, seed=seed) for other in others]
+    return [
+        PairedComparison(
+            best=best,
+            other=other,
+            difference=_difference(a, per_seed[other], resamples, seed),
+            p=p,
+            p_holm=p_holm,
+            minimum_detectable=minimum_detectable_difference(a, per_seed[other]),
+            n_users=a.shape[1],
+            seeds_best=len(a),
+            seeds_other=len(per_seed[other]),
+        )
+        for other, p, p_holm in zip(others, p_values, holm(p_values), strict=True)
+    ]
+
+
+def _difference(a_SU: FloatArray, b_TU: FloatArray, resamples: int, seed: int) -> Interval:
+    if len(a_SU) == len(b_TU) == 1:
+        return paired_bootstrap(a_SU, b_TU, resamples=resamples, seed=seed)
+    return two_level_bootstrap(a_SU, b_TU, resamples=resamples, seed=seed)
+
+
+def _mean_difference(a: FloatArray, b: FloatArray) -> FloatArray:
+    """Each user's a - b, averaged over the seeds of each side, (n,)."""
+    mean: FloatArray = _per_seed(a).mean(axis=0) - _per_seed(b, like=a).mean(axis=0)
+    return mean
+
+
+def _per_seed(values: FloatArray, *, like: FloatArray | None = None, name: str = "") -> FloatArray:
+    """As (seeds, users); the number of users must be that of `like`."""
+    rows = np.atleast_2d(np.asarray(values, dtype=np.float64))
+    row = f"row {name!r}" if name else "one side"
+    if rows.ndim != 2 or rows.size == 0:
+        raise SplitMismatch(
+            f"A comparison needs values of users, (users,) or (seeds, users); {row} has shape {rows.shape}. Check the runs."
+        )
+    if like is not None and rows.shape[1] != np.shape(like)[-1]:
+        raise SplitMismatch(
+            f"A comparison needs the same users: {row} has {rows.shape[1]}, another {np.shape(like)[-1]}. Compare runs of one split."
+        )
+    return rows

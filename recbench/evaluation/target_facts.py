@@ -1,0 +1,100 @@
+"""What is known of every target before anybody ranks it: the ground for slices and for popularity lift."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recbench.core.interactions import Interactions
+from recbench.core.ragged import Histories, IntArray, LongArray, Targets
+from recbench.core.records import TargetsPart
+from recbench.evaluation.rank_table import entries_in, targets_in_history, user_offsets
+
+
+@dataclass(frozen=True, eq=False)
+class TargetFacts:
+    """One row per (user, target), in the order of the rank table.
+
+    Attributes:
+        user, target: (R,) int32.
+        target_count: (R,) int32, how often the target occurs in the train part.
+        history_length: (R,) int32.
+        is_tied: (R,) bool, whether the target shares its time stamp with the event before it; None where times are unknown.
+        in_history: (R,) bool.
+        follows_last: (R,) bool, whether the target comes right after the last item of the history somewhere in the train part.
+        history_popularity: (R,) float64, mean train count of the items of the history, 0 for an empty one.
+    """
+
+    user: IntArray
+    target: IntArray
+    target_count: IntArray
+    history_length: IntArray
+    is_tied: NDArray[np.bool_] | None
+    in_history: NDArray[np.bool_]
+    follows_last: NDArray[np.bool_]
+    history_popularity: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.user)
+
+
+def target_facts(
+    train: Interactions, histories: Histories, targets: Targets, user: IntArray, is_tied: NDArray[np.bool_] | None
+) -> TargetFacts:
+    """The facts about the targets of B queries.
+
+    Args:
+        train: the train part.
+        histories: (B,) what each query knows.
+        targets: (B,) what each query is asked for.
+        user: (B,) user rows.
+        is_tied: (B,) whether the target shares its time stamp with the last event of the history; None where times are unknown.
+    """
+    sizes = targets.lengths
+    train_count = train.item_counts()
+    return TargetFacts(
+        user=np.repeat(user, sizes).astype(np.int32),
+        target=targets.item,
+        target_count=train_count[targets.item].astype(np.int32),
+        history_length=np.repeat(histories.lengths, sizes).astype(np.int32),
+        is_tied=None if is_tied is None else np.repeat(is_tied, sizes),
+        in_history=targets_in_history(targets, histories, train.n_items),
+        follows_last=_follows_last(train, histories, targets),
+        history_popularity=np.repeat(_mean_count(train_count, histories), sizes),
+    )
+
+
+def _follows_last(train: Interactions, histories: Histories, targets: Targets) -> NDArray[np.bool_]:
+    """Whether the train part holds the step from the last item of the history to the target, (n_targets,) bool."""
+    item = train.item.astype(np.int64)
+    is_step = np.ones(max(len(item) - 1, 0), dtype=np.bool_)
+    inner = train.offsets[(train.offsets > 0) & (train.offsets < len(item))]
+    is_step[inner - 1] = False
+    steps = np.unique((item[:-1] * train.n_items + item[1:])[is_step])
+    has_last = histories.lengths > 0
+    last = np.full(len(histories), -1, dtype=np.int64)
+    last[has_last] = histories.item[histories.offsets[1:][has_last] - 1]
+    row = targets.row_of_entry()
+    return has_last[row] & entries_in(last[row] * train.n_items + targets.item, steps)
+
+
+def _mean_count(train_count: LongArray, histories: Histories) -> NDArray[np.float64]:
+    """Mean train count of each history's items, (B,) float64."""
+    total = np.zeros(len(histories.item) + 1, dtype=np.int64)
+    np.cumsum(train_count[histories.item], out=total[1:])
+    sums = total[histories.offsets[1:]] - total[histories.offsets[:-1]]
+    mean: NDArray[np.float64] = sums / np.maximum(histories.lengths, 1)
+    return mean
+
+
+def targets_part(facts: TargetFacts, n_users_train_only: int) -> TargetsPart:
+    """What the record says about the targets of a split."""
+    n = max(len(facts), 1)
+    return TargetsPart(
+        n_users=len(user_offsets(facts.user)) - 1,
+        n_targets=len(facts),
+        n_users_train_only=n_users_train_only,
+        share_in_history=int(facts.in_history.sum()) / n,
+        share_tied=None if facts.is_tied is None else int(facts.is_tied.sum()) / n,
+        n_cold=int((facts.target_count == 0).sum()),
+    )
