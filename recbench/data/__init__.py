@@ -1,1 +1,30 @@
-""""""
+"""What makes interactions, item tables and splits: cards, sources, readers, filters, protocols, fingerprints."""
+
+from recbench.data.card import STANDARD_COLUMNS, DatasetCard, load_dataset_card
+from recbench.data.dataset import Dataset
+from recbench.data.location import Located, locate
+from recbench.data.plugins import dataset_card, dataset_names, load_reader, reader_names
+from recbench.data.reader import RawEvents, RawItems, Reader
+from recbench.data.reading import read_dataset
+from recbench.data.split import Split, SplitPart, SplitProtocol, make_split
+
+__all__ = [
+    "STANDARD_COLUMNS",
+    "Dataset",
+    "DatasetCard",
+    "Located",
+    "RawEvents",
+    "RawItems",
+    "Reader",
+    "Split",
+    "SplitPart",
+    "SplitProtocol",
+    "dataset_card",
+    "dataset_names",
+    "load_dataset_card",
+    "load_reader",
+    "locate",
+    "make_split",
+    "read_dataset",
+    "reader_names",
+]

@@ -1,0 +1,197 @@
+"""Data set cards: what a data set is, where it comes from, how it is filtered and how large it must then be."""
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
+
+from recbench.core.config import explain, read_toml
+from recbench.core.errors import BadConfig
+
+STANDARD_COLUMNS = ("title", "brand", "categories", "description", "price")
+"""The text columns every data set may have; the text fingerprint is made from them."""
+
+CardTime = Literal["seconds", "position", "none", "detect"]
+"""`detect`: for folders without a card; reading the data decides."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class MinRating(_Part):
+    """Keep events rated at least this high."""
+
+    kind: Literal["min-rating"]
+    value: float
+
+
+class Dates(_Part):
+    """Keep events from `first` to `last`, both days included, in UTC."""
+
+    kind: Literal["dates"]
+    first: date | None = None
+    last: date | None = None
+
+
+class FirstPerPair(_Part):
+    """Keep the earliest event of each (user, item) pair."""
+
+    kind: Literal["first-per-pair"]
+
+
+class MinCounts(_Part):
+    """Keep events whose user and item both have at least so many, counted once, on the same state of the data."""
+
+    kind: Literal["min-counts"]
+    user: PositiveInt = 1
+    item: PositiveInt = 1
+
+
+class KCore(_Part):
+    """Drop items, then users, with fewer events than this, until none is left to drop."""
+
+    kind: Literal["k-core"]
+    user: PositiveInt
+    item: PositiveInt
+
+
+Filter = Annotated[MinRating | Dates | FirstPerPair | MinCounts | KCore, Field(discriminator="kind")]
+
+
+class SourceFile(_Part):
+    """One file of a source."""
+
+    role: str
+    """What the reader calls it: `interactions`, `items`, `reviews`, `metadata`, `archive`."""
+    name: str = ""
+    """Its name on disk; default: the last part of `url` or `member`."""
+    url: str = ""
+    """Where it is downloaded from."""
+    member: str = ""
+    """Its path inside a wheel."""
+    sha256: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
+    size: NonNegativeInt = 0
+    """In bytes; 0 where it is not known."""
+
+    @property
+    def file_name(self) -> str:
+        """Name in the cache."""
+        return self.name or (self.url or self.member).rsplit("/", 1)[-1]
+
+    @model_validator(mode="after")
+    def _has_a_plain_name(self) -> "SourceFile":
+        if not self.file_name or self.file_name in {".", ".."} or "/" in self.file_name or "\\" in self.file_name:
+            raise ValueError(f"the file of role {self.role!r} needs a plain file name, an address or a member")
+        return self
+
+
+class Source(_Part):
+    """One way to get a data set. Reader, options, filters and kind of time are the card's unless given here."""
+
+    kind: Literal["download", "wheel", "manual", "folder", "generated"]
+    files: tuple[SourceFile, ...] = ()
+    requirement: str = ""
+    """For a wheel: what pip is asked for, such as `recbole==1.2.1`."""
+    path: Path | None = None
+    """For a folder: where the files lie, relative to the card."""
+    instructions: str = ""
+    """For `manual`: how a person gets the files."""
+    reader: str = ""
+    options: dict[str, Any] | None = None
+    filters: tuple[Filter, ...] | None = None
+    time: CardTime | None = None
+
+    @model_validator(mode="after")
+    def _is_complete(self) -> "Source":
+        if self.kind == "download" and (not self.files or not all(file.url for file in self.files)):
+            raise ValueError("a download needs files, each with a url")
+        if self.kind == "wheel" and (not self.requirement or not self.files or not all(file.member for file in self.files)):
+            raise ValueError("a wheel needs a requirement and files, each with a member")
+        if self.kind == "manual" and not self.instructions:
+            raise ValueError("a manual source needs instructions")
+        if self.kind == "folder" and self.path is None:
+            raise ValueError("a folder needs a path")
+        return self
+
+
+class Counts(_Part):
+    """Sizes after all filters."""
+
+    users: PositiveInt | None = None
+    items: PositiveInt | None = None
+    """Size of the catalogue: items without an event count where the card says `catalogue = "table"`."""
+    interactions: PositiveInt | None = None
+
+
+class DatasetCard(_Part):
+    """`datasets/NAME.toml`. Unknown keys are errors."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    title: str
+    summary: str = ""
+    """One line for `recbench list datasets`."""
+    terms: str
+    """Licence and conditions of use."""
+    citation: str = ""
+    """BibTeX."""
+    reader: str
+    """Reads the sources below; ready folders of parquet or csv are always read as such."""
+    options: dict[str, Any] = {}
+    """Settings of the reader."""
+    filters: tuple[Filter, ...] = ()
+    """Applied to sources, in order. Ready folders hold data that went through them."""
+    duplicates: Literal["drop", "keep"] = "drop"
+    """What happens to a second event of equal user, item and time. Dropped ones are counted."""
+    time: CardTime
+    """What time stamps mean in the ready folder, and in sources that say nothing else."""
+    catalogue: Literal["table", "events"] = "table"
+    """`table`: every row of the item table is an item. `events`: only items that have an event after filtering."""
+    leaking_columns: tuple[str, ...] = ()
+    """Text columns that can hold the answer; not read."""
+    read_leaking_columns: bool = False
+    """Read them all the same; such results belong on no board."""
+    counts: Counts = Counts()
+    is_synthetic: bool = False
+    notes: tuple[str, ...] = ()
+    sources: tuple[Source, ...] = ()
+
+    @property
+    def text_columns(self) -> tuple[str, ...]:
+        """The text columns to read, in their standard order."""
+        if self.read_leaking_columns:
+            return (*STANDARD_COLUMNS, *(name for name in self.leaking_columns if name not in STANDARD_COLUMNS))
+        return tuple(name for name in STANDARD_COLUMNS if name not in self.leaking_columns)
+
+
+_PARTS: Mapping[str, Sequence[type[BaseModel]]] = {
+    "sources": (Source, SourceFile, MinRating, Dates, FirstPerPair, MinCounts, KCore),
+    "filters": (MinRating, Dates, FirstPerPair, MinCounts, KCore),
+    "counts": (Counts,),
+}
+
+
+def parse_card(values: Mapping[str, Any], where: str) -> DatasetCard:
+    """The card that `values` describe; a fault is a `BadConfig` that names `where` and the nearest known key."""
+    try:
+        return DatasetCard.model_validate(values)
+    except ValidationError as error:
+        location = error.errors()[0]["loc"]
+        is_nested = len(location) > 1 and location[0] in _PARTS
+        models = _PARTS[str(location[0])] if is_nested else (DatasetCard,)
+        raise explain(error, sorted({key for model in models for key in model.model_fields}), where) from None
+
+
+def load_dataset_card(path: Path) -> DatasetCard:
+    """The card in a TOML file; paths of folders in it are relative to the file."""
+    card = parse_card(read_toml(path), str(path))
+    names = [name for name in card.leaking_columns if not name]
+    if names:
+        raise BadConfig(f"{path}: leaking_columns holds an empty name. Remove it.")
+    anchored = tuple(
+        source if source.path is None else source.model_copy(update={"path": (path.resolve().parent / source.path).resolve()})
+        for source in card.sources
+    )
+    return card.model_copy(update={"sources": anchored})

@@ -1,0 +1,100 @@
+"""Columns of Arrow tables as ids, times and texts, with the faults a file can have."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from recbench.core.errors import BadData
+from recbench.core.interactions import StringArray
+from recbench.core.ragged import IntArray, LongArray
+from recbench.data.reader import RawEvents, RawItems
+
+
+def events_from_table(table: pa.Table, file: str) -> RawEvents:
+    """Events of a table with columns user_id, item_id and, where there are any, timestamp, position, rating; others are ignored."""
+    user, user_ids = _ids(table, "user_id", file)
+    item, item_ids = _ids(table, "item_id", file)
+    return RawEvents(
+        user,
+        item,
+        user_ids,
+        item_ids,
+        _integers(table, "timestamp", file),
+        _ratings(table, file),
+        _integers(table, "position", file),
+    )
+
+
+def items_from_table(table: pa.Table, file: str, columns: Sequence[str]) -> RawItems:
+    """Item texts of a table with a column item_id; text columns it lacks are left out."""
+    ids = _strings(_column(table, "item_id", file), "item_id", file)
+    _refuse_empty(ids, "item_id", file)
+    known = [name for name in columns if name in table.column_names]
+    return RawItems(ids.to_pylist(), {name: _strings(table.column(name), name, file).to_pylist() for name in known})
+
+
+def _column(table: pa.Table, name: str, file: str) -> pa.ChunkedArray:
+    if name not in table.column_names:
+        raise BadData(f"{file} has no column {name!r}; it has {', '.join(table.column_names) or 'none'}. Rename or add the column.")
+    return table.column(name)
+
+
+def _strings(column: pa.ChunkedArray, name: str, file: str) -> pa.ChunkedArray:
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_integer(kind) or pa.types.is_null(kind)):
+        raise BadData(f"{file}: the column {name!r} holds {column.type}, not strings or whole numbers. Convert it.")
+    return column.cast(pa.large_string())
+
+
+def _refuse_empty(column: pa.ChunkedArray, name: str, file: str) -> None:
+    is_empty = pc.or_kleene(pc.is_null(column), pc.equal(pc.utf8_length(pc.fill_null(column, "")), 0))
+    n_empty = pc.sum(is_empty).as_py() or 0
+    if n_empty:
+        first = pc.index(is_empty, True).as_py()
+        raise BadData(f"{file}: {n_empty} rows have no {name}, the first is row {first}. Remove or complete them.")
+
+
+def _ids(table: pa.Table, name: str, file: str) -> tuple[IntArray, StringArray]:
+    """Numbers (n,) int32 and the ids they stand for."""
+    column = _strings(_column(table, name, file), name, file)
+    _refuse_empty(column, name, file)
+    encoded = pc.dictionary_encode(column).unify_dictionaries()
+    if not encoded.num_chunks:
+        return np.empty(0, np.int32), np.empty(0, object)
+    numbers = np.concatenate([chunk.indices.to_numpy() for chunk in encoded.chunks]).astype(np.int32)
+    return numbers, encoded.chunk(0).dictionary.to_numpy(zero_copy_only=False)
+
+
+def _integers(table: pa.Table, name: str, file: str) -> LongArray | None:
+    """A column of whole numbers, (n,) int64; None where the table has no such column."""
+    if name not in table.column_names:
+        return None
+    column = table.column(name)
+    if pa.types.is_timestamp(column.type):
+        column = column.cast(pa.timestamp("s"), safe=False).cast(pa.int64())
+    if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
+        raise BadData(f"{file}: the column {name!r} holds {column.type}, not whole numbers. Convert it, times to seconds since 1970.")
+    if column.null_count:
+        first = pc.index(pc.is_null(column), True).as_py()
+        raise BadData(f"{file}: {column.null_count} rows have no {name}, the first is row {first}. Remove or complete them.")
+    values: NDArray[np.generic] = column.to_numpy()
+    whole = values.astype(np.int64) if np.isfinite(values.astype(np.float64)).all() else None
+    if whole is None or not np.array_equal(whole, values):
+        odd = next(value for value in values.tolist() if value != value or value in (float("inf"), float("-inf")) or value != int(value))
+        raise BadData(f"{file}: the column {name!r} holds {odd}, not a whole number. Convert it, times to seconds since 1970.")
+    return whole
+
+
+def _ratings(table: pa.Table, file: str) -> NDArray[np.float32] | None:
+    if "rating" not in table.column_names:
+        return None
+    column = table.column("rating")
+    if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
+        raise BadData(f"{file}: the column 'rating' holds {column.type}, not numbers. Convert or remove it.")
+    ratings: NDArray[np.float32] = column.cast(pa.float64()).to_numpy().astype(np.float32)
+    return ratings

@@ -1,0 +1,102 @@
+"""A data set, read, filtered, numbered and checked."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from recbench.core.interactions import Interactions, ItemTable, StringArray, TimeKind
+from recbench.data.arrays import open_array, open_json, open_strings, save_array, save_json, save_strings
+from recbench.data.card import DatasetCard, parse_card
+
+Notes = Mapping[str, int | float | str]
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Events of all users and the table of all items.
+
+    Attributes:
+        card: the card as it applied: reader, filters and kind of time are those of the source that was read.
+        interactions: row u holds user u's events in time order.
+        items: row i describes item i.
+        user_ids: (n_users,) the source's ids, sorted.
+        notes: things counted while reading, such as dropped duplicates.
+    """
+
+    card: DatasetCard
+    interactions: Interactions
+    items: ItemTable
+    user_ids: StringArray
+    notes: Notes = field(default_factory=dict)
+
+    @property
+    def n_users(self) -> int:
+        """Number of users."""
+        return len(self.interactions)
+
+    @property
+    def n_items(self) -> int:
+        """Size of the catalogue."""
+        return len(self.items)
+
+    @property
+    def n_interactions(self) -> int:
+        """Number of events."""
+        return len(self.interactions.item)
+
+    def save(self, folder: Path) -> None:
+        """Write all of it into an existing or new folder."""
+        folder.mkdir(parents=True, exist_ok=True)
+        save_json(folder, "dataset", {"card": self.card.model_dump(mode="json"), "notes": dict(self.notes)})
+        save_interactions(folder, "interactions", self.interactions)
+        save_items(folder, self.items)
+        save_strings(folder, "user_ids", self.user_ids)
+
+    @classmethod
+    def open(cls, folder: Path) -> "Dataset":
+        """What `save` wrote, events memory-mapped; a damaged folder is a `BadData`."""
+        about = open_json(folder, "dataset")
+        card = parse_card(about["card"], str(folder))
+        return cls(card, open_interactions(folder, "interactions"), open_items(folder), open_strings(folder, "user_ids"), about["notes"])
+
+
+def save_interactions(folder: Path, name: str, interactions: Interactions) -> None:
+    """Write ragged events under a name."""
+    save_array(folder, f"{name}.item", interactions.item)
+    save_array(folder, f"{name}.offsets", interactions.offsets)
+    save_array(folder, f"{name}.timestamp", interactions.timestamp)
+    save_json(folder, name, {"n_items": interactions.n_items, "time": interactions.time.value})
+
+
+def open_interactions(folder: Path, name: str) -> Interactions:
+    """Ragged events, memory-mapped."""
+    about = open_json(folder, name)
+    return Interactions(
+        open_array(folder, f"{name}.item"),
+        open_array(folder, f"{name}.offsets"),
+        open_array(folder, f"{name}.timestamp"),
+        int(about["n_items"]),
+        TimeKind(about["time"]),
+    )
+
+
+def save_items(folder: Path, items: ItemTable) -> None:
+    """Write the item table."""
+    save_strings(folder, "item_ids", items.item_ids)
+    save_json(folder, "columns", list(items.columns))
+    for name, column in items.columns.items():
+        save_strings(folder, f"column.{name}", column)
+
+
+def open_items(folder: Path) -> ItemTable:
+    """The item table; its strings are read into memory."""
+    columns = {name: open_strings(folder, f"column.{name}") for name in open_json(folder, "columns")}
+    return ItemTable(open_strings(folder, "item_ids"), columns)
+
+
+def repeated_pairs(interactions: Interactions) -> int:
+    """How many events repeat an earlier (user, item) pair."""
+    pair = interactions.row_of_entry() * interactions.n_items + interactions.item
+    return len(pair) - len(np.unique(pair))

@@ -1,0 +1,116 @@
+"""Where the files of a data set lie on this machine, fetched if need be."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from recbench.core.config import canonical_json
+from recbench.core.errors import BadConfig, DataUnavailable
+from recbench.core.progress import Progress
+from recbench.data.card import CardTime, DatasetCard, Source
+from recbench.data.plugins import dataset_card
+
+_READY = ("parquet", "csv")
+
+
+@dataclass(frozen=True)
+class Located:
+    """A data set whose files are on this machine.
+
+    Attributes:
+        card: the card as it applies to these files: reader, options, filters and kind of time of the source.
+        origin: where the files were found, as a phrase.
+        files: files by role; empty for generated data.
+    """
+
+    card: DatasetCard
+    origin: str
+    files: Mapping[str, Path]
+
+    @property
+    def reader(self) -> str:
+        """Name of the reader."""
+        return self.card.reader
+
+    def content_key(self) -> str:
+        """sha256 over what the card says about reading and the bytes of the files."""
+        about = self.card.model_dump(mode="json", exclude={"sources"})
+        digests = {role: file_sha256(path) for role, path in self.files.items()}
+        return hashlib.sha256(canonical_json({"card": about, "files": digests}).encode()).hexdigest()
+
+
+def locate(name_or_path: str, *, data_dir: Path | None, home: Path, progress: Progress, fetch: bool = True, force: bool = False) -> Located:
+    """Find a data set: in `data_dir`, in the cache under `home`, then from the sources of its card.
+
+    Args:
+        name_or_path: a data set's name, the path of a card, or a folder with interactions.parquet or .csv.
+        data_dir: folder of ready data sets, `NAME/interactions.parquet` and `NAME/items.parquet`.
+        home: cache folder; downloads go to `home/datasets/NAME`.
+        fetch: whether sources may be downloaded.
+        force: download again what the cache holds.
+
+    Raises:
+        UnknownPlugin: there is no such name.
+        DataUnavailable: no source gave the files; the message says why, source by source.
+    """
+    path = Path(name_or_path)
+    if path.is_dir():
+        return _own_folder(path)
+    if path.suffix != ".toml" and len(path.parts) > 1:
+        raise DataUnavailable(f"{name_or_path}: there is no such folder. Check the path; a name of a data set has no slash.")
+    card = dataset_card(name_or_path)
+    folders = [] if data_dir is None else [data_dir / card.name]
+    if not force:
+        for folder in [*folders, home / "datasets" / card.name]:
+            files = ready_files(folder)
+            if files:
+                return Located(_ready_card(card, files, card.time), str(folder), files)
+    from recbench.data.sources import obtain
+
+    return obtain(card, folders, home / "datasets" / card.name, progress, fetch=fetch, force=force)
+
+
+def ready_files(folder: Path) -> dict[str, Path]:
+    """Files by role of a folder in the ready layout, empty where it is not one."""
+    for suffix in _READY:
+        interactions, items = folder / f"interactions.{suffix}", folder / f"items.{suffix}"
+        if interactions.is_file():
+            return {"interactions": interactions} | ({"items": items} if items.is_file() else {})
+    return {}
+
+
+def source_card(card: DatasetCard, source: Source) -> DatasetCard:
+    """The card as it applies to one of its sources."""
+    given = {"reader": source.reader or None, "options": source.options, "filters": source.filters, "time": source.time}
+    return card.model_copy(update={key: value for key, value in given.items() if value is not None})
+
+
+def file_sha256(path: Path) -> str:
+    """sha256 of a file's bytes."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _ready_card(card: DatasetCard, files: Mapping[str, Path], time: CardTime) -> DatasetCard:
+    return card.model_copy(update={"reader": files["interactions"].suffix[1:], "options": {}, "filters": (), "time": time})
+
+
+def _own_folder(folder: Path) -> Located:
+    files = ready_files(folder)
+    if not files:
+        raise DataUnavailable(
+            f"{folder} holds neither interactions.parquet nor interactions.csv. Put one there, with columns user_id, item_id, timestamp."
+        )
+    name = "".join(letter if letter.isalnum() or letter in "._-" else "-" for letter in folder.resolve().name).lstrip("._-")
+    if not name:
+        raise BadConfig(f"{folder}: a data set is called after its folder, and this one has no usable name. Rename the folder.")
+    card = DatasetCard(
+        name=name,
+        title=folder.resolve().name,
+        terms="own data",
+        reader=files["interactions"].suffix[1:],
+        time="detect",
+        notes=("read from a folder without a card",),
+    )
+    return Located(card, str(folder), files)

@@ -1,0 +1,73 @@
+"""Names of data sets and readers, found through entry points."""
+
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+
+from recbench.core.errors import BadConfig, UnknownPlugin, nearest
+from recbench.data.card import DatasetCard, load_dataset_card
+from recbench.data.reader import Reader
+
+READERS = "recbench.readers"
+DATASETS = "recbench.datasets"
+
+
+def dataset_names() -> list[str]:
+    """All data sets that have a card, sorted."""
+    return sorted(_card_files())
+
+
+def dataset_card(name_or_path: str) -> DatasetCard:
+    """The card of a named data set, or the one in a TOML file.
+
+    Raises:
+        UnknownPlugin: no card has that name; the message offers the nearest.
+        BadConfig: the card has a fault.
+    """
+    path = Path(name_or_path)
+    if path.suffix == ".toml":
+        return load_dataset_card(path)
+    cards = _card_files()
+    if name_or_path not in cards:
+        raise UnknownPlugin(
+            f"No data set is called {name_or_path!r}.{nearest(name_or_path, cards)} Known: {', '.join(sorted(cards)) or 'none'}. "
+            "Own data: give the path of a card or of a folder with interactions.parquet or interactions.csv."
+        )
+    card = load_dataset_card(cards[name_or_path])
+    if card.name != name_or_path:
+        raise BadConfig(f"{cards[name_or_path]} says name = {card.name!r}. Name card and file alike.")
+    return card
+
+
+def reader_names() -> list[str]:
+    """All readers, sorted."""
+    return sorted({point.name for point in entry_points(group=READERS)})
+
+
+def load_reader(name: str) -> Reader:
+    """The reader of that name; unknown ones are an `UnknownPlugin`, two of one name a `BadConfig`."""
+    points = [point for point in entry_points(group=READERS) if point.name == name]
+    if not points:
+        known = reader_names()
+        raise UnknownPlugin(f"No reader is called {name!r}.{nearest(name, known)} Known: {', '.join(known)}.")
+    if len({point.value for point in points}) > 1:
+        raise BadConfig(f"The reader {name!r} is claimed twice: by {_claimants(points)}. Uninstall one of them.")
+    reader: Reader = points[0].load()
+    return reader
+
+
+def _card_files() -> dict[str, Path]:
+    """Card file by data set name, over all installed folders of cards."""
+    found: dict[str, Path] = {}
+    for point in sorted(set(entry_points(group=DATASETS)), key=lambda point: (point.name, point.value)):
+        package = point.load()
+        for folder in package.__path__:
+            # An editable install adds a placeholder that is not a folder.
+            for path in sorted(Path(folder).glob("*.toml")) if Path(folder).is_dir() else ():
+                if path.stem in found and not path.samefile(found[path.stem]):
+                    raise BadConfig(f"The data set {path.stem!r} is claimed twice: by {found[path.stem]} and {path}. Remove one of them.")
+                found[path.stem] = path
+    return found
+
+
+def _claimants(points: list[EntryPoint]) -> str:
+    return " and ".join(sorted(f"{point.dist.name if point.dist else 'unknown'} ({point.value})" for point in points))

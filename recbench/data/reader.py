@@ -1,0 +1,112 @@
+"""What a reader is: it turns files of one format into events and item texts, and decides nothing else."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recbench.core.config import PluginConfig
+from recbench.core.interactions import StringArray
+from recbench.core.progress import Progress
+from recbench.core.ragged import IntArray, LongArray
+
+Files = Mapping[str, Path]
+"""Files of a source by role."""
+
+
+@dataclass(frozen=True, eq=False)
+class RawEvents:
+    """Events as they stand in a source, in its order.
+
+    Attributes:
+        user, item: (n,) int32, numbers of the ids below, in any order.
+        user_ids, item_ids: the source's ids, each once.
+        timestamp: (n,) int64; None where the source has none.
+        rating: (n,) float32 or None.
+        position: (n,) int64, breaks ties of the time stamp; or None.
+        notes: things counted while reading.
+    """
+
+    user: IntArray
+    item: IntArray
+    user_ids: StringArray
+    item_ids: StringArray
+    timestamp: LongArray | None
+    rating: NDArray[np.float32] | None = None
+    position: LongArray | None = None
+    notes: Mapping[str, int | str] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.user)
+
+    def keep(self, mask: NDArray[np.bool_]) -> "RawEvents":
+        """The events where `mask` is true; ids stay as they are, used or not."""
+        return RawEvents(
+            self.user[mask],
+            self.item[mask],
+            self.user_ids,
+            self.item_ids,
+            None if self.timestamp is None else self.timestamp[mask],
+            None if self.rating is None else self.rating[mask],
+            None if self.position is None else self.position[mask],
+            self.notes,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class RawItems:
+    """Item texts as they stand in a source.
+
+    Attributes:
+        item_ids: the source's ids; a repeat is a fault that the caller reports.
+        columns: text by column name, None or an empty string where there is none.
+    """
+
+    item_ids: Sequence[str]
+    columns: Mapping[str, Sequence[str | None]]
+
+
+class Reader(Protocol):
+    """What an entry point of the group `recbench.readers` names."""
+
+    options: type[PluginConfig]
+    """Class of its settings, `[options]` in the card."""
+    has_complete_items: bool
+    """Whether an event of an item that the item table lacks is a fault; else such items only have no text."""
+
+    def events(self, files: Files, options: Any, progress: Progress) -> RawEvents:
+        """All events of the source; a fault in a file is a `BadData` that names file and value."""
+
+    def items(self, files: Files, options: Any, columns: Sequence[str], wanted: Collection[str], progress: Progress) -> RawItems | None:
+        """Texts of items, None where the source has no item file.
+
+        Args:
+            columns: the text columns to read; others are left alone.
+            wanted: ids that survived filtering. Large tables return only these; small ones may return all.
+        """
+
+
+class Vocabulary:
+    """Numbers ids in the order in which they first appear; for readers that go line by line."""
+
+    def __init__(self) -> None:
+        self._number: dict[str, int] = {}
+
+    def number(self, source_id: str) -> int:
+        """The number of an id, new or known."""
+        return self._number.setdefault(source_id, len(self._number))
+
+    def ids(self) -> StringArray:
+        """All ids in the order of their numbers."""
+        return string_array(self._number)
+
+
+def string_array(values: Iterable[str | None]) -> StringArray:
+    """An object array of strings, whatever NumPy would make of their lengths."""
+    listed = list(values)
+    out: StringArray = np.empty(len(listed), dtype=object)
+    out[:] = listed
+    return out

