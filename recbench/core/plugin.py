@@ -102,19 +102,49 @@ class Ranker(Protocol):
 class FitContext(Protocol):
     """All that training may know and use. Validation and test targets are not in here."""
 
-    train: Interactions
-    items: ItemTable
-    seed: int
-    device: str
-    """`cpu`, `cuda` or `cuda:N`."""
-    precision: Precision
-    threads: int
-    world: World
-    progress: Progress
-    budget: Budget
-    log: logging.Logger
-    checkpoints: Path
-    """A folder that survives a kill and is thrown away when training is complete."""
+    @property
+    def train(self) -> Interactions:
+        """The train part."""
+
+    @property
+    def items(self) -> ItemTable:
+        """The item table."""
+
+    @property
+    def seed(self) -> int:
+        """Of the run."""
+
+    @property
+    def device(self) -> str:
+        """`cpu`, `cuda` or `cuda:N`."""
+
+    @property
+    def precision(self) -> Precision:
+        """Of matrix products in training."""
+
+    @property
+    def threads(self) -> int:
+        """For computing on the CPU."""
+
+    @property
+    def world(self) -> World:
+        """The processes that train together."""
+
+    @property
+    def progress(self) -> Progress:
+        """Where long work reports."""
+
+    @property
+    def budget(self) -> Budget:
+        """What may still be spent."""
+
+    @property
+    def log(self) -> logging.Logger:
+        """What the run folder keeps as log.txt."""
+
+    @property
+    def checkpoints(self) -> Path:
+        """A folder that survives a kill and is thrown away when training is complete."""
 
     def generator(self, *names: str | int) -> np.random.Generator:
         """A random stream of the run's seed; equal names give equal numbers."""

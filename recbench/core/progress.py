@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
 from rich.console import Console
@@ -30,15 +30,8 @@ class Task(Protocol):
 class Progress(Protocol):
     """Where work reports how far it is."""
 
-    def task(self, title: str, total: float | None = None) -> "TaskContext":
+    def task(self, title: str, total: float | None = None) -> AbstractContextManager[Task]:
         """A context manager that yields a `Task` and closes it at the end."""
-
-
-class TaskContext(Protocol):
-    """`with progress.task(...) as task`."""
-
-    def __enter__(self) -> Task: ...
-    def __exit__(self, *exc: object) -> bool | None: ...
 
 
 class _BarTask:

@@ -1,11 +1,16 @@
 """The command line's verbs as functions."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from recbench.core.records import RunRecord
+from recbench.core.errors import BadRequest
+from recbench.core.records import RunRecord, read_record
+from recbench.running.places import Places
+
+if TYPE_CHECKING:
+    from recbench.running.loaded import LoadedRun
 
 
 @dataclass(frozen=True)
@@ -83,3 +88,79 @@ class Recommendation:
     item_id: str
     title: str | None
     score: float
+
+
+def run(
+    model: str,
+    dataset: str,
+    *,
+    preset: str | None = None,
+    seed: int = 0,
+    overrides: Mapping[str, Any] | None = None,
+    budget: str | None = None,
+    device: str = "auto",
+    data_dir: Path | str | None = None,
+    plugins: Sequence[Path | str] = (),
+    again: bool = False,
+) -> RunOutcome:
+    """Train a model on a data set, rank the full catalogue for every test user, write a record; `recbench run` as a function.
+
+    Args:
+        model: plugin name.
+        dataset: name of a card, or a path to a card or to a folder with interactions.parquet or .csv.
+        preset: named settings; default: the card's for this machine.
+        seed: of the run.
+        overrides: single settings, over the preset's.
+        budget: such as `20m`, `5000steps`.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        data_dir: folder of ready data sets; default: RECBENCH_DATA.
+        plugins: folders of models that are not installed.
+        again: make a new record even where a finished one is there.
+
+    Raises:
+        RecbenchError: with a sentence that says what to do.
+    """
+    from recbench.core.progress import ConsoleProgress
+    from recbench.running.execute import run_request
+
+    request = RunRequest(
+        model=model,
+        dataset=dataset,
+        preset=preset,
+        seed=seed,
+        overrides=overrides or {},
+        budget=budget,
+        device=device,
+        plugins=tuple(Path(path) for path in plugins),
+        again=again,
+    )
+    places = Places.from_environment(data_dir=None if data_dir is None else Path(data_dir))
+    outcome = run_request(request, places, ConsoleProgress())
+    if outcome is None:
+        raise BadRequest("This process is not the first of its group; only rank 0 has the record. Read the run folder instead.")
+    return outcome
+
+
+def load(run: Path | str, *, plugins: Sequence[Path | str] = ()) -> "LoadedRun":
+    """The trained model of a run: `load("last").recommend(["B00..."], k=10)`.
+
+    Args:
+        run: a run folder, a run id or its unique start, or `last`.
+        plugins: folders of models that are not installed.
+    """
+    from recbench import registry
+    from recbench.running.loaded import LoadedRun
+    from recbench.running.runs import RECORD_FILE, find_run
+
+    places = Places.from_environment()
+    folder = find_run(str(run), places.runs, places.boards)
+    models = registry.models(tuple(Path(path) for path in plugins))
+    return LoadedRun.open(folder, models.load(read_record(folder / RECORD_FILE).model.name))
+
+
+def compare(models: Sequence[str], datasets: Sequence[str], *, seeds: int = 1, jobs: int = 1, budget: str | None = None) -> list[Cell]:
+    """Run models x data sets x seeds, only what is missing, each in its own process; `recbench compare` as a function."""
+    from recbench.running.matrix import compare_request
+
+    request = CompareRequest(tuple(models), tuple(datasets), seeds=seeds, jobs=jobs, budget=budget)
+    return compare_request(request, Places.from_environment(), lambda _cells: None)

@@ -33,8 +33,13 @@ _LOCK_POLL_S = 0.1
 class Collective(Protocol):
     """Processes that build a stage together."""
 
-    rank: int
-    size: int
+    @property
+    def rank(self) -> int:
+        """Number of this process."""
+
+    @property
+    def size(self) -> int:
+        """How many there are."""
 
     def broadcast(self, value: Any) -> Any:
         """Rank 0's JSON value, on every rank."""

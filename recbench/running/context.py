@@ -18,11 +18,12 @@ from recbench.core.plugin import Plugin, Precision, Ranker, Validation, World
 from recbench.core.progress import Progress
 from recbench.core.ranking import Queries, Rankings, View
 from recbench.data import Split
-from recbench.evaluation import check_rankings, ranks_of_targets
+from recbench.evaluation import check_rankings, ranks_of_targets, values_per_user
 from recbench.running.cache import Stage, StageStore
 from recbench.running.hashing import hash_path
 
 VALIDATION_K = 10
+VALIDATION_METRICS = ("ndcg@10", "recall@10")
 _SUBSET_USERS = 2_000
 _SUBSET_SEED = 0
 _QUERIES_PER_CALL = 4_096
@@ -93,12 +94,13 @@ class RunContext:
         # Each rank takes its own users, none twice: a mean over repeated users would not be the mean over users.
         mine = users[self.world.rank :: self.world.size]
         queries = part.queries(self._split.user_ids, views)
-        totals = np.zeros(3)
+        totals = np.zeros(len(VALIDATION_METRICS) + 1)
         for first, rankings in ranked(ranker, queries.take(mine), VALIDATION_K, len(self.items), self.progress, "validation"):
             rows = mine[first : first + rankings.items.shape[1]]
             targets = part.targets.take(rows)
             rank = ranks_of_targets(rankings, targets, queries.take(rows))["keep"]
-            totals += _ndcg_recall_sums(rank, targets.offsets)
+            totals[:-1] += values_per_user(rank, targets.offsets, VALIDATION_METRICS).sum(axis=0)
+            totals[-1] += len(rows)
         if self.world.size > 1:
             from recbench.nn.distributed import sum_over_ranks
 
@@ -106,9 +108,8 @@ class RunContext:
         seconds = time.perf_counter() - start
         if self.world.rank == 0:
             self._reserve(seconds, len(mine))
-        n_users = int(totals[2])
-        metrics = {"ndcg@10": float(totals[0] / max(n_users, 1)), "recall@10": float(totals[1] / max(n_users, 1))}
-        return Validation(metrics, n_users, is_subset, seconds)
+        metrics = {name: float(total / totals[-1]) for name, total in zip(VALIDATION_METRICS, totals[:-1], strict=True)}
+        return Validation(metrics, int(totals[-1]), is_subset, seconds)
 
     def stage(self, name: str, build: Callable[[Path], None], *, config: Mapping[str, Any], inputs: Sequence[str | Path] = ()) -> Path:
         """The folder of a sub-stage of this model."""
@@ -141,15 +142,3 @@ class RunContext:
         n_test = len(self._split.test)
         views_factor = 1.5  # both views share one pass; lists are longer than in validation
         self.budget.reserve_s = n_test * (per_user * views_factor + _EVALUATION_S_PER_USER) + _FIXED_RESERVE_S
-
-
-def _ndcg_recall_sums(rank: NDArray[np.int16], offsets: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Sums over users of NDCG@10 and Recall@10, and the number of users, for target sets of any size."""
-    sizes = np.diff(offsets)
-    found = (rank >= 0) & (rank < VALIDATION_K)
-    gain = np.where(found, 1.0 / np.log2(np.maximum(rank, 0) + 2.0), 0.0)
-    user = np.repeat(np.arange(len(sizes)), sizes)
-    ideal = np.cumsum(1.0 / np.log2(np.arange(VALIDATION_K) + 2.0))[np.minimum(sizes, VALIDATION_K) - 1]
-    ndcg = np.bincount(user, gain, minlength=len(sizes)) / ideal
-    recall = np.bincount(user, found, minlength=len(sizes)) / sizes
-    return np.array([ndcg.sum(), recall.sum(), len(sizes)], dtype=np.float64)

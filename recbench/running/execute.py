@@ -1,91 +1,39 @@
 """One run: data, split, training, ranking, evaluation, record."""
 
 import logging
-import os
-import platform
-import shutil
-import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-import recbench.evaluation as evaluation
+from recbench import registry
 from recbench.core.budget import Budget
 from recbench.core.config import PluginConfig, read_toml
-from recbench.core.errors import BadRequest, Interrupted, RecbenchError, nearest
+from recbench.core.errors import BadRequest, Interrupted, nearest
 from recbench.core.plugin import Plugin, World
 from recbench.core.progress import Progress
 from recbench.core.ranking import VIEWS, View
-from recbench.core.records import (
-    CostPart,
-    DatasetPart,
-    DevicePart,
-    FilePart,
-    FitPart,
-    ModelPart,
-    ProtocolPart,
-    RunRecord,
-    StagePart,
-    TargetsPart,
-    read_record,
-)
+from recbench.core.records import ProtocolPart, read_record
 from recbench.data import SplitProtocol
-from recbench.running import provenance, runs
+from recbench.running import runs
 from recbench.running.api import RunOutcome, RunRequest
 from recbench.running.cache import StageStore
-from recbench.running.hashing import hash_file, hash_value, plugin_source_hash
+from recbench.running.hashing import hash_value, plugin_source_hash
 from recbench.running.machine import Machine
 from recbench.running.places import Places
-from recbench.running.ranking import RankedTest, queries_of_test, rank_test
+from recbench.running.ranking import rank_test
+from recbench.running.recording import RunFacts, write_run
 from recbench.running.splits import LoadedSplit, load_split
-from recbench.running.training import MODEL_FOLDER, TrainedModel, Trainer
+from recbench.running.training import Trainer
 
 LIST_LENGTH = 50
+LOG_FILE = "log.txt"
 _SEEN: Mapping[str, tuple[View, ...]] = {"both": VIEWS, "keep": ("keep",), "unseen": ("unseen",)}
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class _Settings:
-    """A request with every open choice made."""
-
-    request: RunRequest
-    plugin: Plugin
-    distribution: str
-    preset: str
-    config: PluginConfig
-    machine: Machine
-    world: World
-    views: tuple[View, ...]
-    protocol: SplitProtocol
-
-    @property
-    def config_hash(self) -> str:
-        """Equal for runs that differ in nothing but their seed."""
-        return hash_value({"model": self.plugin.card.name, "config": self.config.model_dump(mode="json"), "budget": self.request.budget})
-
-    def name(self, loaded: LoadedSplit) -> runs.RunName:
-        """The run's name, with the hash of all that a finished record must share to be the answer."""
-        identity = {
-            "model": self.plugin.card.name,
-            "source": plugin_source_hash(self.plugin.folder),
-            "config": self.config_hash,
-            "seed": self.request.seed,
-            "fingerprints": loaded.split.fingerprints.model_dump(mode="json"),
-            "dataset": loaded.card.name,
-            "protocol": self.protocol.model_dump(mode="json"),
-            "views": list(self.views),
-            "list_length": LIST_LENGTH,
-            "precision": self.machine.precision,
-            "device": self.machine.type,
-            "world_size": self.world.size,
-        }
-        return runs.RunName(loaded.card.name, self.plugin.card.name, self.preset, self.request.seed, hash_value(identity))
-
-
-def run_request(request: RunRequest, places: Places, progress: Progress, *, command: list[str] | None = None) -> RunOutcome | None:
+def run_request(request: RunRequest, places: Places, progress: Progress, *, command: tuple[str, ...] = ()) -> RunOutcome | None:
     """Train the model, rank the full catalogue for every test user and write a record.
 
     A finished record of the same request is the answer where there is one, unless `request.again`.
@@ -104,50 +52,137 @@ def run_request(request: RunRequest, places: Places, progress: Progress, *, comm
         StageFailed: a step broke; the run folder holds `failure.json`.
         Interrupted: by Ctrl-C or SIGTERM; the same command goes on.
     """
+    # Torch is imported by what follows, after the command line has shown its help and read its options.
+    from recbench.nn.distributed import connected, world_from_environment
+
     started = datetime.now(UTC)
     budget = Budget.parse(request.budget)
-    settings = _settle(request)
-    with _together(settings) as world:
-        store = StageStore(places.home / "stages", rerun=request.rerun, world=world)
+    world, local_rank = world_from_environment()
+    settings = _settle(request, world, local_rank)
+    with connected(world, settings.machine.device) as group:
+        store = StageStore(places.home / "stages", rerun=request.rerun, world=group)
         loaded = load_split(request.dataset, settings.protocol, places, store, progress)
         name = settings.name(loaded)
         existing = runs.finished(name, places.runs)
         if existing is not None and not request.again and not request.rerun:
             log.info("this run is finished: %s (--again makes a new one)", existing.name)
-            return RunOutcome(read_record(existing / runs.RECORD_FILE), existing, is_new=False) if settings.world.rank == 0 else None
-        log.info("%s on %s (%s)", settings.plugin.row_name(settings.preset, settings.config), loaded.card.name, loaded.origin)
-        log.info("settings: %s", settings.config.model_dump_json())
+            return RunOutcome(read_record(existing / runs.RECORD_FILE), existing, is_new=False) if world.rank == 0 else None
+        log.info("%s on %s (%s)", settings.row_name, loaded.card.name, loaded.origin)
+        log.info("preset %s on %s: %s", settings.preset, settings.machine.name, settings.config.model_dump_json())
         trainer = Trainer(
             split=loaded.split,
             machine=settings.machine,
             store=store,
             progress=progress,
             budget=budget,
-            world=settings.world,
-            load_plugin=_loader(request),
+            world=world,
+            load_plugin=settings.load_plugin,
         )
         trainer.check_needs(settings.plugin)
-        return _record(settings, loaded, trainer, store, places, progress, name, started, command or [])
+        facts = settings.facts(started, command)
+        with runs.writing(name, places.runs) as folder, _logging_to(folder / LOG_FILE):
+            try:
+                trained = trainer.train(settings.plugin, settings.config, request.seed, request.budget)
+                tested = rank_test(trained, loaded.split, store, progress, k=LIST_LENGTH, views=settings.views)
+                if world.rank != 0:
+                    return None
+                run_id = runs.next_run_id(name, places.runs)
+                record = write_run(folder, run_id, facts, loaded, trained, tested)
+            except (BadRequest, Interrupted):
+                raise
+            except Exception as error:
+                if world.rank == 0:
+                    runs.write_failure(folder, error)
+                    failed = runs.finish(folder, runs.next_run_id(name, places.runs), places.runs)
+                    log.error("the run failed; the reason is in %s", failed / runs.FAILURE_FILE)
+                raise
+            return RunOutcome(record, runs.finish(folder, run_id, places.runs), is_new=True)
 
 
-def _settle(request: RunRequest) -> _Settings:
-    from recbench import registry
+@dataclass(frozen=True)
+class _Settings:
+    """A request with every open choice made."""
 
+    request: RunRequest
+    plugin: Plugin
+    load_plugin: Callable[[str], Plugin]
+    distribution: str
+    preset: str
+    config: PluginConfig
+    machine: Machine
+    world: World
+    views: tuple[View, ...]
+    protocol: SplitProtocol
+
+    @property
+    def row_name(self) -> str:
+        """What tables call the run."""
+        return self.plugin.row_name(self.preset, self.config)
+
+    @property
+    def config_hash(self) -> str:
+        """Equal for runs that differ in nothing but their seed."""
+        return hash_value({"model": self.plugin.card.name, "config": self.config.model_dump(mode="json"), "budget": self.request.budget})
+
+    def name(self, loaded: LoadedSplit) -> runs.RunName:
+        """The run's name, with the hash of all that a finished record must share to be the answer."""
+        identity = {
+            "model": self.plugin.card.name,
+            "source": plugin_source_hash(self.plugin.folder),
+            "config": self.config_hash,
+            "seed": self.request.seed,
+            "fingerprints": loaded.split.fingerprints.model_dump(mode="json"),
+            "dataset": loaded.card.name,
+            "protocol": asdict(self.protocol),
+            "views": list(self.views),
+            "list_length": LIST_LENGTH,
+            "precision": self.machine.precision,
+            "device": self.machine.type,
+            "world_size": self.world.size,
+        }
+        return runs.RunName(loaded.card.name, self.plugin.card.name, self.preset, self.request.seed, hash_value(identity))
+
+    def facts(self, started: datetime, command: tuple[str, ...]) -> RunFacts:
+        """What the record says besides results."""
+        return RunFacts(
+            started=started,
+            command=command,
+            plugin=self.plugin,
+            distribution=self.distribution,
+            preset=self.preset,
+            row_name=self.row_name,
+            config=self.config.model_dump(mode="json"),
+            config_hash=self.config_hash,
+            budget=self.request.budget,
+            seed=self.request.seed,
+            machine=self.machine,
+            world_size=self.world.size,
+            jobs=self.request.jobs,
+            protocol=ProtocolPart(
+                split=self.protocol.name,
+                split_options=dict(self.protocol.options),
+                ties=self.protocol.ties,
+                list_length=LIST_LENGTH,
+                views=self.views,
+            ),
+        )
+
+
+def _settle(request: RunRequest, world: World, local_rank: int) -> _Settings:
     if request.seen not in _SEEN:
         raise BadRequest(f"--seen {request.seen!r} is not known.{nearest(request.seen, _SEEN)} Use keep, unseen or both.")
     models = registry.models(request.plugins)
     plugin = models.load(request.model)
-    machine = Machine.resolve(request.device, request.precision, request.threads)
+    machine = Machine.resolve(request.device, request.precision, request.threads, local_rank)
     preset = request.preset or plugin.default_preset(machine.device)
     file_values = read_toml(request.config_file) if request.config_file is not None else None
-    config = plugin.resolve(preset, file_values, request.overrides)
-    world = World(int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1)))
     return _Settings(
         request=request,
         plugin=plugin,
+        load_plugin=models.load,
         distribution=models.distribution(request.model),
         preset=preset,
-        config=config,
+        config=plugin.resolve(preset, file_values, request.overrides),
         machine=machine,
         world=world,
         views=_SEEN[request.seen],
@@ -155,42 +190,15 @@ def _settle(request: RunRequest) -> _Settings:
     )
 
 
-def _loader(request: RunRequest) -> Any:
-    from recbench import registry
-
-    return registry.models(request.plugins).load
-
-
-def _record(
-    settings: _Settings,
-    loaded: LoadedSplit,
-    trainer: Trainer,
-    store: StageStore,
-    places: Places,
-    progress: Progress,
-    name: runs.RunName,
-    started: datetime,
-    command: list[str],
-) -> RunOutcome | None:
-    """Train, rank, evaluate; rank 0 writes the folder, or one with the reason of the failure."""
-    request = settings.request
-    with runs.writing(name, places.runs) as folder, _logging_to(folder / "log.txt"):
-        try:
-            trained = trainer.train(settings.plugin, settings.config, request.seed, request.budget)
-            # Data set, split and training are shared work; the ranking is rank 0's, while the others wait for its end.
-            tested = rank_test(trained, loaded.split, store, progress, k=LIST_LENGTH, views=settings.views)
-            if settings.world.rank != 0:
-                return None
-            run_id = runs.next_run_id(name, places.runs)
-            record = _evaluated(settings, loaded, trained, tested, folder, run_id, started, command)
-        except (KeyboardInterrupt, Interrupted):
-            raise
-        except BadRequest:
-            raise
-        except Exception as error:
-            if settings.world.rank == 0:
-                runs.write_failure(folder, error)
-                failed = runs.finish(folder, runs.next_run_id(name, places.runs), places.runs)
-                log.error("the run failed; %s holds the reason", failed / runs.FAILURE_FILE)
-            raise
-        return RunOutcome(record, runs.finish(folder, run_id, places.runs), is_new=True)
+@contextmanager
+def _logging_to(path: Path) -> Iterator[None]:
+    """What recbench logs goes to a file as well."""
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logger = logging.getLogger("recbench")
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        handler.close()

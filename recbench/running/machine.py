@@ -2,7 +2,6 @@
 
 import os
 import platform
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import psutil
@@ -33,18 +32,17 @@ class Machine:
         return self.device.partition(":")[0]
 
     @classmethod
-    def resolve(cls, device: str, precision: str, threads: int | None, environ: Mapping[str, str] | None = None) -> "Machine":
+    def resolve(cls, device: str, precision: str, threads: int | None, local_rank: int = 0) -> "Machine":
         """The machine that was asked for; a `BadRequest` where it is not there. Sets torch's threads.
 
         Args:
             device: `auto`, `cpu`, `cuda` or `cuda:N`. Only `auto` may choose.
             precision: `auto` (bf16 on a CUDA device that has it), `fp32` or `bf16`.
             threads: None: as many as there are cores for this process.
-            environ: torchrun's LOCAL_RANK is read from it.
+            local_rank: number of this process on this machine; `cuda` means its own device.
         """
         import torch
 
-        environ = os.environ if environ is None else environ
         n_cuda = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if device == "auto":
             device = "cuda" if n_cuda else "cpu"
@@ -52,7 +50,7 @@ class Machine:
         if kind not in {"cpu", "cuda"} or (number and not number.isdigit()):
             raise BadRequest(f"--device {device!r} is not known. Use auto, cpu, cuda or cuda:N.")
         if kind == "cuda":
-            index = int(number) if number else int(environ.get("LOCAL_RANK", 0))
+            index = int(number) if number else local_rank
             if index >= n_cuda:
                 raise BadRequest(
                     f"--device {device!r}: this machine has {n_cuda} CUDA devices. Use --device cpu, or see `recbench doctor`."

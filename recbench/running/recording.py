@@ -20,7 +20,6 @@ from recbench.core.records import (
     ProtocolPart,
     RunRecord,
     StagePart,
-    TargetsPart,
 )
 from recbench.running import provenance
 from recbench.running.hashing import hash_file, plugin_source_hash
@@ -38,7 +37,6 @@ _CURVE_COLUMNS = ("step", "epoch", "seconds", "loss", "learning_rate")
 class RunFacts:
     """What a record says about a run besides its results."""
 
-    run_id: str
     started: datetime
     command: tuple[str, ...]
     plugin: Plugin
@@ -55,18 +53,19 @@ class RunFacts:
     protocol: ProtocolPart
 
 
-def write_run(folder: Path, facts: RunFacts, loaded: LoadedSplit, trained: TrainedModel, tested: RankedTest) -> RunRecord:
+def write_run(folder: Path, run_id: str, facts: RunFacts, loaded: LoadedSplit, trained: TrainedModel, tested: RankedTest) -> RunRecord:
     """Fill a run folder with ranks, exposure, curve, settings, model and, last, the record that ties them together."""
     split, rankings = loaded.split, tested.rankings
     part = split.test
     targets = evaluation.target_facts(split.train, part.histories, part.targets, part.user, part.is_tied)
-    ranks = evaluation.RankTable(targets.user, targets.target, evaluation.ranks_of_targets(rankings, part.targets, queries_of_test(split, rankings.views)))
+    rank = evaluation.ranks_of_targets(rankings, part.targets, queries_of_test(split, rankings.views))
+    ranks = evaluation.RankTable.of_queries(part.user, part.targets, rank, rankings.k)
     exposure = evaluation.exposure_counts(rankings, len(split.items))
     train_count = split.train.item_counts()
     result = evaluation.evaluate(ranks, targets, exposure, train_count)
     written = [
-        evaluation.write_ranks(ranks, folder),
-        evaluation.write_exposure(exposure, folder),
+        evaluation.write_ranks(ranks, folder / "ranks.parquet"),
+        evaluation.write_exposure(exposure, folder / "exposure.parquet"),
         evaluation.write_targets(targets, folder),
         evaluation.write_items(train_count, folder),
         write_curve(trained.report, folder),
@@ -76,7 +75,7 @@ def write_run(folder: Path, facts: RunFacts, loaded: LoadedSplit, trained: Train
     shutil.copytree(trained.stage.folder / MODEL_FOLDER, folder / MODEL_FOLDER)
     stages = [*(stage.part() for stage in loaded.stages), *trained.lineage, tested.stage.part()]
     record = RunRecord(
-        run_id=facts.run_id,
+        run_id=run_id,
         started=facts.started.isoformat(timespec="seconds"),
         command=list(facts.command),
         model=_model_part(facts),
@@ -107,18 +106,15 @@ def write_run(folder: Path, facts: RunFacts, loaded: LoadedSplit, trained: Train
         ),
         stages=stages,
         fit=_fit_part(trained.report),
-        targets=TargetsPart(
-            n_users=len(part),
-            n_targets=len(targets.target),
-            n_users_train_only=split.n_users_train_only,
-            share_in_history=float(targets.in_history.mean()),
-            share_tied=None if part.is_tied is None else float(part.is_tied.mean()),
-            n_cold=int((targets.target_count == 0).sum()),
-        ),
-        metrics=result.metrics,
+        targets=evaluation.targets_part(targets, split.n_users_train_only),
+        metrics=dict(result.metrics),
         slices=result.slices,
-        beyond=result.beyond,
-        diagnostics={**evaluation.list_diagnostics(rankings), **{name: float(count) for name, count in rankings.counters.items()}},
+        beyond=dict(result.beyond),
+        diagnostics={
+            **evaluation.list_diagnostics(rankings),
+            **evaluation.tie_sensitivity(rankings, part.targets),
+            **{name: float(count) for name, count in rankings.counters.items()},
+        },
         cost=_cost_part(stages, tested, len(part)),
         files=[FilePart(name=path.name, sha256=hash_file(path)) for path in written],
     )

@@ -1,6 +1,6 @@
 """Data set and split of a run, as stages of the cache."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import recbench.data as data_floor
@@ -34,7 +34,7 @@ def load_split(dataset: str, protocol: SplitProtocol, places: Places, store: Sta
         make_split(Dataset.open(read_stage.folder), protocol).save(folder)
 
     read_stage = store.get("dataset", {"content": located.content_key(), "source": sources}, read)
-    parts = {"dataset": read_stage.key, "protocol": protocol.model_dump(mode="json"), "source": sources}
+    parts = {"dataset": read_stage.key, "protocol": asdict(protocol), "source": sources}
     split_stage = store.get("split", parts, cut)
     opened = Dataset.open(read_stage.folder)
     return LoadedSplit(opened.card, located.origin, opened, Split.open(split_stage.folder), (read_stage, split_stage))

@@ -74,7 +74,7 @@ class Trainer:
     def train(self, plugin: Plugin, config: PluginConfig, seed: int, budget_text: str | None) -> TrainedModel:
         """The plugin trained with these settings, from the cache or now."""
         card = plugin.card
-        self._check_needs(plugin)
+        self.check_needs(plugin)
         inputs = self.inputs(plugin)
         used = {name: plugin_source_hash(self.load_plugin(name).folder) for name in card.uses}
         parts = {**inputs, "config": config.model_dump(mode="json"), "seed": seed, "budget": budget_text, "uses": used}
@@ -130,7 +130,8 @@ class Trainer:
         vectors: NDArray[np.float32] = method()
         return vectors
 
-    def _check_needs(self, plugin: Plugin) -> None:
+    def check_needs(self, plugin: Plugin) -> None:
+        """Raises a `BadRequest` where the data set cannot serve the model."""
         card, items = plugin.card, self.split.items
         if "item_text" in card.needs and not items.has_text:
             raise BadRequest(f"Model {card.name!r} reads item text and this data set has none. Choose another model or data set.")

@@ -31,8 +31,9 @@ def request_from_json(value: dict[str, Any]) -> tuple[RunRequest, Places]:
     fields["config_file"] = None if fields["config_file"] is None else Path(fields["config_file"])
     fields["plugins"] = tuple(Path(path) for path in fields["plugins"])
     fields["rerun"] = tuple(fields["rerun"])
-    folders = {name: None if path is None else Path(path) for name, path in value["places"].items()}
-    return RunRequest(**fields), Places(**folders)
+    folders = value["places"]
+    data = None if folders["data"] is None else Path(folders["data"])
+    return RunRequest(**fields), Places(Path(folders["home"]), data, Path(folders["runs"]), Path(folders["boards"]))
 
 
 def main() -> int:
