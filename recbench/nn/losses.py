@@ -1,0 +1,122 @@
+"""Losses over a catalogue of items: full cross-entropy in bounded memory, and three that sample negatives.
+
+Each returns the sum over slots, so that gradients of several processes or of accumulated parts add up; the caller divides by the number of
+slots of the whole batch.
+"""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+# S slots (places of a sequence with a target), s slots of one chunk, I items, D width, K negatives
+
+_CHUNK_BYTES = 8 * 2**20
+
+
+def full_cross_entropy(hidden_SD: Tensor, item_ID: Tensor, target_S: Tensor, *, chunk_bytes: int = _CHUNK_BYTES) -> Tensor:
+    """Sum over slots of `logsumexp_j(h . e_j) - h . e_target`, a scalar in float32 (float64 for float64 inputs).
+
+    Logits stand in memory for one chunk of slots at a time; both gradients are made in the same pass, so nothing of size slots x items is
+    ever kept. Under autocast the products run in the autocast type, the softmax always in float32. It can be differentiated once.
+
+    Args:
+        hidden_SD: (S, D), what the model knows at each slot.
+        item_ID: (I, D), the items' output vectors.
+        target_S: (S,) int64 rows of `item_ID`.
+        chunk_bytes: how large the logits of one chunk may be; one slot at least is taken.
+    """
+    device = hidden_SD.device.type
+    matmul_type = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
+    loss: Tensor = _FullCrossEntropy.apply(hidden_SD, item_ID, target_S, chunk_bytes, matmul_type)
+    return loss
+
+
+class _FullCrossEntropy(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, hidden_SD: Tensor, item_ID: Tensor, target_S: Tensor, chunk_bytes: int, matmul_type: torch.dtype | None
+    ) -> Tensor:
+        wants_hidden, wants_item = ctx.needs_input_grad[:2]
+        exact = torch.float64 if hidden_SD.dtype == torch.float64 else torch.float32
+        with torch.autocast(hidden_SD.device.type, enabled=False):
+            product = matmul_type or exact
+            hidden, item_t = hidden_SD.to(product), item_ID.to(product).T
+            n_slots, n_items = len(hidden_SD), len(item_ID)
+            rows = max(1, min(n_slots, chunk_bytes // (torch.finfo(exact).bits // 8 * n_items)))
+            loss = hidden.new_zeros((), dtype=exact)
+            grad_hidden = torch.empty_like(hidden, dtype=exact) if wants_hidden else None
+            grad_item = torch.zeros_like(item_ID, dtype=exact) if wants_item else None
+            for start in range(0, n_slots, rows):
+                hidden_sD = hidden[start : start + rows]
+                target_s1 = target_S[start : start + rows, None]
+                logit_sI = (hidden_sD @ item_t).to(exact)
+                max_s1 = logit_sI.amax(1, keepdim=True)
+                loss -= (logit_sI.gather(1, target_s1) - max_s1).sum()
+                weight_sI = logit_sI.sub_(max_s1).exp_()
+                sum_s1 = weight_sI.sum(1, keepdim=True)
+                loss += sum_s1.log().sum()
+                if grad_hidden is None and grad_item is None:
+                    continue
+                weight_sI.div_(sum_s1)
+                weight_sI.scatter_add_(1, target_s1, weight_sI.new_full(target_s1.shape, -1.0))
+                weight = weight_sI.to(product)
+                if grad_hidden is not None:
+                    grad_hidden[start : start + rows] = weight @ item_t.T
+                if grad_item is not None:
+                    grad_item += weight.T @ hidden_sD
+        ctx.save_for_backward(
+            None if grad_hidden is None else grad_hidden.to(hidden_SD.dtype), None if grad_item is None else grad_item.to(item_ID.dtype)
+        )
+        return loss
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
+        grad_hidden, grad_item = (None if part is None else part * grad for part in ctx.saved_tensors)
+        return grad_hidden, grad_item, None, None, None
+
+
+def binary_cross_entropy(positive_S: Tensor, negative_SK: Tensor) -> Tensor:
+    """Sum over slots of `-log sigmoid(r_+) - sum_j log(1 - sigmoid(r_j))`, a float32 scalar.
+
+    arXiv:1808.09781, section III-E, with K = 1.
+    """
+    return -(F.logsigmoid(positive_S.float()).sum() + F.logsigmoid(-negative_SK.float()).sum())
+
+
+def generalised_binary_cross_entropy(positive_S: Tensor, negative_SK: Tensor, n_items: int, calibration: float) -> Tensor:
+    """Sum over slots of `-(beta log sigmoid(r_+) + sum_j log(1 - sigmoid(r_j))) / (K + 1)`, a float32 scalar.
+
+    arXiv:2308.07192, section 5: the positive is raised to the power beta, which undoes the overconfidence that sampling causes. With
+    K = 1 and calibration 0 it is half of `binary_cross_entropy`, as in the authors' code, which averages over the K + 1 terms.
+
+    Args:
+        positive_S: (S,) scores of the targets.
+        negative_SK: (S, K) scores of negatives drawn uniformly.
+        n_items: size of the catalogue.
+        calibration: `t` of the paper, from 0 (plain) to 1 (probabilities as if nothing had been sampled).
+    """
+    n_negatives = negative_SK.shape[1]
+    rate = n_negatives / (n_items - 1)
+    beta = rate * (calibration * (1 - 1 / rate) + 1 / rate)
+    # beta * logsigmoid is exact in float32, where raising the sigmoid itself to beta would need float64.
+    total = beta * F.logsigmoid(positive_S.float()).sum() + F.logsigmoid(-negative_SK.float()).sum()
+    return -total / (n_negatives + 1)
+
+
+def sampled_softmax(positive_S: Tensor, negative_SK: Tensor, log_rate_SK: Tensor | None = None) -> Tensor:
+    """Sum over slots of `logsumexp(r_+, r_1 .. r_K) - r_+`, a float32 scalar; with all other items as negatives it is the full cross-entropy.
+
+    Args:
+        positive_S: (S,) scores of the targets.
+        negative_SK: (S, K) scores of the negatives.
+        log_rate_SK: log of the expected number of times each negative is drawn, where the draw is not uniform; it is subtracted.
+    """
+    negative = negative_SK.float()
+    if log_rate_SK is not None:
+        negative = negative - log_rate_SK
+    positive = positive_S.float()
+    return (torch.logsumexp(torch.cat([positive[:, None], negative], 1), 1) - positive).sum()
