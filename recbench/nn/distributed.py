@@ -1,0 +1,127 @@
+"""Processes that train together: connection, agreement, sums. Everything also works for one process alone."""
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from numpy.typing import NDArray
+from torch import Tensor
+
+from recbench.core.errors import BadRequest
+from recbench.core.plugin import World
+
+_TIMEOUT = timedelta(hours=24)
+"""Rank 0 may build text vectors or codes for hours while the others wait; torchrun ends them all if one dies."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """The processes of one run, as the stage cache sees them."""
+
+    rank: int = 0
+    size: int = 1
+
+    def broadcast(self, value: Any) -> Any:
+        """Rank 0's JSON value, on every rank."""
+        return broadcast(value) if self.size > 1 else value
+
+    def barrier(self) -> None:
+        """Wait until all ranks are here, for up to 24 hours."""
+        if self.size > 1:
+            barrier()
+
+
+def world_from_environment() -> tuple[World, int]:
+    """Rank and size of this process as torchrun set them, and its number on this machine; one process alone without torchrun."""
+    if "WORLD_SIZE" not in os.environ:
+        return World(), 0
+    return World(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])), int(os.environ.get("LOCAL_RANK", "0"))
+
+
+@contextmanager
+def connected(world: World, device: str) -> Iterator[Group]:
+    """The group of all processes of `world`, connected while the block runs; nothing to connect where the size is 1.
+
+    Sums of CPU tensors go through gloo, sums of CUDA tensors through NCCL. Torch reads the master's address here, from the
+    variables that torchrun sets.
+    """
+    if world.size == 1:
+        yield Group()
+        return
+    missing = [name for name in ("MASTER_ADDR", "MASTER_PORT") if name not in os.environ]
+    if missing:
+        raise BadRequest(
+            f"{world.size} processes are asked for, but {missing[0]} is not set. "
+            f"Start them with: torchrun --nproc-per-node {world.size} -m recbench run ..."
+        )
+    is_cuda = device.startswith("cuda")
+    if is_cuda:
+        torch.cuda.set_device(device)
+    backend = "cpu:gloo,cuda:nccl" if is_cuda else "gloo"
+    dist.init_process_group(backend, init_method="env://", rank=world.rank, world_size=world.size, timeout=_TIMEOUT)
+    try:
+        yield Group(world.rank, world.size)
+    finally:
+        dist.destroy_process_group()
+
+
+def barrier() -> None:
+    """Wait until all ranks are here; nothing to wait for outside a group."""
+    if dist.is_initialized():
+        # A sum of a CPU tensor goes through gloo, whose waiting needs no GPU; NCCL's barrier would occupy one.
+        sum_over_ranks(np.zeros(1))
+
+
+def broadcast(value: Any) -> Any:
+    """Rank 0's JSON value, on every rank; the values that other ranks pass are ignored."""
+    if not dist.is_initialized():
+        return value
+    text = json.dumps(value).encode() if dist.get_rank() == 0 else b""
+    size = torch.tensor([len(text)], dtype=torch.int64)
+    dist.broadcast(size, src=0)
+    content = torch.zeros(int(size), dtype=torch.uint8)
+    if text:
+        content = torch.frombuffer(bytearray(text), dtype=torch.uint8)
+    dist.broadcast(content, src=0)
+    return json.loads(content.numpy().tobytes())
+
+
+def sum_over_ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The sum over all ranks of equally shaped arrays, float64; the array itself outside a group."""
+    if not dist.is_initialized():
+        return values
+    total = torch.from_numpy(np.array(values, dtype=np.float64))
+    dist.all_reduce(total)
+    return total.numpy()
+
+
+def sum_in_place(tensors: Iterable[Tensor]) -> None:
+    """Replace each tensor by its sum over all ranks, in one message."""
+    parts = list(tensors)
+    if not parts or not dist.is_initialized():
+        return
+    flat = torch.cat([part.reshape(-1) for part in parts])
+    dist.all_reduce(flat)
+    start = 0
+    for part in parts:
+        part.copy_(flat[start : start + part.numel()].view_as(part))
+        start += part.numel()
+
+
+def copy_from_first(tensors: Iterable[Tensor]) -> None:
+    """Replace each tensor by rank 0's."""
+    if dist.is_initialized():
+        for tensor in tensors:
+            dist.broadcast(tensor, src=0)
+
+
+def shard_rows(n: int, world: World) -> NDArray[np.int64]:
+    """The rows of 0..n-1 that are this rank's: every row is exactly one rank's, none is repeated to fill up."""
+    return np.arange(world.rank, n, world.size, dtype=np.int64)

@@ -1,0 +1,598 @@
+"""The one training loop of all trained models.
+
+What makes a resumed training give the numbers of an uninterrupted one: the batches of an epoch are a function of the epoch, the
+random numbers of a step are a function of the seed, the step, the rank and the part of the batch, and everything else that a
+later step depends on stands in the checkpoint.
+"""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any, NoReturn, Protocol, Self, TypeAlias, runtime_checkable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import TypeAdapter
+from torch import Tensor, nn
+
+from recbench.core.errors import BadRequest, Interrupted, StageFailed
+from recbench.core.plugin import CurvePoint, FitContext, FitReport, Parameters, Ranker
+from recbench.core.progress import Task
+from recbench.core.seeds import derived_seed
+from recbench.nn import distributed
+from recbench.nn.checkpoints import CheckpointFolder
+from recbench.nn.interrupts import StopNow, StopSignals
+from recbench.nn.settings import TrainingSettings, rate_factor
+
+__all__ = ["Batch", "Sharded", "TrainingSettings", "count_parameters", "shard", "train"]
+
+_METRIC = "ndcg@10"
+_EARLY_VALIDATION = 0.1
+"""Share of a budget of seconds after which a first validation shows what ranking costs."""
+_LOSSES_IN_FLIGHT = 32
+"""On a GPU the loss is looked at this seldom: every look waits for the device."""
+_SHOW_EVERY_S = 0.5
+
+
+@runtime_checkable
+class Sharded(Protocol):
+    """A batch that is not a plain array of example numbers."""
+
+    def __len__(self) -> int:
+        """Number of rows."""
+
+    def shard(self, rank: int, size: int) -> Self:
+        """Rows `rank`, `rank + size`, `rank + 2 * size`, ...; there may be none."""
+
+
+Batch: TypeAlias = NDArray[Any] | Sharded
+"""A description of a global batch, cheap to make and to cut: example numbers along the first axis, or an object with `shard`."""
+
+
+def shard(batch: Batch, rank: int, size: int) -> Batch:
+    """Every `size`-th row of a batch, from row `rank` on: the parts of one batch are disjoint and together the whole."""
+    return batch[rank::size] if isinstance(batch, np.ndarray) else batch.shard(rank, size)
+
+
+@dataclass
+class _Candidate:
+    """Weights that may be chosen: the step and what validation said."""
+
+    step: int
+    value: float
+
+
+@dataclass
+class _State:
+    """All that a checkpoint must hold besides tensors."""
+
+    step: int = 0
+    epoch: int = 0
+    batches_done: int = 0
+    """Of the current epoch."""
+    examples: int = 0
+    epoch_examples: int = 0
+    seconds: float = 0.0
+    """Of this attempt and those before it."""
+    time_share: float = 0.0
+    """Share of a budget of seconds that is used up."""
+    warm_at: float | None = None
+    """Progress when the warm-up ended."""
+    loss_sum: float = 0.0
+    loss_targets: int = 0
+    """Since the last point of the curve."""
+    validation_due: bool = False
+    validated_at: int = 0
+    without_gain: int = 0
+    """Validations since the best one."""
+    is_subset: bool = False
+    candidates: list[_Candidate] = field(default_factory=list)
+    """Best first."""
+    curve: list[CurvePoint] = field(default_factory=list)
+    stopped_by: str | None = None
+
+
+_STATE = TypeAdapter(_State)
+
+
+@dataclass(frozen=True)
+class _Moment:
+    """What rank 0's clock and all ranks' signals say; equal on every rank, so that all decide alike."""
+
+    is_stopped: bool
+    seconds: float
+    """Since this attempt began."""
+    time_share: float
+    fits_step: bool
+    """Whether a step, and the validation after it, still fit into the budget."""
+    fits_validation: bool
+    fits_choice: bool
+    """Whether the candidates can be ranked again over all users."""
+    checkpoint_due: bool
+
+
+def train(
+    context: FitContext,
+    module: nn.Module,
+    *,
+    batches: Callable[[int], Sequence[Batch]],
+    settings: TrainingSettings,
+    ranker: Ranker | None = None,
+    examples_possible: int = 0,
+    name: str = "training",
+) -> FitReport:
+    """Train `module` in place and leave the weights in it that validation liked best; what was done comes back.
+
+    Args:
+        context: of the run.
+        module: `module(batch)` gives `(loss_sum, n_targets)`: the sum, not the mean, of the losses of the batch's targets as a
+            scalar tensor, and their number. All its randomness must come from torch's default generators, which the loop seeds
+            for every step. It is moved to the context's device; parameters that need no gradient are not kept in checkpoints.
+        batches: the global batches of an epoch, counted from 0; a function of the seed and the epoch alone, equal on all ranks.
+            A batch is an array of example numbers or an object with `shard`. Where several processes train together, or
+            `settings.accumulate` is above 1, `module` is handed parts of a batch, never an empty one; the gradient is that of
+            the sum over the whole batch divided by its number of targets.
+        settings: of the optimiser, its schedule and the ends of training.
+        ranker: who is validated; it should rank with `module` in its present state. None: the last weights are taken.
+        examples_possible: distinct (history, target) pairs, for the report.
+        name: of this training within the model; a second training of one `fit` needs a name of its own.
+
+    Raises:
+        StageFailed: the loss is not a finite number, there are no batches, or a checkpoint cannot be written.
+        Interrupted: SIGTERM or Ctrl-C; a checkpoint is written and the next call with the same arguments goes on from it.
+    """
+    return _Training(context, module, batches, settings, ranker, examples_possible, name).run()
+
+
+def count_parameters(module: nn.Module) -> Parameters:
+    """How many numbers a module holds; shared ones count once."""
+    parameters = list(module.parameters())
+    return Parameters(
+        total=sum(p.numel() for p in parameters),
+        trainable=sum(p.numel() for p in parameters if p.requires_grad),
+        embedding=sum(p.numel() for p in _embeddings(module)),
+    )
+
+
+class _Training:
+    def __init__(
+        self,
+        context: FitContext,
+        module: nn.Module,
+        batches: Callable[[int], Sequence[Batch]],
+        settings: TrainingSettings,
+        ranker: Ranker | None,
+        examples_possible: int,
+        name: str,
+    ) -> None:
+        self.context, self.settings, self.ranker, self.name = context, settings, ranker, name
+        self.device = torch.device(context.device)
+        self.module = module.to(self.device)
+        self.batches = batches
+        self.examples_possible = examples_possible
+        self.parameters = [p for p in module.parameters() if p.requires_grad]
+        self.optimizer = _optimizer(module, settings)
+        self.folder = CheckpointFolder(context.checkpoints / name)
+        self.state = _State()
+        self.kept: dict[int, dict[str, Tensor]] = {}
+        """Weights of the candidates, by step."""
+        self.resumed_at: int | None = None
+        self.signals = StopSignals()
+        self.in_flight: list[tuple[int, Tensor, int]] = []
+        """Step, loss and number of targets of steps whose loss was not looked at yet."""
+        self.epoch_batches: tuple[int, Sequence[Batch]] | None = None
+        self.start = self.last_checkpoint = self.last_shown = time.monotonic()
+        self.before_s = self.before_share = 0.0
+        self.validation_s = self.choice_s = 0.0
+        self.has_validated = False
+        self.steps_here = self.examples_here = 0
+        self.steps_s = 0.0
+        self.last_loss = math.nan
+
+    def run(self) -> FitReport:
+        """Train to the end."""
+        self._resume()
+        distributed.copy_from_first(self.module.state_dict().values())
+        cuda = [self.device] if self.device.type == "cuda" else []
+        with self.signals, torch.random.fork_rng(devices=cuda):
+            try:
+                if self.state.stopped_by is None:
+                    with self.context.progress.task(self.name, self._steps_left()) as task:
+                        self._loop(task)
+                    self._checkpoint()
+                chosen = self._choose()
+            except StopNow:
+                self._stop()
+        self.module.eval()
+        state = self.state
+        return FitReport(
+            steps=state.step,
+            epochs=self._epochs(),
+            examples_seen=state.examples,
+            examples_possible=self.examples_possible,
+            parameters=count_parameters(self.module),
+            curve=state.curve,
+            chosen=chosen,
+            stopped_by=state.stopped_by or "done",
+            resumed_at=self.resumed_at,
+        )
+
+    def _loop(self, task: Task) -> None:
+        state = self.state
+        self.module.train()
+        moment = self._moment()
+        while True:
+            if moment.is_stopped:
+                self._stop()
+            if self.ranker is not None and (state.validation_due or self._early_validation(moment)):
+                if moment.fits_validation:
+                    self._validate(self.ranker)
+                state.validation_due = False
+                moment = self._moment()
+            state.stopped_by = self._reason_to_stop(moment)
+            if state.stopped_by is not None:
+                break
+            began = time.monotonic()
+            self._step()
+            self.steps_s += time.monotonic() - began
+            moment = self._moment()
+            self._show(task)
+            if moment.checkpoint_due and not moment.is_stopped:
+                self._checkpoint()
+        if self.ranker is not None and state.validated_at < state.step and moment.fits_validation:
+            self._validate(self.ranker)
+        self._look_at_losses()
+        if state.loss_targets:
+            self._point()
+
+    def _step(self) -> None:
+        """One optimiser step on one global batch, and what follows from it for the state."""
+        state, settings, world = self.state, self.settings, self.context.world
+        batches = self._batches(state.epoch)
+        batch = batches[state.batches_done]
+        rate = settings.learning_rate * self._rate_factor()
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.zero_grad(set_to_none=True)
+        loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
+        n_targets = 0
+        for number in range(settings.accumulate):
+            part = shard(batch, number * world.size + world.rank, settings.accumulate * world.size)
+            if len(part) == 0:
+                continue
+            torch.manual_seed(derived_seed(self.context.seed, self.name, "step", state.step, world.rank, number))
+            with _autocast(self.context):
+                part_loss, part_targets = self.module(part)
+            part_loss.backward()
+            loss_sum += part_loss.detach()
+            n_targets += int(part_targets)
+        gradients = self._gradients()
+        if world.size > 1:
+            # One message with all gradients after the backward pass, not torch's wrapper, which takes the mean over ranks where we
+            # need the sum over targets, and waits for ever for a rank whose part of the batch is empty.
+            distributed.sum_in_place(gradients)
+            total, count = distributed.sum_over_ranks(np.array([loss_sum.item(), n_targets], dtype=np.float64))
+            loss_sum, n_targets = torch.tensor(total, dtype=torch.float64), int(count)
+        for gradient in gradients:
+            gradient.div_(max(n_targets, 1))
+        if settings.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.parameters, settings.clip_norm)
+        self.optimizer.step()
+
+        state.step += 1
+        state.batches_done += 1
+        state.examples += n_targets
+        state.epoch_examples += n_targets
+        self.steps_here += 1
+        self.examples_here += n_targets
+        self.in_flight.append((state.step, loss_sum, n_targets))
+        if self.device.type == "cpu" or len(self.in_flight) >= _LOSSES_IN_FLIGHT:
+            self._look_at_losses()
+        if state.step % settings.curve_every_steps == 0:
+            self._look_at_losses()
+            self._point()
+        if state.batches_done >= self._epoch_length(batches) or state.epoch_examples >= (settings.examples_per_epoch or math.inf):
+            state.epoch += 1
+            state.batches_done = state.epoch_examples = 0
+            if settings.validate_every_steps is None and state.epoch % settings.validate_every_epochs == 0:
+                state.validation_due = True
+        if settings.validate_every_steps is not None and state.step % settings.validate_every_steps == 0:
+            state.validation_due = True
+
+    def _gradients(self) -> list[Tensor]:
+        """The gradients of all parameters; zeros where a part of the batch did not touch one, so that all ranks hold the same list."""
+        gradients = []
+        for parameter in self.parameters:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+            gradients.append(parameter.grad)
+        return gradients
+
+    def _batches(self, epoch: int) -> Sequence[Batch]:
+        if self.epoch_batches is None or self.epoch_batches[0] != epoch:
+            batches = self.batches(epoch)
+            if len(batches) == 0:
+                raise StageFailed(f"Epoch {epoch} of {self.name!r} has no batches: the train part holds no example. Check the data set.")
+            self.epoch_batches = (epoch, batches)
+        return self.epoch_batches[1]
+
+    def _epoch_length(self, batches: Sequence[Batch]) -> int:
+        return min(len(batches), self.settings.steps_per_epoch or len(batches))
+
+    def _epochs(self) -> float:
+        """Passes done, the current one as a fraction."""
+        state = self.state
+        if state.batches_done == 0:
+            return float(state.epoch)
+        share = state.batches_done / self._epoch_length(self._batches(state.epoch))
+        if self.settings.examples_per_epoch is not None:
+            share = max(share, state.epoch_examples / self.settings.examples_per_epoch)
+        return state.epoch + share
+
+    def _progress(self) -> float:
+        """How much of the training is done, 0 to 1, by the bound that comes first."""
+        state, settings, budget = self.state, self.settings, self.context.budget
+        shares = [self._epochs() / settings.max_epochs, state.time_share]
+        if settings.max_steps is not None:
+            shares.append(state.step / settings.max_steps)
+        if budget.unit in ("steps", "examples"):
+            shares.append((state.step if budget.unit == "steps" else state.examples) / budget.amount)
+        return min(max(shares), 1.0)
+
+    def _rate_factor(self) -> float:
+        state, warmup = self.state, self.settings.warmup_steps
+        progress = self._progress()
+        if state.step >= warmup and state.warm_at is None:
+            state.warm_at = progress
+        warm_at = state.warm_at or 0.0
+        decayed = (progress - warm_at) / (1.0 - warm_at) if warm_at < 1.0 else 1.0
+        return rate_factor(self.settings.schedule, step=state.step, warmup_steps=warmup, decayed=max(decayed, 0.0))
+
+    def _steps_left(self) -> float:
+        """Steps to come: known where a number of steps or epochs ends training, else by how fast the budget is used up."""
+        progress = self._progress()
+        if progress > 0.0 and self.state.step > 0:
+            return max(math.ceil(self.state.step / progress), self.state.step) - self.state.step
+        bounds = [self.settings.max_epochs * self._epoch_length(self._batches(self.state.epoch))]
+        bounds += [self.settings.max_steps] if self.settings.max_steps is not None else []
+        bounds += [math.ceil(self.context.budget.amount)] if self.context.budget.unit == "steps" else []
+        return min(bounds)
+
+    def _moment(self) -> _Moment:
+        """Now, as rank 0 sees it, and a signal whoever received it."""
+        budget, settings, state, rank = self.context.budget, self.settings, self.state, self.context.world.rank
+        here = time.monotonic() - self.start
+        left = budget.seconds_left() - self.choice_s
+        step_s = self.steps_s / max(self.steps_here, 1)
+        validation_s = self.validation_s if state.validated_at < state.step + 1 and self.ranker is not None else 0.0
+        share = 0.0
+        if budget.unit == "seconds":
+            share = here / (here + left) if left > 0 else 1.0
+            share = self.before_share + (1.0 - self.before_share) * share
+        values = np.array(
+            [
+                here,
+                share,
+                left > step_s + validation_s,
+                left > self.validation_s,
+                left > 0,
+                time.monotonic() - self.last_checkpoint >= settings.checkpoint_every_s,
+                0.0,
+            ],
+            dtype=np.float64,
+        )
+        if rank != 0:
+            values[:] = 0.0
+        values[-1] = self.signals.received is not None
+        if self.context.world.size > 1:
+            values = distributed.sum_over_ranks(values)
+        here, share, fits_step, fits_validation, fits_choice, checkpoint_due, is_stopped = values.tolist()
+        state.seconds = self.before_s + here
+        state.time_share = max(state.time_share, share)
+        return _Moment(bool(is_stopped), here, share, bool(fits_step), bool(fits_validation), bool(fits_choice), bool(checkpoint_due))
+
+    def _early_validation(self, moment: _Moment) -> bool:
+        """Whether it is time to learn what ranking costs, for a budget of seconds."""
+        if self.has_validated or self.context.budget.unit != "seconds" or self.steps_here == 0:
+            return False
+        share_here = (moment.time_share - self.before_share) / max(1.0 - self.before_share, 1e-9)
+        return share_here >= _EARLY_VALIDATION
+
+    def _reason_to_stop(self, moment: _Moment) -> str | None:
+        state, settings, budget = self.state, self.settings, self.context.budget
+        if settings.patience is not None and state.without_gain >= settings.patience:
+            return "patience"
+        if state.epoch >= settings.max_epochs or state.step >= (settings.max_steps or math.inf):
+            return "done"
+        is_spent = budget.unit != "seconds" and budget.is_spent(steps=state.step, examples=state.examples)
+        return "budget" if is_spent or not moment.fits_step else None
+
+    def _validate(self, ranker: Ranker) -> None:
+        """Rank the validation users with the present weights and keep these if they are among the best."""
+        self._look_at_losses()
+        state = self.state
+        began = time.monotonic()
+        self.module.eval()
+        # Under torchrun the ranks rank together, and one that left would leave the others waiting.
+        with self.signals.breakable() if self.context.world.size == 1 else nullcontext():
+            result = self.context.validate(ranker)
+        self.module.train()
+        self.validation_s = time.monotonic() - began
+        self.has_validated = True
+        state.is_subset = result.is_subset
+        if result.is_subset:
+            self.choice_s = 2 * self.validation_s * max(len(self.context.train) / max(result.n_users, 1), 1.0)
+        value = float(result.metrics[_METRIC])
+        is_best = not state.candidates or value > state.candidates[0].value
+        state.without_gain = 0 if is_best else state.without_gain + 1
+        state.validated_at = state.step
+        # Sorting is stable: of equal values the earlier step stays ahead.
+        ranked = sorted([*state.candidates, _Candidate(state.step, value)], key=lambda candidate: -candidate.value)
+        state.candidates = ranked[: 2 if result.is_subset else 1]
+        if state.candidates[0].step == state.step or state.candidates[-1].step == state.step:
+            self.kept[state.step] = self._weights()
+        self.kept = {candidate.step: self.kept[candidate.step] for candidate in state.candidates}
+        self._point(dict(result.metrics))
+
+    def _choose(self) -> dict[str, float | int | str]:
+        """Put the best weights back; two candidates that a subset of users named are compared over all users first."""
+        state = self.state
+        if not state.candidates or self.ranker is None:
+            return {"step": state.step}
+        best = state.candidates[0]
+        if state.is_subset and self._moment().fits_choice:
+            with self.signals.breakable() if self.context.world.size == 1 else nullcontext():
+                over_all = [_Candidate(candidate.step, self._value_over_all(candidate, self.ranker)) for candidate in state.candidates]
+            best = max(over_all, key=lambda candidate: candidate.value)
+        self._load(self.kept[best.step])
+        return {"step": best.step, _METRIC: best.value}
+
+    def _value_over_all(self, candidate: _Candidate, ranker: Ranker) -> float:
+        self._load(self.kept[candidate.step])
+        self.module.eval()
+        return float(self.context.validate(ranker, all_users=True).metrics[_METRIC])
+
+    def _look_at_losses(self) -> None:
+        """Add the losses not looked at yet to the curve's mean, and stop at one that is not a number."""
+        state = self.state
+        if not self.in_flight:
+            return
+        values = torch.stack([loss for _, loss, _ in self.in_flight]).tolist()
+        for (step, _, n_targets), value in zip(self.in_flight, values, strict=True):
+            if not math.isfinite(value):
+                raise StageFailed(
+                    f"{self.name}: the loss of step {step} is {value}. Training diverged at a learning rate of "
+                    f"{self.settings.learning_rate:g}: try a lower one, such as --set learning_rate={self.settings.learning_rate / 3:.1g}, "
+                    "a longer warm-up or clip_norm=1."
+                )
+            state.loss_sum += value
+            state.loss_targets += n_targets
+        self.in_flight.clear()
+        if state.loss_targets:
+            self.last_loss = state.loss_sum / state.loss_targets
+
+    def _point(self, validation: dict[str, float] | None = None) -> None:
+        """Add a point to the curve: the mean loss per target since the last one."""
+        state = self.state
+        loss = state.loss_sum / state.loss_targets if state.loss_targets else None
+        rate = float(self.optimizer.param_groups[0]["lr"])
+        state.loss_sum, state.loss_targets = 0.0, 0
+        state.curve.append(CurvePoint(state.step, self._epochs(), state.seconds, loss, rate, validation))
+
+    def _show(self, task: Task) -> None:
+        task.advance()
+        now = time.monotonic()
+        if now - self.last_shown < _SHOW_EVERY_S:
+            return
+        self.last_shown = now
+        best = f", {_METRIC} {self.state.candidates[0].value:.4f}" if self.state.candidates else ""
+        rate = self.examples_here / max(self.steps_s, 1e-9)
+        task.show(f"loss {self.last_loss:.4f}{best}, {rate:,.0f} targets/s")
+        task.total(self.steps_here + self._steps_left())
+
+    def _identity(self) -> dict[str, Any]:
+        """What a checkpoint must have been made with to be of use."""
+        return {
+            "name": self.name,
+            "settings": self.settings.model_dump(mode="json"),
+            "budget": str(self.context.budget),
+            "seed": self.context.seed,
+            "world_size": self.context.world.size,
+            "shapes": {name: list(tensor.shape) for name, tensor in self._weights().items()},
+        }
+
+    def _checkpoint(self) -> None:
+        """Write all that going on needs; rank 0 writes, the others wait."""
+        self._look_at_losses()
+        if self.context.world.rank == 0:
+            tensors = {"weights": self._weights(), "optimizer": self._optimizer_tensors()}
+            tensors |= {f"candidate-{step}": weights for step, weights in self.kept.items()}
+            self.folder.write({"identity": self._identity(), "state": _STATE.dump_python(self.state, mode="json")}, tensors)
+        distributed.barrier()
+        self.last_checkpoint = time.monotonic()
+
+    def _stop(self) -> NoReturn:
+        """Obey a signal."""
+        self._checkpoint()
+        raise Interrupted(
+            f"{self.name} was stopped by {self.signals.received or 'a signal to another process'} after step {self.state.step}. "
+            "A checkpoint is written; the same command goes on from there."
+        )
+
+    def _optimizer_tensors(self) -> dict[str, Tensor]:
+        state = self.optimizer.state_dict()["state"]
+        return {f"{row}.{key}": tensor.detach().cpu().contiguous() for row, group in state.items() for key, tensor in group.items()}
+
+    def _resume(self) -> None:
+        """Go on from the newest sound checkpoint, if there is one; rank 0 says which, for all."""
+        name = self.folder.newest() if self.context.world.rank == 0 else None
+        name = distributed.broadcast(name)
+        if name is None:
+            return
+        checkpoint = self.folder.read(name)
+        if checkpoint.state["identity"] != self._identity():
+            self.context.log.warning("the checkpoint in %s belongs to other settings; training begins anew", self.folder.folder)
+            return
+        self.state = _STATE.validate_python(checkpoint.state["state"])
+        self._load(checkpoint.tensors["weights"])
+        values: dict[int, dict[str, Tensor]] = {}
+        for key, tensor in checkpoint.tensors["optimizer"].items():
+            row, _, part = key.partition(".")
+            values.setdefault(int(row), {})[part] = tensor
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": values})
+        self.kept = {candidate.step: checkpoint.tensors[f"candidate-{candidate.step}"] for candidate in self.state.candidates}
+        self.before_s, self.before_share = self.state.seconds, self.state.time_share
+        self.resumed_at = self.state.step
+        self.context.log.info("resumed at step %d", self.state.step)
+
+    def _load(self, weights: dict[str, Tensor]) -> None:
+        # Not strict: weights that need no gradient are not in a checkpoint.
+        self.module.load_state_dict(weights, strict=False)
+
+    def _weights(self) -> dict[str, Tensor]:
+        """A copy on the CPU of all that training changes: parameters with gradient, and buffers."""
+        frozen = {name for name, p in self.module.named_parameters(remove_duplicate=False) if not p.requires_grad}
+        return {
+            name: tensor.detach().to("cpu", copy=True).contiguous()
+            for name, tensor in self.module.state_dict().items()
+            if name not in frozen
+        }
+
+
+def _embeddings(module: nn.Module) -> list[Tensor]:
+    """The tables of a module's embeddings, each once."""
+    tables: dict[int, Tensor] = {}
+    for part in module.modules():
+        if isinstance(part, nn.Embedding | nn.EmbeddingBag):
+            tables[id(part.weight)] = part.weight
+    return list(tables.values())
+
+
+def _optimizer(module: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
+    """Adam or AdamW over the parameters that need a gradient, those without decay in a group of their own."""
+    tables = {id(table) for table in _embeddings(module)}
+    parameters = [p for p in module.parameters() if p.requires_grad]
+    if not parameters:
+        raise StageFailed(f"{type(module).__name__} has no parameter that needs a gradient. There is nothing to train.")
+    is_decayed = [settings.decay_on == "all" or (p.ndim >= 2 and id(p) not in tables) for p in parameters]
+    groups = [
+        {"params": [p for p, decayed in zip(parameters, is_decayed, strict=True) if decayed], "weight_decay": settings.weight_decay},
+        {"params": [p for p, decayed in zip(parameters, is_decayed, strict=True) if not decayed], "weight_decay": 0.0},
+    ]
+    kind = torch.optim.AdamW if settings.optimizer == "adamw" else torch.optim.Adam
+    return kind(
+        [group for group in groups if group["params"]], lr=settings.learning_rate, betas=settings.betas, eps=settings.epsilon, fused=True
+    )
+
+
+def _autocast(context: FitContext) -> AbstractContextManager[None]:
+    """Mixed precision where the run asks for it."""
+    if context.precision == "fp32":
+        return nullcontext()
+    device = torch.device(context.device)
+    if device.type == "cuda" and not torch.cuda.is_bf16_supported():
+        raise BadRequest(f"{torch.cuda.get_device_name(device)} cannot compute in bf16. Repeat the command with fp32.")
+    return torch.autocast(device.type, dtype=torch.bfloat16)

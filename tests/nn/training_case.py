@@ -1,0 +1,112 @@
+"""A model small enough to be trained in milliseconds, and the harness's side of its training."""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from recbench.core import (
+    Budget,
+    Histories,
+    Interactions,
+    ItemTable,
+    Queries,
+    Rankings,
+    SilentProgress,
+    TimeKind,
+    Validation,
+    World,
+)
+from recbench.core.seeds import generator
+
+N_USERS, N_ITEMS, WIDTH = 37, 11, 4
+
+
+class TinyModel(nn.Module):
+    """Next item from the last one: an embedding, dropout, a norm and a linear layer."""
+
+    def __init__(self, dropout: float = 0.3, poison_at: int | None = None) -> None:
+        super().__init__()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            self.item = nn.Embedding(N_ITEMS, WIDTH)
+            self.norm = nn.LayerNorm(WIDTH)
+            self.out = nn.Linear(WIDTH, N_ITEMS)
+        self.dropout = nn.Dropout(dropout)
+        pairs = np.random.default_rng(5).integers(0, N_ITEMS, size=N_USERS)
+        self.last, self.next = torch.from_numpy(pairs), torch.from_numpy((pairs * 3 + 1) % N_ITEMS)
+        self.seen: list[int] = []
+        self.poison_at, self.calls = poison_at, 0
+
+    def forward(self, rows: np.ndarray[Any, Any]) -> tuple[Tensor, int]:
+        assert len(rows) > 0
+        self.seen.extend(int(row) for row in rows)
+        self.calls += 1
+        index = torch.from_numpy(np.asarray(rows))
+        logits = self.out(self.dropout(self.norm(self.item(self.last[index]))))
+        loss = nn.functional.cross_entropy(logits, self.next[index], reduction="sum")
+        if self.calls == self.poison_at:
+            loss = loss * float("nan")
+        return loss, len(rows)
+
+    def generate(self, queries: Queries, k: int) -> Rankings:
+        raise NotImplementedError
+
+
+def batches_of(size: int, seed: int = 3) -> Callable[[int], list[np.ndarray[Any, Any]]]:
+    """All examples of an epoch in random order, cut into batches; the last one is shorter."""
+
+    def batches(epoch: int) -> list[np.ndarray[Any, Any]]:
+        order = generator(seed, "batches", epoch).permutation(N_USERS)
+        return [order[start : start + size] for start in range(0, N_USERS, size)]
+
+    return batches
+
+
+@dataclass
+class FakeContext:
+    """`FitContext` whose validation is a script or a function of the weights."""
+
+    checkpoints: Path
+    score: Callable[[Any], float] = lambda ranker: -float(ranker.item.weight.detach().double().abs().sum())
+    score_all: Callable[[Any], float] | None = None
+    """Of all users, where `score` is that of a subset."""
+    seed: int = 3
+    device: str = "cpu"
+    precision: Any = "fp32"
+    threads: int = 1
+    world: World = field(default_factory=World)
+    progress: Any = field(default_factory=SilentProgress)
+    budget: Budget = field(default_factory=Budget)
+    log: logging.Logger = field(default_factory=lambda: logging.getLogger("recbench.test"))
+    validations: list[bool] = field(default_factory=list)
+    """For each validation so far: whether it was over all users."""
+    items: ItemTable = field(default_factory=lambda: ItemTable(np.array([], dtype=object), {}))
+    train: Interactions = field(
+        default_factory=lambda: Interactions(
+            np.zeros(0, np.int32), np.zeros(N_USERS + 1, np.int64), np.zeros(0, np.int64), N_ITEMS, TimeKind.NONE
+        )
+    )
+
+    def generator(self, *names: str | int) -> np.random.Generator:
+        return generator(self.seed, *names)
+
+    def validate(self, ranker: Any, *, all_users: bool = False) -> Validation:
+        self.validations.append(all_users)
+        score = self.score_all if all_users and self.score_all is not None else self.score
+        is_subset = self.score_all is not None and not all_users
+        return Validation({"ndcg@10": score(ranker), "recall@10": 0.5}, 10 if is_subset else N_USERS, is_subset, 0.001)
+
+    def stage(self, name: str, build: Callable[[Path], None], *, config: Mapping[str, Any], inputs: Sequence[str | Path] = ()) -> Path:
+        raise NotImplementedError
+
+    def item_vectors(self, model: str, **options: Any) -> Any:
+        raise NotImplementedError
+
+
+__all__ = ["N_ITEMS", "N_USERS", "FakeContext", "Histories", "TinyModel", "batches_of"]
