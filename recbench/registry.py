@@ -74,10 +74,10 @@ class Registry(Generic[T]):
             return self._check(name, claim.load())
         except RecbenchError as error:
             raise PluginFailed(f"{self.kind.capitalize()} {name!r} of {claim.distribution} is broken: {error}") from error
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise PluginFailed(
                 f"{self.kind.capitalize()} {name!r} of {claim.distribution} raises on import: {type(error).__name__}: {error}. "
-                f"Repair or uninstall {claim.distribution}; the others work."
+                f"Repair it or uninstall {claim.distribution}."
             ) from error
 
     def describe(self) -> list[Row[T]]:
@@ -152,7 +152,7 @@ def _folder(path: Path) -> Claim:
 
     try:
         name = load().card.name
-    except Exception:  # shown as broken under the folder's name, with the reason, by whoever loads it
+    except (Exception, SystemExit):  # shown as broken under the folder's name, with the reason, by whoever loads it
         name = folder.name
     return Claim(str(name), str(path), load)
 

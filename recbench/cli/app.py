@@ -5,8 +5,16 @@ Nothing heavy is imported here or at the top of any command's file: `recbench --
 
 import typer
 
-from recbench.cli import list as listing
-from recbench.cli.terminal import verb
+from recbench.cli.cache import clean, ls, size
+from recbench.cli.compare import compare
+from recbench.cli.doctor import doctor
+from recbench.cli.list import datasets, models, runs
+from recbench.cli.recommend import recommend
+from recbench.cli.reproduce import reproduce
+from recbench.cli.run import run
+
+_BENCHMARK, _RESULTS, _MACHINE = "Benchmark", "Results", "Data and machine"
+_SETTINGS = {"help_option_names": ["--help", "-h"]}
 
 app = typer.Typer(
     name="recbench",
@@ -16,14 +24,32 @@ app = typer.Typer(
     # Tracebacks are shown on request only, and never with the values of local variables.
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
-    context_settings={"help_option_names": ["--help", "-h"]},
+    context_settings=_SETTINGS,
 )
 
-_list = typer.Typer(help="List models, data sets or runs.", no_args_is_help=True)
-_list.command("models")(verb(listing.models))
-_list.command("datasets")(verb(listing.datasets))
-_list.command("runs")(verb(listing.runs))
-app.add_typer(_list, name="list", rich_help_panel="Look")
+
+def _group(name: str, help: str, panel: str) -> typer.Typer:  # noqa: A002 (typer's word)
+    group = typer.Typer(help=help, no_args_is_help=True, context_settings=_SETTINGS)
+    app.add_typer(group, name=name, rich_help_panel=panel)
+    return group
+
+
+app.command(rich_help_panel=_BENCHMARK)(run)
+app.command(rich_help_panel=_BENCHMARK)(compare)
+app.command(rich_help_panel=_BENCHMARK)(reproduce)
+app.command(rich_help_panel=_RESULTS)(recommend)
+
+_list = _group("list", "List models, data sets or runs.", _RESULTS)
+_list.command()(models)
+_list.command()(datasets)
+_list.command()(runs)
+
+_cache = _group("cache", "Show or empty the cache of data sets and finished stages.", _MACHINE)
+_cache.command()(ls)
+_cache.command()(size)
+_cache.command()(clean)
+
+app.command(rich_help_panel=_MACHINE)(doctor)
 
 
 def main() -> None:

@@ -3,9 +3,10 @@
 import json
 
 from recbench.cli.options import DataDir, Debug, Json, Plugins, places
-from recbench.cli.terminal import print_json, stdout
+from recbench.cli.terminal import print_json, stdout, verb
 
 
+@verb
 def models(plugin: Plugins = None, as_json: Json = False, debug: Debug = False) -> None:  # noqa: ARG001
     """List the models: name, family, presets, distribution. One that cannot be imported is listed with the reason.
 
@@ -40,6 +41,7 @@ def models(plugin: Plugins = None, as_json: Json = False, debug: Debug = False) 
     stdout().print(table)
 
 
+@verb
 def datasets(data_dir: DataDir = None, as_json: Json = False, debug: Debug = False) -> None:  # noqa: ARG001
     """List the data sets that have a card: name, title, expected size, terms.
 
@@ -60,6 +62,7 @@ def datasets(data_dir: DataDir = None, as_json: Json = False, debug: Debug = Fal
     stdout().print(table)
 
 
+@verb
 def runs(as_json: Json = False, debug: Debug = False) -> None:  # noqa: ARG001
     """List the runs below ./runs, finished and failed, oldest first.
 

@@ -4,9 +4,12 @@ import errno
 import functools
 import json
 import logging
+import signal
+import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import typer
@@ -59,7 +62,7 @@ def verb(function: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(function)
     def command(*args: P.args, **kwargs: P.kwargs) -> R:
         debug = bool(kwargs["debug"])
-        with _logging(debug):
+        with _logging(debug), _sigterm_as_ctrl_c():
             try:
                 return function(*args, **kwargs)
             except (typer.Exit, typer.Abort, BrokenPipeError):
@@ -123,6 +126,23 @@ def _is_out_of_memory(error: BaseException) -> bool:
 
 def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split()).rstrip(".") or type(error).__name__
+
+
+@contextmanager
+def _sigterm_as_ctrl_c() -> Iterator[None]:
+    """A scheduler's SIGTERM unwinds the command as Ctrl-C does, so that locks are given back and nothing half-written stays."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

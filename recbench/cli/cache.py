@@ -1,0 +1,88 @@
+"""`recbench cache ls|size|clean`."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from recbench.cli.options import Debug, Json, places
+from recbench.cli.terminal import print_json, stdout, verb
+
+
+def size_text(n_bytes: float) -> str:
+    """Such as `12.3 MB`."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if n_bytes < 1000:
+            return f"{n_bytes:.0f} B" if unit == "B" else f"{n_bytes:.1f} {unit}"
+        n_bytes /= 1000
+    return f"{n_bytes:.1f} TB"
+
+
+@verb
+def ls(as_json: Json = False, debug: Debug = False) -> None:  # noqa: ARG001
+    """List what the cache holds, largest first: finished stages, partial ones (to be resumed) and damaged ones (set aside).
+
+    Example: recbench cache ls
+    """
+    from rich.table import Table
+
+    from recbench.running.cache import cache_entries
+
+    where = places()
+    entries = cache_entries(where.home)
+    if as_json:
+        print_json([{"name": entry.name, "kind": entry.kind, "size_bytes": entry.size_bytes, "folder": entry.folder} for entry in entries])
+        return
+    table = Table("entry", "kind", "size", "changed (UTC)", box=None, header_style="bold")
+    for entry in entries:
+        changed = datetime.fromtimestamp(entry.modified, UTC).strftime("%Y-%m-%d %H:%M")
+        table.add_row(entry.name, entry.kind, size_text(entry.size_bytes), changed)
+    stdout().print(table)
+
+
+@verb
+def size(as_json: Json = False, debug: Debug = False) -> None:  # noqa: ARG001
+    """Show how much disk the cache takes, kind by kind.
+
+    Example: recbench cache size
+    """
+    from rich.table import Table
+
+    from recbench.running.cache import cache_entries
+
+    where = places()
+    totals: dict[str, int] = {}
+    for entry in cache_entries(where.home):
+        totals[entry.kind] = totals.get(entry.kind, 0) + entry.size_bytes
+    if as_json:
+        print_json({"home": where.home, "size_bytes": sum(totals.values()), "kinds": totals})
+        return
+    table = Table("kind", "size", box=None, header_style="bold")
+    for kind, n_bytes in sorted(totals.items(), key=lambda pair: -pair[1]):
+        table.add_row(kind, size_text(n_bytes))
+    table.add_row("all", size_text(sum(totals.values())))
+    stdout().print(table)
+    stdout().print(f"in {where.home}", highlight=False, soft_wrap=True)
+
+
+@verb
+def clean(
+    kinds: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KIND]...", help="What to remove: kinds as `cache ls` shows them. Default: everything."),
+    ] = None,
+    as_json: Json = False,
+    debug: Debug = False,  # noqa: ARG001 (read by `verb`)
+) -> None:
+    """Remove entries from the cache. Runs and records are never touched; what is in use stays.
+
+    Example: recbench cache clean partial damaged
+    """
+    from recbench.running.cache import clean_cache
+
+    removed = clean_cache(places().home, tuple(kinds or ()))
+    freed = sum(entry.size_bytes for entry in removed)
+    if as_json:
+        print_json({"removed": [entry.name for entry in removed], "freed_bytes": freed})
+        return
+    stdout().print(f"{len(removed)} entries removed, {size_text(freed)} freed", highlight=False)

@@ -1,0 +1,83 @@
+"""`recbench run`."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from recbench.cli.options import Budget, DataDir, Debug, Device, Json, Plugins, Protocol, Threads, Ties, places
+from recbench.cli.terminal import print_json, stderr, stdout, verb
+
+
+@verb
+def run(
+    model: Annotated[str, typer.Option("--model", "-m", help="Name of a model; see `recbench list models`.")],
+    dataset: Annotated[
+        str,
+        typer.Option(
+            "--dataset", "-d", help="Name of a data set (see `recbench list datasets`), or path of a card or of a folder of data."
+        ),
+    ],
+    preset: Annotated[str | None, typer.Option(help="Named settings from the model's card. Default: the card's for this machine.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Every random number of the run follows from it.")] = 0,
+    overrides: Annotated[list[str] | None, typer.Option("--set", help="One setting, as key=value. Repeatable. Wins over --config.")] = None,
+    config: Annotated[Path | None, typer.Option(help="TOML file with settings. Wins over the preset.")] = None,
+    budget: Budget = None,
+    device: Device = "auto",
+    threads: Threads = None,
+    seen: Annotated[str, typer.Option(help="Rank items of the history too (keep), never (unseen), or report both.")] = "both",
+    ties: Ties = "source",
+    protocol: Protocol = "leave-one-out",
+    plugin: Plugins = None,
+    data_dir: DataDir = None,
+    again: Annotated[bool, typer.Option("--again", help="Make a new record although there is a finished one.")] = False,
+    rerun: Annotated[list[str] | None, typer.Option(metavar="STAGE", help="Compute this stage again. Repeatable.")] = None,
+    as_json: Json = False,
+    debug: Debug = False,  # noqa: ARG001 (read by `verb`)
+) -> None:
+    """Train MODEL on DATASET, rank the full catalogue for every test user and write a run record below ./runs.
+
+    The same command goes on where a killed one stopped, and shows the record of a finished one.
+
+    Example: recbench run --model sasrec --preset cpu --dataset ml-100k --budget 10m
+    """
+    from recbench.core.config import parse_assignment
+    from recbench.core.progress import ConsoleProgress
+    from recbench.running.api import RunRequest, run_request
+
+    request = RunRequest(
+        model=model,
+        dataset=dataset,
+        preset=preset,
+        seed=seed,
+        config_file=config,
+        overrides=dict(parse_assignment(text) for text in overrides or ()),
+        budget=budget,
+        device=device,
+        threads=threads,
+        seen=seen,
+        ties=ties,
+        protocol=protocol,
+        plugins=tuple(plugin or ()),
+        again=again,
+        rerun=tuple(rerun or ()),
+    )
+    outcome = run_request(request, places(data_dir), ConsoleProgress(stderr()), command=["recbench", *sys.argv[1:]])
+    if outcome is None:  # under torchrun only rank 0 has a result
+        return
+    if as_json:
+        print_json(
+            {
+                "run": outcome.folder.name,
+                "folder": outcome.folder,
+                "is_new": outcome.is_new,
+                "record": outcome.record.model_dump(mode="json"),
+            }
+        )
+        return
+    from recbench.cli.published import published_by
+    from recbench.reporting import run_table
+
+    stdout().print(run_table(outcome.record, published_by(outcome.record, request.plugins)))
+    stdout().print(f"record: {outcome.folder}", highlight=False, soft_wrap=True)
