@@ -12,7 +12,7 @@ import numpy as np
 
 from recbench.core.errors import SplitMismatch
 from recbench.core.ragged import IntArray, LongArray
-from recbench.core.ranking import Rankings, View
+from recbench.core.ranking import VIEWS, Rankings, View
 from recbench.evaluation.rank_table import user_offsets
 from recbench.evaluation.target_facts import TargetFacts
 
@@ -57,7 +57,8 @@ def beyond_accuracy(exposure: Exposure, facts: TargetFacts, train_count: LongArr
     first_row = user_offsets(facts.user)[:-1]
     popularity = facts.history_popularity[first_row[facts.history_length[first_row] > 0]]
     history_arp = float(popularity.mean()) if len(popularity) else 0.0
-    return {view: _of_view(counts, train_count, len(first_row), history_arp) for view, counts in exposure.counts.items()}
+    views = [view for view in VIEWS if view in exposure.counts]
+    return {view: _of_view(exposure.counts[view], train_count, len(first_row), history_arp) for view in views}
 
 
 def _of_view(counts: IntArray, train_count: LongArray, n_users: int, history_arp: float) -> dict[str, float]:

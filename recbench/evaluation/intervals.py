@@ -17,7 +17,8 @@ FloatArray = NDArray[np.float64]
 
 RESAMPLES = 1_000
 CONFIDENCE = 0.95
-_MULTINOMIAL_GROUPS = 4_000
+_USERS_PER_GROUP = 16
+"""With fewer users to a group than this, drawing users is quicker than drawing the sizes of the groups."""
 _CELLS_AT_A_TIME = 1 << 22
 
 
@@ -33,12 +34,11 @@ def grouped(values_UM: FloatArray) -> tuple[FloatArray, LongArray]:
 def resampled_sizes(sizes_G: LongArray, resamples: int, rng: np.random.Generator) -> Iterator[LongArray]:
     """How many users of each group are in each resample: blocks of (b, G), `resamples` rows in all."""
     n, n_groups = int(sizes_G.sum()), len(sizes_G)
-    if n_groups <= _MULTINOMIAL_GROUPS:
+    if n >= _USERS_PER_GROUP * n_groups:
         block = max(1, _CELLS_AT_A_TIME // n_groups)
         for start in range(0, resamples, block):
             yield rng.multinomial(n, sizes_G / n, size=min(block, resamples - start))
         return
-    # With nearly as many groups as users, drawing the users themselves is quicker.
     group = np.repeat(np.arange(n_groups, dtype=np.int64), sizes_G)
     block = max(1, _CELLS_AT_A_TIME // n)
     for start in range(0, resamples, block):

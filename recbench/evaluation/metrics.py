@@ -56,8 +56,13 @@ def values_per_user(rank: ShortArray, offsets: LongArray, metrics: Sequence[str]
         rank: (R,) ranks of all targets, 0 is best, -1 a miss.
         offsets: (n_users + 1,); user u's targets are the rows `offsets[u]` up to `offsets[u + 1]`.
         metrics: names such as `ndcg@10`.
+
+    Raises:
+        ValueError: a user without a target, for whom no metric is defined.
     """
     n_targets = np.diff(offsets)
+    if (n_targets < 1).any():
+        raise ValueError(f"user {int((n_targets < 1).argmax())} of the table has no target; leave users without targets out")
     values = np.empty((len(n_targets), len(metrics)), dtype=np.float64)
     for column, name in enumerate(metrics):
         kind, k = parse_metric(name)

@@ -8,15 +8,16 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from recbench.core.errors import BadData, PluginFailed
+from recbench.core.errors import BadData, BadRequest, PluginFailed
 from recbench.core.ragged import Histories, IntArray, LongArray, Targets
-from recbench.core.ranking import Queries, Rankings, View
+from recbench.core.ranking import VIEWS, Queries, Rankings, View
 
 ShortArray = NDArray[np.int16]
 
 MISS = -1
 """Rank of a target that is not in the list."""
 DEFAULT_LIST_LENGTH = 50
+_LONGEST_LIST = int(np.iinfo(np.int16).max)
 _CELLS_AT_A_TIME = 1 << 22
 
 
@@ -50,8 +51,8 @@ class RankTable:
 
     @property
     def views(self) -> tuple[View, ...]:
-        """Which views were ranked."""
-        return tuple(self.rank)
+        """Which views were ranked, in the order of `VIEWS` whatever the order of the rankings."""
+        return tuple(view for view in VIEWS if view in self.rank)
 
     @cached_property
     def offsets(self) -> LongArray:
@@ -98,8 +99,10 @@ def ranks_of_targets(rankings: Rankings, targets: Targets, queries: Queries) -> 
     """The place of every target in the list of its query, for each view (n_targets,) int16.
 
     0 is best, -1 is not in the list. A target that already stands in the history is a plain target in `keep` and a miss
-    in `unseen`.
+    in `unseen`. Lists longer than int16 can count are a `BadRequest`.
     """
+    if rankings.k > _LONGEST_LIST:
+        raise BadRequest(f"Lists of {rankings.k} items are too long to rank targets in; {_LONGEST_LIST} is the limit. Ask for fewer.")
     n_items = 1 + max(int(part.max(initial=-1)) for part in (targets.item, queries.histories.item))
     in_history = targets_in_history(targets, queries.histories, n_items)
     row = targets.row_of_entry()

@@ -134,6 +134,7 @@ def _encode(columns: Mapping[str, NDArray[Any] | None], notes: Mapping[str, str]
         use_dictionary=[name for name in columns if name not in _ASCENDING],
         column_encoding={name: "DELTA_BINARY_PACKED" for name in _ASCENDING if name in columns},
         write_statistics=False,
+        write_page_checksum=True,
         # Arrow's own schema says nothing that the parquet types do not say, but notes are written only with it.
         store_schema=bool(notes),
         version="2.6",
@@ -158,7 +159,7 @@ def _write(data: bytes, path: Path) -> Path:
 def _open(path: Path, required: Mapping[str, Any], optional: Mapping[str, Any] | None = None, nullable: Sequence[str] = ()) -> Any:
     """The table at `path` with the columns asked for, types checked."""
     try:
-        table = pq.read_table(io.BytesIO(path.read_bytes()))
+        table = pq.read_table(io.BytesIO(path.read_bytes()), page_checksum_verification=True)
     except FileNotFoundError:
         raise BadData(f"{path}: there is no such file. Restore it or run it again with --again.") from None
     except (pa.ArrowException, OSError) as error:

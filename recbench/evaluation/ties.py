@@ -67,6 +67,7 @@ def tie_sensitivity(rankings: Rankings, targets: Targets) -> dict[str, float]:
     """How much the order of equal scores matters, per view, for the diagnostics of a record.
 
     `tied_targets_VIEW`: share of the found targets whose score another item of the list has too.
+    `tie_size_VIEW`: mean number of items of the list that share the score of a found target, the target included.
     `ndcg@10_random_ties_VIEW`: NDCG@10 if the order of equal scores within the list were drawn at random. Items with the same
     score that the end of the list cut off are not seen here.
     """
@@ -90,6 +91,7 @@ def tie_figures(view: View, better: LongArray, equal: LongArray, targets: Target
     figures = {f"ndcg@{_PLACE}_random_ties_{view}": float((sums / ideal).mean())}
     if is_found.any():
         figures[f"tied_targets_{view}"] = float((equal[is_found] > 1).mean())
+        figures[f"tie_size_{view}"] = float(equal[is_found].mean())
     return figures
 
 
