@@ -9,17 +9,21 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from recbench.core.errors import BadRequest, nearest
+from recbench import registry
+from recbench.core.errors import BadRequest, SplitMismatch, nearest
 from recbench.core.interactions import ItemTable
 from recbench.core.plugin import Catalogue, Plugin, Recommender
 from recbench.core.progress import Progress
 from recbench.core.ragged import Histories
 from recbench.core.ranking import Queries, View
 from recbench.core.records import RunRecord, read_record
-from recbench.data import Split
+from recbench.data import Split, SplitProtocol
 from recbench.running.api import Recommendation
+from recbench.running.cache import StageStore
 from recbench.running.context import ranked
+from recbench.running.places import Places
 from recbench.running.runs import RECORD_FILE
+from recbench.running.splits import load_split
 from recbench.running.training import MODEL_FOLDER
 
 CATALOGUE_FILE = "catalogue.parquet"
@@ -101,3 +105,41 @@ class LoadedRun:
         finally:
             temporary.unlink(missing_ok=True)
         return len(queries)
+
+
+def export_lists(
+    folder: Path,
+    path: Path,
+    places: Places,
+    progress: Progress,
+    *,
+    k: int = 50,
+    view: View = "keep",
+    dataset: str | None = None,
+    plugins: Sequence[Path] = (),
+) -> int:
+    """Write what a run's model ranks for all test users as csv; returns the number of users.
+
+    Args:
+        folder: of the run.
+        path: the csv file.
+        places: where data and cache are.
+        progress: where the ranking reports.
+        k: length of the lists.
+        view: whether items of the history may stand in them.
+        dataset: where the data are now, if the record's name is not enough.
+        plugins: folders of models that are not installed.
+
+    Raises:
+        SplitMismatch: the data here make another split than the run's.
+    """
+    record = read_record(folder / RECORD_FILE)
+    run = LoadedRun.open(folder, registry.models(plugins).load(record.model.name))
+    protocol = SplitProtocol(record.protocol.split, record.protocol.split_options, record.protocol.ties)
+    loaded = load_split(dataset or record.dataset.name, protocol, places, StageStore(places.home / "stages"), progress)
+    if loaded.split.fingerprints.test != record.fingerprints.test:
+        raise SplitMismatch(
+            f"The test part here ({loaded.split.fingerprints.test[:12]}) is not that of {record.run_id} "
+            f"({record.fingerprints.test[:12]}). Fetch the same data: recbench data check {record.dataset.name}"
+        )
+    return run.export(path, loaded.split, progress, k=k, view=view)

@@ -1,0 +1,106 @@
+"""The same run once more, held against its record."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import recbench.evaluation as evaluation
+from recbench.core.errors import SplitMismatch
+from recbench.core.progress import Progress
+from recbench.core.records import RunRecord, read_record
+from recbench.running.api import RunOutcome, RunRequest
+from recbench.running.execute import run_request
+from recbench.running.places import Places
+from recbench.running.runs import RECORD_FILE
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One metric of a record and of its repetition."""
+
+    view: str
+    metric: str
+    recorded: float
+    repeated: float
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """What a repetition gave.
+
+    Attributes:
+        record: the one to repeat.
+        outcome: of the new run.
+        differences: every metric, in the order of the record.
+        n_ranks: (user, target, view) triples.
+        n_ranks_changed: how many of them stand elsewhere now.
+    """
+
+    record: RunRecord
+    outcome: RunOutcome
+    differences: tuple[Difference, ...]
+    n_ranks: int
+    n_ranks_changed: int
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether every target stands where it stood."""
+        return self.n_ranks_changed == 0
+
+
+def request_of(record: RunRecord, dataset: str | None = None, plugins: Sequence[Path] = ()) -> RunRequest:
+    """The request that made a record. The resolved settings are laid over the preset, so that later changes of it do no harm."""
+    protocol = record.protocol
+    options = ",".join(f"{key}={value}" for key, value in protocol.split_options.items())
+    return RunRequest(
+        model=record.model.name,
+        dataset=dataset or record.dataset.name,
+        preset=record.model.preset,
+        seed=record.seed,
+        overrides={key: value for key, value in record.config.items() if value is not None},
+        budget=record.budget,
+        device=record.device.type,
+        precision=record.device.precision,
+        threads=record.device.threads,
+        seen="both" if len(protocol.views) > 1 else protocol.views[0],
+        ties=protocol.ties,
+        protocol=protocol.split + (f":{options}" if options else ""),
+        plugins=tuple(plugins),
+        again=True,
+        rerun=(f"training-{record.model.name}", "ranking"),
+    )
+
+
+def reproduce(
+    record_path: Path, places: Places, progress: Progress, *, dataset: str | None = None, plugins: Sequence[Path] = ()
+) -> Reproduction | None:
+    """Run a record's request again, training included, and compare every rank; None on every rank but 0 under torchrun.
+
+    Args:
+        record_path: a record file or a run folder.
+        dataset: where the data are now, if the record's name is not enough.
+        plugins: folders of models that are not installed.
+
+    Raises:
+        SplitMismatch: the data of this machine make another split.
+    """
+    folder = record_path if record_path.is_dir() else record_path.parent
+    record = read_record(folder / RECORD_FILE)
+    outcome = run_request(request_of(record, dataset, plugins), places, progress, command=("recbench", "reproduce", record.run_id))
+    if outcome is None:
+        return None
+    new = outcome.record
+    if new.fingerprints.test != record.fingerprints.test:
+        raise SplitMismatch(
+            f"The test part here ({new.fingerprints.test[:12]}) is not that of {record.run_id} ({record.fingerprints.test[:12]}). "
+            f"Fetch the same data: recbench data check {record.dataset.name}"
+        )
+    old_ranks = evaluation.read_ranks(folder / record.file("ranks").name)
+    new_ranks = evaluation.read_ranks(outcome.folder / new.file("ranks").name)
+    changed = sum(int((old_ranks.rank[view] != new_ranks.rank[view]).sum()) for view in old_ranks.views)
+    differences = tuple(
+        Difference(view, name, interval.value, new.metrics[view][name].value)
+        for view, metrics in record.metrics.items()
+        for name, interval in metrics.items()
+    )
+    return Reproduction(record, outcome, differences, len(old_ranks) * len(old_ranks.views), changed)

@@ -1,0 +1,90 @@
+import csv
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from recbench import registry
+from recbench.core import BadRequest, SilentProgress
+from recbench.running.api import RunRequest
+from recbench.running.execute import run_request
+from recbench.running.loaded import LoadedRun, export_lists
+from recbench.running.places import Places
+from recbench.running.runs import find_run
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Places, Path]:
+    root = tmp_path_factory.mktemp("finished")
+    places = Places(root / "home", None, root / "runs", root / "leaderboards")
+    outcome = run_request(RunRequest("last-item-markov", "demo", threads=1), places, SilentProgress())
+    assert outcome is not None
+    return places, outcome.folder
+
+
+def _open(folder: Path) -> LoadedRun:
+    return LoadedRun.open(folder, registry.models().load("last-item-markov"))
+
+
+def test_recommends_titled_items_outside_the_history(finished: tuple[Places, Path]) -> None:
+    run = _open(finished[1])
+    history = [run.item_ids[4], run.item_ids[9]]
+    found = run.recommend(history, k=7)
+    assert len(found) == 7
+    assert not set(history) & {line.item_id for line in found}
+    assert all(line.title for line in found)
+    assert [line.score for line in found] == sorted((line.score for line in found), reverse=True)
+
+
+def test_the_view_keep_may_repeat_the_history(finished: tuple[Places, Path]) -> None:
+    run = _open(finished[1])
+    everything = run.recommend([run.item_ids[0]], k=len(run.item_ids), view="keep")
+    assert {line.item_id for line in everything} == set(run.item_ids)
+
+
+def test_more_items_than_there_are(finished: tuple[Places, Path]) -> None:
+    run = _open(finished[1])
+    assert len(run.recommend([run.item_ids[0]], k=10_000)) == len(run.item_ids) - 1
+
+
+@pytest.mark.parametrize(("history", "k", "words"), [(["no-such-item"], 5, "no-such-item"), ([], 0, "--k 0")])
+def test_impossible_questions_are_sentences(finished: tuple[Places, Path], history: list[str], k: int, words: str) -> None:
+    with pytest.raises(BadRequest, match=words):
+        _open(finished[1]).recommend(history, k)
+
+
+def test_export_writes_every_test_user_once(finished: tuple[Places, Path], tmp_path: Path) -> None:
+    places, folder = finished
+    n_users = export_lists(folder, tmp_path / "lists.csv", places, SilentProgress(), k=5)
+    with (tmp_path / "lists.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert len({row["user_id"] for row in rows}) == n_users
+    assert len(rows) == 5 * n_users
+    assert [row["rank"] for row in rows[:5]] == ["1", "2", "3", "4", "5"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["lists.csv"]
+
+
+def test_a_run_recommends_where_its_data_set_and_cache_are_gone(finished: tuple[Places, Path], tmp_path: Path) -> None:
+    moved = tmp_path / "moved"
+    shutil.copytree(finished[1], moved)
+    script = f"import recbench; print(recbench.load({str(moved)!r}).recommend([], k=3)[0].item_id)"
+    environment = {"RECBENCH_HOME": str(tmp_path / "empty"), "PATH": ""}
+    found = subprocess.run([sys.executable, "-P", "-c", script], env=environment, capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == _open(finished[1]).recommend([], k=1)[0].item_id
+    assert not (tmp_path / "empty").exists()
+
+
+def test_a_run_is_found_by_path_id_unique_start_and_last(finished: tuple[Places, Path]) -> None:
+    places, folder = finished
+    for name in (str(folder), str(folder / "record.json"), folder.name, folder.name[:12], "last"):
+        assert find_run(name, places.runs, places.boards).resolve() == folder.resolve()
+    with pytest.raises(BadRequest, match="list runs"):
+        find_run("demo-nothing", places.runs, places.boards)
+
+
+def test_a_published_record_without_its_model_says_how_to_make_it_again(finished: tuple[Places, Path], tmp_path: Path) -> None:
+    shutil.copy(finished[1] / "record.json", tmp_path / "record.json")
+    with pytest.raises(BadRequest, match="reproduce"):
+        _open(tmp_path)

@@ -1,0 +1,214 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import recbench.evaluation as evaluation
+from recbench.core import BadConfig, BadRequest, PluginFailed, SilentProgress, UnknownPlugin
+from recbench.core.records import read_record
+from recbench.running.api import RunOutcome, RunRequest
+from recbench.running.execute import run_request
+from recbench.running.places import Places
+from recbench.running.reproduce import reproduce
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> Places:
+    return Places(tmp_path / "home", None, tmp_path / "runs", tmp_path / "leaderboards")
+
+
+def _run(places: Places, model: str = "popularity", **options: object) -> RunOutcome:
+    outcome = run_request(RunRequest(model, "demo", threads=1, **options), places, SilentProgress())
+    assert outcome is not None
+    return outcome
+
+
+def test_a_run_leaves_one_folder_with_all_its_files(places: Places) -> None:
+    outcome = _run(places)
+    names = {path.name for path in outcome.folder.iterdir()}
+    assert {
+        "record.json",
+        "ranks.parquet",
+        "exposure.parquet",
+        "curve.csv",
+        "config.toml",
+        "log.txt",
+        "model",
+        "catalogue.parquet",
+    } <= names
+    assert [path.name for path in places.runs.iterdir()] == [outcome.folder.name]
+    assert outcome.folder.name.startswith("demo-popularity-default-s0-")
+    assert outcome.folder.name.endswith("-1")
+    assert read_record(outcome.folder / "record.json") == outcome.record
+
+
+def test_metrics_of_a_record_follow_from_its_files(places: Places) -> None:
+    outcome = _run(places)
+    folder, record = outcome.folder, outcome.record
+    result = evaluation.evaluate(
+        evaluation.read_ranks(folder / record.file("ranks").name),
+        evaluation.read_targets(folder / record.file("targets").name),
+        evaluation.read_exposure(folder / record.file("exposure").name),
+        evaluation.read_items(folder / record.file("items").name),
+    )
+    assert result.metrics == record.metrics
+    assert result.slices == record.slices
+    assert result.beyond == record.beyond
+
+
+def test_a_finished_run_is_shown_again_and_again_makes_a_new_one(places: Places) -> None:
+    first, second = _run(places), _run(places)
+    assert (first.is_new, second.is_new) == (True, False)
+    assert first.folder == second.folder
+    third = _run(places, again=True)
+    assert third.folder.name.endswith("-2")
+    assert all(stage.reused for stage in third.record.stages)
+    assert third.record.metrics == first.record.metrics
+
+
+def test_cost_does_not_depend_on_cache_luck(places: Places) -> None:
+    first, again = _run(places), _run(places, again=True)
+    assert again.record.cost == first.record.cost
+
+
+def test_another_seed_another_setting_another_tie_order_is_another_run(places: Places) -> None:
+    outcomes = [_run(places, "random", seed=seed) for seed in (0, 1)] + [_run(places, "random", ties="shuffle=3")]
+    assert len({outcome.folder.name for outcome in outcomes}) == 3
+    assert outcomes[0].record.config_hash == outcomes[1].record.config_hash
+    assert outcomes[0].record.fingerprints.test != outcomes[2].record.fingerprints.test
+
+
+def test_one_view_only(places: Places) -> None:
+    record = _run(places, seen="unseen").record
+    assert list(record.metrics) == ["unseen"]
+
+
+def test_the_temporal_protocol_runs(places: Places) -> None:
+    record = _run(places, protocol="temporal:quantile=0.8").record
+    assert record.protocol.split == "temporal"
+    assert record.protocol.split_options["quantile"] == 0.8
+    assert record.targets.n_users > 0
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "words"),
+    [
+        ({"model": "popularty"}, UnknownPlugin, "popularity"),
+        ({"dataset": "dmeo"}, UnknownPlugin, "demo"),
+        ({"preset": "defualt"}, BadConfig, "default"),
+        ({"overrides": {"widht": 1}}, BadConfig, "widht"),
+        ({"seen": "sen"}, BadRequest, "unseen"),
+        ({"budget": "soon"}, BadConfig, "20m"),
+        ({"device": "tpu"}, BadRequest, "tpu"),
+        ({"device": "cuda:77"}, BadRequest, "cuda:77"),
+        ({"precision": "fp8"}, BadRequest, "fp8"),
+        ({"ties": "shuffled"}, BadConfig, "shuffled"),
+        ({"protocol": "leave-two-out"}, BadConfig, "leave-one-out"),
+    ],
+)
+def test_an_impossible_request_is_a_sentence_and_writes_no_run(
+    places: Places, change: dict[str, object], error: type[Exception], words: str
+) -> None:
+    request = RunRequest(**{"model": "popularity", "dataset": "demo", "threads": 1, **change})
+    with pytest.raises(error, match=words):
+        run_request(request, places, SilentProgress())
+    assert not places.runs.exists()
+
+
+_BROKEN = '''
+from pathlib import Path
+import numpy as np
+from recbench.core import Catalogue, FitReport, Plugin, PluginConfig, Rankings
+
+class Settings(PluginConfig):
+    fault: str = "fit"
+    """Where it breaks."""
+
+class Broken:
+    def __init__(self, settings, catalogue):
+        self.fault, self.n_items = settings.fault, catalogue.n_items
+    def fit(self, context):
+        if self.fault == "fit":
+            raise ZeroDivisionError("by design")
+        return FitReport()
+    def generate(self, queries, k):
+        items = np.tile(np.arange(k, dtype=np.int32), (len(queries.views), len(queries), 1))
+        scores = np.tile(np.arange(k, 0, -1).astype(np.float32), (len(queries.views), len(queries), 1))
+        if self.fault == "stranger":
+            items[0, 7, 3] = self.n_items
+        if self.fault == "repeat":
+            items[0, 7, 3] = items[0, 7, 2]
+        if self.fault == "nan":
+            scores[0, 7, 3] = np.nan
+        if self.fault == "shape":
+            items, scores = items[:, :, :-1], scores[:, :, :-1]
+        return Rankings(queries.views, items, scores)
+    def save(self, folder): (folder / "empty.json").write_text("{}")
+    def load(self, folder): pass
+
+PLUGIN = Plugin.from_folder(__file__, Settings, Broken)
+'''
+_BROKEN_CARD = """
+name = "broken"
+title = "A model that breaks"
+summary = "Breaks."
+family = "scoring"
+[presets.default]
+[default]
+cpu = "default"
+cuda = "default"
+"""
+
+
+@pytest.fixture
+def broken(tmp_path: Path) -> Path:
+    folder = tmp_path / "broken"
+    folder.mkdir()
+    (folder / "__init__.py").write_text(_BROKEN)
+    (folder / "card.toml").write_text(_BROKEN_CARD)
+    return folder
+
+
+@pytest.mark.parametrize(("fault", "words"), [("fit", "by design"), ("stranger", "7"), ("repeat", "7"), ("nan", "7"), ("shape", "shape")])
+def test_a_plugin_that_breaks_its_contract_fails_the_run_and_leaves_the_reason(
+    places: Places, broken: Path, fault: str, words: str
+) -> None:
+    with pytest.raises(PluginFailed, match=words):
+        _run(places, "broken", plugins=(broken,), seen="keep", overrides={"fault": fault})
+    (failed,) = places.runs.iterdir()
+    assert words in json.loads((failed / "failure.json").read_text())["message"]
+    assert not (failed / "record.json").exists()
+    assert not list((places.home / "stages").glob(".building*"))
+
+
+def test_an_edited_plugin_is_another_run(places: Places, broken: Path) -> None:
+    options = {"plugins": (broken,), "seen": "keep", "overrides": {"fault": "none"}}
+    first = _run(places, "broken", **options)
+    source = broken / "__init__.py"
+    source.write_text(source.read_text() + "\n# edited\n")
+    second = _run(places, "broken", **options)
+    assert second.is_new
+    assert second.record.model.source_hash != first.record.model.source_hash
+
+
+def test_reproduce_runs_again_and_compares_every_rank(places: Places) -> None:
+    outcome = _run(places, "random", seed=5)
+    again = reproduce(outcome.folder, places, SilentProgress())
+    assert again is not None
+    assert again.is_exact
+    assert again.outcome.folder != outcome.folder
+    assert {d.metric for d in again.differences} == set(outcome.record.metrics["keep"])
+    assert all(d.recorded == d.repeated for d in again.differences)
+
+
+def test_reproduce_sees_a_rank_that_moved(places: Places) -> None:
+    outcome = _run(places, "random", seed=5)
+    path = outcome.folder / "ranks.parquet"
+    ranks = evaluation.read_ranks(path)
+    moved = np.array(ranks.rank["keep"])
+    moved[0] = 3 if moved[0] != 3 else 4
+    evaluation.write_ranks(evaluation.RankTable(ranks.user, ranks.target, {**ranks.rank, "keep": moved}, ranks.list_length), path)
+    again = reproduce(outcome.folder, places, SilentProgress())
+    assert again is not None
+    assert again.n_ranks_changed == 1
