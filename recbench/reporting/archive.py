@@ -1,0 +1,173 @@
+"""Run folders and published records, opened for reading.
+
+A published record is a run folder without its weights and logs:
+
+    BOARDS/records/RUN_ID/    record.json, ranks.parquet, exposure.parquet, curve.csv
+    BOARDS/records/shared/    targets-HASH.parquet, items-HASH.parquet, each once however many records name it
+"""
+
+import hashlib
+import shutil
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recbench.core.errors import BadData
+from recbench.core.ragged import LongArray
+from recbench.core.ranking import View
+from recbench.core.records import RunRecord, read_record
+from recbench.evaluation import (
+    Exposure,
+    RankTable,
+    TargetFacts,
+    per_user,
+    read_exposure,
+    read_items,
+    read_ranks,
+    read_targets,
+)
+
+FloatArray = NDArray[np.float64]
+
+RECORDS = "records"
+SHARED = "shared"
+OWN_FILES = ("ranks.parquet", "exposure.parquet", "curve.csv")
+SHARED_FILES = ("targets-", "items-")
+
+
+def sha256_of(path: Path) -> str:
+    """Hash of a file's bytes, as hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@dataclass(frozen=True, eq=False)
+class StoredRun:
+    """A record and the folder that holds it; its files are read on first use.
+
+    Attributes:
+        record: the content of `record.json`.
+        folder: a run folder or one below BOARDS/records.
+        sha256: hash of the bytes of `record.json`.
+    """
+
+    record: RunRecord
+    folder: Path
+    sha256: str
+
+    @classmethod
+    def open(cls, folder: Path) -> "StoredRun":
+        """The run in `folder`; a missing or damaged record is a `BadData`."""
+        record = read_record(folder / "record.json")
+        return cls(record, folder, sha256_of(folder / "record.json"))
+
+    def path(self, prefix: str) -> Path:
+        """Where the file lies whose name starts with `prefix`: in the folder, or among those that runs share beside it."""
+        name = self.record.file(prefix).name
+        for folder in (self.folder, self.folder.parent / SHARED, self.folder.parent):
+            if (folder / name).is_file():
+                return folder / name
+        raise BadData(f"{self.folder / name}: the record names this file, but it is not there. Restore it or run again with --again.")
+
+    def published_files(self) -> list[str]:
+        """Names of the record's files that go into BOARDS/records, in the record's order."""
+        return [part.name for part in self.record.files if part.name in OWN_FILES or part.name.startswith(SHARED_FILES)]
+
+    @cached_property
+    def ranks(self) -> RankTable:
+        """Ranks of the test targets."""
+        return read_ranks(self.path("ranks.parquet"))
+
+    @cached_property
+    def facts(self) -> TargetFacts:
+        """What is known of the test targets."""
+        return read_targets(self.path("targets-"))
+
+    @cached_property
+    def exposure(self) -> Exposure:
+        """How often each item was shown."""
+        return read_exposure(self.path("exposure.parquet"))
+
+    @cached_property
+    def train_count(self) -> LongArray:
+        """How often each item occurs in the train part."""
+        return read_items(self.path("items-"))
+
+    def per_user(self, metric: str, view: View) -> FloatArray:
+        """One value of `metric` per test user, (n_users,)."""
+        return per_user(self.ranks, self.facts, metric, view)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something that does not follow from the records.
+
+    Attributes:
+        file: page, record or table at fault.
+        line: of a page, from 1; None elsewhere.
+        message: what is wrong and what to do.
+    """
+
+    file: Path
+    line: int | None
+    message: str
+
+    def __str__(self) -> str:
+        place = f"{self.file}" if self.line is None else f"{self.file}, line {self.line}"
+        return f"{place}: {self.message.removeprefix(f'{self.file}').removeprefix(': ')}"
+
+
+def files_at_fault(run: StoredRun) -> list[Fault]:
+    """A fault for each file of a run that is missing or is not what the record says; empty where all is well."""
+    faults = []
+    for prefix in (*OWN_FILES[:2], *SHARED_FILES):
+        try:
+            run.record.file(prefix)
+        except BadData as error:
+            faults.append(Fault(run.folder / "record.json", None, str(error)))
+    for name in run.published_files():
+        try:
+            path = run.path(name)
+        except BadData as error:
+            faults.append(Fault(run.folder / name, None, str(error)))
+            continue
+        found, expected = sha256_of(path), run.record.file(name).sha256
+        if found != expected:
+            said = f"the record {run.record.run_id} says {expected[:16]}"
+            faults.append(Fault(path, None, f"its sha256 is {found[:16]}, {said}. Restore the file."))
+        if name.startswith(SHARED_FILES) and not found.startswith(content_hash(name)):
+            faults.append(Fault(path, None, f"its sha256 is {found[:16]}, its name says {content_hash(name)}. Restore the file."))
+    return faults
+
+
+def content_hash(name: str) -> str:
+    """The hash in the name of a shared file such as `targets-HASH.parquet`."""
+    return name.partition("-")[2].partition(".")[0]
+
+
+def record_folders(boards: Path) -> list[Path]:
+    """Folders of all published records, by name."""
+    root = boards / RECORDS
+    return sorted(folder for folder in root.iterdir() if folder.is_dir() and folder.name != SHARED) if root.is_dir() else []
+
+
+def store(run: StoredRun, boards: Path) -> list[Path]:
+    """Copy a run's record and small files below BOARDS/records; gives the files that were not there before.
+
+    The record goes last and by renaming, so a copy that was cut off leaves no record behind.
+    """
+    root = boards / RECORDS
+    written = []
+    for name in [*run.published_files(), "record.json"]:
+        target = (root / SHARED if name.startswith(SHARED_FILES) else root / run.record.run_id) / name
+        if target.exists():
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = target.with_name(target.name + ".part")
+        shutil.copyfile(run.folder / name if name == "record.json" else run.path(name), part)
+        part.replace(target)
+        written.append(target)
+    return written

@@ -1,0 +1,190 @@
+"""All runs on one data set as sections, one per protocol: rows, marks, missing baselines, tests against the best."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from recbench.core.config import canonical_json
+from recbench.core.errors import SplitMismatch
+from recbench.core.plugin import ModelCard
+from recbench.core.records import DatasetPart, ProtocolPart, RunRecord
+from recbench.evaluation import MAIN_METRIC, PairedComparison, compare_with_best
+from recbench.reporting.archive import StoredRun
+from recbench.reporting.rows import Row, merge_seeds
+from recbench.reporting.verdicts import PublishedFigure, published_figures
+
+
+@dataclass(frozen=True)
+class MissingBaseline:
+    """A trivial baseline that has no row, and why: `missing` or `not applicable`."""
+
+    model: str
+    state: str
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class BoardRow:
+    """A row and what the board says about it.
+
+    Attributes:
+        row: the runs.
+        below: trivial baselines with a higher NDCG@10 `keep`, best first; empty for trivial baselines themselves.
+        published: published figures beside ours.
+    """
+
+    row: Row
+    below: tuple[str, ...]
+    published: tuple[PublishedFigure, ...]
+
+    def marks(self) -> list[str]:
+        """All marks of the row, the gravest first."""
+        below = [f"below {', '.join(self.below)}"] if self.below else []
+        return [*below, *self.row.marks()]
+
+
+@dataclass(frozen=True, eq=False)
+class Section:
+    """One board: all rows that share data set, protocol and test fingerprint.
+
+    Attributes:
+        dataset: as the records describe it.
+        protocol: split, its options and the order of ties; list length and views may differ between rows.
+        test_fingerprint: of all records.
+        rows: best NDCG@10 `keep` first.
+        missing: trivial baselines without a row.
+        tests: the best row against every other, on NDCG@10 `keep`.
+    """
+
+    dataset: DatasetPart
+    protocol: ProtocolPart
+    test_fingerprint: str
+    rows: tuple[BoardRow, ...]
+    missing: tuple[MissingBaseline, ...]
+    tests: tuple[PairedComparison, ...]
+
+    @property
+    def title(self) -> str:
+        """Such as `leave-one-out, ties in the order of the source`."""
+        return protocol_title(self.protocol)
+
+    @property
+    def runs(self) -> list[StoredRun]:
+        """All runs behind the rows, those superseded included, by row and seed."""
+        return [run for board_row in self.rows for run in (*board_row.row.runs, *board_row.row.superseded)]
+
+
+@dataclass(frozen=True, eq=False)
+class Board:
+    """All sections of one data set; the page BOARDS/NAME.md."""
+
+    name: str
+    title: str
+    sections: tuple[Section, ...]
+
+
+def protocol_title(protocol: ProtocolPart) -> str:
+    """The protocol in a few words."""
+    options = ", ".join(f"{key}={value}" for key, value in sorted(protocol.split_options.items()))
+    split = f"{protocol.split} ({options})" if options else protocol.split
+    ties = "ties in the order of the source" if protocol.ties == "source" else f"ties {protocol.ties}"
+    return f"{split}, {ties}"
+
+
+def section_key(record: RunRecord) -> tuple[str, str]:
+    """What records must share to stand in one section: data set, and split with its options and order of ties."""
+    protocol = record.protocol
+    # The order of the source comes first on a page, then the shuffled variants.
+    return record.dataset.name, canonical_json([protocol.ties != "source", protocol.split, protocol.split_options, protocol.ties])
+
+
+def make_boards(runs: Iterable[StoredRun], cards: Mapping[str, ModelCard]) -> list[Board]:
+    """One board per data set, by name; the order of `runs` does not matter.
+
+    Args:
+        runs: published records or run folders.
+        cards: of the models known here, by name.
+
+    Raises:
+        SplitMismatch: two records under one name and protocol were made on different test parts or item texts.
+    """
+    groups: dict[tuple[str, str], list[StoredRun]] = {}
+    for run in sorted(runs, key=lambda run: run.record.run_id):
+        groups.setdefault(section_key(run.record), []).append(run)
+    by_dataset: dict[str, list[Section]] = {}
+    for (name, _), members in sorted(groups.items(), key=lambda group: group[0]):
+        by_dataset.setdefault(name, []).append(make_section(members, cards))
+    return [Board(name, sections[0].dataset.title, tuple(sections)) for name, sections in by_dataset.items()]
+
+
+def make_section(runs: Sequence[StoredRun], cards: Mapping[str, ModelCard]) -> Section:
+    """One section from runs that share data set and protocol; see `make_boards` for what raises."""
+    refuse_mixed_splits(runs)
+    rows = merge_seeds(runs)
+    first = rows[0].record
+    board_rows = tuple(
+        BoardRow(row, _trivial_above(row, rows), tuple(published_figures(row, cards.get(row.record.model.name)))) for row in rows
+    )
+    return Section(
+        dataset=first.dataset,
+        protocol=first.protocol,
+        test_fingerprint=first.fingerprints.test,
+        rows=board_rows,
+        missing=tuple(_missing_baselines(rows, first, cards)),
+        tests=tuple(tests_against_best(rows)),
+    )
+
+
+def tests_against_best(rows: Sequence[Row]) -> list[PairedComparison]:
+    """The best row against each other one that was ranked in the view `keep`, with Holm's correction over all of them."""
+    ranked = [row for row in rows if row.mean(MAIN_METRIC, "keep") is not None]
+    return compare_with_best({row.label: row.per_user(MAIN_METRIC, "keep") for row in ranked}) if len(ranked) > 1 else []
+
+
+def refuse_mixed_splits(runs: Sequence[StoredRun]) -> None:
+    """Nothing, if all runs were tested on the same targets and read the same text; else a `SplitMismatch` that names two."""
+    first = runs[0].record
+    readers = [run.record for run in runs if run.record.model.reads_text]
+    for record in (run.record for run in runs):
+        if record.fingerprints.test != first.fingerprints.test:
+            raise _mismatch("test parts", first, record, first.fingerprints.test, record.fingerprints.test)
+    for record in readers:
+        if record.fingerprints.item_text != readers[0].fingerprints.item_text:
+            raise _mismatch("item texts", readers[0], record, readers[0].fingerprints.item_text, record.fingerprints.item_text)
+
+
+def _mismatch(what: str, first: RunRecord, second: RunRecord, one: str, other: str) -> SplitMismatch:
+    return SplitMismatch(
+        f"{first.run_id} and {second.run_id} both call their data set {first.dataset.name!r}, but their {what} differ: "
+        f"{one[:16]} and {other[:16]}. Run one of them again on the other's data, or give one data set another name."
+    )
+
+
+def _trivial_above(row: Row, rows: Sequence[Row]) -> tuple[str, ...]:
+    """Names of the trivial baselines above a row that is none itself, each once, best first."""
+    if row.record.model.is_trivial:
+        return ()
+    own = row.mean(MAIN_METRIC, "keep")
+    if own is None:
+        return ()
+    names: dict[str, None] = {}
+    for other in rows:
+        value = other.mean(MAIN_METRIC, "keep")
+        if other.record.model.is_trivial and value is not None and value > own:
+            names.setdefault(other.record.model.name)
+    return tuple(names)
+
+
+def _missing_baselines(rows: Sequence[Row], record: RunRecord, cards: Mapping[str, ModelCard]) -> list[MissingBaseline]:
+    present = {row.record.model.name for row in rows}
+    dataset = record.dataset
+    found = []
+    for name in sorted(name for name, card in cards.items() if card.is_trivial and name not in present):
+        card = cards[name]
+        if card.max_items is not None and dataset.n_items > card.max_items:
+            reason = f"{dataset.n_items:,} items; {name} takes at most {card.max_items:,}"
+            found.append(MissingBaseline(name, "not applicable", reason))
+        elif "time" in card.needs and dataset.time != "seconds":
+            found.append(MissingBaseline(name, "not applicable", "the data set has no time stamps"))
+        else:
+            found.append(MissingBaseline(name, "missing", f"recbench run -m {name} -d {dataset.name}"))
+    return found

@@ -1,0 +1,260 @@
+"""A board's figures as tables of text: what pages, terminal and LaTeX print, four decimals, an en dash where there is nothing."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from recbench.core.ranking import View
+from recbench.evaluation import MAIN_METRIC
+from recbench.reporting.board import Board, BoardRow, Section
+from recbench.reporting.rows import Figure, Row, code_version, machine
+from recbench.reporting.verdicts import PublishedFigure
+
+NOTHING = "–"
+BOARD_METRICS = ("recall@5", "recall@10", "recall@20", "ndcg@5", "ndcg@10", "ndcg@20")
+WITH_INTERVAL = ("recall@10", "ndcg@10")
+BEYOND = ("coverage@10", "gini@10", "entropy@10", "popularity_lift@10", "tail_share@10", "novelty@10")
+HASH_DIGITS = 16
+CONFIG_DIGITS = 12
+_MIB = 1 << 20
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table of text.
+
+    Attributes:
+        header: names of the columns.
+        rows: cells, each row as long as the header.
+        words: columns that hold words; the others hold numbers and stand at the right of their column.
+    """
+
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    words: tuple[str, ...] = ("Model",)
+
+
+def metric_title(metric: str) -> str:
+    """`NDCG@10` for `ndcg@10`."""
+    kind, at, k = metric.partition("@")
+    return (
+        {"recall": "Recall", "ndcg": "NDCG", "mrr": "MRR", "hit_rate": "Hit rate"}.get(kind, kind.replace("_", " ").capitalize()) + at + k
+    )
+
+
+def number(value: float | None) -> str:
+    """Four decimals."""
+    return NOTHING if value is None else f"{value:.4f}"
+
+
+def with_std(row: Row, metric: str, view: View) -> str:
+    """The mean, and its standard deviation where there are several seeds."""
+    std = row.std(metric, view)
+    return number(row.mean(metric, view)) + (f" ± {std:.4f}" if std is not None else "")
+
+
+def with_interval(figure: Figure | None) -> str:
+    """Mean, standard deviation over seeds if any, and the 95 % interval."""
+    if figure is None:
+        return NOTHING
+    std = f" ± {figure.std:.4f}" if figure.std is not None else ""
+    return f"{figure.value:.4f}{std} [{figure.low:.4f}, {figure.high:.4f}]"
+
+
+def accuracy(section: Section, view: View) -> Grid:
+    """Recall and NDCG of each row in one view, the published NDCG@10 of that view, marks; then the missing baselines."""
+    header = (
+        "#",
+        "Model",
+        *(metric_title(metric) + (" [95 %]" if metric in WITH_INTERVAL else "") for metric in BOARD_METRICS),
+        f"Published {metric_title(MAIN_METRIC)}",
+        "Notes",
+    )
+    rows = [
+        (
+            str(place),
+            board_row.row.label,
+            *(_cell(board_row.row, metric, view) for metric in BOARD_METRICS),
+            _published_main(board_row, view),
+            "; ".join(board_row.marks()),
+        )
+        for place, board_row in enumerate(section.rows, start=1)
+    ]
+    blank = (NOTHING,) * len(BOARD_METRICS)
+    missing = [(NOTHING, baseline.model, *blank, NOTHING, f"{baseline.state}: {baseline.reason}") for baseline in section.missing]
+    return Grid(header, (*rows, *missing), words=("#", "Model", "Notes"))
+
+
+def _cell(row: Row, metric: str, view: View) -> str:
+    return with_interval(row.figure(metric, view)) if metric in WITH_INTERVAL else with_std(row, metric, view)
+
+
+def _published_main(board_row: BoardRow, view: View) -> str:
+    """Published values of NDCG@10 that belong beside this view; one whose view is unknown stands beside `keep`."""
+    found = [
+        figure
+        for figure in board_row.published
+        if figure.metric == MAIN_METRIC and (figure.view == view or (figure.view == "unknown" and view == "keep"))
+    ]
+    return "; ".join(f"{figure.published:.4f} ({figure.verdict})" for figure in found) or NOTHING
+
+
+def published(section: Section) -> Grid:
+    """Every published number beside ours."""
+    header = ("Model", "Metric", "View", "Source", "Verdict", "Published", "Measured", "Difference")
+    rows = [
+        (
+            board_row.row.label,
+            metric_title(figure.metric),
+            figure.view,
+            f"{figure.source} ({figure.kind})",
+            verdict(figure),
+            *_against(figure),
+        )
+        for board_row in section.rows
+        for figure in board_row.published
+    ]
+    return Grid(header, tuple(rows), words=header[:5])
+
+
+def verdict(figure: PublishedFigure) -> str:
+    """The verdict, with the reason where there is one."""
+    return f"{figure.verdict} ({figure.reason})" if figure.reason else figure.verdict
+
+
+def _against(figure: PublishedFigure) -> tuple[str, str, str]:
+    if figure.measured is None or figure.published == 0:
+        return number(figure.published), number(figure.measured), NOTHING
+    return number(figure.published), number(figure.measured), f"{100 * (figure.measured / figure.published - 1):+.1f} %"
+
+
+def cost(section: Section) -> Grid:
+    """Parameters, times and memory; figures of runs that shared the machine carry a dagger."""
+    header = ("Model", "Machine", "Parameters", "Training s", "Users/s", "Peak memory MiB")
+    rows = []
+    for board_row in section.rows:
+        spent = board_row.row.cost
+        dagger = " †" if spent.is_shared else ""
+        times = (f"{spent.train_s:,.1f}", f"{spent.users_per_s:,.0f}", f"{spent.peak_memory_bytes / _MIB:,.0f}")
+        rows.append((board_row.row.label, spent.machine, f"{spent.parameters:,}", *(value + dagger for value in times)))
+    return Grid(header, tuple(rows), words=header[:2])
+
+
+def significance(section: Section) -> Grid:
+    """The best row against each other one on NDCG@10 `keep`."""
+    header = ("Model", "Seeds", "Best − model", "95 % interval", "p", "p (Holm)", "Detectable")
+    rows = [
+        (
+            test.other,
+            f"{test.seeds_best} and {test.seeds_other}",
+            f"{test.difference.value:+.4f}",
+            f"[{test.difference.low:+.4f}, {test.difference.high:+.4f}]",
+            f"{test.p:.4f}",
+            f"{test.p_holm:.4f}",
+            f"{test.minimum_detectable:.4f}",
+        )
+        for test in section.tests
+    ]
+    return Grid(header, tuple(rows), words=header[:2])
+
+
+def slices(section: Section, view: View) -> list[tuple[str, Grid]]:
+    """For each way to group the users a title and a table: NDCG@10 of each row in each group, with the group's size."""
+    groups: dict[str, dict[str, int]] = {}
+    values: dict[str, dict[tuple[str, str], float]] = {}
+    for board_row in section.rows:
+        cells = values[board_row.row.label] = {}
+        for part in board_row.row.slices(view):
+            groups.setdefault(part.slice, {}).setdefault(part.group, part.n)
+            cells[part.slice, part.group] = part.value
+    return [
+        (
+            slice_name,
+            Grid(
+                ("Model", *(f"{group} ({n:,})" for group, n in sizes.items())),
+                tuple((label, *(number(cells.get((slice_name, group))) for group in sizes)) for label, cells in values.items() if cells),
+            ),
+        )
+        for slice_name, sizes in groups.items()
+    ]
+
+
+def beyond(section: Section, view: View) -> Grid:
+    """Coverage, concentration, popularity and novelty of what each row shows in its top 10."""
+    header = ("Model", *(metric_title(name) for name in BEYOND))
+    rows = []
+    for board_row in section.rows:
+        figures = board_row.row.beyond(view)
+        rows.append((board_row.row.label, *(number(figures.get(name)) for name in BEYOND)))
+    return Grid(header, tuple(rows))
+
+
+@dataclass(frozen=True)
+class MadeLine:
+    """How one record of a row was made."""
+
+    row: str
+    seed: int
+    run_id: str
+    sha256: str
+    config_hash: str
+    machine: str
+    code: str
+    date: str
+    state: str
+    """`counts`, or `superseded` by a newer run of the same row and seed."""
+
+
+def made(section: Section) -> list[MadeLine]:
+    """A line per record, by row and seed."""
+    return [
+        MadeLine(
+            row=board_row.row.label,
+            seed=run.record.seed,
+            run_id=run.record.run_id,
+            sha256=run.sha256[:HASH_DIGITS],
+            config_hash=run.record.config_hash[:CONFIG_DIGITS],
+            machine=machine(run.record),
+            code=code_version(run.record),
+            date=run.record.started[:10],
+            state="counts" if run in board_row.row.runs else "superseded",
+        )
+        for board_row in section.rows
+        for run in (*board_row.row.runs, *board_row.row.superseded)
+    ]
+
+
+@dataclass(frozen=True)
+class OverviewLine:
+    """One section of a board, for the index."""
+
+    name: str
+    title: str
+    protocol: str
+    n_users: int
+    n_items: int
+    n_interactions: int
+    n_rows: int
+    best: str
+    keep: str
+    unseen: str
+
+
+def overview(boards: Sequence[Board]) -> list[OverviewLine]:
+    """A line per section of every board."""
+    return [
+        OverviewLine(
+            name=board.name,
+            title=board.title,
+            protocol=section.title,
+            n_users=best.record.targets.n_users,
+            n_items=section.dataset.n_items,
+            n_interactions=section.dataset.n_interactions,
+            n_rows=len(section.rows),
+            best=best.label,
+            keep=number(best.mean(MAIN_METRIC, "keep")),
+            unseen=number(best.mean(MAIN_METRIC, "unseen")),
+        )
+        for board in boards
+        for section in board.sections
+        for best in [section.rows[0].row]
+    ]

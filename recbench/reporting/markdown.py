@@ -1,0 +1,64 @@
+"""Boards as markdown pages. Only records and cards go in, so equal records give equal bytes on every machine and day."""
+
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from recbench.core.ranking import VIEWS
+from recbench.reporting import grids
+from recbench.reporting.board import Board
+from recbench.reporting.grids import Grid
+
+MADE_BY = "<!-- Made by `recbench leaderboard publish` from records/. Do not edit: `recbench verify` compares every digit. -->"
+"""First line of every page; what does not start with it is left alone."""
+INDEX = "index.md"
+
+
+def render_pages(boards: Sequence[Board]) -> dict[str, str]:
+    """File name and text of every page: one per board and the index."""
+    pages = {f"{board.name}.md": _environment().get_template("board.md.jinja").render(board=board) for board in boards}
+    return pages | {INDEX: _environment().get_template("index.md.jinja").render(lines=grids.overview(boards))}
+
+
+def escape(text: str) -> str:
+    """Text that markdown shows as it is, in a table cell too."""
+    for character in "\\`*<>|":
+        text = text.replace(character, "\\" + character)
+    # Brackets are plain text unless a parenthesis follows.
+    return " ".join(text.replace("](", "]\\(").split())
+
+
+def markdown_table(grid: Grid) -> str:
+    """A grid as a markdown table, words at the left and numbers at the right."""
+    rule = [":--" if column in grid.words else "--:" for column in grid.header]
+    lines = [list(map(escape, grid.header)), rule, *(list(map(escape, row)) for row in grid.rows)]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+
+
+@cache
+def _environment() -> Environment:
+    # Markdown, not HTML: cells are escaped by `escape`.
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        newline_sequence="\n",
+    )
+    environment.filters |= {"table": markdown_table, "md": escape}
+    environment.globals |= {
+        "made_by": MADE_BY,
+        "views": VIEWS,
+        "hash_digits": grids.HASH_DIGITS,
+        "accuracy": grids.accuracy,
+        "published": grids.published,
+        "cost": grids.cost,
+        "significance": grids.significance,
+        "slices": grids.slices,
+        "beyond": grids.beyond,
+        "made": grids.made,
+    }
+    return environment

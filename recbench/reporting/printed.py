@@ -1,0 +1,34 @@
+"""Which records a page names, with the hash it prints for each."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+_RECORD = re.compile(r"\]\((records/[^)/]+/record\.json)\) \| `([0-9a-f]+)`")
+
+
+@dataclass(frozen=True)
+class PrintedRecord:
+    """One line of "How each row was made".
+
+    Attributes:
+        page, line: where it stands, lines from 1.
+        path: of the record, below the folder of the boards.
+        sha256: first digits of the record's hash.
+    """
+
+    page: Path
+    line: int
+    path: str
+    sha256: str
+
+
+def records_on_pages(pages: Iterable[Path]) -> list[PrintedRecord]:
+    """All records that the pages name."""
+    return [
+        PrintedRecord(page, number, match[1], match[2])
+        for page in pages
+        for number, line in enumerate(page.read_text(encoding="utf-8", errors="replace").splitlines(), start=1)
+        for match in _RECORD.finditer(line)
+    ]

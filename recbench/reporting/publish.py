@@ -1,0 +1,137 @@
+"""`recbench leaderboard publish`: records into BOARDS/records, pages from records."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from recbench.core.errors import BadData, VerifyFailed
+from recbench.core.plugin import ModelCard
+from recbench.reporting.archive import StoredRun, files_at_fault, record_folders, sha256_of, store
+from recbench.reporting.board import make_boards
+from recbench.reporting.markdown import MADE_BY, render_pages
+from recbench.reporting.printed import records_on_pages
+
+_SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.=+-]*")
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A run folder that was not published, and why."""
+
+    folder: Path
+    reason: str
+
+
+@dataclass(frozen=True)
+class PublishResult:
+    """What publishing did.
+
+    Attributes:
+        written: files that are new or changed, pages and records.
+        unchanged: pages that were up to date.
+        removed: pages of data sets that have no record any more.
+        skipped: run folders left out.
+    """
+
+    written: tuple[Path, ...]
+    unchanged: tuple[Path, ...]
+    removed: tuple[Path, ...]
+    skipped: tuple[Skipped, ...]
+
+
+def publish(boards: Path, runs: Sequence[Path], cards: Mapping[str, ModelCard]) -> PublishResult:
+    """Take new finished runs into BOARDS/records and write the pages anew.
+
+    Nothing is written before everything is known to fit together. The same records give the same pages, byte for byte.
+
+    Args:
+        boards: folder of the pages and of `records/`; made where there is none.
+        runs: run folders; those published already, unfinished ones and runs on synthetic data are skipped.
+        cards: of the models known here, by name.
+
+    Raises:
+        BadData: a published record or one of its files is damaged or missing.
+        VerifyFailed: a published record was edited since its page was written.
+        SplitMismatch: two records under one data set name were made on different splits.
+    """
+    published = {folder.name: StoredRun.open(folder) for folder in record_folders(boards)}
+    _refuse_damaged(boards, published)
+    fresh, skipped = _new_runs(runs, published)
+    pages = render_pages(make_boards([*published.values(), *fresh.values()], cards))
+    written = [path for run_id in sorted(fresh) for path in store(fresh[run_id], boards)]
+    unchanged: list[Path] = []
+    boards.mkdir(parents=True, exist_ok=True)
+    for name, text in sorted(pages.items()):
+        (written if _write(boards / name, text) else unchanged).append(boards / name)
+    stale = [page for page in generated_pages(boards) if page.name not in pages]
+    for page in stale:
+        page.unlink()
+    return PublishResult(tuple(written), tuple(unchanged), tuple(stale), tuple(skipped))
+
+
+def generated_pages(boards: Path) -> list[Path]:
+    """Pages that publishing wrote, by name; markdown of somebody else is not among them."""
+    marker = MADE_BY.encode()
+    return [page for page in sorted(boards.glob("*.md")) if page.read_bytes().startswith(marker)]
+
+
+def _refuse_damaged(boards: Path, published: Mapping[str, StoredRun]) -> None:
+    faults = [fault for run in published.values() for fault in files_at_fault(run)]
+    if faults:
+        raise BadData("Published records are damaged; nothing was written. " + " ".join(map(str, faults)))
+    for printed in records_on_pages(generated_pages(boards)):
+        path = boards / printed.path
+        if path.is_file() and not sha256_of(path).startswith(printed.sha256):
+            raise VerifyFailed(
+                f"{path} was edited: its sha256 is {sha256_of(path)[:16]}, {printed.page.name} line {printed.line} says {printed.sha256}. "
+                "Records are never edited; restore the file, or delete its folder to take the row off the board."
+            )
+
+
+def _new_runs(runs: Sequence[Path], published: dict[str, StoredRun]) -> tuple[dict[str, StoredRun], list[Skipped]]:
+    fresh: dict[str, StoredRun] = {}
+    skipped = []
+    for folder in sorted(runs):
+        try:
+            reason = _why_not(folder, published | fresh)
+            if not reason:
+                run = StoredRun.open(folder)
+                fresh[run.record.run_id] = run
+        except BadData as error:
+            reason = str(error)
+        if reason:
+            skipped.append(Skipped(folder, reason))
+    return fresh, skipped
+
+
+def _why_not(folder: Path, taken: Mapping[str, StoredRun]) -> str:
+    """Why a run folder is not taken; empty where it is."""
+    if not (folder / "record.json").is_file():
+        return (
+            "the run failed, see failure.json"
+            if (folder / "failure.json").is_file()
+            else "there is no record.json; the run is not finished"
+        )
+    run = StoredRun.open(folder)
+    record = run.record
+    if record.dataset.is_synthetic:
+        return f"{record.dataset.name} is synthetic; boards show real data only"
+    for what, name in (("run", record.run_id), ("data set", record.dataset.name)):
+        if not _SAFE_NAME.fullmatch(name) or name == "index":
+            return f"the {what}'s name {name!r} cannot be a file name; letters, digits and _ . = + - can"
+    if record.run_id in taken:
+        same = taken[record.run_id].sha256 == run.sha256
+        return "published already" if same else f"another record called {record.run_id} is published already"
+    return " ".join(map(str, files_at_fault(run)))
+
+
+def _write(path: Path, text: str) -> bool:
+    """Whether the file had to be written: it was not there or was another."""
+    data = text.encode()
+    if path.is_file() and path.read_bytes() == data:
+        return False
+    part = path.with_name(path.name + ".part")
+    part.write_bytes(data)
+    part.replace(path)
+    return True

@@ -1,0 +1,243 @@
+"""One row of a table: the runs of one setting, their seeds merged."""
+
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from recbench.core.config import canonical_json
+from recbench.core.ranking import View
+from recbench.core.records import RunRecord
+from recbench.evaluation import MAIN_METRIC, parse_metric, two_level_bootstrap
+from recbench.reporting.archive import FloatArray, StoredRun
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A measured mean over users with its 95 % interval.
+
+    Attributes:
+        value: mean over users, then over seeds.
+        low, high: bootstrap interval: over users for one seed, over seeds and users for several.
+        std: standard deviation over seeds (ddof 1); None for one seed.
+    """
+
+    value: float
+    low: float
+    high: float
+    std: float | None = None
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a row cost, means over its seeds.
+
+    Attributes:
+        parameters: how many numbers were learnt.
+        train_s, users_per_s, peak_memory_bytes: as in the record.
+        is_shared: several runs shared the machine, so times and memory say little.
+        machine: device, threads and precision.
+    """
+
+    parameters: int
+    train_s: float
+    users_per_s: float
+    peak_memory_bytes: int
+    is_shared: bool
+    machine: str
+
+
+@dataclass(frozen=True)
+class SliceFigure:
+    """NDCG@10 of one group of users, mean over seeds; `n` users."""
+
+    slice: str
+    group: str
+    view: View
+    n: int
+    value: float
+
+
+def code_version(record: RunRecord) -> str:
+    """Version and commit of the code that made a record, and whether the working tree held uncommitted changes."""
+    commit = f" ({record.code.commit[:8]})" if record.code.commit else ""
+    return f"{record.code.version}{commit}" + (", uncommitted changes" if record.code.is_dirty else "")
+
+
+def machine(record: RunRecord) -> str:
+    """Device, threads, precision and, where several worked together, the number of processes."""
+    device = record.device
+    name = f"{device.type}: {device.name}" if device.name and device.name != device.type else device.type
+    world = f", {device.world_size} processes" if device.world_size > 1 else ""
+    return f"{name}, {device.threads} thread{'s' if device.threads != 1 else ''}, {device.precision}{world}"
+
+
+def row_key(record: RunRecord) -> str:
+    """What runs must share to stand in one row; runs that differ only in their seed share it."""
+    return canonical_json(
+        [
+            record.fingerprints.test,
+            record.fingerprints.item_text if record.model.reads_text else None,
+            record.protocol.model_dump(mode="json"),
+            record.model.name,
+            record.model.row_name,
+            record.config_hash,
+            record.budget,
+            record.model.backbone,
+        ]
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """Runs that differ only in their seed.
+
+    Attributes:
+        label: what to call the row; unique within its table.
+        runs: the newest run of each seed, by seed.
+        superseded: older runs of the same seeds.
+    """
+
+    label: str
+    runs: tuple[StoredRun, ...]
+    superseded: tuple[StoredRun, ...] = ()
+
+    @property
+    def record(self) -> RunRecord:
+        """The record of the first seed; what rows share is the same in all."""
+        return self.runs[0].record
+
+    def _has(self, metric: str, view: View) -> bool:
+        length = self.record.protocol.list_length
+        return parse_metric(metric)[1] <= length and all(metric in run.record.metrics.get(view, {}) for run in self.runs)
+
+    def mean(self, metric: str, view: View) -> float | None:
+        """Mean over users and seeds; None where the view was not ranked or the list is shorter than k."""
+        if not self._has(metric, view):
+            return None
+        return statistics.fmean(run.record.metrics[view][metric].value for run in self.runs)
+
+    def std(self, metric: str, view: View) -> float | None:
+        """Standard deviation over seeds (ddof 1); None for one seed or where there is no value."""
+        if len(self.runs) == 1 or not self._has(metric, view):
+            return None
+        return statistics.stdev(run.record.metrics[view][metric].value for run in self.runs)
+
+    def figure(self, metric: str, view: View) -> Figure | None:
+        """The mean with its interval; None where there is none."""
+        key = (metric, view)
+        if key not in self._figures:
+            self._figures[key] = self._figure(metric, view)
+        return self._figures[key]
+
+    @cached_property
+    def _figures(self) -> dict[tuple[str, View], Figure | None]:
+        return {}
+
+    def _figure(self, metric: str, view: View) -> Figure | None:
+        value = self.mean(metric, view)
+        if value is None:
+            return None
+        if len(self.runs) == 1:
+            interval = self.record.metrics[view][metric]
+            return Figure(value, interval.low, interval.high)
+        values_SU = self.per_user(metric, view)
+        interval = two_level_bootstrap(values_SU, np.zeros(values_SU.shape[1]))
+        return Figure(value, interval.low, interval.high, self.std(metric, view))
+
+    def per_user(self, metric: str, view: View) -> FloatArray:
+        """(n_seeds, n_users), one value of `metric` per seed and test user."""
+        return np.stack([run.per_user(metric, view) for run in self.runs])
+
+    @property
+    def cost(self) -> Cost:
+        """Means over the seeds that had the machine to themselves; over all, and marked, where none had."""
+        alone = [run.record for run in self.runs if run.record.device.jobs == 1]
+        records = alone or [run.record for run in self.runs]
+        return Cost(
+            parameters=records[0].fit.parameters,
+            train_s=statistics.fmean(record.cost.train_s for record in records),
+            users_per_s=statistics.fmean(record.cost.users_per_s for record in records),
+            peak_memory_bytes=round(statistics.fmean(record.cost.peak_memory_bytes for record in records)),
+            is_shared=not alone,
+            machine="; ".join(sorted({machine(record) for record in records})),
+        )
+
+    def slices(self, view: View) -> list[SliceFigure]:
+        """NDCG@10 of every group of users, in the order of the record."""
+        values: dict[tuple[str, str], list[float]] = {}
+        for run in self.runs:
+            for part in run.record.slices:
+                if part.view == view and MAIN_METRIC in part.metrics:
+                    values.setdefault((part.slice, part.group), []).append(part.metrics[MAIN_METRIC].value)
+        sizes = {(part.slice, part.group): part.n for part in self.record.slices if part.view == view}
+        return [SliceFigure(*key, view, sizes.get(key, 0), statistics.fmean(found)) for key, found in values.items()]
+
+    def beyond(self, view: View) -> dict[str, float]:
+        """Figures beyond accuracy, means over seeds."""
+        names = self.record.beyond.get(view, {})
+        return {
+            name: statistics.fmean(run.record.beyond[view][name] for run in self.runs)
+            for name in names
+            if all(name in run.record.beyond.get(view, {}) for run in self.runs)
+        }
+
+    def marks(self) -> list[str]:
+        """What a reader must know about how the row was made."""
+        records = [run.record for run in self.runs]
+        found = ["1 seed" if len(records) == 1 else f"{len(records)} seeds"]
+        if len({(record.code.version, record.code.commit, record.model.source_hash) for record in records}) > 1:
+            found.append("mixed code versions")
+        if any(record.code.is_dirty for record in records):
+            found.append("uncommitted changes")
+        if self.record.model.distribution != "recbench":
+            found.append(f"plugin from {self.record.model.distribution}")
+        return found
+
+
+def merge_seeds(runs: Iterable[StoredRun]) -> list[Row]:
+    """Rows of runs, whatever the order the runs come in; best NDCG@10 `keep` first.
+
+    Of two runs with one seed in one row the newer counts. Rows of one name are told apart by budget, list length or config hash.
+    """
+    groups: dict[str, list[StoredRun]] = {}
+    for run in sorted(runs, key=lambda run: (run.record.started, run.record.run_id), reverse=True):
+        groups.setdefault(row_key(run.record), []).append(run)
+    rows = []
+    for members in groups.values():
+        newest: dict[int, StoredRun] = {}
+        for run in members:
+            newest.setdefault(run.record.seed, run)
+        used = tuple(newest[seed] for seed in sorted(newest))
+        rows.append(Row(used[0].record.model.row_name, used, tuple(run for run in members if run not in used)))
+    return sort_rows(_with_distinct_labels(rows))
+
+
+def sort_rows(rows: Sequence[Row]) -> list[Row]:
+    """Best NDCG@10 `keep` first; rows without that view last."""
+
+    def place(row: Row) -> tuple[float, str]:
+        value = row.mean(MAIN_METRIC, "keep")
+        return (float("inf") if value is None else -value, row.label)
+
+    return sorted(rows, key=place)
+
+
+def _with_distinct_labels(rows: Sequence[Row]) -> list[Row]:
+    named = []
+    for row in rows:
+        record = row.record
+        parts = []
+        if record.budget is not None:
+            parts.append(f"budget {record.budget}")
+        if record.protocol.views != ("keep", "unseen"):
+            parts.append(f"{' and '.join(record.protocol.views)} only")
+        if record.protocol.list_length != 50:
+            parts.append(f"lists of {record.protocol.list_length}")
+        named.append(Row(", ".join([row.label, *parts]), row.runs, row.superseded))
+    counts: dict[str, int] = {}
+    for row in named:
+        counts[row.label] = counts.get(row.label, 0) + 1
+    return [row if counts[row.label] == 1 else Row(f"{row.label} #{row.record.config_hash[:8]}", row.runs, row.superseded) for row in named]

@@ -1,0 +1,99 @@
+"""A measured figure beside the one somebody published."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from recbench.core.config import flatten_preset
+from recbench.core.plugin import ModelCard, Published
+from recbench.core.ranking import View
+from recbench.core.records import RunRecord
+from recbench.reporting.rows import Figure, Row
+
+Verdict = Literal["reproduced", "above", "below", "not comparable"]
+RELATIVE_TOLERANCE = 0.05
+
+
+@dataclass(frozen=True)
+class PublishedFigure:
+    """One published number and what we measured.
+
+    Attributes:
+        metric: such as `ndcg@10`.
+        view: of the source; `unknown` where it does not say.
+        published: the printed value, a fraction.
+        measured: ours in the same view (`keep` where the source's is unknown); None where it was not ranked.
+        verdict: `reproduced`, `above`, `below` or `not comparable`.
+        reason: why it is not comparable.
+        source, kind: where the number was printed.
+    """
+
+    metric: str
+    view: Literal["keep", "unseen", "unknown"]
+    published: float
+    measured: float | None
+    verdict: Verdict
+    reason: str
+    source: str
+    kind: str
+
+
+def judge(measured: Figure, published: float) -> Verdict:
+    """`reproduced` within 5 % of the published value or where it lies inside our interval, else `above` or `below`."""
+    # A four-decimal table must not fail at the edge of the band by a rounding of the last bit.
+    band = RELATIVE_TOLERANCE * published + 1e-12
+    if abs(measured.value - published) <= band or measured.low <= published <= measured.high:
+        return "reproduced"
+    return "above" if measured.value > published else "below"
+
+
+def why_not_comparable(record: RunRecord, published: Published, card: ModelCard) -> str:
+    """What sets a run apart from the published setting; empty where nothing does."""
+    if record.model.preset != published.preset:
+        return f"preset {record.model.preset}, published with {published.preset}"
+    if published.view == "unknown":
+        return "view unknown"
+    if published.backbone != record.model.backbone:
+        return f"other backbone: {record.model.backbone or 'none'}, published with {published.backbone or 'none'}"
+    if record.protocol.split != "leave-one-out":
+        return f"other split: {record.protocol.split}"
+    if record.protocol.ties != "source":
+        return f"other order of ties: {record.protocol.ties}"
+    if record.budget is not None:
+        return f"training bounded to {record.budget}"
+    preset = flatten_preset(card.presets, published.preset, f"Model {card.name!r}")
+    changed = sorted(key for key, value in preset.items() if key in record.config and _plain(record.config[key]) != _plain(value))
+    if changed:
+        return "other settings: " + ", ".join(f"{key}={record.config[key]}" for key in changed)
+    return ""
+
+
+def _plain(value: object) -> object:
+    """Tuples and lists alike, so that a setting read from TOML equals the same one read from JSON."""
+    return [_plain(part) for part in value] if isinstance(value, list | tuple) else value
+
+
+def published_figures(row: Row, card: ModelCard | None) -> list[PublishedFigure]:
+    """Every published number for a row's model and data set, in the order of the card, with its verdict."""
+    if card is None:
+        return []
+    return [
+        figure
+        for published in card.published
+        if published.dataset == row.record.dataset.name
+        for figure in _figures_of(row, published, card)
+    ]
+
+
+def _figures_of(row: Row, published: Published, card: ModelCard) -> Sequence[PublishedFigure]:
+    reason = why_not_comparable(row.record, published, card)
+    view: View = "keep" if published.view == "unknown" else published.view
+    figures = []
+    for metric, value in published.metrics.items():
+        measured = row.figure(metric, view)
+        missing = "" if measured is not None else f"not measured in the view {view}"
+        why = reason or missing
+        verdict: Verdict = "not comparable" if why or measured is None else judge(measured, value)
+        mean = None if measured is None else measured.value
+        figures.append(PublishedFigure(metric, published.view, value, mean, verdict, why, published.source, published.kind))
+    return figures

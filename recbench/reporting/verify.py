@@ -1,0 +1,179 @@
+"""`recbench verify`: every number of every page, computed again from ranks and exposure."""
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from recbench.core.errors import RecbenchError, VerifyFailed
+from recbench.core.plugin import ModelCard
+from recbench.core.records import Interval, SlicePart
+from recbench.evaluation import evaluate
+from recbench.reporting.archive import Fault, StoredRun, files_at_fault, record_folders, sha256_of
+from recbench.reporting.board import make_boards
+from recbench.reporting.markdown import render_pages
+from recbench.reporting.printed import records_on_pages
+from recbench.reporting.publish import generated_pages
+
+_CONTEXT = 30
+"""Characters shown on each side of a difference."""
+
+
+@dataclass(frozen=True)
+class VerifyReport:
+    """What was checked and what is wrong.
+
+    Attributes:
+        n_pages, n_rows, n_records: how many were looked at.
+        n_figures: figures of records computed again and compared to the last digit.
+        faults: all that was found; empty where every number follows from its record.
+    """
+
+    n_pages: int
+    n_rows: int
+    n_records: int
+    n_figures: int
+    faults: tuple[Fault, ...]
+
+
+def verify(boards: Path, cards: Mapping[str, ModelCard]) -> VerifyReport:
+    """The report of `inspect_boards`, where it holds no fault.
+
+    Raises:
+        VerifyFailed: with all faults, each on a line of its own; or because there is no row to verify.
+    """
+    report = inspect_boards(boards, cards)
+    if report.faults:
+        count = f"{len(report.faults)} fault{'s' if len(report.faults) > 1 else ''}"
+        listed = "\n".join(f"  {fault}" for fault in report.faults)
+        raise VerifyFailed(f"{boards} does not follow from its records, {count}:\n{listed}")
+    return report
+
+
+def inspect_boards(boards: Path, cards: Mapping[str, ModelCard]) -> VerifyReport:
+    """Check records against their files, pages against records, and list everything that is wrong.
+
+    Args:
+        boards: folder of the pages and of `records/`.
+        cards: of the models known here, by name; published numbers come from there.
+    """
+    pages = generated_pages(boards)
+    faults: list[Fault] = []
+    runs: list[StoredRun] = []
+    n_figures = 0
+    for folder in record_folders(boards):
+        try:
+            run = StoredRun.open(folder)
+        except RecbenchError as error:
+            faults.append(Fault(folder / "record.json", None, str(error)))
+            continue
+        runs.append(run)
+        damaged = files_at_fault(run)
+        faults += damaged
+        if damaged:
+            continue
+        compared, wrong = _recompute(run)
+        n_figures += compared
+        faults += wrong
+    faults += _records_as_printed(boards, pages)
+    n_rows, wrong_pages = _pages_as_rendered(boards, pages, runs, cards)
+    faults += wrong_pages
+    if not runs and not faults:
+        faults.append(Fault(boards, None, "there is no row to verify. Publish one with: recbench leaderboard publish"))
+    return VerifyReport(len(pages), n_rows, len(runs), n_figures, tuple(faults))
+
+
+def _recompute(run: StoredRun) -> tuple[int, list[Fault]]:
+    """How many figures of a record were computed again, and those that came out otherwise."""
+    path = run.folder / "record.json"
+    try:
+        found = evaluate(run.ranks, run.facts, run.exposure, run.train_count)
+    except RecbenchError as error:
+        return 0, [Fault(path, None, f"its figures cannot be computed again: {error}")]
+    record = run.record
+    said = _figures(record.metrics, record.slices, record.beyond)
+    again = _figures(found.metrics, found.slices, found.beyond)
+    faults = [
+        Fault(path, None, f"{key} is {said.get(key)}, computed again from the ranks it is {again.get(key)}. Restore the record.")
+        for key in sorted(said | again)
+        if said.get(key) != again.get(key)
+    ]
+    return len(again), faults
+
+
+def _figures(
+    metrics: Mapping[Any, Mapping[str, Interval]], slices: Sequence[SlicePart], beyond: Mapping[Any, Mapping[str, float]]
+) -> dict[str, float]:
+    """Every figure that follows from the ranks, under a name that says where it stands."""
+    figures: dict[str, float] = {}
+    groups = {f"metrics, {view}": part for view, part in metrics.items()}
+    groups |= {f"slices, {part.slice}: {part.group}, {part.view}": part.metrics for part in slices}
+    for name, intervals in groups.items():
+        for metric, interval in intervals.items():
+            figures |= {f"{name}, {metric}, {key}": value for key, value in interval.model_dump().items()}
+    figures |= {f"slices, {part.slice}: {part.group}, {part.view}, n": part.n for part in slices}
+    figures |= {f"beyond, {view}, {name}": value for view, part in beyond.items() for name, value in part.items()}
+    return figures
+
+
+def _records_as_printed(boards: Path, pages: Sequence[Path]) -> list[Fault]:
+    """Records that a page names and that are gone or were edited since."""
+    faults = []
+    for printed in records_on_pages(pages):
+        path = boards / printed.path
+        where = f"{printed.page.name} line {printed.line}"
+        if not path.is_file():
+            faults.append(Fault(path, None, f"the record is gone; {where} names it. Restore it, or publish the page anew without it."))
+        elif not (found := sha256_of(path)).startswith(printed.sha256):
+            faults.append(Fault(path, None, f"its sha256 is {found[:16]}, {where} says {printed.sha256}: one was edited. Restore it."))
+    return faults
+
+
+def _pages_as_rendered(
+    boards: Path, pages: Sequence[Path], runs: Sequence[StoredRun], cards: Mapping[str, ModelCard]
+) -> tuple[int, list[Fault]]:
+    """How many rows the records give, and each place where a page is not what they give."""
+    if not runs:
+        return 0, []
+    try:
+        made = make_boards(runs, cards)
+        rendered = render_pages(made)
+    except RecbenchError as error:
+        return 0, [Fault(boards, None, f"the pages cannot be made from the records: {error}")]
+    faults = []
+    for name, text in sorted(rendered.items()):
+        page = boards / name
+        if page.is_file():
+            faults += _differences(page, text)
+        else:
+            faults.append(Fault(page, None, "the page is missing. Write it with: recbench leaderboard publish"))
+    faults += [Fault(page, None, "no record belongs to this page. Delete it.") for page in pages if page.name not in rendered]
+    return sum(len(section.rows) for board in made for section in board.sections), faults
+
+
+def _differences(page: Path, expected: str) -> list[Fault]:
+    """A fault for each place where a page differs from what its records give."""
+    data = page.read_bytes()
+    if data == expected.encode():
+        return []
+    there, wanted = data.decode("utf-8", errors="replace").split("\n"), expected.split("\n")
+    faults = []
+    for kind, start, end, wanted_start, wanted_end in difflib.SequenceMatcher(None, there, wanted, autojunk=False).get_opcodes():
+        if kind == "replace" and end - start == wanted_end - wanted_start:
+            pairs = zip(there[start:end], wanted[wanted_start:wanted_end], strict=True)
+            faults += [Fault(page, start + offset, _not_as_expected(*pair)) for offset, pair in enumerate(pairs, start=1)]
+        elif kind != "equal":
+            counts = f"{end - start} line(s) here, {wanted_end - wanted_start} by the records"
+            first = _not_as_expected("".join(there[start : start + 1]), "".join(wanted[wanted_start : wanted_start + 1]))
+            faults.append(Fault(page, start + 1, f"{counts}; {first}"))
+    return faults
+
+
+def _not_as_expected(found: str, expected: str) -> str:
+    """The first place where two lines differ, with what stands around it."""
+    place = next(
+        (index for index, pair in enumerate(zip(found, expected, strict=False)) if pair[0] != pair[1]), min(len(found), len(expected))
+    )
+    start = max(0, place - _CONTEXT)
+    return f"it reads {found[start : place + _CONTEXT]!r}, the records give {expected[start : place + _CONTEXT]!r}. Publish the page anew."
