@@ -7,9 +7,9 @@ slots of the whole batch.
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.nn import functional
 
 # S slots (places of a sequence with a target), s slots of one chunk, I items, D width, K negatives
 
@@ -30,7 +30,7 @@ def full_cross_entropy(hidden_SD: Tensor, item_ID: Tensor, target_S: Tensor, *, 
     """
     device = hidden_SD.device.type
     matmul_type = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
-    loss: Tensor = _FullCrossEntropy.apply(hidden_SD, item_ID, target_S, chunk_bytes, matmul_type)
+    loss: Tensor = _FullCrossEntropy.apply(hidden_SD, item_ID, target_S, chunk_bytes, matmul_type)  # type: ignore[no-untyped-call]
     return loss
 
 
@@ -73,7 +73,7 @@ class _FullCrossEntropy(torch.autograd.Function):
         return loss
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
         grad_hidden, grad_item = (None if part is None else part * grad for part in ctx.saved_tensors)
         return grad_hidden, grad_item, None, None, None
@@ -84,7 +84,7 @@ def binary_cross_entropy(positive_S: Tensor, negative_SK: Tensor) -> Tensor:
 
     arXiv:1808.09781, section III-E, with K = 1.
     """
-    return -(F.logsigmoid(positive_S.float()).sum() + F.logsigmoid(-negative_SK.float()).sum())
+    return -(functional.logsigmoid(positive_S.float()).sum() + functional.logsigmoid(-negative_SK.float()).sum())
 
 
 def generalised_binary_cross_entropy(positive_S: Tensor, negative_SK: Tensor, n_items: int, calibration: float) -> Tensor:
@@ -103,12 +103,14 @@ def generalised_binary_cross_entropy(positive_S: Tensor, negative_SK: Tensor, n_
     rate = n_negatives / (n_items - 1)
     beta = rate * (calibration * (1 - 1 / rate) + 1 / rate)
     # beta * logsigmoid is exact in float32, where raising the sigmoid itself to beta would need float64.
-    total = beta * F.logsigmoid(positive_S.float()).sum() + F.logsigmoid(-negative_SK.float()).sum()
+    total = beta * functional.logsigmoid(positive_S.float()).sum() + functional.logsigmoid(-negative_SK.float()).sum()
     return -total / (n_negatives + 1)
 
 
 def sampled_softmax(positive_S: Tensor, negative_SK: Tensor, log_rate_SK: Tensor | None = None) -> Tensor:
-    """Sum over slots of `logsumexp(r_+, r_1 .. r_K) - r_+`, a float32 scalar; with all other items as negatives it is the full cross-entropy.
+    """Sum over slots of `logsumexp(r_+, r_1 .. r_K) - r_+`, a float32 scalar.
+
+    With all other items as negatives it is the full cross-entropy.
 
     Args:
         positive_S: (S,) scores of the targets.

@@ -7,8 +7,8 @@ are those of a window whose newest item always stands in the last slot, so they 
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional
 
 # B sequences, T columns (slots of the longest sequence of the batch), D width, H heads, N items
 
@@ -40,11 +40,11 @@ class CausalSelfAttention(nn.Module):
         else:
             width = query_BTD.shape[-1]
             weight, bias = self.query_key_value.weight, self.query_key_value.bias
-            q = F.linear(query_BTD, weight[:width], bias[:width])
-            k, v = F.linear(memory_BTD, weight[width:], bias[width:]).chunk(2, dim=-1)
+            q = functional.linear(query_BTD, weight[:width], bias[:width])
+            k, v = functional.linear(memory_BTD, weight[width:], bias[width:]).chunk(2, dim=-1)
         q_BHTd, k_BHTd, v_BHTd = (part.unflatten(-1, (self.n_heads, -1)).transpose(1, 2) for part in (q, k, v))
         dropout = self.dropout if self.training else 0.0
-        read_BHTd = F.scaled_dot_product_attention(q_BHTd, k_BHTd, v_BHTd, dropout_p=dropout, is_causal=True)
+        read_BHTd = functional.scaled_dot_product_attention(q_BHTd, k_BHTd, v_BHTd, dropout_p=dropout, is_causal=True)
         out: Tensor = self.output(read_BHTd.transpose(1, 2).flatten(2))
         return out
 
@@ -68,14 +68,15 @@ class Block(nn.Module):
         if self.norm == "pre":
             normed = self.attention_norm(x_BTD)
             x_BTD = x_BTD + self.dropout(self.attention(normed, normed))
-            return x_BTD + self.dropout(self.network(self.network_norm(x_BTD)))
-        if self.norm == "post":
+            out: Tensor = x_BTD + self.dropout(self.network(self.network_norm(x_BTD)))
+        elif self.norm == "post":
             x_BTD = self.attention_norm(x_BTD + self.dropout(self.attention(x_BTD, x_BTD)))
-            normed = self.network_norm(x_BTD + self.dropout(self.network(x_BTD)))
-            return normed
-        query = self.attention_norm(x_BTD)
-        normed = self.network_norm(query + self.attention(query, x_BTD))
-        return normed + self.dropout(self.network(normed))
+            out = self.network_norm(x_BTD + self.dropout(self.network(x_BTD)))
+        else:
+            query = self.attention_norm(x_BTD)
+            normed = self.network_norm(query + self.attention(query, x_BTD))
+            out = normed + self.dropout(self.network(normed))
+        return out
 
 
 class SequenceEncoder(nn.Module):
@@ -158,5 +159,5 @@ class SequenceEncoder(nn.Module):
 
     def last_states(self, item_BT: Tensor, length_B: Tensor) -> Tensor:
         """The state of each sequence's newest item, (B, D); lengths must be at least 1."""
-        state_BTD = self(item_BT, length_B)
+        state_BTD: Tensor = self(item_BT, length_B)
         return state_BTD[torch.arange(len(item_BT), device=item_BT.device), length_B - 1]

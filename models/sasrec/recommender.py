@@ -1,0 +1,100 @@
+"""SASRec (arXiv:1808.09781), with a choice of losses."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from recbench.core import BadData, Catalogue, FitContext, FitReport, Histories, Queries, Rankings
+from recbench.core.ragged import LongArray
+from recbench.core.seeds import derived_seed
+from recbench.nn.topk import full_catalogue_topk
+from recbench.nn.training import train
+from recbench_models.sasrec.config import SASRecConfig
+from recbench_models.sasrec.model import SASRecTraining, build_encoder
+from recbench_models.sasrec.windows import Windows, length_bucketed
+
+# B queries, T columns, D width
+
+_ENCODE_ROWS = 256
+"""Histories that are read at a time."""
+
+
+class SASRec:
+    """Ranks items by the inner product of their vector with the state of the newest slot of the history."""
+
+    def __init__(self, config: SASRecConfig, catalogue: Catalogue) -> None:
+        self.config = config
+        self.encoder = build_encoder(config, catalogue.n_items)
+        self.encoder.eval()
+
+    def fit(self, context: FitContext) -> FitReport:
+        """Train every prefix of the train part to predict what follows it."""
+        config = self.config
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derived_seed(context.seed, "sasrec", "initial weights"))
+            self.encoder = build_encoder(config, context.train.n_items)
+        windows = Windows.of(context.train, config.max_length)
+        n_targets = windows.n_targets
+
+        def batches(epoch: int) -> list[LongArray]:
+            generator = context.generator("batches", epoch)
+            return length_bucketed(n_targets, windows.length, size=config.batch_size, unit=config.batch_unit, generator=generator)
+
+        module = SASRecTraining(self.encoder, config, context.train, windows)
+        return train(context, module, batches=batches, settings=config, ranker=self, examples_possible=int(n_targets.sum()))
+
+    def generate(self, queries: Queries, k: int) -> Rankings:
+        """The k items with the largest scores; after an empty history all scores are 0 and item rows decide."""
+        with torch.inference_mode():
+            return full_catalogue_topk(self.encode(queries.histories), self.encoder.item_ID, queries, k)
+
+    def encode(self, histories: Histories) -> Tensor:
+        """The state of the newest item of each history, (B, D) float32; zeros for an empty one."""
+        self.encoder.eval()
+        weight = self.encoder.item_embedding.weight
+        newest = histories.tail(self.config.max_length)
+        state_BD = torch.zeros(len(histories), weight.shape[1], device=weight.device)
+        with torch.inference_mode():
+            for rows in newest.length_buckets(_ENCODE_ROWS):
+                rows = rows[newest.lengths[rows] > 0]
+                if len(rows) == 0:
+                    continue
+                part = newest.take(rows)
+                item_BT = torch.from_numpy(part.padded(self.encoder.n_items)).long().to(weight.device)
+                length_B = torch.from_numpy(part.lengths).to(weight.device)
+                state_BD[torch.from_numpy(rows).to(weight.device)] = self.encoder.last_states(item_BT, length_B)
+        return state_BD
+
+    def item_vectors(self) -> NDArray[np.float32]:
+        """The items' vectors, (n_items, width)."""
+        vectors: NDArray[np.float32] = self.encoder.item_ID.detach().float().cpu().numpy().copy()
+        return vectors
+
+    def save(self, folder: Path) -> None:
+        """Write weights and what they are weights of."""
+        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in self.encoder.state_dict().items()}
+        save_file(weights, folder / "model.safetensors")
+        sizes = {"n_items": self.encoder.n_items, "config": self.config.model_dump(mode="json")}
+        (folder / "model.json").write_text(json.dumps(sizes, indent=1) + "\n", encoding="utf-8")
+
+    def load(self, folder: Path) -> None:
+        """Read the weights; `BadData` where they do not fit the settings."""
+        sizes = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+        config = SASRecConfig.model_validate(sizes["config"])
+        encoder = build_encoder(config, sizes["n_items"])
+        weights = load_file(folder / "model.safetensors")
+        shapes = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+        expected = {name: tuple(tensor.shape) for name, tensor in encoder.state_dict().items()}
+        if shapes != expected:
+            odd = sorted(name for name in shapes.keys() | expected.keys() if shapes.get(name) != expected.get(name))[0]
+            raise BadData(
+                f"{folder / 'model.safetensors'}: {odd} has shape {shapes.get(odd)}, and model.json asks for {expected.get(odd)}. "
+                "Take weights and settings from the same run."
+            )
+        encoder.load_state_dict(weights)
+        self.config, self.encoder = config, encoder.to(self.encoder.item_embedding.weight.device).eval()

@@ -1,0 +1,99 @@
+"""The train part as windows that no model needs to cut off, and batches of windows of like length."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from recbench.core import Interactions
+from recbench.core.ragged import IntArray, LongArray
+
+# W windows, B windows of one batch, T columns
+
+
+@dataclass(frozen=True, eq=False)
+class Windows:
+    """Stretches of users' train parts. Every event but a user's first is the target of exactly one window.
+
+    A user with at most `max_length` events before the last one is one window. Longer ones are cut from the newest end backwards, half a
+    length at a time: each window is full, its older half is only read, its newer half is trained. So a target has all that precedes it as
+    context, or at least half a length.
+
+    Attributes:
+        item: (nnz,) int32 events of all users.
+        start: (W,) int64, where each window begins in `item`.
+        length: (W,) int64, how many items it reads; it needs one more event, the last target.
+        first_trained: (W,) int64, the first of its slots whose target counts.
+        user: (W,) int64.
+    """
+
+    item: IntArray
+    start: LongArray
+    length: LongArray
+    first_trained: LongArray
+    user: LongArray
+
+    @classmethod
+    def of(cls, train: Interactions, max_length: int) -> "Windows":
+        """All windows of the train part, user by user, oldest first; users with fewer than two events have none."""
+        stride = max_length // 2
+        n_inputs_U = np.maximum(train.lengths - 1, 0)
+        n_more_U = np.maximum(-(-(n_inputs_U - max_length) // stride), 0)
+        n_windows_U = np.where(n_inputs_U > 0, 1 + n_more_U, 0)
+        user = np.repeat(np.arange(train.n_users, dtype=np.int64), n_windows_U)
+        nth = np.arange(len(user), dtype=np.int64) - np.repeat(np.cumsum(n_windows_U) - n_windows_U, n_windows_U)
+        # Counted back from the newest end, so that only a user's first window may be short.
+        end = n_inputs_U[user] - (n_more_U[user] - nth) * stride
+        begin = np.maximum(end - max_length, 0)
+        first_trained = np.where(nth == 0, 0, end - stride - begin)
+        return cls(train.item, train.offsets[user] + begin, end - begin, first_trained, user)
+
+    def __len__(self) -> int:
+        return len(self.start)
+
+    @property
+    def n_targets(self) -> LongArray:
+        """How many targets each window trains, (W,) int64."""
+        return self.length - self.first_trained
+
+    def padded(self, rows: LongArray, fill: int) -> tuple[LongArray, LongArray]:
+        """Inputs and targets of windows `rows`, each (B, T) int64; inputs end with `fill`, slots that are not trained have target -1."""
+        column_T = np.arange(int(self.length[rows].max(initial=0)))
+        length_B1 = self.length[rows, None]
+        is_read_BT = column_T < length_B1
+        place_BT = np.where(is_read_BT, self.start[rows, None] + column_T, 0)
+        item_BT = np.where(is_read_BT, self.item[place_BT], fill).astype(np.int64)
+        is_trained_BT = is_read_BT & (column_T >= self.first_trained[rows, None])
+        target_BT = np.where(is_trained_BT, self.item[place_BT + is_read_BT], -1).astype(np.int64)
+        return item_BT, target_BT
+
+
+def length_bucketed(n_targets: LongArray, length: LongArray, *, size: int, unit: str, generator: np.random.Generator) -> list[LongArray]:
+    """Every window once, in batches of like length: which windows meet, and the order of the batches, come from the generator.
+
+    Args:
+        n_targets: (W,) of each window.
+        length: (W,) of each window.
+        size: most windows, or most targets, of a batch; one window at least is in it.
+        unit: `sequences` or `targets`.
+        generator: of the epoch.
+
+    Returns:
+        Arrays of window numbers.
+    """
+    shuffled = generator.permutation(len(length))
+    order = shuffled[np.argsort(length[shuffled], kind="stable")]
+    cuts = np.arange(size, len(order), size) if unit == "sequences" else _cuts_by_targets(np.cumsum(n_targets[order]), size)
+    batches = np.split(order, cuts)
+    return [batches[row] for row in generator.permutation(len(batches)) if len(batches[row])]
+
+
+def _cuts_by_targets(total: LongArray, size: int) -> LongArray:
+    """Where to cut so that no part holds more than `size` targets, given running totals."""
+    cuts = []
+    done = 0
+    first = 0
+    while first < len(total):
+        first = max(int(np.searchsorted(total, done + size, side="right")), first + 1)
+        done = int(total[first - 1])
+        cuts.append(first)
+    return np.array(cuts[:-1], dtype=np.int64)
