@@ -7,11 +7,14 @@ from recbench.data.plugins import dataset_card, dataset_names, load_reader, read
 from recbench.data.reader import RawEvents, RawItems, Reader
 from recbench.data.reading import read_dataset
 from recbench.data.split import Split, SplitPart, SplitProtocol, make_split
+from recbench.data.statistics import DatasetStatistics, Finding, check, stats
 
 __all__ = [
     "STANDARD_COLUMNS",
     "Dataset",
     "DatasetCard",
+    "DatasetStatistics",
+    "Finding",
     "Located",
     "RawEvents",
     "RawItems",
@@ -19,6 +22,7 @@ __all__ = [
     "Split",
     "SplitPart",
     "SplitProtocol",
+    "check",
     "dataset_card",
     "dataset_names",
     "load_dataset_card",
@@ -27,4 +31,5 @@ __all__ = [
     "make_split",
     "read_dataset",
     "reader_names",
+    "stats",
 ]

@@ -1,10 +1,12 @@
 """Columns of Arrow tables as ids, times and texts, with the faults a file can have."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.csv as pa_csv
 from numpy.typing import NDArray
 
 from recbench.core.errors import BadData
@@ -34,6 +36,54 @@ def items_from_table(table: pa.Table, file: str, columns: Sequence[str]) -> RawI
     _refuse_empty(ids, "item_id", file)
     known = [name for name in columns if name in table.column_names]
     return RawItems(ids.to_pylist(), {name: _strings(table.column(name), name, file).to_pylist() for name in known})
+
+
+def read_csv(
+    path: Path,
+    strings: Sequence[str] | None,
+    *,
+    names: Sequence[str] = (),
+    has_header: bool = True,
+    delimiter: str = ",",
+    quoted: bool = True,
+) -> pa.Table:
+    """A table from a text file; one that is no such table is a `BadData`.
+
+    Args:
+        strings: columns to leave as they are written, such as ids with leading zeros; None: all of them.
+        names: names of the columns by place; default: those of the header.
+        has_header: whether the first line is a header; with `names` it is skipped.
+        delimiter: what stands between two values.
+        quoted: whether values may stand in quotation marks and then span lines.
+    """
+    every = strings is None
+    try:
+        with pa.input_stream(path, compression="detect") as stream:
+            table = pa_csv.read_csv(
+                stream,
+                read_options=pa_csv.ReadOptions(column_names=list(names) or None, skip_rows=1 if names and has_header else 0),
+                parse_options=pa_csv.ParseOptions(delimiter=delimiter, quote_char='"' if quoted else False, newlines_in_values=quoted),
+                convert_options=pa_csv.ConvertOptions(
+                    column_types=dict.fromkeys(_header(path, delimiter) if every else strings or (), pa.string()), strings_can_be_null=False
+                ),
+            )
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise BadData(
+            f"{path}: not a table with {delimiter!r} between values: {str(error).splitlines()[0]} Correct or get the file again."
+        ) from None
+    return table
+
+
+def events_from_csv(path: Path, *, names: Sequence[str] = (), has_header: bool | None = None, delimiter: str = ",") -> RawEvents:
+    """Events of a text file. With `names` the columns are known by place, and there is no header unless said otherwise."""
+    header = not names if has_header is None else has_header
+    table = read_csv(path, ("user_id", "item_id"), names=names, has_header=header, delimiter=delimiter)
+    return events_from_table(table, path.name)
+
+
+def _header(path: Path, delimiter: str) -> list[str]:
+    with path.open("rb") as stream:
+        return stream.readline().decode("utf-8-sig").rstrip("\r\n").split(delimiter)
 
 
 def _column(table: pa.Table, name: str, file: str) -> pa.ChunkedArray:
@@ -75,7 +125,7 @@ def _integers(table: pa.Table, name: str, file: str) -> LongArray | None:
     if name not in table.column_names:
         return None
     column = table.column(name)
-    if pa.types.is_timestamp(column.type):
+    if pa.types.is_timestamp(column.type) or pa.types.is_date(column.type):
         column = column.cast(pa.timestamp("s"), safe=False).cast(pa.int64())
     if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
         raise BadData(f"{file}: the column {name!r} holds {column.type}, not whole numbers. Convert it, times to seconds since 1970.")

@@ -31,10 +31,10 @@ def apply_filters(events: RawEvents, filters: Sequence[Filter], name: str) -> tu
 
 
 def drop_duplicates(events: RawEvents) -> RawEvents:
-    """The first of several events of equal user, item and time; without times, of equal user and item in the same place."""
+    """The first of several events of equal user, item and time; events without times are never taken for duplicates."""
     if events.timestamp is None or not len(events):
         return events
-    keys = [events.timestamp, events.item, events.user]
+    keys: list[NDArray[np.integer]] = [events.timestamp, events.item, events.user]
     if events.position is not None:
         keys.insert(0, events.position)
     return events.keep(_first_of_equal(keys[-3:], np.lexsort(keys)))

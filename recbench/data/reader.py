@@ -63,10 +63,12 @@ class RawItems:
     Attributes:
         item_ids: the source's ids; a repeat is a fault that the caller reports.
         columns: text by column name, None or an empty string where there is none.
+        notes: things counted while reading.
     """
 
     item_ids: Sequence[str]
     columns: Mapping[str, Sequence[str | None]]
+    notes: Mapping[str, int | str] = field(default_factory=dict)
 
 
 class Reader(Protocol):

@@ -123,6 +123,7 @@ def _item_table(
     """The catalogue in the order of its ids, with the texts that are known."""
     if raw is None:
         return ItemTable(string_array(sorted(wanted)), {})
+    notes |= raw.notes
     file = located.files["items"].name if "items" in located.files else _sources(located)
     row_of: dict[str, int] = {}
     repeated = [item for row, item in enumerate(raw.item_ids) if row_of.setdefault(item, row) != row]
@@ -204,6 +205,7 @@ def _check_positions(user: IntArray, position: LongArray, user_ids: StringArray,
     if len(twice):
         at = twice[0]
         raise BadData(
-            f"{file}: user {user_ids[user[at]]!r} has two events at position {position[at]}, and the card says that time stamps are positions. "
+            f"{file}: user {user_ids[user[at]]!r} has two events at position {position[at]}, and the card says "
+            "that time stamps are positions. "
             "Number each user's events 0, 1, 2 and so on, or set time in the card."
         )

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from recbench.core.errors import DataUnavailable
 from recbench.core.progress import Progress, Task
-from recbench.data.card import DatasetCard, Source, SourceFile
+from recbench.data.card import DatasetCard, Source
 from recbench.data.location import Located, file_sha256, source_card
 
 log = logging.getLogger(__name__)
@@ -56,8 +56,7 @@ def _from_source(
 ) -> tuple[dict[str, Path], str]:
     if source.kind == "generated":
         return {}, "generated"
-    if source.kind == "folder":
-        assert source.path is not None
+    if source.path is not None:
         return _placed(source, [source.path]), str(source.path)
     for folder in [*folders, cache.parent]:
         if source.files and all((folder / file.file_name).is_file() for file in source.files):

@@ -6,7 +6,9 @@ import numpy as np
 from pydantic import PositiveInt
 
 from recbench.core.config import PluginConfig
+from recbench.core.interactions import StringArray
 from recbench.core.progress import Progress
+from recbench.core.ragged import LongArray
 from recbench.core.seeds import generator
 from recbench.data.reader import Files, RawEvents, RawItems, string_array
 
@@ -25,8 +27,8 @@ _THEMES = {
     "Coffee": "grinder filter kettle bean espresso cup roast scale milk tamper",
     "Music": "string fret tuner reed bow drum score pick stand metronome",
 }
-_ADJECTIVES = "light sturdy compact classic small large quiet bright folding plain".split()
-_MAKERS = "Norden Halm Okar Birke Tolan Veer Sund Kessel".split()
+_ADJECTIVES = ["light", "sturdy", "compact", "classic", "small", "large", "quiet", "bright", "folding", "plain"]
+_MAKERS = ["Norden", "Halm", "Okar", "Birke", "Tolan", "Veer", "Sund", "Kessel"]
 
 
 class DemoOptions(PluginConfig):
@@ -115,22 +117,24 @@ class _Walk:
         return items
 
 
-def _themes(options: DemoOptions) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+def _themes(options: DemoOptions) -> LongArray:
     """Theme of each item, (n_items,)."""
-    return np.arange(options.n_items) % min(len(_THEMES), max(1, options.n_items // 10))
+    n_themes = min(len(_THEMES), max(1, options.n_items // 10))
+    return np.resize(np.arange(n_themes, dtype=np.int64), options.n_items)
 
 
-def _times(draw: np.random.Generator, lengths: np.ndarray[tuple[int], np.dtype[np.int64]]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+def _times(draw: np.random.Generator, lengths: LongArray) -> LongArray:
     """Seconds since 1970, rising within each user; some steps are zero, as when one basket is rated at once."""
     n_events = int(lengths.sum())
     step = np.where(draw.random(n_events) < 0.2, 0, (draw.exponential(9.0, n_events) * _DAY_S).astype(np.int64) + 60)
     starts = np.cumsum(lengths) - lengths
     step[starts] = _START_S + draw.integers(0, 365 * _DAY_S, len(lengths))
     total = np.cumsum(step)
-    return (total - np.repeat(total[starts] - step[starts], lengths)).astype(np.int64)
+    times: LongArray = total - np.repeat(total[starts] - step[starts], lengths)
+    return times
 
 
-def _ids(kind: str, count: int) -> np.ndarray[tuple[int], np.dtype[np.object_]]:
+def _ids(kind: str, count: int) -> StringArray:
     return string_array(f"{kind}-{number:04d}" for number in range(count))
 
 

@@ -1,0 +1,127 @@
+"""Text files line by line, plain or gzip, as a stream."""
+
+import gzip
+import json
+import re
+import zlib
+from array import array
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from recbench.core.errors import BadData
+from recbench.core.progress import Progress
+from recbench.core.ragged import LongArray
+from recbench.data.reader import RawEvents, Vocabulary
+
+_GZIP_MAGIC = b"\x1f\x8b"
+_LINES_PER_REPORT = 20_000
+
+
+def lines(path: Path, progress: Progress) -> Iterator[tuple[int, bytes]]:
+    """Line numbers from 1 and the lines that are not blank; a damaged gzip file is a `BadData`.
+
+    Whether a file is gzip is seen from its first bytes: browsers unpack some downloads and leave the name.
+    """
+    number = 0
+    with path.open("rb") as raw, progress.task(f"read {path.name}", total=path.stat().st_size) as task:
+        is_gzip = raw.read(2) == _GZIP_MAGIC
+        raw.seek(0)
+        stream = gzip.GzipFile(fileobj=raw) if is_gzip else raw
+        done = 0
+        try:
+            for number, line in enumerate(stream, start=1):
+                if number % _LINES_PER_REPORT == 0:
+                    task.advance(raw.tell() - done)
+                    done = raw.tell()
+                if not line.isspace():
+                    yield number, line
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise BadData(f"{path}: damaged after line {number}: {error}. The file was cut off or altered; get it again.") from None
+
+
+def parse_json(line: bytes, number: int, path: Path) -> dict[str, Any]:
+    """The JSON object on a line; anything else is a `BadData` with the number of the line."""
+    try:
+        value = json.loads(line)
+    except ValueError as error:
+        raise BadData(f"{path}, line {number} is not JSON: {error}. The file was altered or is of another format.") from None
+    if not isinstance(value, dict):
+        raise BadData(f"{path}, line {number} is not a JSON object. The file is of another format.")
+    return value
+
+
+class EventLines:
+    """Collects events that are read line by line.
+
+    A line is not parsed as a whole: reviews are long, and four short values are wanted. Inside a JSON string every quotation mark has
+    a backslash before it, so `"key": "` can only be a key. Where the quick way finds nothing, the line is parsed.
+    """
+
+    def __init__(self, path: Path, *, user: str, item: str, time: str, rating: str) -> None:
+        self._path = path
+        self._keys = {"user": user, "item": item, "time": time, "rating": rating}
+        self._user_pattern = re.compile(rb'"%s"\s*:\s*"([^"\\]+)"' % user.encode())
+        self._item_pattern = re.compile(rb'"%s"\s*:\s*"([^"\\]+)"' % item.encode())
+        self._time_pattern = re.compile(rb'"%s"\s*:\s*"?([^",}\\]+)"?' % time.encode())
+        self._rating_pattern = re.compile(rb'"%s"\s*:\s*([-+.\deE]+)' % rating.encode())
+        self._users, self._items = Vocabulary(), Vocabulary()
+        self._user, self._item = array("i"), array("i")
+        self._rating = array("f")
+        self.times: list[str] = []
+        """Of each event, as it is written."""
+
+    def add(self, number: int, line: bytes) -> None:
+        """One event; a line that lacks a value is a `BadData`."""
+        user = self._user_pattern.search(line)
+        item = self._item_pattern.search(line)
+        time = self._time_pattern.search(line)
+        rating = self._rating_pattern.search(line)
+        if user and item and time and rating:
+            found = (user[1].decode(), item[1].decode(), time[1].decode(), float(rating[1]))
+        else:
+            found = self._parsed(number, line)
+        self._user.append(self._users.number(found[0]))
+        self._item.append(self._items.number(found[1]))
+        self.times.append(found[2])
+        self._rating.append(found[3])
+
+    def _parsed(self, number: int, line: bytes) -> tuple[str, str, str, float]:
+        row = parse_json(line, number, self._path)
+        for key in self._keys.values():
+            if row.get(key) in (None, ""):
+                raise BadData(f"{self._path}, line {number} has no {key!r}. The file is of another format or was altered.")
+        written = row[self._keys["rating"]]
+        try:
+            rating = float(written)
+        except (TypeError, ValueError):
+            raise BadData(
+                f"{self._path}, line {number}: {self._keys['rating']} = {written!r} is not a number. The file was altered."
+            ) from None
+        return str(row[self._keys["user"]]), str(row[self._keys["item"]]), str(row[self._keys["time"]]), rating
+
+    def events(self, timestamp: LongArray, position: LongArray | None = None) -> RawEvents:
+        """All events added, with the times that the caller made of `times`."""
+        return RawEvents(
+            np.frombuffer(self._user, dtype=np.int32) if self._user else np.empty(0, np.int32),
+            np.frombuffer(self._item, dtype=np.int32) if self._item else np.empty(0, np.int32),
+            self._users.ids(),
+            self._items.ids(),
+            timestamp,
+            np.frombuffer(self._rating, dtype=np.float32) if self._rating else np.empty(0, np.float32),
+            position,
+        )
+
+    def whole_numbers(self) -> LongArray:
+        """`times` as int64; one that is not a whole number is a `BadData`."""
+        try:
+            return np.array(self.times, dtype=np.int64)
+        except (ValueError, OverflowError):
+            for place, text in enumerate(self.times):
+                if not text.strip().lstrip("-").isdecimal():
+                    raise BadData(
+                        f"{self._path}, event {place + 1}: {self._keys['time']} = {text!r} is not a whole number. The file was altered."
+                    ) from None
+            raise

@@ -1,0 +1,45 @@
+"""Ready data in csv: `interactions.csv` with a header, and `items.csv` where there are texts."""
+
+from collections.abc import Collection, Sequence
+
+from pydantic import Field
+
+from recbench.core.config import PluginConfig
+from recbench.core.progress import Progress
+from recbench.data.columns import events_from_csv, items_from_table, read_csv
+from recbench.data.reader import Files, RawEvents, RawItems
+
+
+class CsvOptions(PluginConfig):
+    """How the files are written."""
+
+    delimiter: str = Field(default=",", min_length=1, max_length=1)
+    """What stands between two values."""
+
+
+class CsvReader:
+    """Columns user_id, item_id, timestamp (and position, rating); item_id and texts. Others are ignored."""
+
+    options = CsvOptions
+    has_complete_items = True
+
+    def events(self, files: Files, options: CsvOptions, progress: Progress) -> RawEvents:  # noqa: ARG002
+        """All rows of the role `interactions`, in the order of the file."""
+        return events_from_csv(files["interactions"], delimiter=options.delimiter)
+
+    def items(
+        self,
+        files: Files,
+        options: CsvOptions,
+        columns: Sequence[str],
+        wanted: Collection[str],  # noqa: ARG002
+        progress: Progress,  # noqa: ARG002
+    ) -> RawItems | None:
+        """All rows of the role `items`."""
+        path = files.get("items")
+        if path is None:
+            return None
+        return items_from_table(read_csv(path, ("item_id", *columns), delimiter=options.delimiter), path.name, columns)
+
+
+READER = CsvReader()

@@ -1,0 +1,177 @@
+"""What to know about a data set before believing a number made on it."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from recbench.core.errors import RecbenchError
+from recbench.core.interactions import Interactions, TimeKind
+from recbench.core.progress import Progress
+from recbench.core.ragged import Histories, Targets
+from recbench.data.card import STANDARD_COLUMNS
+from recbench.data.dataset import Dataset, repeated_pairs
+from recbench.data.location import locate
+from recbench.data.reading import read_dataset
+from recbench.data.split import Split, SplitPart, SplitProtocol, make_split
+
+
+@dataclass(frozen=True)
+class DatasetStatistics:
+    """Figures of a data set and one split of it; None where a figure needs times that are not there."""
+
+    name: str
+    users: int
+    items: int
+    interactions: int
+    density: float
+    """Share of all (user, item) pairs that occur."""
+    mean_length: float
+    median_length: float
+    max_length: int
+    repeats: int
+    """Events that repeat an earlier pair of user and item."""
+    items_without_events: int
+    tied_pairs: float | None
+    """Share of neighbouring events of a user with equal times."""
+    tied_test: float | None
+    """Share of test targets that tie with the last event of the history."""
+    order_in_ids: float
+    """P(id of the test item sorts after id of the validation item), over users with one of each, not equal; 0.5 without artefact."""
+    test_queries: int
+    users_train_only: int
+    test_in_history: float
+    """Share of test targets that stand in the history."""
+    valid_never_seen: int
+    """Validation targets without an event in the train part."""
+    test_never_seen: int
+    """Test targets without an event in the train part or among the validation targets."""
+    test_not_in_train: int
+    """Test targets without an event in the train part."""
+    text_coverage: dict[str, float]
+    """Share of items with a value, by text column."""
+
+    def to_dict(self) -> dict[str, object]:
+        """For `--json`."""
+        return asdict(self)
+
+    def rows(self) -> list[tuple[str, str]]:
+        """Label and value, ready to print."""
+
+        def share(value: float | None) -> str:
+            return "unknown" if value is None else f"{value:.2%}"
+
+        return [
+            ("users", f"{self.users:,}"),
+            ("items in the catalogue", f"{self.items:,}"),
+            ("of these without an event", f"{self.items_without_events:,}"),
+            ("interactions", f"{self.interactions:,}"),
+            ("density", f"{self.density:.4%}"),
+            ("events per user: mean, median, max", f"{self.mean_length:.2f}, {self.median_length:g}, {self.max_length:,}"),
+            ("repeated (user, item) pairs", f"{self.repeats:,}"),
+            ("neighbouring events of equal time", share(self.tied_pairs)),
+            ("test targets tied with the event before", share(self.tied_test)),
+            ("test id sorts after validation id", share(self.order_in_ids)),
+            ("test queries", f"{self.test_queries:,}"),
+            ("users in the train part only", f"{self.users_train_only:,}"),
+            ("test targets in the history", share(self.test_in_history)),
+            ("validation targets never seen in train", f"{self.valid_never_seen:,}"),
+            ("test targets never seen in train or validation", f"{self.test_never_seen:,}"),
+            ("test targets never seen in train", f"{self.test_not_in_train:,}"),
+            *((f"items with {name}", share(value)) for name, value in self.text_coverage.items()),
+        ]
+
+
+def stats(dataset: Dataset, split: Split) -> DatasetStatistics:
+    """Figures of a data set and one split of it."""
+    events = dataset.interactions
+    lengths = events.lengths
+    in_train = split.train.item_counts()
+    known = in_train + np.bincount(split.valid.targets.item, minlength=dataset.n_items)
+    return DatasetStatistics(
+        name=dataset.card.name,
+        users=dataset.n_users,
+        items=dataset.n_items,
+        interactions=dataset.n_interactions,
+        density=(dataset.n_interactions - repeated_pairs(events)) / (dataset.n_users * dataset.n_items),
+        mean_length=float(lengths.mean()),
+        median_length=float(np.median(lengths)),
+        max_length=int(lengths.max()),
+        repeats=repeated_pairs(events),
+        items_without_events=int(np.count_nonzero(events.item_counts() == 0)),
+        tied_pairs=_tied_pairs(events),
+        tied_test=None if split.test.is_tied is None else float(split.test.is_tied.mean()),
+        order_in_ids=_order_in_ids(split),
+        test_queries=len(split.test),
+        users_train_only=split.n_users_train_only,
+        test_in_history=float(targets_in_history(split.test.histories, split.test.targets, dataset.n_items).mean()),
+        valid_never_seen=int(np.count_nonzero(in_train[split.valid.targets.item] == 0)),
+        test_never_seen=int(np.count_nonzero(known[split.test.targets.item] == 0)),
+        test_not_in_train=int(np.count_nonzero(in_train[split.test.targets.item] == 0)),
+        text_coverage={name: _coverage(dataset, name) for name in STANDARD_COLUMNS},
+    )
+
+
+def targets_in_history(histories: Histories, targets: Targets, n_items: int) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    """For each target whether its query's history holds it, (number of targets,) bool."""
+    seen = np.unique(histories.row_of_entry() * n_items + histories.item)
+    asked = targets.row_of_entry() * n_items + targets.item
+    return np.isin(asked, seen)
+
+
+def _tied_pairs(events: Interactions) -> float | None:
+    if events.time is not TimeKind.SECONDS:
+        return None
+    user = events.row_of_entry()
+    is_pair = user[1:] == user[:-1]
+    return float((events.timestamp[1:] == events.timestamp[:-1])[is_pair].mean()) if is_pair.any() else 0.0
+
+
+def _order_in_ids(split: Split) -> float:
+    valid, test = _single_targets(split.valid), _single_targets(split.test)
+    users = sorted(valid.keys() & test.keys())
+    # Rows are numbered by sorted id.
+    later = [test[user] > valid[user] for user in users if test[user] != valid[user]]
+    return float(np.mean(later)) if later else 0.5
+
+
+def _single_targets(part: SplitPart) -> dict[int, int]:
+    """Target by user, for queries with one."""
+    single = np.flatnonzero(part.targets.lengths == 1)
+    return dict(zip(part.user[single].tolist(), part.targets.item[part.targets.offsets[single]].tolist(), strict=True))
+
+
+def _coverage(dataset: Dataset, name: str) -> float:
+    column = dataset.items.columns.get(name)
+    return 0.0 if column is None else sum(value is not None for value in column) / max(len(column), 1)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that `check` looked at."""
+
+    what: str
+    is_good: bool
+    detail: str
+
+
+def check(name_or_path: str, *, data_dir: Path | None, home: Path, progress: Progress, fetch: bool = False) -> tuple[Finding, ...]:
+    """Go through a data set and say what holds: its files, its size, its splits. Never raises a `RecbenchError`; it is a finding."""
+    findings = []
+    try:
+        located = locate(name_or_path, data_dir=data_dir, home=home, progress=progress, fetch=fetch)
+        findings.append(Finding("files", True, f"{located.origin}; content {located.content_key()[:12]}"))
+        dataset = read_dataset(located, progress)
+        counts = f"{dataset.n_users:,} users, {dataset.n_items:,} items, {dataset.n_interactions:,} interactions"
+        stated = any(value is not None for value in dataset.card.counts.model_dump().values())
+        findings.append(Finding("counts", True, counts + (", as the card states" if stated else "; the card states none")))
+        findings.extend(Finding("note", True, f"{what}: {value}") for what, value in dataset.notes.items() if value)
+        split = make_split(dataset, SplitProtocol())
+        findings.append(
+            Finding("leave-one-out", True, f"{len(split.test):,} test queries; test fingerprint {split.fingerprints.test[:12]}")
+        )
+        findings.append(Finding("item text", True, f"text fingerprint {split.fingerprints.item_text[:12]}"))
+    except RecbenchError as error:
+        what = ("files", "counts", "leave-one-out")[min(sum(finding.what != "note" for finding in findings), 2)]
+        findings.append(Finding(what, False, str(error)))
+    return tuple(findings)
