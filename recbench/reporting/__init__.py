@@ -1,19 +1,49 @@
 """Leaderboards, tables and plots, all from records. No torch, no model, no run is started here."""
 
-from recbench.reporting.archive import Fault, StoredRun
-from recbench.reporting.board import Board, make_boards
+from recbench.reporting.archive import Fault, StoredRun, record_folders
+from recbench.reporting.board import Board, BoardRow, MissingBaseline, Section, make_boards
+from recbench.reporting.comparison import Comparison, compare_runs
+from recbench.reporting.difference import Difference, diff
+from recbench.reporting.export import FORMATS, export_board
+from recbench.reporting.plots import plot_board, plot_comparison, plot_run
 from recbench.reporting.publish import PublishResult, Skipped, publish
+from recbench.reporting.rows import Cost, Figure, Row
+from recbench.reporting.terminal import RunLine, comparison_table, diff_table, record_table, run_lines, run_table
+from recbench.reporting.verdicts import PublishedFigure
 from recbench.reporting.verify import VerifyReport, inspect_boards, verify
 
 __all__ = [
+    "FORMATS",
     "Board",
+    "BoardRow",
+    "Comparison",
+    "Cost",
+    "Difference",
     "Fault",
+    "Figure",
+    "MissingBaseline",
     "PublishResult",
+    "PublishedFigure",
+    "Row",
+    "RunLine",
+    "Section",
     "Skipped",
     "StoredRun",
     "VerifyReport",
+    "compare_runs",
+    "comparison_table",
+    "diff",
+    "diff_table",
+    "export_board",
     "inspect_boards",
     "make_boards",
+    "plot_board",
+    "plot_comparison",
+    "plot_run",
     "publish",
+    "record_folders",
+    "record_table",
+    "run_lines",
+    "run_table",
     "verify",
 ]

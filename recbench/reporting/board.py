@@ -186,5 +186,12 @@ def _missing_baselines(rows: Sequence[Row], record: RunRecord, cards: Mapping[st
         elif "time" in card.needs and dataset.time != "seconds":
             found.append(MissingBaseline(name, "not applicable", "the data set has no time stamps"))
         else:
-            found.append(MissingBaseline(name, "missing", f"recbench run -m {name} -d {dataset.name}"))
+            found.append(MissingBaseline(name, "missing", f"recbench run -m {name} -d {dataset.name}{_protocol_options(record.protocol)}"))
     return found
+
+
+def _protocol_options(protocol: ProtocolPart) -> str:
+    """The options of `recbench run` that ask for this protocol; empty for the defaults."""
+    options = ",".join(f"{key}={value}" for key, value in sorted(protocol.split_options.items()))
+    split = f"{protocol.split}:{options}" if options else protocol.split
+    return (f" --protocol {split}" if split != "leave-one-out" else "") + (f" --ties {protocol.ties}" if protocol.ties != "source" else "")

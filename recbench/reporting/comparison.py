@@ -1,0 +1,54 @@
+"""Several runs side by side: `recbench compare`."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from recbench.core.errors import BadRequest, SplitMismatch
+from recbench.core.plugin import ModelCard
+from recbench.evaluation import PairedComparison
+from recbench.reporting.archive import StoredRun
+from recbench.reporting.board import Section, make_section, protocol_title, section_key
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Rows on one or more data sets, one section per data set, and the paired tests in each."""
+
+    sections: tuple[Section, ...]
+
+    @property
+    def tests(self) -> dict[str, tuple[PairedComparison, ...]]:
+        """Per data set the best row against every other."""
+        return {section.dataset.name: section.tests for section in self.sections}
+
+
+def compare_runs(folders: Sequence[Path], cards: Mapping[str, ModelCard] | None = None) -> Comparison:
+    """The runs of these folders as rows and sections, as a board would show them; seeds of one setting are merged.
+
+    Args:
+        folders: finished run folders, in any order.
+        cards: of the models, where published numbers and missing baselines are wanted.
+
+    Raises:
+        BadRequest: there is no run.
+        SplitMismatch: runs on one data set differ in protocol, order of ties, test part or item text.
+    """
+    if not folders:
+        raise BadRequest("There is no finished run to compare. Start some with: recbench compare --models A,B --datasets X")
+    groups: dict[str, list[StoredRun]] = {}
+    for run in sorted((StoredRun.open(folder) for folder in folders), key=lambda run: run.record.run_id):
+        groups.setdefault(run.record.dataset.name, []).append(run)
+    for members in groups.values():
+        _refuse_mixed_protocols(members)
+    return Comparison(tuple(make_section(groups[name], cards or {}) for name in sorted(groups)))
+
+
+def _refuse_mixed_protocols(runs: Sequence[StoredRun]) -> None:
+    first = runs[0].record
+    for record in (run.record for run in runs):
+        if section_key(record) != section_key(first):
+            raise SplitMismatch(
+                f"{first.run_id} and {record.run_id} cannot be compared: one follows {protocol_title(first.protocol)}, "
+                f"the other {protocol_title(record.protocol)}. Run one of them again with the other's --protocol and --ties."
+            )

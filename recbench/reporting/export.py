@@ -1,0 +1,130 @@
+"""A board for a spreadsheet (CSV, full precision) or a paper (LaTeX with booktabs, four decimals)."""
+
+import csv
+import io
+from typing import Any, Literal
+
+from recbench.core.errors import BadRequest
+from recbench.core.ranking import VIEWS, View
+from recbench.evaluation import MAIN_METRIC
+from recbench.reporting.board import Board, BoardRow, Section
+from recbench.reporting.grids import BOARD_METRICS, WITH_INTERVAL, metric_title, with_std
+
+Format = Literal["csv", "latex"]
+FORMATS: tuple[Format, ...] = ("csv", "latex")
+LATEX_METRICS = ("recall@5", "recall@10", "ndcg@5", "ndcg@10")
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "{": r"\{",
+    "}": r"\}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "|": r"\textbar{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "–": "--",
+    "±": r"$\pm$",
+    "†": r"\textdagger{}",
+}
+
+
+def export_board(board: Board, file_format: str) -> str:
+    """The text of one board: `csv` holds every figure in full precision, `latex` one booktabs table per protocol.
+
+    Raises:
+        BadRequest: another format.
+    """
+    if file_format == "csv":
+        return _csv(board)
+    if file_format == "latex":
+        return "\n".join(_latex(section) for section in board.sections)
+    raise BadRequest(f"A board cannot be exported as {file_format!r}. Choose one of: {', '.join(FORMATS)}.")
+
+
+def _csv(board: Board) -> str:
+    stream = io.StringIO()
+    lines = [_values(board, section, board_row) for section in board.sections for board_row in section.rows]
+    writer = csv.DictWriter(stream, fieldnames=list(lines[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    return stream.getvalue()
+
+
+def _values(board: Board, section: Section, board_row: BoardRow) -> dict[str, Any]:
+    """One line of the CSV; an empty field where there is no value."""
+    row = board_row.row
+    record, spent = row.record, row.cost
+    values: dict[str, Any] = {
+        "dataset": board.name,
+        "protocol": section.title,
+        "model": record.model.name,
+        "preset": record.model.preset,
+        "row": row.label,
+        "seeds": " ".join(str(run.record.seed) for run in row.runs),
+        "config_hash": record.config_hash,
+        "test_fingerprint": section.test_fingerprint,
+    }
+    for view in VIEWS:
+        for metric in BOARD_METRICS:
+            values[f"{metric}_{view}"] = row.mean(metric, view)
+            values[f"{metric}_{view}_std"] = row.std(metric, view)
+            if metric in WITH_INTERVAL:
+                figure = row.figure(metric, view)
+                values[f"{metric}_{view}_low"] = figure and figure.low
+                values[f"{metric}_{view}_high"] = figure and figure.high
+    values |= {
+        "parameters": spent.parameters,
+        "train_s": spent.train_s,
+        "users_per_s": spent.users_per_s,
+        "peak_memory_bytes": spent.peak_memory_bytes,
+        "cost_is_shared": spent.is_shared,
+        "marks": "; ".join(board_row.marks()),
+        "records": " ".join(run.record.run_id for run in row.runs),
+    }
+    return values
+
+
+def _latex(section: Section) -> str:
+    n = len(LATEX_METRICS)
+    groups = " & ".join(rf"\multicolumn{{{n}}}{{c}}{{{view}}}" for view in VIEWS)
+    rules = " ".join(rf"\cmidrule(lr){{{2 + n * index}-{1 + n * (index + 1)}}}" for index in range(len(VIEWS)))
+    names = " & ".join(metric_title(metric) for _ in VIEWS for metric in LATEX_METRICS)
+    best = {(metric, view): _best(section, metric, view) for view in VIEWS for metric in LATEX_METRICS}
+    caption = f"{latex_escape(section.dataset.title)}: {latex_escape(section.title)}. Best {metric_title(MAIN_METRIC)} first"
+    lines = [
+        f"% {section.dataset.name}: {section.title}; test fingerprint {section.test_fingerprint}",
+        r"\begin{table}",
+        r"\centering",
+        rf"\caption{{{caption} (view \texttt{{keep}}).}}",
+        rf"\begin{{tabular}}{{l{'r' * n * len(VIEWS)}}}",
+        r"\toprule",
+        rf" & {groups} \\",
+        rules,
+        rf"Model & {names} \\",
+        r"\midrule",
+    ]
+    for board_row in section.rows:
+        cells = [_latex_cell(board_row, metric, view, best[metric, view]) for view in VIEWS for metric in LATEX_METRICS]
+        lines.append(rf"{latex_escape(board_row.row.label)} & {' & '.join(cells)} \\")
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}", ""])
+
+
+def _best(section: Section, metric: str, view: View) -> float | None:
+    values = [value for board_row in section.rows if (value := board_row.row.mean(metric, view)) is not None]
+    return max(values, default=None)
+
+
+def _latex_cell(board_row: BoardRow, metric: str, view: View, best: float | None) -> str:
+    text = latex_escape(with_std(board_row.row, metric, view))
+    value = board_row.row.mean(metric, view)
+    return rf"\textbf{{{text}}}" if value is not None and value == best else text
+
+
+def latex_escape(text: str) -> str:
+    """Text that LaTeX prints as it is."""
+    return "".join(_LATEX.get(character, character) for character in " ".join(text.split()))

@@ -1,0 +1,212 @@
+"""Pictures of runs and boards, drawn without a screen."""
+
+import csv
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from recbench.core.errors import BadRequest
+from recbench.evaluation import MAIN_METRIC
+from recbench.reporting.archive import StoredRun
+from recbench.reporting.board import Board, BoardRow, Section, protocol_title
+from recbench.reporting.comparison import Comparison
+from recbench.reporting.grids import metric_title
+
+BLUE, ORANGE, GREY = "#2b6cb0", "#c05621", "#8a8f98"
+_STYLE = {
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 10,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.labelsize": 9,
+    "axes.edgecolor": GREY,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "legend.fontsize": 8,
+    "legend.frameon": False,
+    "font.size": 9,
+    "figure.dpi": 150,
+}
+_ROW_HEIGHT = 0.28
+_LEAST_SECONDS = 1e-2
+"""Training that only counts takes no time to speak of; a logarithmic axis needs some."""
+_NEAR_DECADES = 0.7
+
+
+def plot_run(folder: Path, path: Path | None = None) -> Path:
+    """Training loss, validation NDCG@10 over steps, and NDCG@10 by group of users; gives the picture's path.
+
+    Args:
+        folder: a run folder.
+        path: of the PNG; `plot.png` in the folder by default.
+    """
+    run = StoredRun.open(folder)
+    record = run.record
+    curve = _read_curve(run)
+    bars = [part for part in record.slices if part.view == "keep" and MAIN_METRIC in part.metrics]
+    with _figure(11.0, max(3.6, 1.2 + _ROW_HEIGHT * len(bars))) as (figure, save):
+        figure.get_layout_engine().set(wspace=0.05)
+        curve_axes, slice_axes = figure.subplots(1, 2, width_ratios=(1.1, 1))
+        _draw_curve(curve_axes, curve)
+        _draw_slices(slice_axes, bars, record.metrics.get("keep", {}).get(MAIN_METRIC))
+        figure.suptitle(
+            f"{record.model.row_name} on {record.dataset.title}, {protocol_title(record.protocol)}, seed {record.seed}", fontsize=10
+        )
+        return save(path or folder / "plot.png")
+
+
+def plot_board(board: Board, path: Path) -> Path:
+    """NDCG@10 of every row with its interval, and against the seconds of training, a line of pictures per protocol."""
+    return plot_sections(board.sections, path)
+
+
+def plot_comparison(comparison: Comparison, path: Path) -> Path:
+    """The same for a comparison, a line of pictures per data set."""
+    return plot_sections(comparison.sections, path)
+
+
+def plot_sections(sections: Sequence[Section], path: Path) -> Path:
+    """One line of two pictures per section, written to `path` (PNG).
+
+    Raises:
+        BadRequest: no row was ranked in the view `keep`.
+    """
+    drawn = [(section, ranked) for section in sections if (ranked := [row for row in section.rows if row.row.figure(MAIN_METRIC, "keep")])]
+    if not drawn:
+        raise BadRequest("There is no row with the view keep to plot. Run a model with --seen both first.")
+    heights = [1.3 + _ROW_HEIGHT * len(rows) for _, rows in drawn]
+    heights = [max(2.6, height) for height in heights]
+    with _figure(11.0, sum(heights)) as (figure, save):
+        all_axes = figure.subplots(len(drawn), 2, squeeze=False, height_ratios=heights)
+        for (section, rows), (interval_axes, cost_axes) in zip(drawn, all_axes, strict=True):
+            _draw_intervals(interval_axes, section, rows)
+            _draw_costs(cost_axes, rows)
+        return save(path)
+
+
+@contextmanager
+def _figure(width: float, height: float) -> Iterator[tuple[Any, Callable[[Path], Path]]]:
+    """A figure of so many inches in our style, and a function that saves it."""
+    from matplotlib import rc_context
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    def save(path: Path) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Without the version of the library in it: equal records give equal files.
+        figure.savefig(path, metadata={"Software": None})
+        return path
+
+    with rc_context(_STYLE):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        FigureCanvasAgg(figure)
+        yield figure, save
+
+
+def _read_curve(run: StoredRun) -> dict[str, list[tuple[float, float]]]:
+    """Per column of `curve.csv` the points (step, value) that were measured."""
+    names = [part.name for part in run.record.files]
+    if "curve.csv" not in names:
+        return {}
+    points: dict[str, list[tuple[float, float]]] = {}
+    with run.path("curve.csv").open(newline="", encoding="utf-8") as stream:
+        for line in csv.DictReader(stream):
+            for name, value in line.items():
+                if value and name != "step":
+                    points.setdefault(name, []).append((float(line["step"]), float(value)))
+    return points
+
+
+def _draw_curve(axes: Any, curve: dict[str, list[tuple[float, float]]]) -> None:
+    loss, quality = curve.get("loss", []), curve.get(MAIN_METRIC, [])
+    axes.set_title("Training")
+    if not loss and not quality:
+        axes.text(0.5, 0.5, "no training curve:\nthis model only counts", ha="center", va="center", color=GREY, transform=axes.transAxes)
+        axes.set_axis_off()
+        return
+    axes.set_xlabel("optimiser step")
+    if loss:
+        axes.plot(*zip(*loss, strict=True), color=GREY, linewidth=1.2)
+        axes.set_ylabel("training loss", color=GREY)
+        axes.tick_params(axis="y", colors=GREY)
+    if quality:
+        right = axes.twinx() if loss else axes
+        right.plot(*zip(*quality, strict=True), color=BLUE, linewidth=1.5, marker="o", markersize=3)
+        right.set_ylabel(f"validation {metric_title(MAIN_METRIC)}, keep", color=BLUE)
+        right.tick_params(axis="y", colors=BLUE)
+        right.set_ylim(bottom=0)
+        if loss:
+            right.spines["right"].set_visible(True)
+
+
+def _draw_slices(axes: Any, bars: Sequence[Any], overall: Any) -> None:
+    axes.set_title("Test users by group")
+    if not bars:
+        axes.set_axis_off()
+        return
+    places = list(range(len(bars)))
+    values = [bar.metrics[MAIN_METRIC] for bar in bars]
+    axes.barh(places, [part.value for part in values], color=BLUE, alpha=0.75, height=0.7)
+    errors = [[max(0.0, part.value - part.low) for part in values], [max(0.0, part.high - part.value) for part in values]]
+    axes.errorbar([part.value for part in values], places, xerr=errors, fmt="none", ecolor="black", elinewidth=0.8)
+    axes.set_yticks(places, [f"{bar.slice}: {bar.group} ({bar.n:,})" for bar in bars])
+    axes.invert_yaxis()
+    axes.set_xlim(left=0)
+    axes.set_xlabel(f"{metric_title(MAIN_METRIC)}, keep, with 95 % interval")
+    if overall is not None:
+        axes.axvline(overall.value, color=ORANGE, linewidth=1, linestyle="--", label="all users")
+        axes.legend(loc="lower right")
+
+
+def _draw_intervals(axes: Any, section: Section, rows: Sequence[BoardRow]) -> None:
+    for place, board_row in enumerate(rows):
+        for view, color, offset in (("keep", BLUE, -0.12), ("unseen", ORANGE, 0.12)):
+            figure = board_row.row.figure(MAIN_METRIC, "keep" if view == "keep" else "unseen")
+            if figure is not None:
+                errors = [[max(0.0, figure.value - figure.low)], [max(0.0, figure.high - figure.value)]]
+                label = view if place == 0 else None
+                axes.errorbar(figure.value, place + offset, xerr=errors, fmt="o", color=color, markersize=4, elinewidth=1.2, label=label)
+    axes.set_yticks(range(len(rows)), [board_row.row.label for board_row in rows])
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.set_xlim(left=0)
+    axes.grid(axis="x", color="#e5e7eb", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.set_xlabel(f"test {metric_title(MAIN_METRIC)} with 95 % interval")
+    axes.set_title(f"{section.dataset.title}: {section.title}")
+    # The best row stands on top, so the upper left corner is free.
+    axes.legend(loc="upper left")
+
+
+def _draw_costs(axes: Any, rows: Sequence[BoardRow]) -> None:
+    points = []
+    for board_row in rows:
+        figure = board_row.row.figure(MAIN_METRIC, "keep")
+        if figure is not None:
+            spent = board_row.row.cost
+            points.append((max(spent.train_s, _LEAST_SECONDS), figure.value))
+            axes.plot(*points[-1], "o", color=BLUE, fillstyle="none" if spent.is_shared else "full", markersize=5)
+    top = 1.15 * max(value for _, value in points) or 1.0
+    for board_row, point, height in zip(rows, points, _label_heights(points, 0.06 * top), strict=True):
+        axes.annotate(board_row.row.label, (point[0], height), xytext=(6, 0), textcoords="offset points", fontsize=7, va="center")
+    axes.set_xscale("log")
+    axes.margins(x=0.25)
+    axes.set_ylim(0, top)
+    axes.grid(color="#e5e7eb", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.set_xlabel("training, seconds (log scale; hollow: several runs shared the machine)")
+    axes.set_ylabel(f"test {metric_title(MAIN_METRIC)}, keep")
+    axes.set_title("Quality against cost")
+
+
+def _label_heights(points: Sequence[tuple[float, float]], gap: float) -> list[float]:
+    """Where to write each label: at its point, or lower where a label nearby is in the way. Points come highest first."""
+    heights: list[float] = []
+    for index, (seconds, value) in enumerate(points):
+        near = [
+            height for (other, _), height in zip(points[:index], heights, strict=True) if abs(math.log10(other / seconds)) < _NEAR_DECADES
+        ]
+        heights.append(min([value, *(height - gap for height in near)]))
+    return heights

@@ -1,0 +1,186 @@
+"""Tables for the terminal, drawn from the same plain data that `--json` prints."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Group, RenderableType
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from recbench.core.plugin import ModelCard
+from recbench.core.records import RunRecord
+from recbench.evaluation import MAIN_METRIC
+from recbench.reporting import grids
+from recbench.reporting.archive import StoredRun
+from recbench.reporting.board import Section, protocol_title
+from recbench.reporting.comparison import Comparison
+from recbench.reporting.difference import Difference
+from recbench.reporting.grids import NOTHING, Grid, metric_title
+from recbench.reporting.rows import Figure, Row, code_version, machine
+from recbench.reporting.verdicts import PublishedFigure, published_figures
+
+_MIB = 1 << 20
+
+
+@dataclass(frozen=True)
+class RunLine:
+    """One metric of one run, in both views, beside what others published.
+
+    Attributes:
+        metric: such as `ndcg@10`.
+        keep, unseen: what was measured; None where the view was not ranked.
+        published: published values of this metric for the run's model and data set.
+    """
+
+    metric: str
+    keep: Figure | None
+    unseen: Figure | None
+    published: tuple[PublishedFigure, ...]
+
+
+def run_lines(record: RunRecord, card: ModelCard | None) -> list[RunLine]:
+    """A line per metric of a record, in the record's order."""
+    row = Row(record.model.row_name, (StoredRun(record, Path(), ""),))
+    against = published_figures(row, card)
+    names = dict.fromkeys(name for metrics in record.metrics.values() for name in metrics)
+    return [
+        RunLine(name, row.figure(name, "keep"), row.figure(name, "unseen"), tuple(figure for figure in against if figure.metric == name))
+        for name in names
+    ]
+
+
+def run_table(record: RunRecord, card: ModelCard | None) -> RenderableType:
+    """What a run measured beside what was published, and what it cost."""
+    lines = run_lines(record, card)
+    has_published = any(line.published for line in lines)
+    table = _table(
+        "Metric",
+        "keep [95 %]",
+        "unseen [95 %]",
+        *(("Published", "Verdict", "Source") if has_published else ()),
+        words=("Metric", "Verdict", "Source"),
+    )
+    for line in lines:
+        style = "bold" if line.metric == MAIN_METRIC else None
+        cells = [metric_title(line.metric), grids.with_interval(line.keep), grids.with_interval(line.unseen)]
+        if has_published:
+            cells += [
+                "\n".join(f"{figure.published:.4f} ({figure.view})" for figure in line.published) or NOTHING,
+                "\n".join(grids.verdict(figure) for figure in line.published),
+                "\n".join(f"{figure.source} ({figure.kind})" for figure in line.published),
+            ]
+        table.add_row(*map(escape, cells), style=style)
+    title = f"{record.model.row_name} on {record.dataset.name}, {protocol_title(record.protocol)}, seed {record.seed}"
+    # A title of the table itself would be folded to the table's width.
+    return Group(Text(title, style="bold"), table, Text(_cost_sentence(record), style="dim"))
+
+
+def _cost_sentence(record: RunRecord) -> str:
+    spent = record.cost
+    shared = f" Measured while {record.device.jobs} runs shared the machine." if record.device.jobs > 1 else ""
+    return (
+        f"{record.targets.n_users:,} test users, {record.dataset.n_items:,} items. {record.fit.parameters:,} parameters, "
+        f"{spent.train_s:,.1f} s of training, {spent.users_per_s:,.0f} users/s, {spent.peak_memory_bytes / _MIB:,.0f} MiB at most."
+        f"{shared} {machine(record)}."
+    )
+
+
+def comparison_table(comparison: Comparison) -> RenderableType:
+    """Rows by data sets with NDCG@10 in both views, then for each data set the paired tests against the best row."""
+    sections = comparison.sections
+    labels = dict.fromkeys(board_row.row.label for section in sections for board_row in section.rows)
+    header = [f"{section.dataset.name} {view}" for section in sections for view in ("keep", "unseen")]
+    table = _table("Model", *header)
+    for label in labels:
+        table.add_row(escape(label), *(cell for section in sections for cell in _comparison_cells(section, label)))
+    parts: list[RenderableType] = [Text(f"{metric_title(MAIN_METRIC)} with 95 % intervals", style="italic"), table]
+    for section in sections:
+        if section.tests:
+            title = (
+                f"{section.dataset.name}: {section.tests[0].best} against each other row, {metric_title(MAIN_METRIC)} keep, paired by user"
+            )
+            parts.append(grid_table(grids.significance(section), title))
+        parts.append(grid_table(grids.cost(section), f"{section.dataset.name}: cost († several runs shared the machine)"))
+    return Group(*parts)
+
+
+def _comparison_cells(section: Section, label: str) -> tuple[str, str]:
+    for place, board_row in enumerate(section.rows):
+        if board_row.row.label == label:
+            keep, unseen = (grids.with_interval(board_row.row.figure(MAIN_METRIC, view)) for view in ("keep", "unseen"))
+            return (f"[bold]{escape(keep)}[/]" if place == 0 else escape(keep)), escape(unseen)
+    return NOTHING, NOTHING
+
+
+def diff_table(rows: Sequence[Difference]) -> RenderableType:
+    """What differs between two runs, a line each."""
+    if not rows:
+        return "Nothing differs: settings, data, code, libraries, machine and figures are equal."
+    table = _table("Area", "What", "First", "Second", "What it means", words=("Area", "What", "First", "Second", "What it means"))
+    for row in rows:
+        table.add_row(*map(escape, (row.area, row.name, row.first, row.second, row.note)))
+    return table
+
+
+def record_table(record: RunRecord, card: ModelCard | None = None) -> RenderableType:
+    """A whole record for reading: figures, how it was made, settings, stages, groups of users, diagnostics."""
+    fit = record.fit
+    facts = {
+        "run": record.run_id,
+        "command": " ".join(record.command),
+        "started": record.started,
+        "model": f"{record.model.row_name}, from {record.model.distribution}",
+        "data set": f"{record.dataset.title}: {record.dataset.n_users:,} users, {record.dataset.n_items:,} items",
+        "protocol": protocol_title(record.protocol),
+        "seed, budget": f"{record.seed}, {record.budget or 'unlimited'}",
+        "code": code_version(record),
+        "machine": machine(record),
+        "training": f"{fit.steps:,} steps, {fit.epochs:.2f} epochs, {fit.examples_seen:,} examples, stopped by {fit.stopped_by}"
+        + (f", resumed at step {fit.resumed_at:,}" if fit.resumed_at is not None else ""),
+        "chosen": ", ".join(f"{key}={value}" for key, value in fit.chosen.items()) or NOTHING,
+        "parameters": f"{fit.parameters:,}, {fit.parameters_trainable:,} trainable, {fit.parameters_embedding:,} in embeddings",
+        "test fingerprint": record.fingerprints.test,
+        "config hash": record.config_hash,
+    }
+    stages = _table("Stage", "Seconds", "Peak memory MiB", "Cache", words=("Stage", "Cache"))
+    for stage in record.stages:
+        memory = f"{stage.peak_memory_bytes / _MIB:,.0f}"
+        stages.add_row(escape(stage.name), f"{stage.seconds:,.1f}", memory, "reused" if stage.reused else "computed")
+    groups = _table("Group of users", "View", "Users", metric_title(MAIN_METRIC), words=("Group of users", "View"))
+    for part in record.slices:
+        if MAIN_METRIC in part.metrics:
+            interval = part.metrics[MAIN_METRIC]
+            figure = grids.with_interval(Figure(interval.value, interval.low, interval.high))
+            groups.add_row(escape(f"{part.slice}: {part.group}"), part.view, f"{part.n:,}", escape(figure))
+    beyond = {f"{name} {view}": grids.number(value) for view, figures in record.beyond.items() for name, value in figures.items()}
+    diagnostics = {name: f"{value:,.4f}".rstrip("0").rstrip(".") for name, value in record.diagnostics.items()}
+    parts = [run_table(record, card), _pairs("How it was made", facts)]
+    parts += [_pairs("Settings", {key: str(value) for key, value in record.config.items()}), stages]
+    parts += [groups, _pairs("Beyond accuracy", beyond), _pairs("Diagnostics", diagnostics)]
+    return Group(*parts)
+
+
+def grid_table(grid: Grid, title: str) -> RenderableType:
+    """A grid as a terminal table under its title."""
+    table = _table(*grid.header, words=grid.words)
+    for row in grid.rows:
+        table.add_row(*map(escape, row))
+    return Group(Text(f"\n{title}", style="italic"), table)
+
+
+def _pairs(title: str, values: dict[str, str]) -> Table:
+    table = Table(title=title, title_justify="left", show_header=False, box=None)
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in values.items():
+        table.add_row(escape(name), escape(value))
+    return table
+
+
+def _table(*header: str, words: Sequence[str] = ("Model", "Metric")) -> Table:
+    table = Table(box=None, header_style="bold", title_justify="left", caption_justify="left")
+    for name in header:
+        table.add_column(escape(name), justify="left" if name in words else "right")
+    return table
