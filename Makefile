@@ -1,0 +1,47 @@
+# All set-up in two commands: `make demo` and `make test`. Everything goes into a virtual environment of its own.
+
+PYTHON ?= python3
+VENV ?= .venv
+# Installed first and by version: a bare `torch` may resolve to a build of several gigabytes that this machine has no use for.
+# For another build: make demo TORCH=torch==2.12.1
+TORCH ?= torch==2.13.0
+
+BIN := $(VENV)/bin
+READY := $(VENV)/.installed
+# Two test processes, each computing on one thread.
+PYTEST := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/pytest -n 2 --dist worksteal
+
+.PHONY: help install demo test test-fast lint clean
+
+help:
+	@echo "make demo       install into $(VENV), then train SASRec on MovieLens-100K and show the result"
+	@echo "make test       every check: format, lint, types, floors, all tests with coverage"
+	@echo "make test-fast  lint, types and the fast tests, in under three minutes"
+	@echo "make install    only install into $(VENV)"
+
+install: $(READY)
+
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "recbench needs Python 3.11 or newer; $(PYTHON) is older. Name another: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --disable-pip-version-check "$(TORCH)"
+	$(BIN)/python -m pip install --disable-pip-version-check --editable ".[dev]"
+	@touch $(READY)
+
+demo: install
+	$(BIN)/recbench run --model sasrec --preset cpu --dataset ml-100k
+
+lint: install
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+test: lint
+	$(PYTEST) -m "not gpu and not network" --cov=recbench --cov-report=term:skip-covered --cov-fail-under=85
+
+test-fast: lint
+	$(PYTEST) -m "not slow and not gpu and not network"
+
+clean:
+	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.*

@@ -1,0 +1,37 @@
+"""What all tests share: a cache of their own, no network for model weights, and no real-data test that quietly does not run."""
+
+import os
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+# Two test processes share two cores: how long one example takes says nothing.
+settings.register_profile("recbench", deadline=None)
+settings.load_profile("recbench")
+
+
+@pytest.fixture(scope="session")
+def session_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache that all tests of one process share."""
+    return tmp_path_factory.mktemp("recbench-home")
+
+
+@pytest.fixture(autouse=True)
+def _own_environment(session_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test reads or fills the user's cache, or fetches weights."""
+    monkeypatch.setenv("RECBENCH_HOME", str(session_home))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    for name in ("RECBENCH_RUNS", "RECBENCH_BOARDS"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A skipped test of real data is a failure where RECBENCH_DATA says that the data are there."""
+    report = yield
+    if report.skipped and item.get_closest_marker("real_data") is not None and os.environ.get("RECBENCH_DATA"):
+        report.outcome = "failed"
+        report.longrepr = f"RECBENCH_DATA is set, but this test of real data was skipped: {report.longrepr}"
+    return report

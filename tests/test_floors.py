@@ -1,0 +1,195 @@
+"""Who may import whom (style.md and CONTRIBUTING.md say why), read off the source with `ast`."""
+
+import ast
+import re
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+FLOORS: dict[str, set[str]] = {
+    "core": {"core"},
+    "data": {"core", "data"},
+    "evaluation": {"core", "evaluation"},
+    "nn": {"core", "nn"},
+    "registry": {"core", "registry"},
+    "running": {"core", "data", "evaluation", "nn", "registry", "running"},
+    "reporting": {"core", "evaluation", "reporting"},
+    "cli": {"core", "data", "evaluation", "registry", "running", "reporting", "cli"},
+    "testing": {"core", "data", "evaluation", "nn", "registry", "running", "reporting", "testing"},
+    "models": {"core", "nn"},
+}
+"""Floor -> floors it may import, at the top of a file or inside a function."""
+
+TORCH = {"torch", "transformers", "safetensors", "sentence_transformers"}
+FRAMES = {"pandas", "pyarrow"}
+NEVER: dict[str, set[str]] = {
+    "core": TORCH | FRAMES | {"scipy", "sklearn", "faiss", "typer", "click"},
+    "data": TORCH | {"sklearn", "faiss", "typer", "click"},
+    "evaluation": TORCH | {"sklearn", "faiss", "typer", "click"},
+    "nn": FRAMES | {"typer", "click"},
+    "registry": TORCH | FRAMES | {"typer", "click"},
+    "running": {"transformers", "typer", "click"},
+    "reporting": TORCH | {"sklearn", "faiss", "typer", "click"},
+    "cli": TORCH | FRAMES | {"numpy", "pydantic", "click", "scipy", "faiss", "sklearn"},
+    "testing": {"typer", "click"},
+    "models": {"pandas", "typer", "click"},
+}
+"""Floor -> libraries it never imports."""
+
+NOT_AT_THE_TOP: dict[str, set[str]] = {
+    "running": {"torch"},  # which device there is; all else about torch is asked of recbench.nn
+    "cli": {"rich", "recbench.core", "recbench.data", "recbench.running", "recbench.reporting", "recbench.registry"},
+}
+"""Floor -> modules that only functions may import, for the sake of start-up."""
+
+
+@dataclass(frozen=True)
+class Import:
+    """One imported module, with the place of the statement."""
+
+    module: str
+    file: Path
+    line: int
+    is_lazy: bool
+    is_typing: bool
+
+    def __str__(self) -> str:
+        return f"{self.file.relative_to(ROOT)}:{self.line} imports {self.module}"
+
+
+def imports_of(file: Path) -> Iterator[Import]:
+    """All imports of a file, those in functions and under TYPE_CHECKING too; relative ones resolved."""
+    package = file.relative_to(ROOT).with_suffix("").parts[:-1]
+
+    def walk(node: ast.AST, lazy: bool, typing: bool) -> Iterator[Import]:
+        for child in ast.iter_child_nodes(node):
+            modules: list[str] = []
+            if isinstance(child, ast.Import):
+                modules = [alias.name for alias in child.names]
+            elif isinstance(child, ast.ImportFrom):
+                base = list(package[: len(package) - child.level + 1]) if child.level else []
+                stem = ".".join([*base, *([child.module] if child.module else [])])
+                modules = [stem, *(f"{stem}.{alias.name}" for alias in child.names)] if stem in {"recbench", "recbench_models"} else [stem]
+            yield from (Import(module, file, child.lineno, lazy, typing) for module in modules)
+            in_function = lazy or isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+            in_typing = typing or (isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test))
+            yield from walk(child, in_function, in_typing)
+
+    return walk(ast.parse(file.read_text(encoding="utf-8")), False, False)
+
+
+def sources() -> list[tuple[str, Path]]:
+    """(floor, file) of every Python file of the harness and of the models."""
+    found = []
+    for file in sorted((ROOT / "recbench").rglob("*.py")):
+        parts = file.relative_to(ROOT / "recbench").parts
+        found.append((Path(parts[0]).stem, file))
+    found += [("models", file) for file in sorted((ROOT / "models").rglob("*.py"))]
+    return [(floor, file) for floor, file in found if floor not in {"__init__", "__main__"}]
+
+
+def floor_of(module: str) -> str | None:
+    """The floor of recbench that a module lies on, or None."""
+    parts = module.split(".")
+    if parts[0] == "recbench_models":
+        return "models"
+    return parts[1] if parts[0] == "recbench" and len(parts) > 1 else None
+
+
+def is_within(module: str, root: str) -> bool:
+    return module == root or module.startswith(root + ".")
+
+
+@pytest.mark.parametrize("floor", sorted(FLOORS))
+def test_a_floor_imports_only_what_lies_below(floor: str) -> None:
+    faults = []
+    for owner, file in sources():
+        if owner != floor:
+            continue
+        own_model = file.relative_to(ROOT / "models").parts[0] if owner == "models" else ""
+        for found in imports_of(file):
+            target = floor_of(found.module)
+            if target == "models" and owner == "models":
+                ok = found.module == "recbench_models" or found.module.split(".")[1] == own_model
+            else:
+                ok = target is None or target in FLOORS[owner] or target == "__version__"
+            if not ok:
+                faults.append(str(found))
+    assert not faults, "\n".join(faults)
+
+
+@pytest.mark.parametrize("floor", sorted(NEVER))
+def test_a_floor_stays_free_of_libraries_that_are_not_its_own(floor: str) -> None:
+    imports = [found for owner, file in sources() if owner == floor for found in imports_of(file) if not found.is_typing]
+    faults = [str(found) for found in imports if any(is_within(found.module, library) for library in NEVER[floor])]
+    early = [
+        f"{found} at the top of the file"
+        for found in imports
+        if not found.is_lazy and any(is_within(found.module, module) for module in NOT_AT_THE_TOP.get(floor, ()))
+    ]
+    assert not faults + early, "\n".join(faults + early)
+
+
+def test_every_folder_is_a_known_floor() -> None:
+    assert {floor for floor, _ in sources()} == set(FLOORS)
+
+
+def test_the_tables_catch_what_they_forbid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The checks above on a small tree with one fault of each kind."""
+    package = tmp_path / "recbench" / "data"
+    package.mkdir(parents=True)
+    (package / "bad.py").write_text("def f():\n    from recbench import running\n    import torch.nn\nfrom ..evaluation import x\n")
+    monkeypatch.setitem(globals(), "ROOT", tmp_path)
+    found = {item.module for item in imports_of(package / "bad.py")}
+    assert {"recbench.running", "torch.nn", "recbench.evaluation"} <= found
+    assert floor_of("recbench.running") not in FLOORS["data"]
+    assert any(is_within("torch.nn", library) for library in NEVER["data"])
+
+
+def plugin_names() -> tuple[set[str], set[str]]:
+    """Names of our models and of our data sets."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return set(project["entry-points"]["recbench.models"]), {card.stem for card in (ROOT / "datasets").glob("*.toml")}
+
+
+def literals(file: Path) -> Iterator[tuple[int, str]]:
+    """String constants of a file that are no docstrings."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    prose = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in prose:
+            yield node.lineno, node.value
+
+
+def test_the_harness_names_no_model_and_no_data_set() -> None:
+    models, datasets = plugin_names()
+    # Everyday words are only a name where they are the whole string; the others nowhere.
+    unmistakable = {name for name in models | datasets if "-" in name or any(letter.isdigit() for letter in name)} | {"sasrec"}
+    pattern = re.compile(r"(?<![\w-])(?:" + "|".join(map(re.escape, sorted(unmistakable))) + r")(?![\w-])")
+    faults = []
+    for floor, file in sources():
+        # A reader is named after the format it reads; contract tests need some data set to run on.
+        if floor in {"models", "testing"} or file.parent.name == "readers":
+            continue
+        faults += [
+            f"{file.relative_to(ROOT)}:{line} names {text!r}"
+            for line, text in literals(file)
+            if text in models | datasets or pattern.search(text)
+        ]
+    assert not faults, "\n".join(faults)
+
+
+def test_nothing_prints_or_unpickles() -> None:
+    forbidden = {"print", "eval", "exec"}
+    faults = []
+    for _, file in sources():
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in forbidden:
+                faults.append(f"{file.relative_to(ROOT)}:{node.lineno} calls {node.func.id}")
+        faults += [str(found) for found in imports_of(file) if found.module.split(".")[0] in {"pickle", "dill", "cloudpickle", "joblib"}]
+    assert not faults, "\n".join(faults)
