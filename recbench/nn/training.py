@@ -9,29 +9,28 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
 from typing import Any, NoReturn, Protocol, Self, TypeAlias, runtime_checkable
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import TypeAdapter
 from torch import Tensor, nn
 
 from recbench.core.errors import BadRequest, Interrupted, StageFailed
-from recbench.core.plugin import CurvePoint, FitContext, FitReport, Parameters, Ranker
+from recbench.core.plugin import CurvePoint, FitContext, FitReport, Ranker
 from recbench.core.progress import Task
 from recbench.core.seeds import derived_seed
 from recbench.nn import distributed
 from recbench.nn.checkpoints import CheckpointFolder
 from recbench.nn.interrupts import StopNow, StopSignals
+from recbench.nn.optimizer import count_parameters, load_optimizer_tensors, make_optimizer, optimizer_tensors, trained_weights
 from recbench.nn.settings import TrainingSettings, rate_factor
+from recbench.nn.training_clock import Clock, Moment
+from recbench.nn.training_state import STATE, Candidate, State
 
 __all__ = ["Batch", "Sharded", "TrainingSettings", "count_parameters", "shard", "train"]
 
 _METRIC = "ndcg@10"
-_EARLY_VALIDATION = 0.1
-"""Share of a budget of seconds after which a first validation shows what ranking costs."""
 _LOSSES_IN_FLIGHT = 32
 """On a GPU the loss is looked at this seldom: every look waits for the device."""
 _SHOW_EVERY_S = 0.5
@@ -55,63 +54,6 @@ Batch: TypeAlias = NDArray[Any] | Sharded
 def shard(batch: Batch, rank: int, size: int) -> Batch:
     """Every `size`-th row of a batch, from row `rank` on: the parts of one batch are disjoint and together the whole."""
     return batch[rank::size] if isinstance(batch, np.ndarray) else batch.shard(rank, size)
-
-
-@dataclass
-class _Candidate:
-    """Weights that may be chosen: the step and what validation said."""
-
-    step: int
-    value: float
-
-
-@dataclass
-class _State:
-    """All that a checkpoint must hold besides tensors."""
-
-    step: int = 0
-    epoch: int = 0
-    batches_done: int = 0
-    """Of the current epoch."""
-    examples: int = 0
-    epoch_examples: int = 0
-    seconds: float = 0.0
-    """Of this attempt and those before it."""
-    time_share: float = 0.0
-    """Share of a budget of seconds that is used up."""
-    warm_at: float | None = None
-    """Progress when the warm-up ended."""
-    loss_sum: float = 0.0
-    loss_targets: int = 0
-    """Since the last point of the curve."""
-    validation_due: bool = False
-    validated_at: int = 0
-    without_gain: int = 0
-    """Validations since the best one."""
-    is_subset: bool = False
-    candidates: list[_Candidate] = field(default_factory=list)
-    """Best first."""
-    curve: list[CurvePoint] = field(default_factory=list)
-    stopped_by: str | None = None
-
-
-_STATE = TypeAdapter(_State)
-
-
-@dataclass(frozen=True)
-class _Moment:
-    """What rank 0's clock and all ranks' signals say; equal on every rank, so that all decide alike."""
-
-    is_stopped: bool
-    seconds: float
-    """Since this attempt began."""
-    time_share: float
-    fits_step: bool
-    """Whether a step, and the validation after it, still fit into the budget."""
-    fits_validation: bool
-    fits_choice: bool
-    """Whether the candidates can be ranked again over all users."""
-    checkpoint_due: bool
 
 
 def train(
@@ -147,16 +89,6 @@ def train(
     return _Training(context, module, batches, settings, ranker, examples_possible, name).run()
 
 
-def count_parameters(module: nn.Module) -> Parameters:
-    """How many numbers a module holds; shared ones count once."""
-    parameters = list(module.parameters())
-    return Parameters(
-        total=sum(p.numel() for p in parameters),
-        trainable=sum(p.numel() for p in parameters if p.requires_grad),
-        embedding=sum(p.numel() for p in _embeddings(module)),
-    )
-
-
 class _Training:
     def __init__(
         self,
@@ -174,9 +106,9 @@ class _Training:
         self.batches = batches
         self.examples_possible = examples_possible
         self.parameters = [p for p in module.parameters() if p.requires_grad]
-        self.optimizer = _optimizer(module, settings)
+        self.optimizer = make_optimizer(module, settings)
         self.folder = CheckpointFolder(context.checkpoints / name)
-        self.state = _State()
+        self.state = State()
         self.kept: dict[int, dict[str, Tensor]] = {}
         """Weights of the candidates, by step."""
         self.resumed_at: int | None = None
@@ -184,18 +116,16 @@ class _Training:
         self.in_flight: list[tuple[int, Tensor, int]] = []
         """Step, loss and number of targets of steps whose loss was not looked at yet."""
         self.epoch_batches: tuple[int, Sequence[Batch]] | None = None
-        self.start = self.last_checkpoint = self.last_shown = time.monotonic()
-        self.before_s = self.before_share = 0.0
-        self.validation_s = self.choice_s = 0.0
-        self.has_validated = False
+        self.clock = Clock(context, settings.checkpoint_every_s)
         self.steps_here = self.examples_here = 0
-        self.steps_s = 0.0
+        """Done by this attempt."""
+        self.last_shown = time.monotonic()
         self.last_loss = math.nan
 
     def run(self) -> FitReport:
         """Train to the end."""
         self._resume()
-        distributed.copy_from_first(self.module.state_dict().values())
+        distributed.copy_from_first(parameter.detach() for parameter in self.parameters)
         cuda = [self.device] if self.device.type == "cuda" else []
         with self.signals, torch.random.fork_rng(devices=cuda):
             try:
@@ -205,6 +135,8 @@ class _Training:
                     self._checkpoint()
                 chosen = self._choose()
             except StopNow:
+                self._stop()
+            if self._moment().is_stopped:
                 self._stop()
         self.module.eval()
         state = self.state
@@ -227,35 +159,43 @@ class _Training:
         while True:
             if moment.is_stopped:
                 self._stop()
-            if self.ranker is not None and (state.validation_due or self._early_validation(moment)):
+            if self.ranker is not None and (state.validation_due or moment.is_early_validation_due):
                 if moment.fits_validation:
                     self._validate(self.ranker)
                 state.validation_due = False
                 moment = self._moment()
-            state.stopped_by = self._reason_to_stop(moment)
-            if state.stopped_by is not None:
+            reason = self._reason_to_stop(moment)
+            if reason is not None:
                 break
             began = time.monotonic()
             self._step()
-            self.steps_s += time.monotonic() - began
+            self.clock.step_took(time.monotonic() - began)
             moment = self._moment()
             self._show(task)
-            if moment.checkpoint_due and not moment.is_stopped:
+            if moment.is_checkpoint_due and not moment.is_stopped:
                 self._checkpoint()
         if self.ranker is not None and state.validated_at < state.step and moment.fits_validation:
             self._validate(self.ranker)
         self._look_at_losses()
         if state.loss_targets:
             self._point()
+        # Last, so that a stop in the validation above is not taken for the end of training.
+        state.stopped_by = reason
+
+    def _moment(self) -> Moment:
+        moment = self.clock.now(has_signal=self.signals.received is not None)
+        self.state.seconds = moment.seconds
+        self.state.time_share = max(self.state.time_share, moment.time_share)
+        return moment
 
     def _step(self) -> None:
         """One optimiser step on one global batch, and what follows from it for the state."""
         state, settings, world = self.state, self.settings, self.context.world
         batches = self._batches(state.epoch)
         batch = batches[state.batches_done]
-        rate = settings.learning_rate * self._rate_factor()
+        state.learning_rate = settings.learning_rate * self._rate_factor()
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = state.learning_rate
         self.optimizer.zero_grad(set_to_none=True)
         loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
         n_targets = 0
@@ -355,53 +295,13 @@ class _Training:
         """Steps to come: known where a number of steps or epochs ends training, else by how fast the budget is used up."""
         progress = self._progress()
         if progress > 0.0 and self.state.step > 0:
-            return max(math.ceil(self.state.step / progress), self.state.step) - self.state.step
+            return max(round(self.state.step / progress) - self.state.step, 0)
         bounds = [self.settings.max_epochs * self._epoch_length(self._batches(self.state.epoch))]
         bounds += [self.settings.max_steps] if self.settings.max_steps is not None else []
         bounds += [math.ceil(self.context.budget.amount)] if self.context.budget.unit == "steps" else []
         return min(bounds)
 
-    def _moment(self) -> _Moment:
-        """Now, as rank 0 sees it, and a signal whoever received it."""
-        budget, settings, state, rank = self.context.budget, self.settings, self.state, self.context.world.rank
-        here = time.monotonic() - self.start
-        left = budget.seconds_left() - self.choice_s
-        step_s = self.steps_s / max(self.steps_here, 1)
-        validation_s = self.validation_s if state.validated_at < state.step + 1 and self.ranker is not None else 0.0
-        share = 0.0
-        if budget.unit == "seconds":
-            share = here / (here + left) if left > 0 else 1.0
-            share = self.before_share + (1.0 - self.before_share) * share
-        values = np.array(
-            [
-                here,
-                share,
-                left > step_s + validation_s,
-                left > self.validation_s,
-                left > 0,
-                time.monotonic() - self.last_checkpoint >= settings.checkpoint_every_s,
-                0.0,
-            ],
-            dtype=np.float64,
-        )
-        if rank != 0:
-            values[:] = 0.0
-        values[-1] = self.signals.received is not None
-        if self.context.world.size > 1:
-            values = distributed.sum_over_ranks(values)
-        here, share, fits_step, fits_validation, fits_choice, checkpoint_due, is_stopped = values.tolist()
-        state.seconds = self.before_s + here
-        state.time_share = max(state.time_share, share)
-        return _Moment(bool(is_stopped), here, share, bool(fits_step), bool(fits_validation), bool(fits_choice), bool(checkpoint_due))
-
-    def _early_validation(self, moment: _Moment) -> bool:
-        """Whether it is time to learn what ranking costs, for a budget of seconds."""
-        if self.has_validated or self.context.budget.unit != "seconds" or self.steps_here == 0:
-            return False
-        share_here = (moment.time_share - self.before_share) / max(1.0 - self.before_share, 1e-9)
-        return share_here >= _EARLY_VALIDATION
-
-    def _reason_to_stop(self, moment: _Moment) -> str | None:
+    def _reason_to_stop(self, moment: Moment) -> str | None:
         state, settings, budget = self.state, self.settings, self.context.budget
         if settings.patience is not None and state.without_gain >= settings.patience:
             return "patience"
@@ -420,21 +320,21 @@ class _Training:
         with self.signals.breakable() if self.context.world.size == 1 else nullcontext():
             result = self.context.validate(ranker)
         self.module.train()
-        self.validation_s = time.monotonic() - began
-        self.has_validated = True
+        validation_s = time.monotonic() - began
+        of_all_users = max(len(self.context.train) / max(result.n_users, 1), 1.0)
+        self.clock.validation_took(validation_s, 2 * validation_s * of_all_users if result.is_subset else 0.0)
         state.is_subset = result.is_subset
-        if result.is_subset:
-            self.choice_s = 2 * self.validation_s * max(len(self.context.train) / max(result.n_users, 1), 1.0)
         value = float(result.metrics[_METRIC])
         is_best = not state.candidates or value > state.candidates[0].value
         state.without_gain = 0 if is_best else state.without_gain + 1
         state.validated_at = state.step
         # Sorting is stable: of equal values the earlier step stays ahead.
-        ranked = sorted([*state.candidates, _Candidate(state.step, value)], key=lambda candidate: -candidate.value)
+        ranked = sorted([*state.candidates, Candidate(state.step, value)], key=lambda candidate: -candidate.value)
         state.candidates = ranked[: 2 if result.is_subset else 1]
-        if state.candidates[0].step == state.step or state.candidates[-1].step == state.step:
-            self.kept[state.step] = self._weights()
-        self.kept = {candidate.step: self.kept[candidate.step] for candidate in state.candidates}
+        self.kept = {
+            candidate.step: trained_weights(self.module) if candidate.step == state.step else self.kept[candidate.step]
+            for candidate in state.candidates
+        }
         self._point(dict(result.metrics))
 
     def _choose(self) -> dict[str, float | int | str]:
@@ -445,12 +345,12 @@ class _Training:
         best = state.candidates[0]
         if state.is_subset and self._moment().fits_choice:
             with self.signals.breakable() if self.context.world.size == 1 else nullcontext():
-                over_all = [_Candidate(candidate.step, self._value_over_all(candidate, self.ranker)) for candidate in state.candidates]
+                over_all = [Candidate(candidate.step, self._value_over_all(candidate, self.ranker)) for candidate in state.candidates]
             best = max(over_all, key=lambda candidate: candidate.value)
         self._load(self.kept[best.step])
         return {"step": best.step, _METRIC: best.value}
 
-    def _value_over_all(self, candidate: _Candidate, ranker: Ranker) -> float:
+    def _value_over_all(self, candidate: Candidate, ranker: Ranker) -> float:
         self._load(self.kept[candidate.step])
         self.module.eval()
         return float(self.context.validate(ranker, all_users=True).metrics[_METRIC])
@@ -477,10 +377,12 @@ class _Training:
     def _point(self, validation: dict[str, float] | None = None) -> None:
         """Add a point to the curve: the mean loss per target since the last one."""
         state = self.state
+        if validation is not None and state.curve and state.curve[-1].step == state.step:
+            state.curve[-1].validation = validation
+            return
         loss = state.loss_sum / state.loss_targets if state.loss_targets else None
-        rate = float(self.optimizer.param_groups[0]["lr"])
         state.loss_sum, state.loss_targets = 0.0, 0
-        state.curve.append(CurvePoint(state.step, self._epochs(), state.seconds, loss, rate, validation))
+        state.curve.append(CurvePoint(state.step, self._epochs(), state.seconds, loss, state.learning_rate, validation))
 
     def _show(self, task: Task) -> None:
         task.advance()
@@ -489,7 +391,7 @@ class _Training:
             return
         self.last_shown = now
         best = f", {_METRIC} {self.state.candidates[0].value:.4f}" if self.state.candidates else ""
-        rate = self.examples_here / max(self.steps_s, 1e-9)
+        rate = self.examples_here / max(self.clock.steps_s, 1e-9)
         task.show(f"loss {self.last_loss:.4f}{best}, {rate:,.0f} targets/s")
         task.total(self.steps_here + self._steps_left())
 
@@ -501,18 +403,18 @@ class _Training:
             "budget": str(self.context.budget),
             "seed": self.context.seed,
             "world_size": self.context.world.size,
-            "shapes": {name: list(tensor.shape) for name, tensor in self._weights().items()},
+            "shapes": {name: list(parameter.shape) for name, parameter in self.module.named_parameters() if parameter.requires_grad},
         }
 
     def _checkpoint(self) -> None:
         """Write all that going on needs; rank 0 writes, the others wait."""
         self._look_at_losses()
         if self.context.world.rank == 0:
-            tensors = {"weights": self._weights(), "optimizer": self._optimizer_tensors()}
+            tensors = {"weights": trained_weights(self.module), "optimizer": optimizer_tensors(self.optimizer)}
             tensors |= {f"candidate-{step}": weights for step, weights in self.kept.items()}
-            self.folder.write({"identity": self._identity(), "state": _STATE.dump_python(self.state, mode="json")}, tensors)
+            self.folder.write({"identity": self._identity(), "state": STATE.dump_python(self.state, mode="json")}, tensors)
         distributed.barrier()
-        self.last_checkpoint = time.monotonic()
+        self.clock.checkpoint_written()
 
     def _stop(self) -> NoReturn:
         """Obey a signal."""
@@ -521,10 +423,6 @@ class _Training:
             f"{self.name} was stopped by {self.signals.received or 'a signal to another process'} after step {self.state.step}. "
             "A checkpoint is written; the same command goes on from there."
         )
-
-    def _optimizer_tensors(self) -> dict[str, Tensor]:
-        state = self.optimizer.state_dict()["state"]
-        return {f"{row}.{key}": tensor.detach().cpu().contiguous() for row, group in state.items() for key, tensor in group.items()}
 
     def _resume(self) -> None:
         """Go on from the newest sound checkpoint, if there is one; rank 0 says which, for all."""
@@ -536,56 +434,17 @@ class _Training:
         if checkpoint.state["identity"] != self._identity():
             self.context.log.warning("the checkpoint in %s belongs to other settings; training begins anew", self.folder.folder)
             return
-        self.state = _STATE.validate_python(checkpoint.state["state"])
+        self.state = STATE.validate_python(checkpoint.state["state"])
         self._load(checkpoint.tensors["weights"])
-        values: dict[int, dict[str, Tensor]] = {}
-        for key, tensor in checkpoint.tensors["optimizer"].items():
-            row, _, part = key.partition(".")
-            values.setdefault(int(row), {})[part] = tensor
-        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": values})
+        load_optimizer_tensors(self.optimizer, checkpoint.tensors["optimizer"])
         self.kept = {candidate.step: checkpoint.tensors[f"candidate-{candidate.step}"] for candidate in self.state.candidates}
-        self.before_s, self.before_share = self.state.seconds, self.state.time_share
+        self.clock = Clock(self.context, self.settings.checkpoint_every_s, before_s=self.state.seconds, before_share=self.state.time_share)
         self.resumed_at = self.state.step
         self.context.log.info("resumed at step %d", self.state.step)
 
     def _load(self, weights: dict[str, Tensor]) -> None:
         # Not strict: weights that need no gradient are not in a checkpoint.
         self.module.load_state_dict(weights, strict=False)
-
-    def _weights(self) -> dict[str, Tensor]:
-        """A copy on the CPU of all that training changes: parameters with gradient, and buffers."""
-        frozen = {name for name, p in self.module.named_parameters(remove_duplicate=False) if not p.requires_grad}
-        return {
-            name: tensor.detach().to("cpu", copy=True).contiguous()
-            for name, tensor in self.module.state_dict().items()
-            if name not in frozen
-        }
-
-
-def _embeddings(module: nn.Module) -> list[Tensor]:
-    """The tables of a module's embeddings, each once."""
-    tables: dict[int, Tensor] = {}
-    for part in module.modules():
-        if isinstance(part, nn.Embedding | nn.EmbeddingBag):
-            tables[id(part.weight)] = part.weight
-    return list(tables.values())
-
-
-def _optimizer(module: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
-    """Adam or AdamW over the parameters that need a gradient, those without decay in a group of their own."""
-    tables = {id(table) for table in _embeddings(module)}
-    parameters = [p for p in module.parameters() if p.requires_grad]
-    if not parameters:
-        raise StageFailed(f"{type(module).__name__} has no parameter that needs a gradient. There is nothing to train.")
-    is_decayed = [settings.decay_on == "all" or (p.ndim >= 2 and id(p) not in tables) for p in parameters]
-    groups = [
-        {"params": [p for p, decayed in zip(parameters, is_decayed, strict=True) if decayed], "weight_decay": settings.weight_decay},
-        {"params": [p for p, decayed in zip(parameters, is_decayed, strict=True) if not decayed], "weight_decay": 0.0},
-    ]
-    kind = torch.optim.AdamW if settings.optimizer == "adamw" else torch.optim.Adam
-    return kind(
-        [group for group in groups if group["params"]], lr=settings.learning_rate, betas=settings.betas, eps=settings.epsilon, fused=True
-    )
 
 
 def _autocast(context: FitContext) -> AbstractContextManager[None]:

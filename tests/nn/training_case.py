@@ -1,6 +1,7 @@
 """A model small enough to be trained in milliseconds, and the harness's side of its training."""
 
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +13,6 @@ from torch import Tensor, nn
 
 from recbench.core import (
     Budget,
-    Histories,
     Interactions,
     ItemTable,
     Queries,
@@ -30,7 +30,7 @@ N_USERS, N_ITEMS, WIDTH = 37, 11, 4
 class TinyModel(nn.Module):
     """Next item from the last one: an embedding, dropout, a norm and a linear layer."""
 
-    def __init__(self, dropout: float = 0.3, poison_at: int | None = None) -> None:
+    def __init__(self, dropout: float = 0.3, at_call: Mapping[int, Callable[[], None]] | None = None) -> None:
         super().__init__()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
@@ -41,7 +41,9 @@ class TinyModel(nn.Module):
         pairs = np.random.default_rng(5).integers(0, N_ITEMS, size=N_USERS)
         self.last, self.next = torch.from_numpy(pairs), torch.from_numpy((pairs * 3 + 1) % N_ITEMS)
         self.seen: list[int] = []
-        self.poison_at, self.calls = poison_at, 0
+        self.at_call = at_call or {}
+        """What happens in which forward pass, counted from 1."""
+        self.calls = 0
 
     def forward(self, rows: np.ndarray[Any, Any]) -> tuple[Tensor, int]:
         assert len(rows) > 0
@@ -49,10 +51,9 @@ class TinyModel(nn.Module):
         self.calls += 1
         index = torch.from_numpy(np.asarray(rows))
         logits = self.out(self.dropout(self.norm(self.item(self.last[index]))))
-        loss = nn.functional.cross_entropy(logits, self.next[index], reduction="sum")
-        if self.calls == self.poison_at:
-            loss = loss * float("nan")
-        return loss, len(rows)
+        if self.calls in self.at_call:
+            self.at_call[self.calls]()
+        return nn.functional.cross_entropy(logits, self.next[index], reduction="sum"), len(rows)
 
     def generate(self, queries: Queries, k: int) -> Rankings:
         raise NotImplementedError
@@ -73,7 +74,7 @@ class FakeContext:
     """`FitContext` whose validation is a script or a function of the weights."""
 
     checkpoints: Path
-    score: Callable[[Any], float] = lambda ranker: -float(ranker.item.weight.detach().double().abs().sum())
+    score: Callable[[Any], float] = lambda ranker: float(ranker.item.weight.detach().double().abs().sum())
     score_all: Callable[[Any], float] | None = None
     """Of all users, where `score` is that of a subset."""
     seed: int = 3
@@ -109,4 +110,11 @@ class FakeContext:
         raise NotImplementedError
 
 
-__all__ = ["N_ITEMS", "N_USERS", "FakeContext", "Histories", "TinyModel", "batches_of"]
+def restless(ranker: Any) -> float:
+    """A validation metric that depends on every bit of the weights and goes up and down."""
+    return math.sin(1000.0 * float(ranker.item.weight.detach().double().sum()))
+
+
+def same_weights(one: nn.Module, other: nn.Module) -> bool:
+    """Whether two modules hold the same numbers, to the bit."""
+    return all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), other.state_dict().values(), strict=True))

@@ -1,0 +1,91 @@
+"""What time it is for a training: what a budget of seconds still allows, and whether a checkpoint or a stop is due."""
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from recbench.core.plugin import FitContext
+from recbench.nn.distributed import sum_over_ranks
+
+_EARLY_VALIDATION = 0.1
+"""Share of a budget of seconds after which a first validation shows what ranking costs."""
+
+
+@dataclass(frozen=True)
+class Moment:
+    """What rank 0's clock and all ranks' signals say; equal on every rank, so that all decide alike."""
+
+    seconds: float
+    """Of training, earlier attempts included."""
+    time_share: float
+    """How much of a budget of seconds is used up, 0 to 1, earlier attempts included; 0 without such a budget."""
+    fits_step: bool
+    """Whether a step, and the validation that must follow it, still fit into the budget."""
+    fits_validation: bool
+    fits_choice: bool
+    """Whether there is time to rank the candidates again over all users."""
+    is_early_validation_due: bool
+    is_checkpoint_due: bool
+    is_stopped: bool
+    """Whether any rank received a signal."""
+
+
+class Clock:
+    """Measures steps and validations, and says what there is still time for.
+
+    Args:
+        context: its budget is asked, its world must agree.
+        checkpoint_every_s: seconds between two checkpoints.
+        before_s: seconds that earlier attempts trained.
+        before_share: share of a budget of seconds that they used up.
+    """
+
+    def __init__(self, context: FitContext, checkpoint_every_s: float, *, before_s: float = 0.0, before_share: float = 0.0) -> None:
+        self._budget, self._world = context.budget, context.world
+        self._checkpoint_every_s = checkpoint_every_s
+        self._before_s, self._before_share = before_s, before_share
+        self._start = self._last_checkpoint = time.monotonic()
+        self._n_steps = 0
+        self.steps_s = 0.0
+        self._validation_s = self._choice_s = 0.0
+        self._has_validated = False
+
+    def step_took(self, seconds: float) -> None:
+        """A step is done."""
+        self._n_steps += 1
+        self.steps_s += seconds
+
+    def validation_took(self, seconds: float, choice_s: float) -> None:
+        """A validation is done; the choice at the end will take `choice_s`."""
+        self._validation_s, self._choice_s = seconds, choice_s
+        self._has_validated = True
+
+    def checkpoint_written(self) -> None:
+        """The time to the next checkpoint starts now."""
+        self._last_checkpoint = time.monotonic()
+
+    def now(self, *, has_signal: bool) -> Moment:
+        """The present moment; under torchrun all ranks must ask together."""
+        values = np.zeros(8, dtype=np.float64)
+        if self._world.rank == 0:
+            here_s = time.monotonic() - self._start
+            left_s = self._budget.seconds_left() - self._choice_s
+            share_here = 0.0
+            if self._budget.unit == "seconds":
+                share_here = here_s / (here_s + left_s) if left_s > 0 else 1.0
+            is_early = self._budget.unit == "seconds" and not self._has_validated and share_here >= _EARLY_VALIDATION
+            values[:7] = [
+                self._before_s + here_s,
+                self._before_share + (1.0 - self._before_share) * share_here,
+                left_s > self.steps_s / max(self._n_steps, 1) + self._validation_s,
+                left_s > self._validation_s,
+                left_s > 0,
+                is_early and self._n_steps > 0,
+                time.monotonic() - self._last_checkpoint >= self._checkpoint_every_s,
+            ]
+        values[7] = has_signal
+        if self._world.size > 1:
+            values = sum_over_ranks(values)
+        seconds, time_share, *flags = values.tolist()
+        return Moment(seconds, time_share, *map(bool, flags))
