@@ -68,7 +68,7 @@ class SourceFile(_Part):
     """What the reader calls it: `interactions`, `items`, `reviews`, `metadata`, `archive`."""
     name: str = ""
     """Its name on disk; default: the last part of `url` or `member`."""
-    url: str = ""
+    url: str = Field(default="", pattern=r"^(https?://.+)?$")
     """Where it is downloaded from."""
     member: str = ""
     """Its path inside a wheel."""

@@ -6,12 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from recbench.core.config import canonical_json
-from recbench.core.errors import BadConfig, DataUnavailable
 from recbench.core.progress import Progress
-from recbench.data.card import CardTime, DatasetCard, Source
+from recbench.data.card import DatasetCard, Source
+from recbench.data.folders import ready_files
 from recbench.data.plugins import dataset_card
-
-_READY = ("parquet", "csv")
 
 
 @dataclass(frozen=True)
@@ -54,30 +52,18 @@ def locate(name_or_path: str, *, data_dir: Path | None, home: Path, progress: Pr
         UnknownPlugin: there is no such name.
         DataUnavailable: no source gave the files; the message says why, source by source.
     """
-    path = Path(name_or_path)
-    if path.is_dir():
-        return _own_folder(path)
-    if path.suffix != ".toml" and len(path.parts) > 1:
-        raise DataUnavailable(f"{name_or_path}: there is no such folder. Check the path; a name of a data set has no slash.")
     card = dataset_card(name_or_path)
+    if card.time == "detect":
+        return Located(card, name_or_path, ready_files(Path(name_or_path)))
     folders = [] if data_dir is None else [data_dir / card.name]
     if not force:
         for folder in [*folders, home / "datasets" / card.name]:
             files = ready_files(folder)
             if files:
-                return Located(_ready_card(card, files, card.time), str(folder), files)
+                return Located(_ready_card(card, files), str(folder), files)
     from recbench.data.sources import obtain
 
     return obtain(card, folders, home / "datasets" / card.name, progress, fetch=fetch, force=force)
-
-
-def ready_files(folder: Path) -> dict[str, Path]:
-    """Files by role of a folder in the ready layout, empty where it is not one."""
-    for suffix in _READY:
-        interactions, items = folder / f"interactions.{suffix}", folder / f"items.{suffix}"
-        if interactions.is_file():
-            return {"interactions": interactions} | ({"items": items} if items.is_file() else {})
-    return {}
 
 
 def source_card(card: DatasetCard, source: Source) -> DatasetCard:
@@ -92,25 +78,5 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _ready_card(card: DatasetCard, files: Mapping[str, Path], time: CardTime) -> DatasetCard:
-    return card.model_copy(update={"reader": files["interactions"].suffix[1:], "options": {}, "filters": (), "time": time})
-
-
-def _own_folder(folder: Path) -> Located:
-    files = ready_files(folder)
-    if not files:
-        raise DataUnavailable(
-            f"{folder} holds neither interactions.parquet nor interactions.csv. Put one there, with columns user_id, item_id, timestamp."
-        )
-    name = "".join(letter if letter.isalnum() or letter in "._-" else "-" for letter in folder.resolve().name).lstrip("._-")
-    if not name:
-        raise BadConfig(f"{folder}: a data set is called after its folder, and this one has no usable name. Rename the folder.")
-    card = DatasetCard(
-        name=name,
-        title=folder.resolve().name,
-        terms="own data",
-        reader=files["interactions"].suffix[1:],
-        time="detect",
-        notes=("read from a folder without a card",),
-    )
-    return Located(card, str(folder), files)
+def _ready_card(card: DatasetCard, files: Mapping[str, Path]) -> DatasetCard:
+    return card.model_copy(update={"reader": files["interactions"].suffix[1:], "options": {}, "filters": ()})

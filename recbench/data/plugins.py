@@ -5,6 +5,7 @@ from pathlib import Path
 
 from recbench.core.errors import BadConfig, UnknownPlugin, nearest
 from recbench.data.card import DatasetCard, load_dataset_card
+from recbench.data.folders import own_card
 from recbench.data.reader import Reader
 
 READERS = "recbench.readers"
@@ -17,16 +18,21 @@ def dataset_names() -> list[str]:
 
 
 def dataset_card(name_or_path: str) -> DatasetCard:
-    """The card of a named data set, or the one in a TOML file.
+    """The card of a named data set, the one in a TOML file, or that of a folder of ready data.
+
+    A name wins over a folder of the same name in the current folder; write `./NAME` for the folder.
 
     Raises:
         UnknownPlugin: no card has that name; the message offers the nearest.
+        DataUnavailable: a path leads to no folder of data.
         BadConfig: the card has a fault.
     """
     path = Path(name_or_path)
     if path.suffix == ".toml":
         return load_dataset_card(path)
     cards = _card_files()
+    if name_or_path not in cards and ("/" in name_or_path or path.is_dir()):
+        return own_card(path)
     if name_or_path not in cards:
         raise UnknownPlugin(
             f"No data set is called {name_or_path!r}.{nearest(name_or_path, cards)} Known: {', '.join(sorted(cards)) or 'none'}. "
@@ -51,7 +57,10 @@ def load_reader(name: str) -> Reader:
         raise UnknownPlugin(f"No reader is called {name!r}.{nearest(name, known)} Known: {', '.join(known)}.")
     if len({point.value for point in points}) > 1:
         raise BadConfig(f"The reader {name!r} is claimed twice: by {_claimants(points)}. Uninstall one of them.")
-    reader: Reader = points[0].load()
+    try:
+        reader: Reader = points[0].load()
+    except Exception as error:
+        raise BadConfig(f"The reader {name!r} ({_claimants(points)}) cannot be imported: {error!r}. Reinstall or remove it.") from error
     return reader
 
 

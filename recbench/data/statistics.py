@@ -4,11 +4,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from recbench.core.errors import RecbenchError
 from recbench.core.interactions import Interactions, TimeKind
 from recbench.core.progress import Progress
-from recbench.core.ragged import Histories, Targets
+from recbench.core.ragged import Histories, LongArray, Targets
 from recbench.data.card import STANDARD_COLUMNS
 from recbench.data.dataset import Dataset, repeated_pairs
 from recbench.data.location import locate
@@ -112,7 +113,7 @@ def stats(dataset: Dataset, split: Split) -> DatasetStatistics:
     )
 
 
-def targets_in_history(histories: Histories, targets: Targets, n_items: int) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+def targets_in_history(histories: Histories, targets: Targets, n_items: int) -> NDArray[np.bool_]:
     """For each target whether its query's history holds it, (number of targets,) bool."""
     seen = np.unique(histories.row_of_entry() * n_items + histories.item)
     asked = targets.row_of_entry() * n_items + targets.item
@@ -128,17 +129,19 @@ def _tied_pairs(events: Interactions) -> float | None:
 
 
 def _order_in_ids(split: Split) -> float:
-    valid, test = _single_targets(split.valid), _single_targets(split.test)
-    users = sorted(valid.keys() & test.keys())
+    n_users = len(split.user_ids)
+    valid, test = _single_targets(split.valid, n_users), _single_targets(split.test, n_users)
+    differ = (valid >= 0) & (test >= 0) & (valid != test)
     # Rows are numbered by sorted id.
-    later = [test[user] > valid[user] for user in users if test[user] != valid[user]]
-    return float(np.mean(later)) if later else 0.5
+    return float((test > valid)[differ].mean()) if differ.any() else 0.5
 
 
-def _single_targets(part: SplitPart) -> dict[int, int]:
-    """Target by user, for queries with one."""
+def _single_targets(part: SplitPart, n_users: int) -> LongArray:
+    """Target of each user (n_users,); -1 where there is no query with exactly one."""
     single = np.flatnonzero(part.targets.lengths == 1)
-    return dict(zip(part.user[single].tolist(), part.targets.item[part.targets.offsets[single]].tolist(), strict=True))
+    target = np.full(n_users, -1, dtype=np.int64)
+    target[part.user[single]] = part.targets.item[part.targets.offsets[single]]
+    return target
 
 
 def _coverage(dataset: Dataset, name: str) -> float:

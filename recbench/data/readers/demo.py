@@ -13,6 +13,8 @@ from recbench.core.seeds import generator
 from recbench.data.reader import Files, RawEvents, RawItems, string_array
 
 _DAY_S = 86_400
+_TRIES = 3
+"""How often a user looks for an item not seen before."""
 _START_S = 1_577_836_800
 """1 January 2020, UTC."""
 _THEMES = {
@@ -103,18 +105,24 @@ class _Walk:
             self._followers[members] = draw.choice(members, size=(len(members), 3))
 
     def sequence(self, draw: np.random.Generator, length: int) -> list[int]:
-        """Item rows of one user."""
+        """Item rows of one user; an item comes back now and then."""
         theme = int(draw.integers(len(self._members)))
-        chances = draw.random((length, 3))
+        chances = draw.random((length, 3 + _TRIES))
         items: list[int] = []
-        for stay, peak, place in chances.tolist():
+        for stay, peak, place, *again in chances.tolist():
             if stay > self._options.stay:
                 theme = int(draw.integers(len(self._members)))
             elif items and peak < self._options.peak:
-                items.append(int(self._followers[items[-1], int(place * 3)]))
-                continue
-            items.append(int(self._members[theme][np.searchsorted(self._steps[theme], place)]))
+                follower = int(self._followers[items[-1], int(place * 3)])
+                if follower not in items:
+                    items.append(follower)
+                    continue
+            picks = [self._popular(theme, chance) for chance in again]
+            items.append(next((item for item in picks if item not in items), picks[0]))
         return items
+
+    def _popular(self, theme: int, chance: float) -> int:
+        return int(self._members[theme][np.searchsorted(self._steps[theme], chance)])
 
 
 def _themes(options: DemoOptions) -> LongArray:
