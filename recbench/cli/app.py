@@ -7,11 +7,16 @@ import typer
 
 from recbench.cli.cache import clean, ls, size
 from recbench.cli.compare import compare
+from recbench.cli.data import check, fetch, stats
+from recbench.cli.diff import diff
 from recbench.cli.doctor import doctor
+from recbench.cli.leaderboard import export, publish
 from recbench.cli.list import datasets, models, runs
 from recbench.cli.recommend import recommend
 from recbench.cli.reproduce import reproduce
 from recbench.cli.run import run
+from recbench.cli.show import show
+from recbench.cli.verify import verify
 
 _BENCHMARK, _RESULTS, _MACHINE = "Benchmark", "Results", "Data and machine"
 _SETTINGS = {"help_option_names": ["--help", "-h"]}
@@ -37,12 +42,26 @@ def _group(name: str, help: str, panel: str) -> typer.Typer:  # noqa: A002 (type
 app.command(rich_help_panel=_BENCHMARK)(run)
 app.command(rich_help_panel=_BENCHMARK)(compare)
 app.command(rich_help_panel=_BENCHMARK)(reproduce)
-app.command(rich_help_panel=_RESULTS)(recommend)
 
 _list = _group("list", "List models, data sets or runs.", _RESULTS)
 _list.command()(models)
 _list.command()(datasets)
 _list.command()(runs)
+
+app.command(rich_help_panel=_RESULTS)(show)
+app.command(rich_help_panel=_RESULTS)(diff)
+app.command(rich_help_panel=_RESULTS)(recommend)
+
+_leaderboard = _group("leaderboard", "Publish runs as leaderboards, or export one.", _RESULTS)
+_leaderboard.command()(publish)
+_leaderboard.command()(export)
+
+app.command(rich_help_panel=_RESULTS)(verify)
+
+_data = _group("data", "Fetch, describe or check a data set.", _MACHINE)
+_data.command()(fetch)
+_data.command()(stats)
+_data.command()(check)
 
 _cache = _group("cache", "Show or empty the cache of data sets and finished stages.", _MACHINE)
 _cache.command()(ls)

@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from recbench.cli.options import Budget, DataDir, Debug, Device, Json, Plugins, Protocol, Threads, Ties, names, places
-from recbench.cli.terminal import print_json, stderr, stdout, verb
+from recbench.cli.options import Budget, DataDir, Debug, Device, Json, Plugins, Protocol, Threads, Ties, model_cards, names, places
+from recbench.cli.terminal import print_json, print_line, stderr, stdout, verb
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,7 +42,9 @@ def compare(
     """
     from rich.live import Live
 
-    from recbench.running.api import CompareRequest, compare_request
+    from recbench.reporting import compare_runs, comparison_table, plot_comparison
+    from recbench.running.api import CompareRequest
+    from recbench.running.matrix import compare_request
 
     request = CompareRequest(
         models=names(models, "--models"),
@@ -59,7 +61,25 @@ def compare(
     where = places(data_dir)
     with Live(console=stderr(), auto_refresh=False) as live:
         cells = compare_request(request, where, lambda now: live.update(cell_table(now), refresh=True))
-    raise NotImplementedError(cells, plot, as_json, print_json, stdout)
+    failed = [cell for cell in cells if cell.state == "failed"]
+    folders = [cell.folder for cell in cells if cell.folder is not None]
+    comparison = compare_runs(folders, model_cards(plugin)) if folders else None
+    if as_json:
+        print_json({"cells": cells, "tests": None if comparison is None else comparison.tests})
+    elif comparison is not None:
+        stdout().print(comparison_table(comparison))
+    if plot and comparison is not None:
+        picture = plot_comparison(comparison, where.runs / "comparison.png")
+        if not as_json:
+            print_line(f"plot: {picture}")
+    if failed:
+        for cell in failed:
+            typer.echo(f"Failed: {_name(cell)} on {cell.dataset}, seed {cell.seed}: {cell.reason}", err=True)
+        raise typer.Exit(1)
+
+
+def _name(cell: "Cell") -> str:
+    return cell.model if cell.preset is None else f"{cell.model}:{cell.preset}"
 
 
 def cell_table(cells: "Sequence[Cell]") -> "Table":
@@ -69,8 +89,7 @@ def cell_table(cells: "Sequence[Cell]") -> "Table":
 
     table = Table("data set", "model", "seed", "state", "seconds", "", box=None, header_style="bold")
     for cell in cells:
-        name = cell.model if cell.preset is None else f"{cell.model}:{cell.preset}"
         state = f"[{_STYLES[cell.state]}]{cell.state}[/]"
         seconds = "" if cell.state == "waiting" else f"{cell.seconds:.0f}"
-        table.add_row(escape(cell.dataset), escape(name), str(cell.seed), state, seconds, escape(cell.reason))
+        table.add_row(escape(cell.dataset), escape(_name(cell)), str(cell.seed), state, seconds, escape(cell.reason))
     return table

@@ -1,7 +1,5 @@
 """`recbench doctor`."""
 
-from dataclasses import asdict
-
 import typer
 
 from recbench.cli.options import DataDir, Debug, Json, Plugins, places
@@ -30,7 +28,7 @@ def doctor(
 
     found = checks.doctor(places(data_dir), tuple(plugin or ()))
     if as_json:
-        print_json([asdict(check) for check in found])
+        print_json(found)
     else:
         table = Table("", "state", "found", "what to do", box=None, header_style="bold")
         for check in found:

@@ -6,8 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from recbench.core.plugin import ModelCard
     from recbench.running.places import Places
 
+Run = Annotated[str, typer.Argument(metavar="RUN", help="Run folder, run id or the start of one, or `last`.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON document.", rich_help_panel="Output")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks and debug logs.", rich_help_panel="Output")]
 DataDir = Annotated[
@@ -52,3 +56,18 @@ def names(text: str, option: str) -> tuple[str, ...]:
     if not found:
         raise BadRequest(f"{option} {text!r} names nothing. Write names separated by commas.")
     return found
+
+
+def model_cards(plugins: "Sequence[Path] | None" = None) -> "dict[str, ModelCard]":
+    """Cards of all models that can be imported, by name; published numbers and the list of baselines come from them."""
+    from recbench import registry
+
+    return {row.name: row.plugin.card for row in registry.models(tuple(plugins or ())).describe() if row.plugin is not None}
+
+
+def run_folder(run: str) -> Path:
+    """The folder of the run that a user means."""
+    from recbench.running.runs import find_run
+
+    where = places()
+    return find_run(run, where.runs, where.boards)

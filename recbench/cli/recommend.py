@@ -5,17 +5,17 @@ from typing import Annotated
 
 import typer
 
-from recbench.cli.options import DataDir, Debug, Json, Plugins, names, places
-from recbench.cli.terminal import print_json, stderr, stdout, verb
+from recbench.cli.options import DataDir, Debug, Json, Plugins, Run, names, places, run_folder
+from recbench.cli.terminal import print_json, print_line, stderr, stdout, verb
 
 
 @verb
 def recommend(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="Run folder, run id or the start of one, or `last`.")],
+    run: Run,
     history: Annotated[str | None, typer.Option(metavar="ID,ID,...", help="Item ids of one user's history, oldest first.")] = None,
-    k: Annotated[int, typer.Option("--k", min=1, help="How many items.")] = 10,
+    k: Annotated[int | None, typer.Option("--k", min=1, help="How many items: 10 after a history, 50 in an export by default.")] = None,
     export: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write the lists of all test users into this csv file instead.")
+        Path | None, typer.Option(metavar="FILE", help="Write the lists of all test users (view keep) into this csv file instead.")
     ] = None,
     plugin: Plugins = None,
     data_dir: DataDir = None,
@@ -31,25 +31,26 @@ def recommend(
 
     from recbench.core.errors import BadRequest
     from recbench.core.progress import ConsoleProgress
-    from recbench.running.api import find_run, load
+    from recbench.running.api import load
+    from recbench.running.loaded import export_lists
 
-    if (history is None) == (export is None):
-        raise BadRequest("Give either --history ID,ID,... for one user or --export FILE for all test users.")
-    where = places(data_dir)
-    folder = find_run(run, where)
-    loaded = load(folder, places=where, plugins=tuple(plugin or ()))
-    if export is not None:
-        n_users = loaded.export(export, k=k, progress=ConsoleProgress(stderr()))
+    if history is not None and export is None:
+        items = load(run_folder(run), plugins=plugin or ()).recommend(names(history, "--history"), k or 10)
+        if as_json:
+            print_json([{"item_id": item.item_id, "title": item.title, "score": item.score} for item in items])
+            return
+        table = Table("", "item", "title", "score", box=None, header_style="bold")
+        for place, item in enumerate(items, start=1):
+            table.add_row(str(place), escape(item.item_id), escape(item.title or "–"), f"{item.score:.4f}")
+        stdout().print(table)
+    elif export is not None and history is None:
+        if not export.parent.is_dir():
+            raise BadRequest(f"--export {export}: there is no folder {export.parent}. Make it first.")
+        folder = run_folder(run)
+        n_users = export_lists(folder, export, places(data_dir), ConsoleProgress(stderr()), k=k or 50, plugins=plugin or ())
         if as_json:
             print_json({"file": export, "n_users": n_users})
         else:
-            stdout().print(f"{n_users} lists of {k} written to {export}", highlight=False, soft_wrap=True)
-        return
-    items = loaded.recommend(names(history or "", "--history"), k)
-    if as_json:
-        print_json([{"item_id": item.item_id, "title": item.title, "score": item.score} for item in items])
-        return
-    table = Table("", "item", "title", "score", box=None, header_style="bold")
-    for place, item in enumerate(items, start=1):
-        table.add_row(str(place), escape(item.item_id), escape(item.title or "–"), f"{item.score:.4f}")
-    stdout().print(table)
+            print_line(f"lists of {n_users} users: {export}")
+    else:
+        raise BadRequest("Give either --history ID,ID,... for one user or --export FILE for all test users.")

@@ -5,20 +5,54 @@ from typing import Annotated
 
 import typer
 
-from recbench.cli.options import DataDir, Debug, Json, Plugins, places
-from recbench.cli.terminal import print_json, stderr, stdout, verb
+from recbench.cli.options import DataDir, Debug, Json, Plugins, places, run_folder
+from recbench.cli.terminal import print_json, print_line, stderr, stdout, verb
 
 
 @verb
 def reproduce(
-    record: Annotated[Path, typer.Argument(metavar="RECORD", help="A record.json, or the folder that holds one.")],
+    record: Annotated[str, typer.Argument(metavar="RECORD", help="A record.json, a run folder, or a run id or the start of one.")],
+    dataset: Annotated[
+        str | None, typer.Option("--dataset", "-d", help="Where the data are now, if the name in the record is not enough.")
+    ] = None,
     plugin: Plugins = None,
     data_dir: DataDir = None,
     as_json: Json = False,
-    debug: Debug = False,
+    debug: Debug = False,  # noqa: ARG001 (read by `verb`)
 ) -> None:
-    """Make the run of RECORD again with the same settings and seed, and compare the two.
+    """Make the run of RECORD again with the same settings and seed, training included, and compare every figure and rank.
 
     Example: recbench reproduce leaderboards/records/ml-100k-popularity-default-s0-1a2b3c4d-1/record.json
     """
-    raise NotImplementedError(record, plugin, data_dir, as_json, places, print_json, stderr, stdout)
+    from rich.table import Table
+
+    from recbench.core.progress import ConsoleProgress
+    from recbench.reporting import diff, diff_table
+    from recbench.running.reproduce import reproduce as run_again
+
+    folder = Path(record).parent if record.endswith(".json") and Path(record).is_file() else run_folder(record)
+    found = run_again(folder, places(data_dir), ConsoleProgress(stderr()), dataset=dataset, plugins=plugin or ())
+    if found is None:  # under torchrun only rank 0 has a result
+        return
+    if as_json:
+        print_json(
+            {
+                "record": found.record.run_id,
+                "again": found.outcome.record.run_id,
+                "folder": found.outcome.folder,
+                "is_exact": found.is_exact,
+                "n_ranks": found.n_ranks,
+                "n_ranks_changed": found.n_ranks_changed,
+                "metrics": found.differences,
+            }
+        )
+        return
+    table = Table("view", "metric", "record", "again", "difference", box=None, header_style="bold")
+    for row in found.differences:
+        table.add_row(row.view, row.metric, f"{row.recorded:.4f}", f"{row.repeated:.4f}", f"{row.repeated - row.recorded:+.2e}")
+    stdout().print(table)
+    if not found.is_exact:
+        stdout().print(diff_table(diff(folder, found.outcome.folder)))
+    verdict = "every target stands where it stood" if found.is_exact else f"{found.n_ranks_changed:,} stand elsewhere"
+    print_line(f"{found.n_ranks:,} ranks compared: {verdict}")
+    print_line(f"record: {found.outcome.folder}")

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from recbench.cli.options import Budget, DataDir, Debug, Device, Json, Plugins, Protocol, Threads, Ties, places
-from recbench.cli.terminal import print_json, stderr, stdout, verb
+from recbench.cli.options import Budget, DataDir, Debug, Device, Json, Plugins, Protocol, Threads, Ties, model_cards, places
+from recbench.cli.terminal import print_json, print_line, stderr, stdout, verb
 
 
 @verb
@@ -44,7 +44,9 @@ def run(
     """
     from recbench.core.config import parse_assignment
     from recbench.core.progress import ConsoleProgress
-    from recbench.running.api import RunRequest, run_request
+    from recbench.reporting import run_table
+    from recbench.running.api import RunRequest
+    from recbench.running.execute import run_request
 
     request = RunRequest(
         model=model,
@@ -63,21 +65,12 @@ def run(
         again=again,
         rerun=tuple(rerun or ()),
     )
-    outcome = run_request(request, places(data_dir), ConsoleProgress(stderr()), command=["recbench", *sys.argv[1:]])
+    outcome = run_request(request, places(data_dir), ConsoleProgress(stderr()), command=("recbench", *sys.argv[1:]))
     if outcome is None:  # under torchrun only rank 0 has a result
         return
+    record = outcome.record
     if as_json:
-        print_json(
-            {
-                "run": outcome.folder.name,
-                "folder": outcome.folder,
-                "is_new": outcome.is_new,
-                "record": outcome.record.model_dump(mode="json"),
-            }
-        )
+        print_json({"run": record.run_id, "folder": outcome.folder, "is_new": outcome.is_new, "record": record.model_dump(mode="json")})
         return
-    from recbench.cli.published import published_by
-    from recbench.reporting import run_table
-
-    stdout().print(run_table(outcome.record, published_by(outcome.record, request.plugins)))
-    stdout().print(f"record: {outcome.folder}", highlight=False, soft_wrap=True)
+    stdout().print(run_table(record, model_cards(plugin).get(record.model.name)))
+    print_line(f"record: {outcome.folder}")

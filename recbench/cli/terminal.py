@@ -9,6 +9,8 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
+from pathlib import PurePath
 from types import FrameType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
@@ -49,8 +51,21 @@ def stderr() -> "Console":
 
 
 def print_json(value: Any) -> None:
-    """One JSON document on stdout; paths become strings."""
-    typer.echo(json.dumps(value, indent=1, ensure_ascii=False, default=str))
+    """One JSON document on stdout, of JSON values, paths, dataclasses and pydantic models."""
+    typer.echo(json.dumps(value, indent=1, ensure_ascii=False, default=_as_json))
+
+
+def _as_json(value: Any) -> Any:
+    if is_dataclass(value):
+        return {field.name: getattr(value, field.name) for field in fields(value)}
+    if isinstance(value, PurePath):
+        return str(value)
+    return value.model_dump(mode="json")
+
+
+def print_line(text: str) -> None:
+    """One line on stdout, neither folded nor coloured."""
+    typer.echo(text)
 
 
 def verb(function: Callable[P, R]) -> Callable[P, R]:

@@ -1,0 +1,109 @@
+"""`recbench data fetch|stats|check`."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from recbench.cli.options import DataDir, Debug, Json, Protocol, Ties, places
+from recbench.cli.terminal import print_json, print_line, stderr, stdout, verb
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.table import Table
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of a data set, path of a card, or folder of data.")]
+
+
+@verb
+def fetch(
+    name: Name,
+    force: Annotated[bool, typer.Option("--force", help="Download again what is there.")] = False,
+    data_dir: DataDir = None,
+    as_json: Json = False,
+    debug: Debug = False,  # noqa: ARG001 (read by `verb`)
+) -> None:
+    """Find a data set, downloading it into the cache if need be, and say where its files are.
+
+    Example: recbench data fetch ml-100k
+    """
+    from recbench.core.progress import ConsoleProgress
+    from recbench.data import locate
+
+    where = places(data_dir)
+    located = locate(name, data_dir=where.data, home=where.home, progress=ConsoleProgress(stderr()), force=force)
+    if as_json:
+        print_json({"name": located.card.name, "origin": located.origin, "files": dict(located.files), "terms": located.card.terms})
+        return
+    print_line(f"{located.card.name}: {located.origin}")
+    for role, path in located.files.items():
+        print_line(f"  {role}: {path}")
+    print_line(f"  terms: {located.card.terms}")
+
+
+@verb
+def stats(
+    name: Name,
+    protocol: Protocol = "leave-one-out",
+    ties: Ties = "source",
+    data_dir: DataDir = None,
+    as_json: Json = False,
+    debug: Debug = False,  # noqa: ARG001 (read by `verb`)
+) -> None:
+    """Show what to know about a data set before believing a number made on it: size, repeats, ties, cold items, text.
+
+    Example: recbench data stats sports
+    """
+    from recbench import data
+    from recbench.core.progress import ConsoleProgress
+
+    where = places(data_dir)
+    progress = ConsoleProgress(stderr())
+    dataset = data.read_dataset(data.locate(name, data_dir=where.data, home=where.home, progress=progress), progress)
+    found = data.stats(dataset, data.make_split(dataset, data.SplitProtocol.parse(protocol, ties=ties)))
+    if as_json:
+        print_json(found.to_dict())
+    else:
+        stdout().print(_two_columns(found.rows()))
+
+
+@verb
+def check(
+    name: Name,
+    data_dir: DataDir = None,
+    as_json: Json = False,
+    debug: Debug = False,  # noqa: ARG001 (read by `verb`)
+) -> None:
+    """Check a data set against its card: files, counts, split, item text. Nothing is downloaded.
+
+    Example: recbench data check beauty
+    """
+    from rich.markup import escape
+    from rich.table import Table
+
+    from recbench import data
+    from recbench.core.progress import ConsoleProgress
+
+    where = places(data_dir)
+    findings = data.check(name, data_dir=where.data, home=where.home, progress=ConsoleProgress(stderr()))
+    if as_json:
+        print_json(findings)
+    else:
+        table = Table("", "", "", box=None, show_header=False)
+        for finding in findings:
+            table.add_row(escape(finding.what), "[green]ok[/]" if finding.is_good else "[red]wrong[/]", escape(finding.detail))
+        stdout().print(table)
+    if not all(finding.is_good for finding in findings):
+        raise typer.Exit(2)
+
+
+def _two_columns(rows: "Sequence[tuple[str, str]]") -> "Table":
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=None, show_header=False)
+    table.add_column()
+    table.add_column(justify="right")
+    for label, value in rows:
+        table.add_row(escape(label), escape(value))
+    return table

@@ -1,0 +1,84 @@
+"""`recbench leaderboard publish|export`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from recbench.cli.options import Debug, Json, Plugins, model_cards, places
+from recbench.cli.terminal import print_json, print_line, verb
+
+Boards = Annotated[Path | None, typer.Option(help="Folder of the leaderboards. Default: ./leaderboards.")]
+
+
+@verb
+def publish(
+    boards: Boards = None,
+    plugin: Plugins = None,
+    as_json: Json = False,
+    debug: Debug = False,  # noqa: ARG001 (read by `verb`)
+) -> None:
+    """Take the finished runs of ./runs into leaderboards/records and write the pages anew. The same records give the same files.
+
+    Example: recbench leaderboard publish
+    """
+    from recbench import reporting
+    from recbench.running.runs import run_folders
+
+    where = places()
+    result = reporting.publish(boards or where.boards, run_folders(where.runs), model_cards(plugin))
+    if as_json:
+        print_json(
+            {
+                "written": result.written,
+                "unchanged": result.unchanged,
+                "removed": result.removed,
+                "skipped": [{"run": skipped.folder.name, "reason": skipped.reason} for skipped in result.skipped],
+            }
+        )
+        return
+    for skipped in result.skipped:
+        typer.echo(f"not published: {skipped.folder.name}: {skipped.reason}", err=True)
+    for path in result.written:
+        print_line(f"written: {path}")
+    for path in result.removed:
+        print_line(f"removed: {path}")
+    print_line(f"{len(result.written)} files written, {len(result.unchanged)} pages unchanged")
+
+
+@verb
+def export(
+    dataset: Annotated[str, typer.Argument(metavar="DATASET", help="Whose board; a data set that has published records.")],
+    file_format: Annotated[str, typer.Option("--format", help="csv: every figure in full precision. latex: a table for a paper.")] = "csv",
+    output: Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write here instead of to stdout.")] = None,
+    boards: Boards = None,
+    plugin: Plugins = None,
+    as_json: Json = False,
+    debug: Debug = False,  # noqa: ARG001 (read by `verb`)
+) -> None:
+    """Export one board for a spreadsheet or a paper.
+
+    Example: recbench leaderboard export beauty --format latex --output beauty.tex
+    """
+    from recbench import reporting
+    from recbench.core.errors import BadRequest, nearest
+
+    where = boards or places().boards
+    published = [reporting.StoredRun.open(folder) for folder in reporting.record_folders(where)]
+    made = {board.name: board for board in reporting.make_boards(published, model_cards(plugin))}
+    if dataset not in made:
+        known = ", ".join(made) or "none"
+        raise BadRequest(
+            f"There is no board of {dataset!r} in {where}.{nearest(dataset, made)} Known: {known}. Make one: recbench leaderboard publish"
+        )
+    text = reporting.export_board(made[dataset], file_format)
+    if output is not None:
+        if not output.parent.is_dir():
+            raise BadRequest(f"--output {output}: there is no folder {output.parent}. Make it first.")
+        output.write_text(text, encoding="utf-8")
+    if as_json:
+        print_json({"dataset": dataset, "format": file_format, "file": output, "text": text})
+    elif output is None:
+        typer.echo(text, nl=False)
+    else:
+        print_line(f"written: {output}")
