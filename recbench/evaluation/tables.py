@@ -160,17 +160,16 @@ def _open(path: Path, required: Mapping[str, Any], optional: Mapping[str, Any] |
     """The table at `path` with the columns asked for, types checked."""
     try:
         table = pq.read_table(io.BytesIO(path.read_bytes()), page_checksum_verification=True)
+        present = list(table.column_names)
     except FileNotFoundError:
         raise BadData(f"{path}: there is no such file. Restore it or run it again with --again.") from None
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise BadData(f"{path} is not a readable parquet file: {error}. Restore it or run it again with --again.") from None
     optional = optional or {}
-    missing = [name for name in required if name not in table.column_names]
+    missing = [name for name in required if name not in present]
     if missing:
-        raise BadData(
-            f"{path} has no column {missing[0]!r}, only {', '.join(table.column_names)}. Restore it or run it again with --again."
-        )
-    for name in table.column_names:
+        raise BadData(f"{path} has no column {missing[0]!r}, only {', '.join(present)}. Restore it or run it again with --again.")
+    for name in present:
         wanted = required.get(name) or optional.get(name)
         if wanted is None:
             raise BadData(f"{path} has a column {name!r} that does not belong there. Restore it or run it again with --again.")

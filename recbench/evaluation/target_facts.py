@@ -70,7 +70,8 @@ def _follows_last(train: Interactions, histories: Histories, targets: Targets) -
     is_step = np.ones(max(len(item) - 1, 0), dtype=np.bool_)
     inner = train.offsets[(train.offsets > 0) & (train.offsets < len(item))]
     is_step[inner - 1] = False
-    steps = np.unique((item[:-1] * train.n_items + item[1:])[is_step])
+    # Sorted and not np.unique: repeats do no harm, and sorting millions of integers is many times quicker.
+    steps = np.sort((item[:-1] * train.n_items + item[1:])[is_step])
     has_last = histories.lengths > 0
     last = np.full(len(histories), -1, dtype=np.int64)
     last[has_last] = histories.item[histories.offsets[1:][has_last] - 1]

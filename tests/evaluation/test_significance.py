@@ -1,0 +1,162 @@
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from recbench.core import SplitMismatch
+from recbench.evaluation import (
+    compare_with_best,
+    holm,
+    minimum_detectable_difference,
+    paired_bootstrap,
+    sign_flip_test,
+    two_level_bootstrap,
+)
+
+
+def ndcg(rng: np.random.Generator, n: int, hit_share: float) -> np.ndarray:
+    """Values of n users, as NDCG@10 gives them."""
+    rank = rng.integers(0, 10, n)
+    return np.where(rng.random(n) < hit_share, 1 / np.log2(rank + 2), 0.0)
+
+
+def test_a_model_does_not_differ_from_itself() -> None:
+    a = ndcg(np.random.default_rng(0), 500, 0.2)
+    interval = paired_bootstrap(a, a)
+    assert (interval.value, interval.low, interval.high) == (0.0, 0.0, 0.0)
+    interval = two_level_bootstrap(a, a)
+    assert (interval.value, interval.low, interval.high) == (0.0, 0.0, 0.0)
+    assert sign_flip_test(a, a) == 1.0
+    assert minimum_detectable_difference(a, a) == 0.0
+
+
+def test_the_same_seed_gives_the_same_digits_and_another_seed_others() -> None:
+    rng = np.random.default_rng(1)
+    a, b = rng.random(300), rng.random(300)
+    assert paired_bootstrap(a, b) == paired_bootstrap(a, b)
+    assert paired_bootstrap(a, b) != paired_bootstrap(a, b, seed=1)
+    assert two_level_bootstrap(a, b) == two_level_bootstrap(a, b)
+    assert sign_flip_test(a, b) == sign_flip_test(a, b)
+
+
+def test_the_paired_interval_is_near_the_normal_one() -> None:
+    rng = np.random.default_rng(2)
+    a, b = ndcg(rng, 5_000, 0.20), ndcg(rng, 5_000, 0.18)
+    interval = paired_bootstrap(a, b)
+    error = (a - b).std(ddof=1) / np.sqrt(5_000)
+    assert interval.value == pytest.approx((a - b).mean())
+    assert interval.low == pytest.approx((a - b).mean() - 1.96 * error, abs=0.1 * error)
+    assert interval.high == pytest.approx((a - b).mean() + 1.96 * error, abs=0.1 * error)
+    assert minimum_detectable_difference(a, b) == pytest.approx(2.8 * error)
+
+
+def test_pairing_finds_what_separate_intervals_hide() -> None:
+    rng = np.random.default_rng(3)
+    b = ndcg(rng, 2_000, 0.2)
+    a = b + (rng.random(2_000) < 0.02) * 0.1
+    assert paired_bootstrap(a, b).low > 0
+    assert sign_flip_test(a, b) < 0.001
+
+
+def test_the_paired_interval_covers_the_truth_in_about_95_of_100_cases() -> None:
+    rng = np.random.default_rng(4)
+    covered = 0
+    for trial in range(200):
+        b = (rng.random(300) < 0.3).astype(float)
+        a = np.where(rng.random(300) < 0.1, 1.0, b)
+        interval = paired_bootstrap(a, b, resamples=1_000, seed=trial)
+        covered += interval.low <= 0.07 <= interval.high
+    assert 180 <= covered <= 198
+
+
+def test_the_sign_flip_test_is_near_the_exact_one_of_few_users() -> None:
+    a, b = np.array([3.0, 1.0, 4.0, 1.0, 5.0, 9.0, 2.0, 6.0]), np.array([1.0, 2.0, 3.0, 1.0, 2.0, 4.0, 1.0, 4.0])
+    difference = a - b
+    flips = [abs(np.dot(signs, difference)) for signs in itertools.product((-1, 1), repeat=8)]
+    exact = np.mean([flip >= abs(difference.sum()) - 1e-9 for flip in flips])
+    assert sign_flip_test(a, b) == pytest.approx(exact, abs=0.01)
+    assert sign_flip_test(b, a) == pytest.approx(exact, abs=0.01)
+
+
+def test_p_values_are_uniform_where_nothing_differs() -> None:
+    rng = np.random.default_rng(5)
+    p = [sign_flip_test(*(ndcg(rng, 200, 0.2) for _ in range(2)), permutations=500, seed=trial) for trial in range(300)]
+    # 15 of 300 expected below 0.05, standard deviation 3.8.
+    assert 4 <= np.count_nonzero(np.array(p) < 0.05) <= 27
+    assert np.mean(p) == pytest.approx(0.5, abs=0.07)
+
+
+def test_no_p_value_is_zero() -> None:
+    a = np.ones(200)
+    assert sign_flip_test(a, 0 * a, permutations=999) == 1 / 1000
+
+
+def test_holm_by_hand() -> None:
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.5, 0.9]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.floats(0, 1), max_size=12))
+def test_holm_never_lowers_a_p_value_and_keeps_their_order(p_values: list[float]) -> None:
+    adjusted = holm(p_values)
+    assert all(p <= q <= 1 for p, q in zip(p_values, adjusted, strict=True))
+    assert all(adjusted[i] <= adjusted[j] for i in range(len(adjusted)) for j in range(len(adjusted)) if p_values[i] < p_values[j])
+
+
+def test_several_seeds_widen_the_interval() -> None:
+    rng = np.random.default_rng(6)
+    users = rng.random(2_000) * 0.1
+    seeds_a = np.stack([users + shift for shift in (0.00, 0.01, 0.03)])
+    alone = two_level_bootstrap(seeds_a[1], users)
+    several = two_level_bootstrap(seeds_a, users)
+    assert several.value == pytest.approx(0.04 / 3)
+    assert alone.high - alone.low < 1e-12
+    # One draw of three seeds in 27, more than 2.5 %, takes the worst three times, and as many the best.
+    assert (several.low, several.high) == (pytest.approx(0.0, abs=1e-12), pytest.approx(0.03))
+
+
+def test_the_same_users_are_drawn_for_all_seeds() -> None:
+    users = np.random.default_rng(7).random(400)
+    interval = two_level_bootstrap(np.stack([users, users]), np.stack([users, users, users]))
+    assert (interval.low, interval.high) == (pytest.approx(0, abs=1e-12), pytest.approx(0, abs=1e-12))
+
+
+def test_the_best_row_meets_each_other_row() -> None:
+    rng = np.random.default_rng(8)
+    weak, middle, strong = (ndcg(rng, 4_000, share) for share in (0.10, 0.20, 0.205))
+    pairs = compare_with_best({"weak": weak, "strong": np.stack([strong, strong, strong]), "middle": middle}, resamples=2_000)
+    assert [(pair.best, pair.other) for pair in pairs] == [("strong", "middle"), ("strong", "weak")]
+    near, far = pairs
+    assert far.difference.value == pytest.approx(strong.mean() - weak.mean())
+    assert far.difference.low > 0
+    assert far.p == pytest.approx(1 / 2_001)
+    assert far.p_holm == pytest.approx(2 / 2_001)
+    assert near.p_holm == near.p > 0.01
+    assert near.difference.low < 0 < near.difference.high
+    assert abs(near.difference.value) < near.minimum_detectable
+    assert (near.n_users, near.seeds_best, near.seeds_other) == (4_000, 3, 1)
+
+
+def test_equal_rows_are_ordered_by_name() -> None:
+    values = np.array([0.0, 1.0, 0.5])
+    (pair,) = compare_with_best({"b": values, "a": values[::-1].copy()})
+    assert (pair.best, pair.other, pair.difference.value) == ("a", "b", 0.0)
+    assert compare_with_best({"a": values}) == []
+    assert compare_with_best({}) == []
+
+
+def test_rows_of_different_users_are_refused() -> None:
+    with pytest.raises(SplitMismatch, match="row 'b' has 3, another 4"):
+        compare_with_best({"a": np.zeros(4), "b": np.zeros((2, 3))})
+    with pytest.raises(SplitMismatch, match="one side has 2, another 3"):
+        paired_bootstrap(np.zeros(3), np.zeros(2))
+    with pytest.raises(SplitMismatch, match=r"has shape \(1, 0\)"):
+        sign_flip_test(np.zeros(0), np.zeros(0))
+
+
+def test_one_user_has_no_spread() -> None:
+    assert minimum_detectable_difference(np.ones(1), np.zeros(1)) == 0.0
