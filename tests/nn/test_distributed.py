@@ -1,0 +1,116 @@
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import distributed_child
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.torch import load_file
+
+from recbench.core import BadRequest, World
+from recbench.nn.distributed import barrier, broadcast, connected, shard_rows, sum_over_ranks, world_from_environment
+
+CHILD = Path(__file__).parent / "distributed_child.py"
+
+
+@given(n=st.integers(0, 200), size=st.integers(1, 9))
+def test_shards_of_rows_are_disjoint_and_complete(n: int, size: int) -> None:
+    parts = [shard_rows(n, World(rank, size)) for rank in range(size)]
+    assert sorted(np.concatenate(parts).tolist()) == list(range(n))
+    lengths = [len(part) for part in parts]
+    assert max(lengths) - min(lengths) <= 1
+
+
+def test_one_process_alone_needs_no_group() -> None:
+    with connected(World(), "cpu") as group:
+        assert (group.rank, group.size) == (0, 1)
+        assert group.broadcast({"a": 1}) == {"a": 1}
+        group.barrier()
+    barrier()
+    assert broadcast([1]) == [1]
+    assert sum_over_ranks(np.array([2.0])).tolist() == [2.0]
+
+
+def test_world_comes_from_torchrun_s_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    assert world_from_environment() == (World(), 0)
+    for name, value in {"WORLD_SIZE": "8", "RANK": "5", "LOCAL_RANK": "1"}.items():
+        monkeypatch.setenv(name, value)
+    assert world_from_environment() == (World(5, 8), 1)
+
+
+def test_missing_address_says_how_to_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MASTER_ADDR", raising=False)
+    with pytest.raises(BadRequest, match=r"MASTER_ADDR is not set.*torchrun --nproc-per-node 2"), connected(World(0, 2), "cpu"):
+        pass
+
+
+@pytest.fixture(scope="module")
+def two_ranks(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str, Any]]]:
+    """The folder in which two gloo processes wrote their weights, and what each has to tell."""
+    out = tmp_path_factory.mktemp("two")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    shared = {**os.environ, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
+    children = [
+        subprocess.Popen(
+            [sys.executable, str(CHILD), str(out)],
+            env={**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    for child in children:
+        _, log = child.communicate(timeout=120)
+        assert child.returncode == 0, log
+    return out, [json.loads((out / f"facts-{rank}.json").read_text()) for rank in range(2)]
+
+
+@pytest.mark.slow
+def test_processes_agree(two_ranks: tuple[Path, list[dict[str, Any]]]) -> None:
+    for rank, facts in enumerate(two_ranks[1]):
+        assert facts["group"] == [rank, 2]
+        assert facts["local_rank"] == rank
+        assert facts["broadcast"] == {"text": "only from the first", "rank": 0}
+        assert facts["broadcast_nothing"] is None
+        assert facts["sum"] == [[2.0, 1.0]]
+        assert facts["rows"] == list(range(rank, 7, 2))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", list(distributed_child.CASES))
+def test_two_processes_train_as_one_on_disjoint_samples(two_ranks: tuple[Path, list[dict[str, Any]]], case: str, tmp_path: Path) -> None:
+    out, facts = two_ranks
+    module, alone = distributed_child.run_case(case, tmp_path, World(), score=distributed_child.smooth)
+    weights = [load_file(out / f"{case}-{rank}.safetensors") for rank in range(2)]
+    for name, tensor in module.state_dict().items():
+        assert torch.equal(weights[0][name], weights[1][name])
+        torch.testing.assert_close(weights[0][name], tensor, atol=1e-6, rtol=0)
+    assert sorted(facts[0][case]["seen"] + facts[1][case]["seen"]) == sorted(alone["seen"])
+    batches, _ = distributed_child.CASES[case]
+    one_epoch = [set(facts[rank][case]["seen"][: sum(len(range(rank, len(b), 2)) for b in batches(0))]) for rank in range(2)]
+    assert not one_epoch[0] & one_epoch[1]
+    assert one_epoch[0] | one_epoch[1] == set(range(37))
+    for part in facts:
+        assert part[case]["losses"] == pytest.approx(alone["losses"], abs=1e-6)
+        assert part[case]["chosen"]["step"] == alone["chosen"]["step"]
+        assert (part[case]["steps"], part[case]["examples_seen"]) == (alone["steps"], alone["examples_seen"])
+
+
+@pytest.mark.slow
+def test_a_signal_to_one_process_stops_both_at_one_step(two_ranks: tuple[Path, list[dict[str, Any]]]) -> None:
+    out, facts = two_ranks
+    assert "SIGTERM after step 4" in facts[1]["interrupted"]
+    assert "a signal to another process after step 4" in facts[0]["interrupted"]
+    for rank in range(2):
+        assert facts[rank]["resumed"]["resumed_at"] == 4
+        assert (out / f"resumed-{rank}.safetensors").read_bytes() == (out / f"plain-{rank}.safetensors").read_bytes()
