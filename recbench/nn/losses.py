@@ -13,7 +13,7 @@ from torch.nn import functional
 
 # S slots (places of a sequence with a target), s slots of one chunk, I items, D width, K negatives
 
-_CHUNK_BYTES = 8 * 2**20
+_CHUNK_BYTES = 3 * 2**20
 
 
 def full_cross_entropy(hidden_SD: Tensor, item_ID: Tensor, target_S: Tensor, *, chunk_bytes: int = _CHUNK_BYTES) -> Tensor:
@@ -60,13 +60,17 @@ class _FullCrossEntropy(torch.autograd.Function):
                 loss += sum_s1.log().sum()
                 if grad_hidden is None and grad_item is None:
                     continue
-                weight_sI.div_(sum_s1)
-                weight_sI.scatter_add_(1, target_s1, weight_sI.new_full(target_s1.shape, -1.0))
+                # The softmax minus one at the target, times the row's sum: dividing the small factors is cheaper than dividing all weights.
+                weight_sI.scatter_add_(1, target_s1, -sum_s1)
                 weight = weight_sI.to(product)
                 if grad_hidden is not None:
-                    grad_hidden[start : start + rows] = weight @ item_t.T
+                    grad_hidden[start : start + rows] = (weight @ item_t.T).to(exact).div_(sum_s1)
                 if grad_item is not None:
-                    grad_item += weight.T @ hidden_sD
+                    scaled_sD = (hidden_sD.to(exact) / sum_s1).to(product)
+                    if product == exact:
+                        grad_item.addmm_(weight.T, scaled_sD)
+                    else:
+                        grad_item += weight.T @ scaled_sD
         ctx.save_for_backward(
             None if grad_hidden is None else grad_hidden.to(hidden_SD.dtype), None if grad_item is None else grad_item.to(item_ID.dtype)
         )
