@@ -1,6 +1,7 @@
 """One row of a table: the runs of one setting, their seeds merged."""
 
 import statistics
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,6 +13,8 @@ from recbench.core.ranking import View
 from recbench.core.records import RunRecord
 from recbench.evaluation import MAIN_METRIC, parse_metric, two_level_bootstrap
 from recbench.reporting.archive import FloatArray, StoredRun
+
+DEFAULT_LIST_LENGTH = 50
 
 
 @dataclass(frozen=True)
@@ -200,7 +203,7 @@ class Row:
 def merge_seeds(runs: Iterable[StoredRun]) -> list[Row]:
     """Rows of runs, whatever the order the runs come in; best NDCG@10 `keep` first.
 
-    Of two runs with one seed in one row the newer counts. Rows of one name are told apart by budget, list length or config hash.
+    Of two runs with one seed in one row the newer counts. Rows of one name are told apart by backbone or config hash.
     """
     groups: dict[str, list[StoredRun]] = {}
     for run in sorted(runs, key=lambda run: (run.record.started, run.record.run_id), reverse=True):
@@ -226,18 +229,30 @@ def sort_rows(rows: Sequence[Row]) -> list[Row]:
 
 
 def _with_distinct_labels(rows: Sequence[Row]) -> list[Row]:
-    named = []
-    for row in rows:
-        record = row.record
-        parts = []
-        if record.budget is not None:
-            parts.append(f"budget {record.budget}")
-        if record.protocol.views != ("keep", "unseen"):
-            parts.append(f"{' and '.join(record.protocol.views)} only")
-        if record.protocol.list_length != 50:
-            parts.append(f"lists of {record.protocol.list_length}")
-        named.append(Row(", ".join([row.label, *parts]), row.runs, row.superseded))
-    counts: dict[str, int] = {}
-    for row in named:
-        counts[row.label] = counts.get(row.label, 0) + 1
-    return [row if counts[row.label] == 1 else Row(f"{row.label} #{row.record.config_hash[:8]}", row.runs, row.superseded) for row in named]
+    """The same rows; what sets rows of one name apart is added to the name, no more than it takes."""
+    named = [_renamed(row, ", ".join([row.label, *_unusual(row.record)])) for row in rows]
+    for mark in ("backbone", "config"):
+        count = Counter(row.label for row in named)
+        named = [row if count[row.label] == 1 else _renamed(row, f"{row.label}, {_mark(row.record, mark)}") for row in named]
+    return named
+
+
+def _mark(record: RunRecord, kind: str) -> str:
+    return f"backbone {record.model.backbone or 'none'}" if kind == "backbone" else f"#{record.config_hash[:8]}"
+
+
+def _unusual(record: RunRecord) -> list[str]:
+    """What a reader must know at once: a bound on training, one view only, lists of another length."""
+    protocol = record.protocol
+    parts = []
+    if record.budget is not None:
+        parts.append(f"budget {record.budget}")
+    if len(protocol.views) == 1:
+        parts.append(f"{protocol.views[0]} only")
+    if protocol.list_length != DEFAULT_LIST_LENGTH:
+        parts.append(f"lists of {protocol.list_length}")
+    return parts
+
+
+def _renamed(row: Row, label: str) -> Row:
+    return Row(label, row.runs, row.superseded)

@@ -68,6 +68,10 @@ def inspect_boards(boards: Path, cards: Mapping[str, ModelCard]) -> VerifyReport
         except RecbenchError as error:
             faults.append(Fault(folder / "record.json", None, str(error)))
             continue
+        if run.record.run_id != folder.name:
+            message = f"the record calls itself {run.record.run_id}, its folder {folder.name}. Give the folder its name back."
+            faults.append(Fault(folder / "record.json", None, message))
+            continue
         runs.append(run)
         damaged = files_at_fault(run)
         faults += damaged

@@ -23,6 +23,7 @@ from recbench.evaluation import (
     write_ranks,
     write_targets,
 )
+from recbench.reporting import publish
 
 N_USERS, N_ITEMS = 200, 80
 
@@ -174,7 +175,7 @@ def workshop(tmp_path: Path) -> Workshop:
     return Workshop(tmp_path / "runs")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def cards() -> dict[str, ModelCard]:
     """sasrec with published numbers and two trivial baselines, one of them for small catalogues only."""
     published = [
@@ -187,3 +188,13 @@ def cards() -> dict[str, ModelCard]:
         "popularity": card("popularity", is_trivial=True),
         "ease": card("ease", is_trivial=True, max_items=50),
     }
+
+
+@pytest.fixture(scope="session")
+def published_boards(cards: dict[str, ModelCard], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two seeds of one row, a trivial baseline and a second protocol, published; tests that change it must copy it."""
+    folder = tmp_path_factory.mktemp("published")
+    workshop = Workshop(folder / "runs")
+    runs = [workshop.run(seed=0), workshop.run(seed=1), workshop.trivial(), workshop.run(protocol={"ties": "shuffle=1"})]
+    publish(folder / "boards", runs, cards)
+    return folder / "boards"

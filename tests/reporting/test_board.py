@@ -1,0 +1,221 @@
+"""Rows, seeds, marks, missing baselines, sections, verdicts."""
+
+import statistics
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from recbench.core.ranking import VIEWS
+from recbench.evaluation import compare_with_best, two_level_bootstrap
+from recbench.reporting import Board, Figure, Section, StoredRun, make_boards
+from recbench.reporting.grids import accuracy, cost, made
+from recbench.reporting.markdown import escape
+from recbench.reporting.verdicts import judge
+
+
+def board_of(*folders: Path, cards: Any = None) -> Board:
+    (board,) = make_boards([StoredRun.open(folder) for folder in folders], cards or {})
+    return board
+
+
+def section_of(*folders: Path, cards: Any = None) -> Section:
+    (section,) = board_of(*folders, cards=cards).sections
+    return section
+
+
+def test_seeds_merge_into_one_row_with_mean_deviation_and_two_level_interval(workshop: Any) -> None:
+    runs = [workshop.run(seed=seed) for seed in range(3)]
+    section = section_of(*runs)
+    (board_row,) = section.rows
+    opened = [StoredRun.open(run) for run in runs]
+    values = [run.record.metrics["keep"]["ndcg@10"].value for run in opened]
+    figure = board_row.row.figure("ndcg@10", "keep")
+    assert figure is not None
+    assert figure.value == pytest.approx(statistics.fmean(values))
+    assert figure.std == pytest.approx(np.std(values, ddof=1))
+    users = np.stack([run.per_user("ndcg@10", "keep") for run in opened])
+    interval = two_level_bootstrap(users, np.zeros(200))
+    assert (figure.low, figure.high) == (interval.low, interval.high)
+    assert "3 seeds" in board_row.marks()
+
+
+def test_one_seed_takes_its_interval_from_the_record_and_says_so(workshop: Any) -> None:
+    run = workshop.run()
+    (board_row,) = section_of(run).rows
+    interval = StoredRun.open(run).record.metrics["unseen"]["recall@10"]
+    assert board_row.row.figure("recall@10", "unseen") == Figure(interval.value, interval.low, interval.high)
+    assert board_row.marks() == ["1 seed"]
+
+
+def test_the_newest_record_of_a_seed_counts(workshop: Any) -> None:
+    old = workshop.run(started="2026-01-01T00:00:00Z", skill=0.9)
+    new = workshop.run(started="2026-02-01T00:00:00Z", skill=0.1)
+    section = section_of(new, old)
+    (board_row,) = section.rows
+    assert [run.folder for run in board_row.row.runs] == [new]
+    assert [(line.run_id, line.state) for line in made(section)] == [(new.name, "counts"), (old.name, "superseded")]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"config_hash": "a" * 64},
+        {"budget": "60 seconds"},
+        {"model": {"backbone": "minilm"}},
+        {"list_length": 20},
+        {"views": ("keep",)},
+    ],
+)
+def test_what_differs_in_more_than_the_seed_stands_in_a_row_of_its_own(workshop: Any, changes: dict[str, Any]) -> None:
+    section = section_of(workshop.run(seed=0), workshop.run(seed=1, **changes))
+    assert [len(board_row.row.runs) for board_row in section.rows] == [1, 1]
+    labels = [board_row.row.label for board_row in section.rows]
+    assert len(set(labels)) == 2
+
+
+def test_mixed_code_and_uncommitted_changes_are_marked(workshop: Any) -> None:
+    runs = [workshop.run(seed=0), workshop.run(seed=1, code={"commit": "d" * 40, "is_dirty": True})]
+    (board_row,) = section_of(*runs).rows
+    assert board_row.marks() == ["2 seeds", "mixed code versions", "uncommitted changes"]
+
+
+def test_a_model_below_a_trivial_baseline_is_marked_with_which(workshop: Any) -> None:
+    runs = [workshop.run(skill=0.1), workshop.trivial("popularity", skill=0.3), workshop.trivial("ease", skill=0.6)]
+    runs += [workshop.trivial("ease", "decay", skill=0.5), workshop.trivial("random", skill=0.0)]
+    marks = {board_row.row.label: board_row.marks() for board_row in section_of(*runs).rows}
+    assert marks["sasrec:paper"][0] == "below ease, popularity"
+    assert not any("below" in mark for label, found in marks.items() if label != "sasrec:paper" for mark in found)
+
+
+def test_rows_are_sorted_by_ndcg_at_10_keep_and_those_without_the_view_come_last(workshop: Any) -> None:
+    runs = [workshop.run("weak", skill=0.1), workshop.run("strong", skill=0.8), workshop.run("unseen-only", skill=0.9, views=("unseen",))]
+    section = section_of(*runs)
+    labels = [board_row.row.label for board_row in section.rows]
+    assert labels == ["strong:paper", "weak:paper", "unseen-only:paper, unseen only"]
+    grid = accuracy(section, "keep")
+    assert set(grid.rows[2][2:8]) == {"–"}
+
+
+def test_a_place_behind_the_end_of_the_lists_is_an_en_dash(workshop: Any) -> None:
+    grid = accuracy(section_of(workshop.run(list_length=10)), "keep")
+    cells = dict(zip(grid.header, grid.rows[0], strict=True))
+    assert cells["Recall@20"] == cells["NDCG@20"] == "–"
+    assert cells["NDCG@5"] != "–"
+
+
+def test_missing_baselines_are_shown(workshop: Any, make_card: Any) -> None:
+    cards = {
+        "popularity": make_card("popularity", is_trivial=True),
+        "ease": make_card("ease", is_trivial=True, max_items=50),
+        "last-item-markov": make_card("last-item-markov", is_trivial=True),
+        "recent": make_card("recent", is_trivial=True, needs=["time"]),
+        "gram": make_card("gram"),
+    }
+    run = workshop.trivial("popularity", dataset={"time": "position"}, protocol={"ties": "shuffle=2"})
+    section = section_of(run, cards=cards)
+    assert [(baseline.model, baseline.state) for baseline in section.missing] == [
+        ("ease", "not applicable"),
+        ("last-item-markov", "missing"),
+        ("recent", "not applicable"),
+    ]
+    assert section.missing[1].reason == "recbench run -m last-item-markov -d toy --ties shuffle=2"
+    assert [row[1] for row in accuracy(section, "keep").rows][1:] == ["ease", "last-item-markov", "recent"]
+
+
+def test_protocols_and_orders_of_ties_stand_in_sections_of_their_own(workshop: Any) -> None:
+    runs = [
+        workshop.run(protocol={"ties": "shuffle=1"}, split=1),
+        workshop.run(protocol={"split": "temporal", "split_options": {"quantile": 0.9}}, split=2),
+        workshop.run(),
+    ]
+    assert [section.title for section in board_of(*runs).sections] == [
+        "leave-one-out, ties in the order of the source",
+        "temporal (quantile=0.9), ties in the order of the source",
+        "leave-one-out, ties shuffle=1",
+    ]
+
+
+def test_every_row_is_tested_against_the_best(workshop: Any) -> None:
+    runs = [workshop.run("a", skill=0.7), workshop.run("b", skill=0.2), workshop.run("c", skill=0.5)]
+    section = section_of(*runs)
+    users = {f"{StoredRun.open(run).record.model.name}:paper": StoredRun.open(run).per_user("ndcg@10", "keep") for run in runs}
+    assert list(section.tests) == compare_with_best(users)
+    assert [test.best for test in section.tests] == ["a:paper", "a:paper"]
+    assert section.tests[0].p_holm >= section.tests[0].p
+
+
+def test_costs_count_only_where_the_run_had_the_machine_to_itself(workshop: Any) -> None:
+    alone = workshop.run(seed=0, cost={"train_s": 10.0})
+    crowded = workshop.run(seed=1, cost={"train_s": 99.0}, device={"jobs": 2})
+    grid = cost(section_of(alone, crowded, workshop.run("b", device={"jobs": 2}, cost={"train_s": 7.0})))
+    training = {row[0]: row[3] for row in grid.rows}
+    assert training == {"sasrec:paper": "10.0", "b:paper": "7.0 †"}
+
+
+@pytest.mark.parametrize(
+    ("measured", "published", "verdict"),
+    [
+        (Figure(0.100, 0.099, 0.101), 0.105, "reproduced"),
+        (Figure(0.095, 0.094, 0.096), 0.100, "reproduced"),
+        (Figure(0.0949, 0.094, 0.096), 0.100, "below"),
+        (Figure(0.080, 0.060, 0.100), 0.099, "reproduced"),
+        (Figure(0.1051, 0.105, 0.106), 0.100, "above"),
+        (Figure(0.080, 0.070, 0.090), 0.100, "below"),
+    ],
+)
+def test_verdicts(measured: Figure, published: float, verdict: str) -> None:
+    assert judge(measured, published) == verdict
+
+
+PUBLISHED = {"dataset": "toy", "view": "keep", "metrics": {"ndcg@10": 0.2}, "source": "A paper", "kind": "paper"}
+
+
+@pytest.mark.parametrize(
+    ("preset", "published", "changes", "reason"),
+    [
+        ("cpu", {}, {}, "preset cpu, published with paper"),
+        ("paper", {"view": "unknown"}, {}, "view unknown"),
+        ("paper", {"backbone": "t5-small"}, {"model": {"backbone": "minilm"}}, "other backbone: minilm, published with t5-small"),
+        ("paper", {}, {"model": {"backbone": "minilm"}}, "other backbone: minilm, published with none"),
+        ("paper", {}, {"protocol": {"ties": "shuffle=3"}}, "other order of ties: shuffle=3"),
+        ("paper", {}, {"protocol": {"split": "temporal"}}, "other split: temporal"),
+        ("paper", {}, {"budget": "60 seconds"}, "training bounded to 60 seconds"),
+        ("paper", {}, {"config": {"width": 128}}, "other settings: width=128"),
+        ("paper", {"view": "unseen"}, {"views": ("keep",)}, "not measured in the view unseen"),
+        ("paper", {}, {}, ""),
+    ],
+)
+def test_only_the_published_setting_gets_a_verdict(
+    workshop: Any, make_card: Any, preset: str, published: dict[str, Any], changes: dict[str, Any], reason: str
+) -> None:
+    cards = {"sasrec": make_card("sasrec", published=[PUBLISHED | published])}
+    (board_row,) = section_of(workshop.run("sasrec", preset, **changes), cards=cards).rows
+    (figure,) = board_row.published
+    assert figure.reason == reason
+    assert (figure.verdict == "not comparable") == bool(reason)
+
+
+def test_published_numbers_of_other_data_sets_are_left_out(workshop: Any, make_card: Any) -> None:
+    cards = {"sasrec": make_card("sasrec", published=[PUBLISHED | {"dataset": "beauty"}])}
+    (board_row,) = section_of(workshop.run(), cards=cards).rows
+    assert board_row.published == ()
+
+
+def test_slices_and_figures_beyond_accuracy_are_means_over_seeds(workshop: Any) -> None:
+    runs = [workshop.run(seed=seed) for seed in range(2)]
+    (board_row,) = section_of(*runs).rows
+    records = [StoredRun.open(run).record for run in runs]
+    for view in VIEWS:
+        expected = statistics.fmean(record.beyond[view]["coverage@10"] for record in records)
+        assert board_row.row.beyond(view)["coverage@10"] == pytest.approx(expected)
+        tails = [part for record in records for part in record.slices if (part.group, part.view) == ("mid", view)]
+        found = next(part for part in board_row.row.slices(view) if part.group == "mid")
+        assert found.value == pytest.approx(statistics.fmean(part.metrics["ndcg@10"].value for part in tails))
+        assert found.n == tails[0].n
+
+
+def test_markdown_shows_text_as_it_is() -> None:
+    assert escape("a|b *c* `d` <e>\n[f](g)") == r"a\|b \*c\* \`d\` \<e\> [f]\(g)"
+    assert escape("0.1 [0.0, 0.2]") == "0.1 [0.0, 0.2]"

@@ -1,0 +1,130 @@
+"""Tables of one run, of a comparison, of a difference."""
+
+import dataclasses
+import io
+import json
+from typing import Any
+
+import pytest
+from rich.console import Console, RenderableType
+
+from recbench.core.errors import BadRequest, SplitMismatch
+from recbench.evaluation import paired_bootstrap
+from recbench.reporting import (
+    StoredRun,
+    compare_runs,
+    comparison_table,
+    diff,
+    diff_table,
+    record_table,
+    run_lines,
+    run_table,
+)
+
+
+def drawn(table: RenderableType, width: int = 220) -> str:
+    stream = io.StringIO()
+    Console(width=width, file=stream).print(table)
+    return stream.getvalue()
+
+
+def test_a_run_stands_beside_what_was_published(workshop: Any, cards: Any) -> None:
+    record = StoredRun.open(workshop.run()).record
+    line = next(line for line in run_lines(record, cards["sasrec"]) if line.metric == "ndcg@10")
+    assert line.keep is not None
+    assert line.keep.value == record.metrics["keep"]["ndcg@10"].value
+    assert [(figure.published, figure.view, figure.verdict) for figure in line.published] == [
+        (0.5, "keep", "below"),
+        (0.05, "unknown", "not comparable"),
+    ]
+    text = drawn(run_table(record, cards["sasrec"]))
+    for part in (
+        f"{line.keep.value:.4f}",
+        "0.5000 (keep)",
+        "below",
+        "A paper, table 2",
+        "not comparable (view unknown)",
+        "12.5 s of training",
+    ):
+        assert part in text
+    json.dumps([dataclasses.asdict(line) for line in run_lines(record, cards["sasrec"])])
+
+
+def test_a_run_without_published_numbers_needs_no_card(workshop: Any) -> None:
+    record = StoredRun.open(workshop.run(views=("unseen",), device={"jobs": 3})).record
+    text = drawn(run_table(record, None))
+    assert "Published" not in text
+    assert "–" in text
+    assert "3 runs shared the machine" in text
+
+
+def test_a_whole_record_for_reading(workshop: Any) -> None:
+    run = workshop.run(fit={"resumed_at": 10}, budget="60 seconds")
+    text = drawn(record_table(StoredRun.open(run).record))
+    for part in (run.name, "resumed at step 10", "60 seconds", "target popularity: mid", "coverage@10 keep", "width", "Toy CPU"):
+        assert part in text
+
+
+def test_a_comparison_has_rows_data_sets_and_tests(workshop: Any) -> None:
+    runs = [workshop.run("a", skill=0.8), workshop.run("b"), workshop.run("a", dataset={"name": "other"}, split=1)]
+    comparison = compare_runs(runs)
+    assert [section.dataset.name for section in comparison.sections] == ["other", "toy"]
+    assert [test.other for test in comparison.tests["toy"]] == ["b:paper"]
+    assert comparison.tests["other"] == ()
+    text = drawn(comparison_table(comparison))
+    assert "toy: a:paper against each other row" in text
+    row = next(line for line in text.splitlines() if line.strip().startswith("b:paper"))
+    assert "–" in row
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [({"split": 1}, "test parts differ"), ({"protocol": {"ties": "shuffle=1"}}, "ties shuffle=1")],
+)
+def test_a_comparison_refuses_what_does_not_belong_together(workshop: Any, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(SplitMismatch, match=message):
+        compare_runs([workshop.run("a"), workshop.run("b", **changes)])
+
+
+def test_a_comparison_of_nothing_is_refused() -> None:
+    with pytest.raises(BadRequest, match="no finished run"):
+        compare_runs([])
+
+
+def test_equal_runs_do_not_differ(workshop: Any) -> None:
+    first, second = workshop.run(), workshop.run()
+    assert diff(first, second) == []
+    assert "Nothing differs" in drawn(diff_table(diff(first, second)))
+
+
+def test_a_difference_names_causes_before_figures(workshop: Any) -> None:
+    first = workshop.run()
+    second = workshop.run(
+        skill=0.6,
+        config={"width": 128, "depth": {"blocks": 3}},
+        code={"version": "0.2.0"},
+        libraries={"torch": "2.13"},
+        device={"threads": 1},
+        fit={"steps": 40},
+        fingerprints={"train": "0" * 64},
+    )
+    rows = diff(first, second)
+    found = {(row.area, row.name): row for row in rows}
+    assert (found["setting", "config.width"].first, found["setting", "config.width"].second) == ("64", "128")
+    assert (found["setting", "config.depth.blocks"].first, found["setting", "config.depth.blocks"].second) == ("–", "3")
+    assert found["data", "train"].note == "the models learnt from other data"
+    assert ("code", "version") in found
+    assert found["library", "torch"].second == "2.13"
+    assert "1 thread," in found["machine", "machine"].second
+    assert found["training", "steps"].second == "40"
+    gap = paired_bootstrap(*(StoredRun.open(run).per_user("ndcg@10", "keep") for run in (second, first)))
+    assert found["figure", "keep ndcg@10"].note == f"{gap.value:+.4f} [{gap.low:+.4f}, {gap.high:+.4f}]"
+    areas = [row.area for row in rows]
+    assert areas == sorted(areas, key=["setting", "data", "code", "library", "machine", "training", "figure"].index)
+    assert "config.width" in drawn(diff_table(rows))
+
+
+def test_runs_on_other_targets_are_not_paired(workshop: Any) -> None:
+    rows = diff(workshop.run(), workshop.run(split=1))
+    assert any(row.name == "test" and "cannot be compared" in row.note for row in rows)
+    assert {row.note for row in rows if row.area == "figure"} == {"other targets: no interval"}
