@@ -10,6 +10,11 @@ from recbench.nn.distributed import sum_over_ranks
 
 _EARLY_VALIDATION = 0.1
 """Share of a budget of seconds after which a first validation shows what ranking costs."""
+_STEP_MARGIN, _VALIDATION_MARGIN = 2.0, 1.25
+"""A step is begun only where this many times a step and a validation fit: the last weights must still be validated, or else the
+time since the last validation was wasted."""
+_TOLERANCE = 0.8
+"""A validation is begun where this share of the time of the last one is left."""
 
 
 @dataclass(frozen=True)
@@ -78,8 +83,8 @@ class Clock:
             values[:7] = [
                 self._before_s + here_s,
                 self._before_share + (1.0 - self._before_share) * share_here,
-                left_s > self.steps_s / max(self._n_steps, 1) + self._validation_s,
-                left_s > self._validation_s,
+                left_s > _STEP_MARGIN * self.steps_s / max(self._n_steps, 1) + _VALIDATION_MARGIN * self._validation_s,
+                left_s > _TOLERANCE * self._validation_s,
                 left_s > 0,
                 is_early and self._n_steps > 0,
                 time.monotonic() - self._last_checkpoint >= self._checkpoint_every_s,

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 from training_case import N_ITEMS, N_USERS, FakeContext, TinyModel, batches_of, restless, same_weights
 
@@ -382,14 +383,44 @@ def test_budget_of_seconds_leaves_time_for_what_follows(tmp_path: Path) -> None:
     report = run(tmp_path, module, settings, budget=budget, score=score, progress=progress)
     spent = time.monotonic() - start
     assert report.stopped_by == "budget"
-    assert 1.5 < spent < 2.15
+    assert 1.4 < spent < 2.4
     validated = [point for point in report.curve if point.validation]
     assert 0.2 < validated[0].seconds < 0.6
     assert validated[-1].step == report.steps
-    assert progress.left == sorted(progress.left, reverse=True)
     assert len(progress.left) >= 2
+    assert progress.left[-1] < progress.left[0]
     assert "loss" in progress.texts[-1]
     assert "ndcg@10 0.5000" in progress.texts[-1]
+
+
+def test_budget_shorter_than_an_epoch_still_validates_the_last_weights(tmp_path: Path) -> None:
+    module = Slow()
+    settings = SETTINGS.model_copy(update={"validate_every_epochs": 1_000, "max_epochs": 10_000})
+
+    def score(ranker: Any) -> float:
+        time.sleep(0.05)
+        return module.calls / 1_000
+
+    report = run(tmp_path, module, settings, budget=Budget.parse("1s"), score=score)
+    assert report.stopped_by == "budget"
+    assert report.chosen["step"] == report.steps
+    assert len([point for point in report.curve if point.validation]) == 2
+
+
+def test_schedule_follows_the_clock_under_a_budget_of_seconds(tmp_path: Path) -> None:
+    settings = TrainingSettings(learning_rate=0.1, schedule="linear", max_epochs=10_000, curve_every_steps=1)
+    start = time.monotonic()
+    report = train(FakeContext(tmp_path, budget=Budget.parse("0.6s")), Slow(), batches=batches_of(8), settings=settings)
+    assert time.monotonic() - start < 1.0
+    rates = [point.learning_rate or 0.0 for point in report.curve]
+    assert rates[0] > 0.09
+    assert rates[-1] < 0.03
+    assert rates == sorted(rates, reverse=True)
+
+
+def test_spent_budget_trains_nothing(tmp_path: Path) -> None:
+    report = run(tmp_path, TinyModel(), budget=Budget("seconds", 1.0, started_at=time.monotonic() - 5))
+    assert (report.steps, report.stopped_by, report.chosen) == (0, "budget", {"step": 0})
 
 
 def test_known_number_of_steps_is_the_bar_s_total(tmp_path: Path) -> None:
@@ -416,6 +447,11 @@ def test_schedules_by_hand(tmp_path: Path, schedule: Any, expected: list[float])
     settings = TrainingSettings(learning_rate=0.02, schedule=schedule, warmup_steps=2, max_steps=6, curve_every_steps=1)
     report = run(tmp_path, TinyModel(), settings)
     assert [point.learning_rate for point in report.curve] == pytest.approx([0.02 * factor for factor in expected])
+
+
+def test_settings_refuse_impossible_betas() -> None:
+    with pytest.raises(ValidationError, match=r"betas=\(0\.9, 1\.5\) must lie in"):
+        TrainingSettings(betas=(0.9, 1.5))
 
 
 def test_rate_factor_reaches_zero_at_the_end() -> None:
