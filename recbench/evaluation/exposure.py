@@ -49,7 +49,8 @@ def beyond_accuracy(exposure: Exposure, facts: TargetFacts, train_count: LongArr
     * `entropy`: of the exposure, in bits.
     * `arp`: mean train count of what is shown.
     * `popularity_lift`: `arp` over the mean popularity of the users' histories; absent where no history holds a train item.
-    * `tail_share`: share of what is shown that lies outside the top fifth of the items by train count (equal counts: smaller row first).
+    * `tail_share`: share of what is shown that lies outside the top fifth of the items by train count (rounded up; of equal
+      counts the smaller rows).
     * `novelty`: mean of -log2((train count + 1) / (users + 1)) of what is shown, over the users that have a target.
 
     A view that shows nothing at all has only its coverage.

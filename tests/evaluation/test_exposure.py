@@ -60,10 +60,10 @@ def test_even_exposure_has_no_gini_and_full_entropy() -> None:
     assert figures["coverage@10"] == 1.0
 
 
-def test_equal_counts_put_the_smaller_row_into_the_head() -> None:
-    shown = Exposure({"keep": np.array([1, 1, 0, 0, 0, 0, 0, 0, 0, 0], np.int32)})
-    figures = beyond_accuracy(shown, facts_with([1.0], [1]), np.full(10, 4, np.int64))["keep"]
-    assert figures["tail_share@10"] == 0.0
+def test_the_head_is_a_fifth_rounded_up_and_of_equal_counts_the_smaller_rows() -> None:
+    shown = Exposure({"keep": np.array([1, 1, 1, 3, 0, 0, 0, 0, 0, 0, 0], np.int32)})
+    figures = beyond_accuracy(shown, facts_with([1.0], [1]), np.full(11, 4, np.int64))["keep"]
+    assert figures["tail_share@10"] == 3 / 6
 
 
 def test_figures_that_are_not_defined_are_left_out() -> None:
