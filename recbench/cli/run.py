@@ -47,6 +47,7 @@ def run(
     from recbench.reporting import run_table
     from recbench.running.api import RunRequest
     from recbench.running.execute import run_request
+    from recbench.running.measure import process_start
 
     request = RunRequest(
         model=model,
@@ -65,7 +66,9 @@ def run(
         again=again,
         rerun=tuple(rerun or ()),
     )
-    outcome = run_request(request, places(data_dir), ConsoleProgress(stderr()), command=("recbench", *sys.argv[1:]))
+    outcome = run_request(
+        request, places(data_dir), ConsoleProgress(stderr()), command=("recbench", *sys.argv[1:]), started_at=process_start()
+    )
     if outcome is None:  # under torchrun only rank 0 has a result
         return
     record = outcome.record

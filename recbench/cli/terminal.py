@@ -35,7 +35,7 @@ def stdout() -> "Console":
     return console if console.is_terminal else Console(width=_WIDTH_OF_A_FILE)
 
 
-@functools.cache
+@functools.lru_cache(maxsize=1)
 def _stderr_of(stream: Any) -> "Console":
     from rich.console import Console
 
@@ -124,7 +124,7 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
     while current is not None and id(current) not in seen:
         seen.add(id(current))
         yield current
-        current = current.__cause__ or current.__context__
+        current = current.__cause__ or (None if current.__suppress_context__ else current.__context__)
 
 
 def _is_disk_full(error: BaseException) -> bool:
@@ -163,9 +163,7 @@ def _sigterm_as_ctrl_c() -> Iterator[None]:
 @contextmanager
 def _logging(debug: bool) -> Iterator[None]:
     """Log lines of recbench and its plugins go to stderr from here to the end of the command; warnings of libraries too."""
-    from rich.logging import RichHandler
-
-    handler = RichHandler(console=stderr(), show_path=debug, show_level=debug, show_time=True, log_time_format="%H:%M:%S", markup=False)
+    handler = _log_handler(debug)
     handler.addFilter(lambda record: debug or record.levelno >= logging.WARNING or record.name.startswith(("recbench", "_recbench_plugin")))
     root = logging.getLogger()
     level = root.level
@@ -178,3 +176,15 @@ def _logging(debug: bool) -> Iterator[None]:
         logging.captureWarnings(False)
         root.removeHandler(handler)
         root.setLevel(level)
+
+
+def _log_handler(debug: bool) -> logging.Handler:
+    """Log lines that do not disturb a progress bar on a terminal; plain ones in a file."""
+    console = stderr()
+    if console.is_terminal:
+        from rich.logging import RichHandler
+
+        return RichHandler(console=console, show_path=debug, show_level=debug, log_time_format="%H:%M:%S", markup=False)
+    handler = logging.StreamHandler(console.file)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(name)s: %(message)s" if debug else "%(asctime)s %(message)s", "%H:%M:%S"))
+    return handler

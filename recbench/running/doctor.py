@@ -115,7 +115,7 @@ def check_disk(name: str, folder: Path) -> Check:
 def check_data(places: Places) -> Check:
     """Which named data sets are here without a download."""
     from recbench.data import dataset_names
-    from recbench.data.location import ready_files
+    from recbench.data.folders import ready_files
 
     roots = [root for root in (places.data, places.home / "datasets") if root is not None]
     if places.data is not None and not places.data.is_dir():

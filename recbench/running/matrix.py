@@ -88,7 +88,8 @@ def _check(request: CompareRequest) -> None:
         if preset:
             plugin.resolve(preset, None, request.overrides)
     for dataset in request.datasets:
-        dataset_card(dataset)
+        if not Path(dataset).is_dir():
+            dataset_card(dataset)
 
 
 def _cell_request(request: CompareRequest, cell: Cell, threads: int) -> RunRequest:

@@ -1,0 +1,96 @@
+"""Requests that cannot be met: one sentence, exit code 2, and not a file more than before (architecture.md section 8)."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+RUN = ("run", "-m", "popularity", "-d", "demo")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("run", "-m", "populariti", "-d", "demo"), ("No model", "'populariti'", "Did you mean 'popularity'?")),
+        (("run", "-m", "popularity", "-d", "dmo"), ("No data set", "'dmo'", "Did you mean 'demo'?")),
+        (("run", "-m", "ease", "-d", "demo", "--preset", "unifrom"), ("preset 'unifrom'", "Did you mean 'uniform'?")),
+        (("run", "-m", "sasrec", "-d", "demo", "--set", "widht=3"), ("no key 'widht'", "Did you mean 'width'?")),
+        (("run", "-m", "sasrec", "-d", "demo", "--set", "width"), ("'width'", "key=value")),
+        (("run", "-m", "sasrec", "-d", "demo", "--set", "width=wide"), ("width='wide'",)),
+        (("run", "-m", "sasrec", "-d", "demo", "--set", "n_heads=7"), ("width=64", "n_heads=7")),
+        ((*RUN, "--config", "missing.toml"), ("missing.toml", "no such file")),
+        ((*RUN, "--device", "cuda:99"), ("--device 'cuda:99'", "recbench doctor")),
+        ((*RUN, "--device", "tpu"), ("--device 'tpu'", "cpu, cuda")),
+        ((*RUN, "--budget", "soon"), ("--budget 'soon'", "20m")),
+        ((*RUN, "--seen", "sometimes"), ("--seen 'sometimes'", "keep, unseen or both")),
+        ((*RUN, "--ties", "heads"), ("heads", "shuffle=")),
+        ((*RUN, "--protocol", "random-split"), ("random-split", "leave-one-out")),
+        ((*RUN, "--data-dir", "nowhere"), ("--data-dir nowhere", "no such folder")),
+        ((*RUN, "--plugin", "nowhere"), ("--plugin nowhere", "no such folder")),
+        (("run", "-m", "popularity", "-d", "own/data"), ("own/data", "no such folder")),
+        (("compare", "-m", "popularity,esae", "-d", "demo"), ("'esae'", "Did you mean 'ease'?")),
+        (("compare", "-m", "ease:unifrom", "-d", "demo"), ("preset 'unifrom'", "Did you mean 'uniform'?")),
+        (("compare", "-m", "ease", "-d", "demo,spots"), ("'spots'", "Did you mean 'sports'?")),
+        (("compare", "-m", ",", "-d", "demo"), ("--models", "names nothing")),
+        (("show", "last"), ("no run", "recbench run")),
+        (("show", "demo-popularity"), ("no run 'demo-popularity'", "recbench list runs")),
+        (("diff", "last", "last"), ("no run",)),
+        (("reproduce", "nothing.json"), ("nothing.json",)),
+        (("recommend", "last"), ("--history", "--export")),
+        (("recommend", "last", "--history", "a,b"), ("no run",)),
+        (("leaderboard", "export", "demo"), ("no board of 'demo'", "recbench leaderboard publish")),
+        (("data", "stats", "beuaty"), ("'beuaty'", "Did you mean 'beauty'?")),
+        (("cache", "clean", "partal"), ("'partal'", "Did you mean 'partial'?")),
+    ],
+)
+def test_the_sentence_names_what_is_wrong_and_nothing_is_written(recbench: Any, arguments: tuple[str, ...], words: tuple[str, ...]) -> None:
+    before = recbench.listing()
+    answer = recbench(*arguments)
+    answer.refuses(*words)
+    assert recbench.listing() == before
+    assert recbench.half_written() == []
+
+
+def test_debug_adds_the_traceback_and_keeps_the_exit_code(recbench: Any) -> None:
+    answer = recbench("run", "-m", "populariti", "-d", "demo", "--debug")
+    assert answer.code == 2
+    assert "Traceback (most recent call last)" in answer.stderr
+    assert answer.stderr.strip().splitlines()[-1].startswith("Error: No model")
+
+
+def test_an_unknown_key_in_a_config_file_is_named_with_the_nearest(recbench: Any) -> None:
+    (recbench.folder / "settings.toml").write_text("droput = 0.1\n")
+    before = recbench.listing()
+    recbench("run", "-m", "sasrec", "-d", "demo", "--config", "settings.toml").refuses("no key 'droput'", "Did you mean 'dropout'?")
+    (recbench.folder / "settings.toml").write_text("dropout = \n")
+    recbench("run", "-m", "sasrec", "-d", "demo", "--config", "settings.toml").refuses("settings.toml", "not valid TOML")
+    (recbench.folder / "settings.toml").write_text("droput = 0.1\n")
+    assert recbench.listing() == before
+
+
+def test_an_unknown_key_in_a_models_card_is_named_with_the_nearest(recbench: Any, write_plugin: Callable[..., Path]) -> None:
+    card = (
+        'name = "{name}"\ntitle = "t"\nsummary = "s"\nfamily = "scoring"\ndeviatons = []\n[presets.a]\n[default]\ncpu = "a"\ncuda = "a"\n'
+    )
+    folder = write_plugin("odd", card=card)
+    before = recbench.listing()
+    answer = recbench("run", "-m", "odd", "-d", "demo", "--plugin", folder)
+    answer.refuses("card.toml", "no key 'deviatons'", "Did you mean 'deviations'?", code=1)
+    assert recbench.listing() == before
+
+
+def test_an_unknown_key_in_a_data_sets_card_is_named_with_the_nearest(recbench: Any) -> None:
+    card = recbench.folder / "mine.toml"
+    card.write_text('name = "mine"\ntitle = "Mine"\nterms = "own"\nreader = "csv"\ntime = "none"\nsummry = "x"\n')
+    before = recbench.listing()
+    recbench("run", "-m", "popularity", "-d", card).refuses("mine.toml", "no key 'summry'", "Did you mean 'summary'?")
+    assert recbench.listing() == before
+
+
+def test_nothing_to_verify_fails(recbench: Any) -> None:
+    answer = recbench("verify")
+    assert answer.code == 1
+    assert "no row to verify" in answer.stderr
+    assert recbench("verify", "--json").code == 1
+    assert recbench.listing() == {}

@@ -1,0 +1,94 @@
+"""What `--help` says, how fast, and what it drags in."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import typer
+
+from recbench.cli.app import app
+
+HEAVY = ("torch", "transformers", "faiss", "pandas", "numpy", "pydantic", "scipy", "sklearn", "pyarrow")
+
+
+def commands() -> Iterator[tuple[str, Any]]:
+    """(words, command) of every command, those of groups included."""
+
+    def walk(words: str, node: Any) -> Iterator[tuple[str, Any]]:
+        if hasattr(node, "commands"):
+            for name, child in node.commands.items():
+                yield from walk(f"{words} {name}".strip(), child)
+        else:
+            yield words, node
+
+    return walk("", typer.main.get_command(app))
+
+
+COMMANDS = dict(commands())
+
+
+def test_the_commands_of_the_contract_are_there() -> None:
+    assert set(COMMANDS) == {
+        *("run", "compare", "reproduce", "show", "diff", "verify", "recommend", "doctor"),
+        *("leaderboard publish", "leaderboard export", "list models", "list datasets", "list runs"),
+        *("data fetch", "data stats", "data check", "cache ls", "cache size", "cache clean"),
+    }
+
+
+@pytest.mark.parametrize("words", sorted(COMMANDS))
+def test_every_command_explains_itself(words: str) -> None:
+    command = COMMANDS[words]
+    options = {option for parameter in command.params for option in parameter.opts}
+    assert {"--json", "--debug"} <= options
+    first, *_ = command.help.splitlines()
+    assert first.endswith((".", ":"))
+    assert f"Example: recbench {words}" in command.help
+    for parameter in command.params:
+        if "--help" not in parameter.opts:
+            assert parameter.help, f"{words} {parameter.name} has no help"
+            assert parameter.help.rstrip().endswith((".", "`.")), f"{words} {parameter.name}: {parameter.help}"
+
+
+def test_options_of_run_are_those_of_the_contract() -> None:
+    options = {option for parameter in COMMANDS["run"].params for option in parameter.opts if option.startswith("--")}
+    wanted = "model dataset preset seed set config budget device threads seen ties protocol plugin data-dir again rerun json debug"
+    assert options - {"--help"} == {f"--{name}" for name in wanted.split()}
+
+
+def test_the_help_of_plugin_says_that_it_runs_foreign_code(recbench: Any) -> None:
+    text = " ".join(recbench("run", "--help").stdout.replace("│", " ").split())
+    assert "RUNS the code in that folder: give only folders you trust" in text
+
+
+def test_help_loads_nothing_heavy() -> None:
+    code = (
+        "import json, sys\nsys.argv = ['recbench', '--help']\nfrom recbench.cli.app import main\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        f"print(json.dumps(sorted(set({HEAVY!r}) & set(sys.modules))), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert "Usage: recbench" in done.stdout
+    assert json.loads(done.stderr) == []
+
+
+def test_help_answers_in_half_a_second() -> None:
+    def seconds() -> float:
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "recbench", "--help"], capture_output=True, check=True, timeout=60)
+        return time.perf_counter() - start
+
+    assert min(seconds() for _ in range(5)) < 0.5
+
+
+@pytest.mark.parametrize("words", [["run"], ["run", "-m", "random"], ["list", "nothing"], ["run", "-m", "a", "-d", "b", "--seed", "x"]])
+def test_a_command_that_is_wrong_in_itself_is_refused(recbench: Any, words: list[str]) -> None:
+    before = recbench.listing()
+    answer = recbench(*words)
+    assert answer.code == 2
+    assert "Usage: recbench" in answer.stderr
+    assert "Traceback" not in answer.stderr
+    assert recbench.listing() == before
