@@ -33,7 +33,9 @@ _SEEN: Mapping[str, tuple[View, ...]] = {"both": VIEWS, "keep": ("keep",), "unse
 log = logging.getLogger(__name__)
 
 
-def run_request(request: RunRequest, places: Places, progress: Progress, *, command: tuple[str, ...] = ()) -> RunOutcome | None:
+def run_request(
+    request: RunRequest, places: Places, progress: Progress, *, command: tuple[str, ...] = (), started_at: float | None = None
+) -> RunOutcome | None:
     """Train the model, rank the full catalogue for every test user and write a record.
 
     A finished record of the same request is the answer where there is one, unless `request.again`.
@@ -43,6 +45,7 @@ def run_request(request: RunRequest, places: Places, progress: Progress, *, comm
         places: where data, cache and runs are.
         progress: where long work reports.
         command: as it was typed, for the record.
+        started_at: `time.monotonic()` from which a budget of seconds counts; default: now.
 
     Returns:
         The record and its folder; None on every rank but 0 under torchrun.
@@ -56,7 +59,7 @@ def run_request(request: RunRequest, places: Places, progress: Progress, *, comm
     from recbench.nn.distributed import connected, world_from_environment
 
     started = datetime.now(UTC)
-    budget = Budget.parse(request.budget)
+    budget = Budget.parse(request.budget, started_at)
     world, local_rank = world_from_environment()
     settings = _settle(request, world, local_rank)
     with connected(world, settings.machine.device) as group:

@@ -50,3 +50,8 @@ class Meter:
 
     def _sample(self) -> None:
         self.peak_memory_bytes = max(self.peak_memory_bytes, int(self._process.memory_info().rss))
+
+
+def process_start() -> float:
+    """When this process began, on the clock of `time.monotonic()`: a budget covers the seconds that imports take."""
+    return time.monotonic() - max(0.0, time.time() - psutil.Process().create_time())

@@ -12,6 +12,7 @@ from typing import Any
 from recbench.core.errors import RecbenchError
 from recbench.core.progress import ConsoleProgress
 from recbench.running.api import RunRequest
+from recbench.running.measure import process_start
 from recbench.running.places import Places
 
 
@@ -43,7 +44,7 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     request, places = request_from_json(json.load(sys.stdin))
     try:
-        outcome = run_request(request, places, ConsoleProgress())
+        outcome = run_request(request, places, ConsoleProgress(), started_at=process_start())
     except KeyboardInterrupt:
         return 130
     except RecbenchError as error:
