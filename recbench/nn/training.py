@@ -203,7 +203,7 @@ class _Training:
             part = shard(batch, number * world.size + world.rank, settings.accumulate * world.size)
             if len(part) == 0:
                 continue
-            torch.manual_seed(derived_seed(self.context.seed, self.name, "step", state.step, world.rank, number))
+            self._seed(derived_seed(self.context.seed, self.name, "step", state.step, world.rank, number))
             with _autocast(self.context):
                 part_loss, part_targets = self.module(part)
             part_loss.backward()
@@ -241,6 +241,14 @@ class _Training:
                 state.validation_due = True
         if settings.validate_every_steps is not None and state.step % settings.validate_every_steps == 0:
             state.validation_due = True
+
+    def _seed(self, seed: int) -> None:
+        """Set the generators that a step may draw from."""
+        # Not torch.manual_seed: without an initialised GPU it keeps a stack trace of every call for later, at a millisecond each.
+        torch.default_generator.manual_seed(seed)
+        if self.device.type == "cuda":
+            with torch.cuda.device(self.device):
+                torch.cuda.manual_seed(seed)
 
     def _gradients(self) -> list[Tensor]:
         """The gradients of all parameters; zeros where a part of the batch did not touch one, so that all ranks hold the same list."""
