@@ -1,0 +1,101 @@
+"""Cards: all of ours are valid, faults are named, own data need none."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from recbench.core import BadConfig, BadData, DataUnavailable, UnknownPlugin
+from recbench.data import dataset_card, dataset_names, load_reader, reader_names
+from recbench.data.reading import reader_options
+
+EXPECTED = {
+    "amazon-books", "beauty", "demo", "games", "industrial", "instruments", "lastfm", "ml-100k", "ml-1m", "office",
+    "pixel1m", "pixel200k", "pixel8m", "sports", "toys", "yelp",
+}  # fmt: skip
+
+
+def test_every_promised_data_set_has_a_card() -> None:
+    assert set(dataset_names()) >= EXPECTED
+
+
+@pytest.mark.parametrize("name", sorted(EXPECTED))
+def test_card_names_an_existing_reader_and_valid_options(name: str) -> None:
+    card = dataset_card(name)
+    reader_options(load_reader(card.reader), card)
+    for source in card.sources:
+        reader = load_reader(source.reader or card.reader)
+        reader_options(reader, card.model_copy(update={"options": card.options if source.options is None else source.options}))
+    assert card.terms
+    assert card.is_synthetic == (name == "demo")
+    assert card.is_synthetic or (card.citation.startswith("@") or "\n@" in card.citation)
+
+
+def test_unknown_data_set_offers_the_nearest() -> None:
+    with pytest.raises(UnknownPlugin, match=r"'beuty'.*Did you mean 'beauty'"):
+        dataset_card("beuty")
+
+
+def test_unknown_reader_offers_the_nearest() -> None:
+    assert {"parquet", "csv", "recbole", "amazon-2014", "amazon-2018", "amazon-2023", "movielens", "yelp", "pixelrec", "demo"} <= set(
+        reader_names()
+    )
+    with pytest.raises(UnknownPlugin, match="Did you mean 'parquet'"):
+        load_reader("parqet")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("catalog = 'table'", r"no key 'catalog'.*Did you mean 'catalogue'"),
+        ("[counts]\nuser = 3", r"no key 'counts.user'.*Did you mean 'users'"),
+        ("[counts]\nusers = 'many'", r"counts.users='many'"),
+        ("[[sources]]\nkind = 'manual'\ninstruction = 'x'", r"Did you mean 'instructions'"),
+        ("[[sources]]\nkind = 'download'", "a download needs files"),
+        ("[[sources]]\nkind = 'manual'", "needs instructions"),
+        ("[[sources]]\nkind = 'wheel'\nrequirement = 'x==1'", "a wheel needs"),
+        ("[[sources]]\nkind = 'folder'", "a folder needs a path"),
+        ("[[sources]]\nkind = 'download'\nfiles = [{ role = 'reviews', url = 'file:///etc/passwd' }]", "url"),
+        ("[[sources]]\nkind = 'manual'\ninstructions = 'x'\nfiles = [{ role = 'reviews', name = '../up' }]", "plain file name"),
+        ("filters = [{ kind = 'k-kore', user = 5, item = 5 }]", "k-kore"),
+        ("filters = [{ kind = 'k-core', user = 0, item = 5 }]", "greater than 0"),
+        ("catalogue = = 3", "not valid TOML"),
+    ],
+)
+def test_faults_in_a_card_are_named(write_card: Callable[..., Path], text: str, message: str) -> None:
+    path = write_card(text)
+    with pytest.raises(BadConfig, match=message) as caught:
+        dataset_card(str(path))
+    assert "mine.toml" in str(caught.value)
+
+
+def test_unknown_reader_option_is_named(
+    write_card: Callable[..., Path], write_folder: Callable[..., Path], read: Callable[..., object]
+) -> None:
+    write_folder([("u", "i", 1)])
+    source = "[[sources]]\nkind = 'folder'\npath = 'mine'\nfiles = [{ role = 'interactions', name = 'interactions.parquet' }]"
+    path = write_card(f"options = {{ delimter = ';' }}\n{source}", reader="csv")
+    with pytest.raises(BadConfig, match="Did you mean 'delimiter'"):
+        read(path)
+
+
+def test_a_missing_card_and_a_missing_folder_are_named(tmp_path: Path) -> None:
+    with pytest.raises(BadConfig, match="no such file"):
+        dataset_card(str(tmp_path / "none.toml"))
+    with pytest.raises(DataUnavailable, match="no such folder"):
+        dataset_card(str(tmp_path / "none"))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataUnavailable, match=r"neither interactions.parquet nor interactions.csv"):
+        dataset_card(str(tmp_path / "empty"))
+
+
+def test_one_wrong_count_stops_with_both_numbers(
+    write_card: Callable[..., Path], write_folder: Callable[..., Path], read: Callable[..., object]
+) -> None:
+    write_folder([("u", "i", 1), ("u", "j", 2), ("v", "i", 5)])
+    source = "[[sources]]\nkind = 'folder'\npath = 'mine'\nfiles = [{ role = 'interactions', name = 'interactions.parquet' }]"
+    read(write_card(f"[counts]\nusers = 2\nitems = 2\ninteractions = 3\n{source}"))
+    for wrong in ("users = 3", "items = 4", "interactions = 5"):
+        name, _, number = wrong.partition(" = ")
+        with pytest.raises(BadData, match=rf"[23] {name}, {number} expected"):
+            read(write_card(f"[counts]\n{wrong}\n{source}"))

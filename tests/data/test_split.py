@@ -1,0 +1,303 @@
+"""Protocols: hand-computed cases, properties, ties, refusals, storage."""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from recbench.core import BadConfig, BadData, BadRequest, Interactions, ItemTable, TimeKind
+from recbench.data import Dataset, DatasetCard, Split, SplitProtocol, make_split
+from recbench.data.reader import string_array
+
+Write = Callable[..., Path]
+Read = Callable[..., Dataset]
+DAY = 86_400
+
+
+def in_memory(lists: dict[str, list[tuple[str, int]]], time: TimeKind = TimeKind.SECONDS, n_items: int = 0) -> Dataset:
+    """A data set from (item, time) lists by user, in the order given."""
+    item_ids = sorted({item for events in lists.values() for item, _ in events} | {f"cold{n}" for n in range(n_items)})
+    row = {item: number for number, item in enumerate(item_ids)}
+    users = sorted(lists)
+    offsets = np.cumsum([0, *(len(lists[user]) for user in users)]).astype(np.int64)
+    events = [event for user in users for event in lists[user]]
+    interactions = Interactions(
+        np.array([row[item] for item, _ in events], dtype=np.int32),
+        offsets,
+        np.array([stamp for _, stamp in events], dtype=np.int64),
+        len(item_ids),
+        time,
+    )
+    card = DatasetCard(name="memory", title="Memory", terms="none", reader="parquet", time=time.value)
+    return Dataset(card, interactions, ItemTable(string_array(item_ids), {}), string_array(users))
+
+
+def triples(split: Split, part: str) -> list[tuple[str, list[str], list[str]]]:
+    """(user, history, targets) by id."""
+    queries = getattr(split, part)
+    ids = split.items.item_ids
+    return [
+        (split.user_ids[user], ids[queries.histories[row]].tolist(), ids[queries.targets[row]].tolist())
+        for row, user in enumerate(queries.user)
+    ]
+
+
+def train(split: Split) -> dict[str, list[str]]:
+    return {user: split.items.item_ids[split.train[row]].tolist() for row, user in enumerate(split.user_ids)}
+
+
+LISTS = {
+    "u": [("a", 1 * DAY), ("b", 2 * DAY), ("c", 3 * DAY), ("d", 3 * DAY)],
+    "v": [("b", 1 * DAY), ("a", 9 * DAY)],
+    "w": [("c", 2 * DAY), ("c", 4 * DAY), ("a", 8 * DAY)],
+}
+
+
+def test_leave_one_out_by_hand() -> None:
+    split = make_split(in_memory(LISTS, n_items=1), SplitProtocol())
+    assert train(split) == {"u": ["a", "b"], "v": ["b", "a"], "w": ["c"]}
+    assert triples(split, "valid") == [("u", ["a", "b"], ["c"]), ("w", ["c"], ["c"])]
+    assert triples(split, "test") == [("u", ["a", "b", "c"], ["d"]), ("w", ["c", "c"], ["a"])]
+    assert split.test.is_tied is not None
+    assert split.test.is_tied.tolist() == [True, False]
+    assert split.test.timestamp is not None
+    assert split.test.timestamp.tolist() == [1 * DAY, 2 * DAY, 3 * DAY, 2 * DAY, 4 * DAY]
+    assert split.n_users_train_only == 1
+    assert split.train.n_items == 5
+    queries = split.test.queries(split.user_ids)
+    assert queries.user_ids.tolist() == ["u", "w"]
+    assert len(queries) == 2
+
+
+def test_positions_are_no_times() -> None:
+    lists = {"u": [("a", 0), ("b", 1), ("c", 2)]}
+    split = make_split(in_memory(lists, TimeKind.POSITION), SplitProtocol())
+    assert split.test.is_tied is None
+    assert split.test.timestamp is None
+
+
+@pytest.mark.parametrize("time", [TimeKind.POSITION, TimeKind.NONE])
+def test_without_seconds_no_temporal_cut_and_no_shuffle(time: TimeKind) -> None:
+    dataset = in_memory({"u": [("a", 0), ("b", 1), ("c", 2)]}, time)
+    with pytest.raises(BadRequest, match=r"memory has .* no global time.*leave-one-out"):
+        make_split(dataset, SplitProtocol.parse("temporal"))
+    with pytest.raises(BadRequest, match="ties are unknown"):
+        make_split(dataset, SplitProtocol(ties="shuffle=1"))
+
+
+TEMPORAL = {
+    "early": [("a", 1), ("b", 2), ("c", 3), ("d", 4)],
+    "late": [("b", 3), ("c", 7), ("a", 8), ("d", 9), ("b", 10)],
+    "new": [("d", 10)],
+}
+
+
+@pytest.mark.parametrize(
+    ("targets", "valid", "test"),
+    [
+        ("last", [("late", ["b"], ["c"])], [("late", ["b", "c", "a", "d"], ["b"])]),
+        (
+            "successive",
+            [("late", ["b"], ["c"])],
+            [("late", ["b", "c"], ["a"]), ("late", ["b", "c", "a"], ["d"]), ("late", ["b", "c", "a", "d"], ["b"])],
+        ),
+        ("all", [("late", ["b"], ["c"])], [("late", ["b", "c"], ["a", "b", "d"])]),
+    ],
+)
+def test_temporal_by_hand(targets: str, valid: object, test: object) -> None:
+    # Times 1 2 3 3 4 7 8 9 10 10: the 0.6 quantile is 8 (six of ten lie before it). Before it 1 2 3 3 4 7: the 0.6 quantile is 4.
+    split = make_split(in_memory(TEMPORAL), SplitProtocol.parse(f"temporal:quantile=0.6,targets={targets}"))
+    assert split.notes["test cut, seconds since 1970"] == 8
+    assert split.notes["validation cut, seconds since 1970"] == 4
+    assert train(split) == {"early": ["a", "b", "c"], "late": ["b"], "new": []}
+    found = [query for query in triples(split, "valid") if query[0] != "early"]
+    assert found == valid
+    assert ("early", ["a", "b", "c"], ["d"]) in triples(split, "valid")
+    assert triples(split, "test") == test
+    assert split.notes["test targets without a history, left out"] == 1
+    assert split.n_users_train_only == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("leave-one-ut", "Did you mean 'leave-one-out'"),
+        ("temporal:quantil=0.8", "Did you mean 'quantile'"),
+        ("temporal:quantile=1", "not between 0 and 1"),
+        ("temporal:quantile=half", "not between 0 and 1"),
+        ("temporal:targets=al", "Did you mean 'all'"),
+        ("temporal:quantile", "not of the form key=value"),
+        ("leave-one-out:quantile=0.5", "Known: none"),
+    ],
+)
+def test_faults_in_a_protocol_are_named(text: str, message: str) -> None:
+    with pytest.raises(BadConfig, match=message):
+        SplitProtocol.parse(text)
+
+
+@pytest.mark.parametrize("ties", ["shuffle", "shuffle=x", "random", "shuffle=-1"])
+def test_faults_in_ties_are_named(ties: str) -> None:
+    with pytest.raises(BadConfig, match="Write source or shuffle=SEED"):
+        SplitProtocol.parse("leave-one-out", ties)
+
+
+def test_equal_protocols_are_equal() -> None:
+    assert SplitProtocol.parse("temporal") == SplitProtocol("temporal", {"quantile": 0.9, "targets": "last"})
+    assert str(SplitProtocol.parse("temporal:quantile=0.8")) == "temporal:quantile=0.8,targets=last"
+    assert str(SplitProtocol()) == "leave-one-out"
+
+
+def test_nobody_to_ask() -> None:
+    with pytest.raises(BadData, match="0 validation and 0 test queries"):
+        make_split(in_memory({"u": [("a", 1), ("b", 2)]}), SplitProtocol())
+
+
+def test_shuffled_ties_depend_on_nothing_but_seed_and_event() -> None:
+    tied = {f"u{n:02d}": [(f"i{(n * 7 + place) % 30:02d}", 100 + place // 4) for place in range(8)] for n in range(40)}
+    reversed_source = {user: [events[place] for place in (3, 2, 1, 0, 7, 6, 5, 4)] for user, events in tied.items()}
+    some = {user: events for user, events in tied.items() if user < "u10"}
+    first = make_split(in_memory(tied, n_items=30), SplitProtocol(ties="shuffle=1"))
+    assert triples(first, "test") == triples(make_split(in_memory(reversed_source, n_items=30), SplitProtocol(ties="shuffle=1")), "test")
+    assert triples(first, "test")[:10] == triples(make_split(in_memory(some), SplitProtocol(ties="shuffle=1")), "test")
+    other = make_split(in_memory(tied, n_items=30), SplitProtocol(ties="shuffle=2"))
+    source = make_split(in_memory(tied, n_items=30), SplitProtocol())
+    assert first.fingerprints.test != other.fingerprints.test != source.fingerprints.test
+    for _, history, target in triples(first, "test"):
+        # Only events of equal time changed places.
+        everything = [*history, *target]
+        number = int(history[0][1:])
+        assert len(everything) == 8
+        assert len(set(everything)) == 8, number
+    lasts = [int(target[0][1:]) for _, _, target in triples(first, "test")]
+    places = [(last - int(user[1:]) * 7) % 30 for (user, _, _), last in zip(triples(first, "test"), lasts, strict=True)]
+    assert set(places) == {4, 5, 6, 7}
+    assert max(places.count(place) for place in (4, 5, 6, 7)) < 22
+
+
+events_by_user = st.dictionaries(
+    st.text(min_size=1, max_size=4).filter(lambda text: text.isprintable()),
+    st.lists(st.tuples(st.sampled_from(["a", "b", "c", "dd", "é"]), st.integers(0, 40)), min_size=1, max_size=9),
+    min_size=3,
+    max_size=8,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(events_by_user, st.sampled_from(["leave-one-out", "temporal:targets=last", "temporal:targets=successive", "temporal:targets=all"]))
+def test_no_split_shows_the_future(lists: dict[str, list[tuple[str, int]]], protocol: str) -> None:
+    ordered = {user: sorted(events, key=lambda event: event[1]) for user, events in lists.items()}
+    dataset = in_memory(ordered)
+    try:
+        split = make_split(dataset, SplitProtocol.parse(protocol))
+    except BadData:
+        return
+    whole = {user: [item for item, _ in events] for user, events in ordered.items()}
+    for part in ("valid", "test"):
+        for user, history, targets in triples(split, part):
+            assert history
+            assert history == whole[user][: len(history)]
+            assert set(targets) <= set(whole[user][len(history) :])
+            if "all" not in protocol:
+                assert targets == [whole[user][len(history)]]
+            # What the model learns from ends before what validation asks for.
+            assert len(train(split)[user]) <= len(history)
+    by_user: dict[str, list[int]] = {}
+    for user, history, _ in triples(split, "test"):
+        by_user.setdefault(user, []).append(len(history))
+    for user, history, targets in triples(split, "valid"):
+        n_asked = len(history) + len(targets)
+        assert all(n_asked <= length or "all" in protocol for length in by_user.get(user, []))
+        assert train(split)[user] == whole[user][: len(train(split)[user])]
+
+
+@settings(max_examples=40, deadline=None)
+@given(events_by_user, st.data())
+def test_one_changed_event_changes_a_fingerprint(lists: dict[str, list[tuple[str, int]]], data: st.DataObject) -> None:
+    ordered = {user: sorted(events, key=lambda event: event[1]) for user, events in lists.items()}
+    long = [user for user, events in ordered.items() if len(events) >= 3]
+    if not long:
+        return
+    user = data.draw(st.sampled_from(long))
+    place = data.draw(st.integers(0, len(ordered[user]) - 1))
+    changed = {name: list(events) for name, events in ordered.items()}
+    changed[user][place] = ("other", ordered[user][place][1])
+    before = make_split(in_memory(ordered), SplitProtocol()).fingerprints
+    after = make_split(in_memory(changed), SplitProtocol()).fingerprints
+    n_events = len(ordered[user])
+    assert before.test != after.test
+    assert (before.valid != after.valid) == (place < n_events - 1)
+    assert (before.train != after.train) == (place < n_events - 2)
+    assert before.item_text != after.item_text or "other" not in changed
+
+
+def test_fingerprints_do_not_depend_on_the_order_of_rows(write_folder: Write, read: Read) -> None:
+    draw = np.random.default_rng(3)
+    rows = [(f"u{draw.integers(20)}", f"i{draw.integers(40)}", int(time)) for time in draw.permutation(400)]
+    items = {"item_id": [f"i{n}" for n in range(40)], "title": [f"Item {n}" for n in range(40)]}
+    first = make_split(read(write_folder(rows, items, name="first")), SplitProtocol()).fingerprints
+    shuffled = [rows[place] for place in draw.permutation(len(rows))]
+    order = draw.permutation(40)
+    items = {name: [column[place] for place in order] for name, column in items.items()}
+    assert make_split(read(write_folder(shuffled, items, name="second")), SplitProtocol()).fingerprints == first
+
+
+def test_ids_that_run_together_differ() -> None:
+    one = make_split(in_memory({"u": [("a", 1), ("bc", 2), ("d", 3)]}), SplitProtocol()).fingerprints
+    two = make_split(in_memory({"u": [("ab", 1), ("c", 2), ("d", 3)]}), SplitProtocol()).fingerprints
+    assert one.test != two.test
+    assert one.train != two.train
+
+
+def test_fingerprints_by_hand() -> None:
+    # Records hold these sums: a change here makes every published record incomparable.
+    found = make_split(in_memory({"u": LISTS["u"], "ü": LISTS["w"]}), SplitProtocol()).fingerprints
+
+    def token(role: str, text: str) -> bytes:
+        return role.encode() + len(text.encode()).to_bytes(4, "little") + text.encode()
+
+    header = b"recbench triples 1\n"
+    first = token("u", "u") + token("h", "a") + token("h", "b")
+    second = token("u", "ü") + token("h", "c")
+    assert found.train == hashlib.sha256(header + first + second).hexdigest()
+    assert found.valid == hashlib.sha256(header + first + token("t", "c") + second + token("t", "c")).hexdigest()
+    first, second = first + token("h", "c"), second + token("h", "c")
+    assert found.test == hashlib.sha256(header + first + token("t", "d") + second + token("t", "a")).hexdigest()
+    nothing = b"".join(token("v", item) + b"nnnnn" for item in "abcd")
+    assert found.item_text == hashlib.sha256(b"recbench text 1\n\n" + nothing).hexdigest()
+
+
+def test_a_text_in_another_column_is_another_text(write_folder: Write, read: Read) -> None:
+    rows = [("u", "a", 5), ("u", "b", 7), ("u", "c", 9)]
+    ids = {"item_id": ["a", "b", "c"]}
+    texts = [{"title": ["x", "y", None]}, {"title": ["x", None, "y"]}, {"brand": ["x", "y", None]}, {"title": ["x", "y", "z"]}]
+    found = {
+        make_split(read(write_folder(rows, ids | text, name=f"t{number}")), SplitProtocol()).fingerprints.item_text
+        for number, text in enumerate(texts)
+    }
+    assert len(found) == 4
+
+
+@pytest.mark.parametrize("protocol", ["leave-one-out", "temporal:quantile=0.6,targets=all"])
+def test_save_and_open(tmp_path: Path, protocol: str) -> None:
+    split = make_split(in_memory(TEMPORAL | LISTS), SplitProtocol.parse(protocol))
+    split.save(tmp_path / "split")
+    opened = Split.open(tmp_path / "split")
+    assert opened.protocol == split.protocol
+    assert opened.fingerprints == split.fingerprints
+    assert opened.n_users_train_only == split.n_users_train_only
+    assert dict(opened.notes) == dict(split.notes)
+    assert train(opened) == train(split)
+    for part in ("valid", "test"):
+        assert triples(opened, part) == triples(split, part)
+        np.testing.assert_array_equal(getattr(opened, part).is_tied, getattr(split, part).is_tied)
+        np.testing.assert_array_equal(getattr(opened, part).timestamp, getattr(split, part).timestamp)
+    assert isinstance(opened.train.item, np.memmap)
+    assert opened.train.time is TimeKind.SECONDS
+    assert not list((tmp_path / "split").glob("*.pkl"))
+    (tmp_path / "split" / "test.json").unlink()
+    with pytest.raises(BadData, match=r"test.json"):
+        Split.open(tmp_path / "split")

@@ -1,0 +1,55 @@
+"""Figures of a data set, by hand, and the findings of `check`."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from recbench.core import SilentProgress
+from recbench.data import Dataset, SplitProtocol, check, make_split, stats
+
+ROWS = [
+    ("u", "a", 1), ("u", "b", 2), ("u", "c", 3), ("u", "d", 3),
+    ("v", "b", 1), ("v", "a", 9),
+    ("w", "c", 2), ("w", "a", 4), ("w", "c", 8),
+]  # fmt: skip
+ITEMS = {"item_id": ["a", "b", "c", "d", "e"], "title": ["A", None, "C", "D", "E"]}
+
+
+def test_figures_by_hand(write_folder: Callable[..., Path], read: Callable[..., Dataset]) -> None:
+    dataset = read(write_folder(ROWS, ITEMS))
+    found = stats(dataset, make_split(dataset, SplitProtocol()))
+    assert (found.users, found.items, found.interactions, found.items_without_events) == (3, 5, 9, 1)
+    assert found.density == pytest.approx(8 / 15)
+    assert (found.mean_length, found.median_length, found.max_length) == (3.0, 3.0, 4)
+    assert found.repeats == 1
+    assert found.tied_pairs == pytest.approx(1 / 6)
+    assert found.tied_test == 0.5
+    # Validation targets c and a, test targets d and c: both sort later.
+    assert found.order_in_ids == 1.0
+    assert found.test_in_history == 0.5
+    # Train holds a, b of u; b, a of v; c of w.
+    assert (found.valid_never_seen, found.test_never_seen, found.test_not_in_train) == (0, 1, 1)
+    assert (found.test_queries, found.users_train_only) == (2, 1)
+    assert found.text_coverage == {"title": 0.8, "brand": 0, "categories": 0, "description": 0, "price": 0}
+    rows = dict(found.rows())
+    assert rows["density"] == "53.3333%"
+    assert rows["items with title"] == "80.00%"
+    assert found.to_dict()["repeats"] == 1
+
+
+def test_times_that_are_not_seconds_have_no_ties(write_folder: Callable[..., Path], read: Callable[..., Dataset]) -> None:
+    dataset = read(write_folder([("u", "a", 0), ("u", "b", 1), ("u", "c", 2)]))
+    found = stats(dataset, make_split(dataset, SplitProtocol()))
+    assert found.tied_pairs is None
+    assert dict(found.rows())["neighbouring events of equal time"] == "unknown"
+
+
+def test_check_finds_what_holds_and_what_does_not(write_folder: Callable[..., Path], tmp_path: Path) -> None:
+    def findings(name: str) -> dict[str, bool]:
+        return {finding.what: finding.is_good for finding in check(name, data_dir=None, home=tmp_path / "home", progress=SilentProgress())}
+
+    assert all(findings(str(write_folder(ROWS, ITEMS))).values())
+    assert findings(str(write_folder(ROWS, {"item_id": ["a"]}, name="lacking"))) == {"files": True, "counts": False}
+    assert findings(str(write_folder(ROWS[4:6], name="short")))["leave-one-out"] is False
+    assert findings("lastfm") == {"files": False}
