@@ -1,6 +1,7 @@
 """Evaluating a run's rankings and writing its record."""
 
 import csv
+import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -72,7 +73,7 @@ def write_run(folder: Path, run_id: str, facts: RunFacts, loaded: LoadedSplit, t
     ]
     (folder / "config.toml").write_text(_config_text(facts), encoding="utf-8")
     write_catalogue(split.items, folder)
-    shutil.copytree(trained.stage.folder / MODEL_FOLDER, folder / MODEL_FOLDER)
+    shutil.copytree(trained.stage.folder / MODEL_FOLDER, folder / MODEL_FOLDER, copy_function=_link)
     stages = [*(stage.part() for stage in loaded.stages), *trained.lineage, tested.stage.part()]
     record = RunRecord(
         run_id=run_id,
@@ -133,6 +134,14 @@ def write_curve(report: FitReport, folder: Path) -> Path:
             values = [getattr(point, column) for column in _CURVE_COLUMNS] + [(point.validation or {}).get(name) for name in names]
             writer.writerow(["" if value is None else repr(value) for value in values])
     return path
+
+
+def _link(source: str, target: str) -> None:
+    """A second name for a file of the cache, or a copy where the file system has none: weights can be gigabytes."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
 
 
 def _model_part(facts: RunFacts) -> ModelPart:
