@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -63,7 +64,7 @@ class CheckpointFolder:
             sums = {file.name: _sha256(file) for file in sorted(temporary.iterdir())}
             (temporary / _MANIFEST).write_text(json.dumps(sums, indent=1), encoding="utf-8")
             temporary.rename(self.folder / f"{number:06d}")
-        except OSError as error:
+        except (OSError, SafetensorError) as error:
             shutil.rmtree(temporary, ignore_errors=True)
             raise StageFailed(
                 f"A checkpoint could not be written to {self.folder}: {error}. Make room there, then repeat the command; it goes on "

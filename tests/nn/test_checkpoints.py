@@ -1,3 +1,4 @@
+import resource
 from pathlib import Path
 
 import pytest
@@ -76,3 +77,16 @@ def test_folder_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "training").write_text("a file where the folder should be")
     with pytest.raises(StageFailed, match="Make room there, then repeat the command"):
         folder_with(tmp_path, 1)
+
+
+def test_full_disk_is_a_sentence_and_leaves_the_earlier_checkpoint(tmp_path: Path) -> None:
+    folder = folder_with(tmp_path, 1)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, before[1]))  # stands for a disk with no more room
+    try:
+        with pytest.raises(StageFailed, match="Make room there"):
+            folder.write({}, {"weights": {"a": torch.zeros(10_000)}})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert [entry.name for entry in (tmp_path / "training").iterdir()] == ["000001"]
+    assert folder.newest() == "000001"

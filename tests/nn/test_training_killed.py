@@ -16,11 +16,16 @@ def start(checkpoints: Path, weights: Path, seconds_per_step: float = 0.0) -> su
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
 
 
-def wait_for_checkpoint(child: subprocess.Popen[str], folder: Path) -> None:
-    """Returns once the fifth checkpoint is there."""
-    deadline = time.monotonic() + 60
-    while not (folder / "training" / "000005").exists():
-        assert child.poll() is None, child.communicate()[1]
+def send_after_fifth_checkpoint(children: dict[Path, tuple[subprocess.Popen[str], signal.Signals]]) -> None:
+    """Sends each child its signal once it has written five checkpoints."""
+    deadline = time.monotonic() + 90
+    waiting = dict(children)
+    while waiting:
+        for folder, (child, number) in list(waiting.items()):
+            assert child.poll() is None, child.communicate()[1]
+            if (folder / "training" / "000005").exists():
+                child.send_signal(number)
+                del waiting[folder]
         assert time.monotonic() < deadline
         time.sleep(0.01)
 
@@ -29,11 +34,8 @@ def wait_for_checkpoint(child: subprocess.Popen[str], folder: Path) -> None:
 def test_killed_and_interrupted_trainings_go_on_to_the_same_weights(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     killed = start(tmp_path / "killed", tmp_path / "none.safetensors", 0.1)
     stopped = start(tmp_path / "stopped", tmp_path / "none.safetensors", 0.1)
-    wait_for_checkpoint(killed, tmp_path / "killed")
-    killed.kill()
+    send_after_fifth_checkpoint({tmp_path / "killed": (killed, signal.SIGKILL), tmp_path / "stopped": (stopped, signal.SIGTERM)})
     killed.communicate()
-    wait_for_checkpoint(stopped, tmp_path / "stopped")
-    stopped.send_signal(signal.SIGTERM)
     _, log = stopped.communicate(timeout=30)
     assert stopped.returncode == 130
     assert "training was stopped by SIGTERM after step" in log
