@@ -67,11 +67,6 @@ class Section:
         """Such as `leave-one-out, ties in the order of the source`."""
         return protocol_title(self.protocol)
 
-    @property
-    def runs(self) -> list[StoredRun]:
-        """All runs behind the rows, those superseded included, by row and seed."""
-        return [run for board_row in self.rows for run in (*board_row.row.runs, *board_row.row.superseded)]
-
 
 @dataclass(frozen=True, eq=False)
 class Board:

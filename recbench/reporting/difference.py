@@ -47,9 +47,7 @@ def diff(first: Path, second: Path) -> list[Difference]:
     return [
         *_settings(a, b),
         *_of("data", _flat(a.fingerprints.model_dump()), _flat(b.fingerprints.model_dump()), _DATA_NOTES, shorten=16),
-        *_of(
-            "code", _code(a), _code(b), {"plugin source": "the model or a part it uses was changed", "version": "recbench itself changed"}
-        ),
+        *_of("code", _code(a), _code(b), _code_notes(a, b)),
         *_of("library", a.libraries, b.libraries),
         *_of("machine", _machine(a), _machine(b), {"precision": "figures differ in their last digits or more"}),
         *_of("training", _training(a), _training(b)),
@@ -69,6 +67,11 @@ def _settings(a: RunRecord, b: RunRecord) -> list[Difference]:
 
 def _code(record: RunRecord) -> dict[str, Any]:
     return {"version": code_version(record), "plugin source": record.model.source_hash[:16], "plugin from": record.model.distribution}
+
+
+def _code_notes(a: RunRecord, b: RunRecord) -> dict[str, str]:
+    source = "the model or a part it uses was changed" if a.model.name == b.model.name else "they are different models"
+    return {"plugin source": source, "version": "recbench itself changed"}
 
 
 def _machine(record: RunRecord) -> dict[str, Any]:
