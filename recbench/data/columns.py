@@ -125,6 +125,8 @@ def _integers(table: pa.Table, name: str, file: str) -> LongArray | None:
     if name not in table.column_names:
         return None
     column = table.column(name)
+    if not len(column):  # a csv without rows does not tell types
+        return np.empty(0, dtype=np.int64)
     if pa.types.is_timestamp(column.type) or pa.types.is_date(column.type):
         column = column.cast(pa.timestamp("s"), safe=False).cast(pa.int64())
     if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):

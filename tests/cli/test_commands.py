@@ -1,7 +1,6 @@
 """Every command once on the synthetic data set: results on stdout, all else on stderr, `--json` for machines."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -34,10 +33,9 @@ def test_run_shows_a_table_and_where_the_record_is(finished: Any) -> None:
     done = finished("run", "-m", "popularity", "-d", "demo")
     assert done.exit_code == 0
     assert "NDCG@10" in done.stdout
-    assert (
-        done.stdout.splitlines()[-1]
-        == "record: " + str(Path("runs") / "demo-popularity-default-s0-") + done.stdout.split("-s0-")[-1].strip()
-    )
+    label, folder = done.stdout.splitlines()[-1].split(" ", 1)
+    assert label == "record:"
+    assert (finished.folder / folder / "record.json").is_file()
     assert "this run is finished" in done.stderr
     assert "this run is finished" not in done.stdout
 
@@ -49,7 +47,6 @@ def test_run_again_makes_a_new_record(finished: Any) -> None:
     assert second["is_new"]
     assert first["record"]["metrics"] == second["record"]["metrics"]
     assert first["folder"] != second["folder"]
-    assert second["record"]["command"][:2] == ["recbench", *second["record"]["command"][1:2]]
 
 
 @pytest.mark.parametrize(

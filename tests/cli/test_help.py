@@ -1,9 +1,9 @@
 """What `--help` says, how fast, and what it drags in."""
 
 import json
+import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -76,10 +76,14 @@ def test_help_loads_nothing_heavy() -> None:
 
 
 def test_help_answers_in_half_a_second() -> None:
+    """Best of five, in seconds of computing: on a busy machine the clock on the wall tells what else runs there."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
+
     def seconds() -> float:
-        start = time.perf_counter()
-        subprocess.run([sys.executable, "-m", "recbench", "--help"], capture_output=True, check=True, timeout=60)
-        return time.perf_counter() - start
+        before = os.times()
+        subprocess.run([sys.executable, "-m", "recbench", "--help"], capture_output=True, check=True, timeout=60, env=environment)
+        after = os.times()
+        return after.children_user + after.children_system - before.children_user - before.children_system
 
     assert min(seconds() for _ in range(5)) < 0.5
 
