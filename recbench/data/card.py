@@ -96,7 +96,7 @@ class Source(_Part):
     requirement: str = ""
     """For a wheel: what pip is asked for, such as `recbole==1.2.1`."""
     path: Path | None = None
-    """For a folder: where the files lie, relative to the card."""
+    """For a folder: where the files lie, relative to the card. Without `files` it is a ready folder."""
     instructions: str = ""
     """For `manual`: how a person gets the files."""
     reader: str = ""

@@ -1,15 +1,19 @@
 """Where the files of a data set lie on this machine, fetched if need be."""
 
 import hashlib
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from recbench.core.config import canonical_json
 from recbench.core.progress import Progress
 from recbench.data.card import DatasetCard, Source
 from recbench.data.folders import ready_files
-from recbench.data.plugins import dataset_card
+from recbench.data.plugins import dataset_card, own_folder
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -53,8 +57,11 @@ def locate(name_or_path: str, *, data_dir: Path | None, home: Path, progress: Pr
         DataUnavailable: no source gave the files; the message says why, source by source.
     """
     card = dataset_card(name_or_path)
-    if card.time == "detect":
-        return Located(card, name_or_path, ready_files(Path(name_or_path)))
+    own = own_folder(name_or_path)
+    if own is not None:
+        return Located(card, str(own), ready_files(own))
+    if data_dir is not None and not data_dir.is_dir():
+        log.warning("%s (--data-dir or RECBENCH_DATA) is no folder; looking elsewhere for %s", data_dir, card.name)
     folders = [] if data_dir is None else [data_dir / card.name]
     if not force:
         for folder in [*folders, home / "datasets" / card.name]:
@@ -74,6 +81,12 @@ def source_card(card: DatasetCard, source: Source) -> DatasetCard:
 
 def file_sha256(path: Path) -> str:
     """sha256 of a file's bytes."""
+    about = path.stat()
+    return _sha256(path, about.st_size, about.st_mtime_ns)
+
+
+@cache
+def _sha256(path: Path, size: int, mtime_ns: int) -> str:  # noqa: ARG001 (part of the cache key: a changed file is read again)
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 

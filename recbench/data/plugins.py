@@ -1,5 +1,6 @@
 """Names of data sets and readers, found through entry points."""
 
+import logging
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
@@ -7,6 +8,8 @@ from recbench.core.errors import BadConfig, UnknownPlugin, nearest
 from recbench.data.card import DatasetCard, load_dataset_card
 from recbench.data.folders import own_card
 from recbench.data.reader import Reader
+
+log = logging.getLogger(__name__)
 
 READERS = "recbench.readers"
 DATASETS = "recbench.datasets"
@@ -30,9 +33,10 @@ def dataset_card(name_or_path: str) -> DatasetCard:
     path = Path(name_or_path)
     if path.suffix == ".toml":
         return load_dataset_card(path)
+    folder = own_folder(name_or_path)
+    if folder is not None:
+        return own_card(folder)
     cards = _card_files()
-    if name_or_path not in cards and ("/" in name_or_path or path.is_dir()):
-        return own_card(path)
     if name_or_path not in cards:
         raise UnknownPlugin(
             f"No data set is called {name_or_path!r}.{nearest(name_or_path, cards)} Known: {', '.join(sorted(cards)) or 'none'}. "
@@ -42,6 +46,14 @@ def dataset_card(name_or_path: str) -> DatasetCard:
     if card.name != name_or_path:
         raise BadConfig(f"{cards[name_or_path]} says name = {card.name!r}. Name card and file alike.")
     return card
+
+
+def own_folder(name_or_path: str) -> Path | None:
+    """The folder that is meant, there or not; None for a name and for a card."""
+    path = Path(name_or_path)
+    if path.suffix == ".toml" or name_or_path in _card_files():
+        return None
+    return path if len(path.parts) > 1 or path.is_dir() else None
 
 
 def reader_names() -> list[str]:
@@ -67,8 +79,12 @@ def load_reader(name: str) -> Reader:
 def _card_files() -> dict[str, Path]:
     """Card file by data set name, over all installed folders of cards."""
     found: dict[str, Path] = {}
-    for point in sorted(set(entry_points(group=DATASETS)), key=lambda point: (point.name, point.value)):
-        package = point.load()
+    for point in sorted(entry_points(group=DATASETS), key=lambda point: (point.name, point.value)):
+        try:
+            package = point.load()
+        except Exception as error:
+            log.warning("The data sets of %s cannot be listed: %r. Reinstall or remove it.", _claimants([point]), error)
+            continue
         for folder in package.__path__:
             # An editable install adds a placeholder that is not a folder.
             for path in sorted(Path(folder).glob("*.toml")) if Path(folder).is_dir() else ():

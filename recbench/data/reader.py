@@ -76,6 +76,8 @@ class Reader(Protocol):
 
     options: type[PluginConfig]
     """Class of its settings, `[options]` in the card."""
+    needs: tuple[str, ...]
+    """Roles of files it cannot do without."""
     has_complete_items: bool
     """Whether an event of an item that the item table lacks is a fault; else such items only have no text."""
 

@@ -7,7 +7,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from recbench.core.config import PluginConfig, explain
-from recbench.core.errors import BadData
+from recbench.core.errors import BadConfig, BadData
 from recbench.core.interactions import Interactions, ItemTable, StringArray, TimeKind
 from recbench.core.progress import Progress
 from recbench.core.ragged import IntArray, LongArray
@@ -19,6 +19,8 @@ from recbench.data.plugins import load_reader
 from recbench.data.reader import RawEvents, RawItems, Reader, string_array
 
 _SHOWN = 3
+_LATEST_S = 10_000_000_000
+"""The year 2286: what is later counts something smaller than seconds."""
 
 
 def read_dataset(located: Located, progress: Progress) -> Dataset:
@@ -30,6 +32,12 @@ def read_dataset(located: Located, progress: Progress) -> Dataset:
     """
     reader = load_reader(located.reader)
     options = reader_options(reader, located.card)
+    lacking = [role for role in reader.needs if role not in located.files]
+    if lacking:
+        raise BadConfig(
+            f"{located.card.name}: the reader {located.reader!r} needs a file of role {lacking[0]!r}; "
+            f"the source has {', '.join(located.files) or 'none'}. Correct [[sources]] in the card."
+        )
     notes: dict[str, int | float | str] = {}
     with progress.task(f"read {located.card.name}"):
         events = reader.events(located.files, options, progress)
@@ -94,7 +102,11 @@ def _with_time(card: DatasetCard, events: RawEvents, notes: dict[str, int | floa
         else:
             kind, reason = "seconds", "time stamps are not each user's 0 to n-1"
         notes["time"] = f"{kind}: {reason}"
-        return card.model_copy(update={"time": kind})
+        card = card.model_copy(update={"time": kind})
+    if card.time == "seconds" and events.timestamp is not None and events.timestamp.max() > _LATEST_S:
+        raise BadData(
+            f"{card.name}: the time {events.timestamp.max()} is no number of seconds since 1970. Convert milliseconds to seconds."
+        )
     if card.time != "none" and events.timestamp is None:
         raise BadData(f"{card.name}: the card says time = {card.time!r}, but the source has no time stamps. Correct one of them.")
     return card

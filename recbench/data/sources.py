@@ -18,6 +18,7 @@ from pathlib import Path
 from recbench.core.errors import DataUnavailable
 from recbench.core.progress import Progress, Task
 from recbench.data.card import DatasetCard, Source, SourceFile
+from recbench.data.folders import ready_files
 from recbench.data.location import Located, file_sha256, source_card
 
 log = logging.getLogger(__name__)
@@ -79,7 +80,12 @@ def _here(card: DatasetCard, source: Source, folders: Sequence[Path], kept: Path
 
 
 def _placed(source: Source, folder: Path) -> dict[str, Path]:
-    """Files that lie ready under their names; each must be there and match what the card knows of it."""
+    """Files that lie ready under their names, or in the ready layout; each must be there and match what the card knows of it."""
+    if not source.files:
+        files = ready_files(folder)
+        if not files:
+            raise DataUnavailable(f"{folder} holds neither interactions.parquet nor interactions.csv. Correct the path in the card.")
+        return files
     files = {}
     for file in source.files:
         path = folder / file.file_name

@@ -26,7 +26,7 @@ class DatasetStatistics:
     items: int
     interactions: int
     density: float
-    """Share of all (user, item) pairs that occur."""
+    """Events over possible (user, item) pairs, repeats counted, as papers print it."""
     mean_length: float
     median_length: float
     max_length: int
@@ -94,7 +94,7 @@ def stats(dataset: Dataset, split: Split) -> DatasetStatistics:
         users=dataset.n_users,
         items=dataset.n_items,
         interactions=dataset.n_interactions,
-        density=(dataset.n_interactions - repeated_pairs(events)) / (dataset.n_users * dataset.n_items),
+        density=dataset.n_interactions / (dataset.n_users * dataset.n_items),
         mean_length=float(lengths.mean()),
         median_length=float(np.median(lengths)),
         max_length=int(lengths.max()),

@@ -1,12 +1,14 @@
 """Cards: all of ours are valid, faults are named, own data need none."""
 
 from collections.abc import Callable
+from importlib.metadata import EntryPoint
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from recbench.core import BadConfig, BadData, DataUnavailable, UnknownPlugin
-from recbench.data import dataset_card, dataset_names, load_reader, reader_names
+from recbench.data import dataset_card, dataset_names, load_reader, plugins, reader_names
 from recbench.data.reading import reader_options
 
 EXPECTED = {
@@ -42,6 +44,42 @@ def test_unknown_reader_offers_the_nearest() -> None:
     )
     with pytest.raises(UnknownPlugin, match="Did you mean 'parquet'"):
         load_reader("parqet")
+
+
+class _Point(EntryPoint):
+    def load(self) -> object:
+        if self.value == "broken:READER":
+            raise ImportError("no module named x")
+        return super().load()
+
+
+def test_a_reader_claimed_twice_and_a_broken_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    points = [_Point("both", "one:READER", plugins.READERS), _Point("both", "two:READER", plugins.READERS)]
+    points.append(_Point("broken", "broken:READER", plugins.READERS))
+    monkeypatch.setattr(plugins, "entry_points", lambda group: points)
+    with pytest.raises(BadConfig, match=r"'both' is claimed twice: by .*one:READER.* and .*two:READER"):
+        load_reader("both")
+    with pytest.raises(BadConfig, match=r"'broken' .*cannot be imported: .*no module named x"):
+        load_reader("broken")
+
+
+def test_a_data_set_claimed_twice_and_a_broken_folder_of_cards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def point(folder: str) -> SimpleNamespace:
+        package = SimpleNamespace(__path__=[str(tmp_path / folder), "__editable__.finder"])
+        return SimpleNamespace(name=folder, value=folder, dist=None, load=lambda: package)
+
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "mine.toml").write_text("", encoding="utf-8")
+    broken = _Point("broken", "broken:READER", plugins.DATASETS)
+    monkeypatch.setattr(plugins, "entry_points", lambda group: [point("one"), point("one"), broken])
+    assert dataset_names() == ["mine"]
+    assert "cannot be listed" in caplog.text
+    monkeypatch.setattr(plugins, "entry_points", lambda group: [point("one"), point("two")])
+    with pytest.raises(BadConfig, match=r"'mine' is claimed twice: by .*one.mine.toml and .*two.mine.toml"):
+        dataset_names()
 
 
 @pytest.mark.parametrize(

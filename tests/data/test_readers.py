@@ -201,6 +201,15 @@ def test_recbole(tmp_path: Path, write_card: Write, read: Read) -> None:
         read(write_card("options = { columns = { title = 'name' } }\n" + files, reader="recbole"))
 
 
+def test_recbole_with_columns_of_other_names(tmp_path: Path, write_card: Write, read: Read) -> None:
+    (tmp_path / "x.inter").write_text("uid:token\tartist:token\tday:float\n1\t07\t9\n", encoding="utf-8")
+    (tmp_path / "x.item").write_text("artist:token\ttitle:token_seq\n07\tABBA\n", encoding="utf-8")
+    options = "options = { user = 'uid', item = 'artist', time = 'day' }\n"
+    dataset = read(write_card(options + source(tmp_path, ("interactions", "x.inter"), ("items", "x.item")), reader="recbole"))
+    assert sequences(dataset) == {"1": [("07", 9)]}
+    assert texts(dataset) == {"07": {"title": "ABBA"}}
+
+
 def movielens_1m(path: Path) -> None:
     with zipfile.ZipFile(path, "w") as package:
         package.writestr("ml-1m/README", "")

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from recbench.core import BadData, TimeKind
+from recbench.core import BadConfig, BadData, TimeKind
 from recbench.data import Dataset
 
 Write = Callable[..., Path]
@@ -222,6 +222,30 @@ def test_integer_ids_and_datetimes_are_understood(tmp_path: Path, read: Read) ->
     dataset = read(tmp_path)
     assert sequences(dataset) == {"1": ["9", "10"]}
     assert dataset.interactions.timestamp.tolist() == [1577836800, 1577923201]
+
+
+def test_milliseconds_are_no_seconds(write_folder: Write, read: Read) -> None:
+    with pytest.raises(BadData, match=r"1588687728923 is no number of seconds.*Convert"):
+        read(write_folder([("u", "a", 1588687728923), ("u", "b", 5)]))
+
+
+def test_a_card_for_a_ready_folder(write_folder: Write, write_card: Write, read: Read) -> None:
+    write_folder([("u", "a", 5), ("u", "b", 6)], {"item_id": ["a", "b"], "title": ["A", "B"]})
+    dataset = read(write_card("[[sources]]\nkind = 'folder'\npath = 'mine'", time="detect"))
+    assert dataset.items.titles() == ["A", "B"]
+    assert dataset.interactions.time is TimeKind.SECONDS
+
+
+def test_a_card_that_lacks_a_file_the_reader_needs(write_folder: Write, write_card: Write, read: Read) -> None:
+    write_folder([("u", "a", 5)])
+    with pytest.raises(BadConfig, match=r"'amazon-2014' needs a file of role 'reviews'; the source has interactions"):
+        read(write_card(FOLDER, reader="amazon-2014"))
+
+
+def test_times_that_the_card_promises_must_be_there(tmp_path: Path, write_card: Write, read: Read) -> None:
+    (tmp_path / "interactions.csv").write_text("user_id,item_id\nu,a\n", encoding="utf-8")
+    with pytest.raises(BadData, match="the source has no time stamps"):
+        read(write_card("[[sources]]\nkind = 'folder'\npath = '.'", reader="csv"))
 
 
 def test_save_and_open(write_folder: Write, read: Read, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ def test_figures_by_hand(write_folder: Callable[..., Path], read: Callable[..., 
     dataset = read(write_folder(ROWS, ITEMS))
     found = stats(dataset, make_split(dataset, SplitProtocol()))
     assert (found.users, found.items, found.interactions, found.items_without_events) == (3, 5, 9, 1)
-    assert found.density == pytest.approx(8 / 15)
+    assert found.density == pytest.approx(9 / 15)
     assert (found.mean_length, found.median_length, found.max_length) == (3.0, 3.0, 4)
     assert found.repeats == 1
     assert found.tied_pairs == pytest.approx(1 / 6)
@@ -33,7 +33,7 @@ def test_figures_by_hand(write_folder: Callable[..., Path], read: Callable[..., 
     assert (found.test_queries, found.users_train_only) == (2, 1)
     assert found.text_coverage == {"title": 0.8, "brand": 0, "categories": 0, "description": 0, "price": 0}
     rows = dict(found.rows())
-    assert rows["density"] == "53.3333%"
+    assert rows["density"] == "60.0000%"
     assert rows["items with title"] == "80.00%"
     assert found.to_dict()["repeats"] == 1
 

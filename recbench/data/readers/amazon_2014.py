@@ -26,6 +26,7 @@ class Amazon2014Reader:
     """Roles `reviews` (`reviews_NAME_5.json.gz`, or `ratings_NAME.csv` without a header) and `metadata` (`meta_NAME.json.gz`)."""
 
     options = Amazon2014Options
+    needs = ("reviews",)
     has_complete_items = False
 
     def events(self, files: Files, options: Amazon2014Options, progress: Progress) -> RawEvents:  # noqa: ARG002

@@ -24,6 +24,7 @@ class Amazon2018Reader:
     """Roles `reviews` (`NAME_5.json.gz`, or the ratings-only `NAME.csv`, item before user) and `metadata` (`meta_NAME.json.gz`)."""
 
     options = Amazon2018Options
+    needs = ("reviews",)
     has_complete_items = False
 
     def events(self, files: Files, options: Amazon2018Options, progress: Progress) -> RawEvents:  # noqa: ARG002

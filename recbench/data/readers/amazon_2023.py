@@ -23,6 +23,7 @@ class Amazon2023Reader:
     """Roles `reviews` (`NAME.jsonl.gz`) and `metadata` (`meta_NAME.jsonl.gz`). An item is a parent product, as its authors advise."""
 
     options = Amazon2023Options
+    needs = ("reviews",)
     has_complete_items = False
 
     def events(self, files: Files, options: Amazon2023Options, progress: Progress) -> RawEvents:  # noqa: ARG002

@@ -21,6 +21,7 @@ class CsvReader:
     """Columns user_id, item_id, timestamp (and position, rating); item_id and texts. Others are ignored."""
 
     options = CsvOptions
+    needs = ("interactions",)
     has_complete_items = True
 
     def events(self, files: Files, options: CsvOptions, progress: Progress) -> RawEvents:  # noqa: ARG002

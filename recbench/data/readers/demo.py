@@ -54,6 +54,7 @@ class DemoReader:
     """Generates; reads nothing."""
 
     options = DemoOptions
+    needs: tuple[str, ...] = ()
     has_complete_items = True
 
     def events(self, files: Files, options: DemoOptions, progress: Progress) -> RawEvents:  # noqa: ARG002

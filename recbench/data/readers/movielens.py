@@ -32,6 +32,7 @@ class MovieLensReader:
     """Role `archive`: `ml-100k.zip` or `ml-1m.zip`, read in place, never unpacked."""
 
     options = MovieLensOptions
+    needs = ("archive",)
     has_complete_items = True
 
     def events(self, files: Files, options: MovieLensOptions, progress: Progress) -> RawEvents:  # noqa: ARG002

@@ -23,6 +23,7 @@ class ParquetReader:
     """Columns user_id, item_id, timestamp (and position, rating); item_id and texts. Others are ignored."""
 
     options = ParquetOptions
+    needs = ("interactions",)
     has_complete_items = True
 
     def events(self, files: Files, options: ParquetOptions, progress: Progress) -> RawEvents:  # noqa: ARG002

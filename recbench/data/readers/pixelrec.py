@@ -29,6 +29,7 @@ class PixelRecReader:
     """Roles `interactions` (`Pixel200K.csv` and the like) and `items` (`item_info.csv`)."""
 
     options = PixelRecOptions
+    needs = ("interactions",)
     has_complete_items = True
 
     def events(self, files: Files, options: PixelRecOptions, progress: Progress) -> RawEvents:  # noqa: ARG002

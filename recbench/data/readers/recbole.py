@@ -1,6 +1,6 @@
 """RecBole's atomic files: tab-separated, with a header of `name:type`."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import pyarrow as pa
 from pydantic import Field
@@ -15,6 +15,12 @@ from recbench.data.reader import Files, RawEvents, RawItems
 class RecboleOptions(PluginConfig):
     """Which of the columns hold the texts."""
 
+    user: str = "user_id"
+    """Column of the .inter file with users."""
+    item: str = "item_id"
+    """Column of both files with items."""
+    time: str = "timestamp"
+    """Column of the .inter file with times."""
     columns: dict[str, str] = Field(default_factory=dict)
     """Standard text column -> column of the .item file, without its type. Columns of standard name need no entry."""
 
@@ -23,13 +29,15 @@ class RecboleReader:
     """Roles `interactions` (.inter: user_id, item_id, timestamp, rating) and `items` (.item)."""
 
     options = RecboleOptions
+    needs = ("interactions",)
     has_complete_items = True
 
     def events(self, files: Files, options: RecboleOptions, progress: Progress) -> RawEvents:  # noqa: ARG002
         """All rows of the .inter file, in its order."""
         path = files["interactions"]
-        table = read_csv(path, ("user_id:token", "item_id:token"), delimiter="\t", quoted=False)
-        return events_from_table(_without_types(table), path.name)
+        table = read_csv(path, [f"{name}:token" for name in (options.user, options.item)], delimiter="\t", quoted=False)
+        standard = {options.user: "user_id", options.item: "item_id", options.time: "timestamp"}
+        return events_from_table(_renamed(table, standard), path.name)
 
     def items(
         self,
@@ -43,12 +51,12 @@ class RecboleReader:
         path = files.get("items")
         if path is None:
             return None
-        table = _without_types(read_csv(path, None, delimiter="\t", quoted=False))
+        table = _renamed(read_csv(path, None, delimiter="\t", quoted=False), {options.item: "item_id"})
         for name in options.columns.values():
             if name not in table.column_names:
                 raise BadData(f"{path.name} has no column {name!r}; it has {', '.join(table.column_names)}. Correct [options] in the card.")
         standard = {source: name for name, source in options.columns.items()}
-        table = table.rename_columns([standard.get(name, name) for name in table.column_names])
+        table = _renamed(table, standard)
         raw = items_from_table(table, path.name, columns)
         if "categories" not in raw.columns:
             return raw
@@ -56,8 +64,10 @@ class RecboleReader:
         return RawItems(raw.item_ids, {**raw.columns, "categories": categories})
 
 
-def _without_types(table: pa.Table) -> pa.Table:
-    return table.rename_columns([name.partition(":")[0] for name in table.column_names])
+def _renamed(table: pa.Table, names: Mapping[str, str]) -> pa.Table:
+    """The table without the types behind its columns' names, and some of them renamed."""
+    plain = [name.partition(":")[0] for name in table.column_names]
+    return table.rename_columns([names.get(name, name) for name in plain])
 
 
 READER = RecboleReader()

@@ -23,6 +23,7 @@ class YelpReader:
     """Roles `reviews` (`yelp_academic_dataset_review.json`) and `businesses` (`yelp_academic_dataset_business.json`)."""
 
     options = YelpOptions
+    needs = ("reviews",)
     has_complete_items = True
 
     def events(self, files: Files, options: YelpOptions, progress: Progress) -> RawEvents:  # noqa: ARG002
