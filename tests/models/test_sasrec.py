@@ -1,0 +1,305 @@
+"""SASRec: windows, batches, negatives, and that it learns."""
+
+import json
+import logging
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from recbench.core import (
+    BadConfig,
+    BadData,
+    BadRequest,
+    Budget,
+    Catalogue,
+    Histories,
+    Interactions,
+    ItemTable,
+    Queries,
+    Ranker,
+    SilentProgress,
+    TimeKind,
+    Validation,
+    World,
+)
+from recbench.core.seeds import generator
+from recbench_models.sasrec import PLUGIN
+from recbench_models.sasrec.config import SASRecConfig
+from recbench_models.sasrec.model import SASRecTraining, build_encoder
+from recbench_models.sasrec.negatives import NegativeSampler
+from recbench_models.sasrec.recommender import SASRec
+from recbench_models.sasrec.windows import Windows, length_bucketed
+
+LOSSES = ("bce", "ce", "gbce", "ssm")
+
+
+def interactions_of(lists: list[list[int]], n_items: int) -> Interactions:
+    packed = Histories.from_lists(lists)
+    return Interactions(packed.item, packed.offsets, np.zeros(len(packed.item), np.int64), n_items, TimeKind.NONE)
+
+
+def queries_of(histories: Histories) -> Queries:
+    n = len(histories)
+    return Queries(histories, np.arange(n, dtype=np.int32), np.array([str(i) for i in range(n)], object))
+
+
+@dataclass
+class Context:
+    """What `fit` is given, without a harness around it. Every validation is better than the one before it: the last weights are taken."""
+
+    train: Interactions
+    checkpoints: Path
+    seed: int = 0
+    device: str = "cpu"
+    precision: str = "fp32"
+    threads: int = 1
+    world: World = field(default_factory=World)
+    budget: Budget = field(default_factory=Budget)
+    progress: SilentProgress = field(default_factory=SilentProgress)
+    log: logging.Logger = field(default_factory=lambda: logging.getLogger("test"))
+    n_validations: int = 0
+
+    @property
+    def items(self) -> ItemTable:
+        return ItemTable(np.array([str(i) for i in range(self.train.n_items)], object), {})
+
+    def generator(self, *names: str | int) -> np.random.Generator:
+        return generator(self.seed, *names)
+
+    def validate(self, ranker: Ranker, *, all_users: bool = False) -> Validation:
+        self.n_validations += 1
+        return Validation({"ndcg@10": 1 - 1 / self.n_validations}, len(self.train), False, 0.0)
+
+
+def hit_rate(ranker: Ranker, histories: Histories, target: np.ndarray, k: int) -> float:
+    return float((ranker.generate(queries_of(histories), k).view("unseen") == target[:, None]).any(1).mean())
+
+
+def fitted(train: Interactions, folder: Path, **overrides: Any) -> SASRec:
+    values = {"width": 32, "dropout": 0.0, "max_length": 12, "learning_rate": 5e-3, "batch_size": 16, "validate_every_epochs": 1000}
+    values |= overrides
+    model = SASRec(SASRecConfig(**values), Catalogue(train.n_items, len(train)))
+    report = model.fit(Context(train, folder))
+    assert report.examples_seen > 0
+    return model
+
+
+# windows and batches
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.integers(0, 70), min_size=1, max_size=8), st.integers(2, 21))
+def test_every_target_is_trained_once_with_enough_context(lengths: list[int], max_length: int) -> None:
+    train = interactions_of([list(range(100 * u, 100 * u + n)) for u, n in enumerate(lengths)], 1000)
+    windows = Windows.of(train, max_length)
+    assert (windows.length <= max_length).all()
+    assert (windows.length > 0).all()
+    targets = []
+    for w in range(len(windows)):
+        item, target = windows.padded(np.array([w]), fill=1000)
+        begin = train.offsets[windows.user[w]]
+        for column in np.flatnonzero(target[0] >= 0):
+            place = windows.start[w] + column + 1
+            assert target[0, column] == train.item[place]
+            assert item[0, column] == train.item[place - 1]
+            assert column + 1 >= min(place - begin, max_length // 2)
+            targets.append(int(train.item[place]))
+    assert sorted(targets) == sorted(item for u, n in enumerate(lengths) for item in range(100 * u + 1, 100 * u + n))
+    assert windows.n_targets.sum() == len(targets)
+
+
+def test_windows_of_a_long_user_by_hand() -> None:
+    windows = Windows.of(interactions_of([list(range(12)), [50], [60, 61]], 100), max_length=4)
+    assert windows.user.tolist() == [0, 0, 0, 0, 0, 2]
+    assert windows.start.tolist() == [0, 1, 3, 5, 7, 13]
+    assert windows.length.tolist() == [3, 4, 4, 4, 4, 1]
+    assert windows.first_trained.tolist() == [0, 2, 2, 2, 2, 0]
+
+
+def test_padded_windows_by_hand() -> None:
+    windows = Windows.of(interactions_of([[5, 6, 7], [8, 9]], 10), max_length=4)
+    item, target = windows.padded(np.array([1, 0]), fill=10)
+    assert item.tolist() == [[8, 10], [5, 6]]
+    assert target.tolist() == [[9, -1], [6, 7]]
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(st.integers(1, 50), min_size=1, max_size=200),
+    st.integers(1, 300),
+    st.sampled_from(["sequences", "targets"]),
+    st.integers(0, 9),
+)
+def test_batches_hold_every_window_once(lengths: list[int], size: int, unit: str, seed: int) -> None:
+    length = np.array(lengths)
+    batches = length_bucketed(length, length, size=size, unit=unit, generator=np.random.default_rng(seed))
+    assert sorted(np.concatenate(batches).tolist()) == list(range(len(length)))
+    for batch in batches:
+        held = len(batch) if unit == "sequences" else length[batch].sum()
+        assert held <= size or len(batch) == 1
+    again = length_bucketed(length, length, size=size, unit=unit, generator=np.random.default_rng(seed))
+    assert [batch.tolist() for batch in batches] == [batch.tolist() for batch in again]
+
+
+def test_epochs_differ_and_batches_are_of_like_length() -> None:
+    rng = np.random.default_rng(0)
+    length = np.minimum(rng.geometric(0.15, 3000), 50)
+    first, second = (length_bucketed(length, length, size=64, unit="sequences", generator=np.random.default_rng(e)) for e in (0, 1))
+    assert [b.tolist() for b in first] != [b.tolist() for b in second]
+    slots = sum(len(batch) * length[batch].max() for batch in first)
+    assert slots < 1.1 * length.sum()
+
+
+# negatives
+
+
+def test_negatives_are_uniform_over_what_the_user_lacks() -> None:
+    torch.manual_seed(0)
+    sampler = NegativeSampler(interactions_of([[0, 3, 4, 3], [7], [1, 2, 3, 4, 5, 6, 7]], 8))
+    drawn = sampler.draw(torch.tensor([0, 1, 2, 0]), 20_000)
+    for row, allowed in zip(drawn, ([1, 2, 5, 6, 7], [0, 1, 2, 3, 4, 5, 6], [0], [1, 2, 5, 6, 7]), strict=True):
+        counts = torch.bincount(row, minlength=8)
+        assert torch.nonzero(counts).flatten().tolist() == allowed
+        share = counts[allowed] / 20_000
+        assert (share - 1 / len(allowed)).abs().max() < 0.02
+
+
+def test_a_user_with_all_items_is_named() -> None:
+    with pytest.raises(BadRequest, match="User row 1 has all 3 items"):
+        NegativeSampler(interactions_of([[0], [2, 1, 0]], 3))
+
+
+# learning
+
+
+@pytest.mark.parametrize("loss", ["bce", "ce"])
+def test_overfits_a_cycle(loss: str, tmp_path: Path) -> None:
+    began = time.monotonic()
+    starts = np.arange(64) * 7
+    train = interactions_of([[(s + t) % 50 for t in range(10)] for s in starts.tolist()], 50)
+    # One batch holds all users; 300 steps.
+    model = fitted(train, tmp_path, loss=loss, batch_size=64, max_epochs=300, learning_rate=1e-2, embedding_scale=1.0)
+    # Items of a user's own history are never negatives of `bce`, so that only the view without them says what was learnt.
+    assert hit_rate(model, train.histories(), (starts + 10) % 50, 1) == 1.0
+    assert time.monotonic() - began < 20
+
+
+@pytest.mark.slow
+def test_full_softmax_learns_a_markov_chain_better_than_sampling(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    n_items, n_users, length = 200, 2000, 12
+    follower = np.array([rng.permutation(n_items) for _ in range(3)])
+    walk = np.empty((n_users, length), np.int32)
+    walk[:, 0] = rng.integers(0, n_items, n_users)
+    for t in range(1, length):
+        which = rng.choice(3, n_users, p=[0.7, 0.2, 0.1])
+        is_noise = rng.random(n_users) < 0.2
+        walk[:, t] = np.where(is_noise, rng.integers(0, n_items, n_users), follower[which, walk[:, t - 1]])
+    train, target = interactions_of(walk[:, :-1].tolist(), n_items), walk[:, -1]
+    hits = {}
+    for loss in ("ce", "bce"):
+        model = fitted(train, tmp_path / loss, loss=loss, max_epochs=6, dropout=0.1, batch_size=64, learning_rate=2e-3)
+        hits[loss] = hit_rate(model, train.histories(), target, 1)
+    popular = np.bincount(train.item, minlength=n_items).argmax()
+    popularity = float((target == popular).mean())
+    counts = np.zeros((n_items, n_items))
+    np.add.at(counts, (walk[:, :-2].ravel(), walk[:, 1:-1].ravel()), 1)
+    markov = float((counts.argmax(1)[walk[:, -2]] == target).mean())
+    assert popularity < hits["bce"] < hits["ce"]
+    assert markov == pytest.approx(0.8 * 0.7 + 0.2 / n_items, abs=0.04)
+    assert hits["ce"] > 0.85 * markov
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_loss_is_a_sum_over_the_targets_of_the_rows(loss: str) -> None:
+    train = interactions_of([[0, 1, 2, 3], [4, 5], [6, 7, 8, 9, 0, 1, 2, 3]], 10)
+    config = SASRecConfig(loss=loss, n_negatives=3, width=8, max_length=4, dropout=0.0)
+    windows = Windows.of(train, 4)
+    module = SASRecTraining(build_encoder(config, 10), config, train, windows)
+    total, n_targets = module(np.arange(len(windows)))
+    assert n_targets == windows.n_targets.sum() == 3 + 1 + 7
+    total.backward()
+    assert all(torch.isfinite(p.grad).all() for p in module.parameters() if p.grad is not None)
+    if loss == "ce":
+        parts = [module(np.array([row]))[0].item() for row in range(len(windows))]
+        assert sum(parts) == pytest.approx(total.item(), rel=1e-5)
+
+
+# the plugin
+
+
+def small_model(tmp_path: Path) -> tuple[SASRec, Interactions]:
+    rng = np.random.default_rng(2)
+    train = interactions_of([rng.integers(0, 40, rng.integers(1, 30)).tolist() for _ in range(50)], 40)
+    return fitted(train, tmp_path, loss="ce", max_epochs=2, dropout=0.2), train
+
+
+def test_company_in_the_batch_changes_scores_by_little(tmp_path: Path) -> None:
+    model, train = small_model(tmp_path)
+    queries = queries_of(train.histories())
+    together = model.generate(queries, 20)
+    for rows in (np.array([3]), np.array([7, 3, 30]), np.arange(49, -1, -1)):
+        alone = model.generate(queries.take(rows), 20)
+        np.testing.assert_allclose(alone.scores, together.scores[:, rows], atol=1e-5, rtol=0)
+
+
+def test_saved_and_loaded_gives_the_same_lists(tmp_path: Path) -> None:
+    model, train = small_model(tmp_path / "checkpoints")
+    folder = tmp_path / "model"
+    folder.mkdir()
+    model.save(folder)
+    assert sorted(path.name for path in folder.iterdir()) == ["model.json", "model.safetensors"]
+    other = SASRec(model.config, Catalogue(40, 50))
+    other.load(folder)
+    queries = queries_of(train.histories())
+    np.testing.assert_array_equal(other.generate(queries, 10).items, model.generate(queries, 10).items)
+    np.testing.assert_array_equal(other.item_vectors(), model.item_vectors())
+    assert model.item_vectors().shape == (40, 32)
+
+
+def test_weights_of_another_size_are_refused(tmp_path: Path) -> None:
+    model, _ = small_model(tmp_path / "checkpoints")
+    model.save(tmp_path)
+    sizes = json.loads((tmp_path / "model.json").read_text())
+    (tmp_path / "model.json").write_text(json.dumps(sizes | {"n_items": 41}))
+    with pytest.raises(BadData, match=r"model\.safetensors: item_embedding\.weight has shape \(41, 32\)"):
+        SASRec(model.config, Catalogue(41, 50)).load(tmp_path)
+
+
+def test_same_seed_same_weights(tmp_path: Path) -> None:
+    first, _ = small_model(tmp_path / "a")
+    second, _ = small_model(tmp_path / "b")
+    np.testing.assert_array_equal(first.item_vectors(), second.item_vectors())
+
+
+def test_an_empty_history_gets_a_list(tmp_path: Path) -> None:
+    model, _ = small_model(tmp_path)
+    ranked = model.generate(queries_of(Histories.from_lists([[], [1, 2]])), 5)
+    assert ranked.view("keep")[0].tolist() == [0, 1, 2, 3, 4]
+
+
+def test_a_long_history_is_read_from_its_newest_end(tmp_path: Path) -> None:
+    model, _ = small_model(tmp_path)
+    long = list(range(30))
+    state = model.encode(Histories.from_lists([long, long[-12:], long[-11:]]))
+    torch.testing.assert_close(state[0], state[1], atol=1e-5, rtol=0)
+    assert (state[0] - state[2]).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("preset", ["paper", "tuned", "cpu", "smoke"])
+def test_presets_resolve(preset: str) -> None:
+    config = PLUGIN.resolve(preset)
+    assert isinstance(config, SASRecConfig)
+    assert PLUGIN.row_name(preset, config) == f"sasrec:{preset} ({'bce' if preset == 'paper' else 'ce'})"
+
+
+def test_heads_must_divide_the_width() -> None:
+    with pytest.raises(BadConfig, match="width=64 is not a multiple of n_heads=3"):
+        PLUGIN.resolve("paper", overrides={"n_heads": 3})
