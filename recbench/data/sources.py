@@ -57,7 +57,11 @@ def obtain(card: DatasetCard, folders: Sequence[Path], cache: Path, progress: Pr
     looked = " and ".join(str(folder) for folder in (*folders, cache))
     raise DataUnavailable(
         f"The data set {card.name!r} is not here: there is no interactions.parquet in {looked}. "
-        + (f"Sources of its card: {' '.join(refusals)}" if refusals else "Point --data-dir or RECBENCH_DATA at a folder that holds it.")
+        + (
+            f"Sources of its card: {' '.join(refusals)} Files got by hand go into {cache}."
+            if refusals
+            else "Point --data-dir or RECBENCH_DATA at a folder that holds it."
+        )
     )
 
 
@@ -186,7 +190,7 @@ def download(url: str, target: Path, progress: Progress) -> None:
         ) from None
     except (urllib.error.URLError, TimeoutError, ConnectionError, HTTPException) as error:
         reason = getattr(error, "reason", error)
-        raise DataUnavailable(f"{url} cannot be reached: {reason}. Check the network, or put {target.name} there by hand.") from None
+        raise DataUnavailable(f"{url} cannot be reached: {reason}. Check the network, or get the file by hand.") from None
     if expected is not None and size != expected:
         raise DataUnavailable(f"{target.name}: {size:,} bytes read, {expected:,} expected. The download was cut off. Try again.")
 
