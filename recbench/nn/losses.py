@@ -13,10 +13,13 @@ from torch.nn import functional
 
 # S slots (places of a sequence with a target), s slots of one chunk, I items, D width, K negatives
 
-_CHUNK_BYTES = 3 * 2**20
+_CHUNK_BYTES = {"cpu": 3 * 2**20, "cuda": 2**28}
+"""On a CPU the logits of a chunk should stay in its caches; a GPU wants few, large kernels."""
+_MIN_CHUNK_SLOTS = 64
+"""Fewer slots than that and the products would mostly wait for the items' vectors."""
 
 
-def full_cross_entropy(hidden_SD: Tensor, item_ID: Tensor, target_S: Tensor, *, chunk_bytes: int = _CHUNK_BYTES) -> Tensor:
+def full_cross_entropy(hidden_SD: Tensor, item_ID: Tensor, target_S: Tensor, *, chunk_bytes: int | None = None) -> Tensor:
     """Sum over slots of `logsumexp_j(h . e_j) - h . e_target`, a scalar in float32 (float64 for float64 inputs).
 
     Logits stand in memory for one chunk of slots at a time; both gradients are made in the same pass, so nothing of size slots x items is
@@ -26,9 +29,11 @@ def full_cross_entropy(hidden_SD: Tensor, item_ID: Tensor, target_S: Tensor, *, 
         hidden_SD: (S, D), what the model knows at each slot.
         item_ID: (I, D), the items' output vectors.
         target_S: (S,) int64 rows of `item_ID`.
-        chunk_bytes: how large the logits of one chunk may be; one slot at least is taken.
+        chunk_bytes: how large the logits of one chunk may be; one slot at least is taken. None: what suits the device, 64 slots at least.
     """
     device = hidden_SD.device.type
+    if chunk_bytes is None:
+        chunk_bytes = max(_CHUNK_BYTES.get(device, _CHUNK_BYTES["cuda"]), _MIN_CHUNK_SLOTS * hidden_SD.element_size() * len(item_ID))
     matmul_type = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
     loss: Tensor = _FullCrossEntropy.apply(hidden_SD, item_ID, target_S, chunk_bytes, matmul_type)  # type: ignore[no-untyped-call]
     return loss
