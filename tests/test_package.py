@@ -95,10 +95,6 @@ def test_no_tracked_file_holds_a_path_of_somebodys_machine() -> None:
     assert not faults, "\n".join(faults)
 
 
-def test_gates_are_executable() -> None:
-    assert os.access(ROOT / ".ci" / "run", os.X_OK)
-
-
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bin folder of a new environment that holds the wheel of this source and, of all else, what is installed here."""

@@ -86,10 +86,16 @@ def cell_table(cells: "Sequence[Cell]") -> "Table":
     """The matrix as it now stands: state, seconds and, while it runs, the last line of its log (with the time left)."""
     from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table("data set", "model", "seed", "state", "seconds", "", box=None, header_style="bold")
+    table = Table(box=None, header_style="bold")
+    for title in ("data set", "model", "seed", "state", "seconds"):
+        table.add_column(title, no_wrap=True)
+    # The only column that gives way on a narrow terminal: a cell keeps to its line.
+    table.add_column("")
     for cell in cells:
         state = f"[{_STYLES[cell.state]}]{cell.state}[/]"
         seconds = "" if cell.state == "waiting" else f"{cell.seconds:.0f}"
-        table.add_row(escape(cell.dataset), escape(_name(cell)), str(cell.seed), state, seconds, escape(cell.reason))
+        reason = Text(cell.reason, no_wrap=True, overflow="ellipsis")
+        table.add_row(escape(cell.dataset), escape(_name(cell)), str(cell.seed), state, seconds, reason)
     return table

@@ -43,7 +43,7 @@ def models(plugin: Plugins = None, as_json: Json = False, debug: Debug = False) 
 
 @verb
 def datasets(data_dir: DataDir = None, as_json: Json = False, debug: Debug = False) -> None:  # noqa: ARG001
-    """List the data sets that have a card: name, title, expected size, terms.
+    """List the data sets that have a card, their sizes, and which of them are here as ready folders; others are downloaded on use.
 
     Example: recbench list datasets
     """
@@ -51,14 +51,22 @@ def datasets(data_dir: DataDir = None, as_json: Json = False, debug: Debug = Fal
     from rich.table import Table
 
     from recbench.data import dataset_card, dataset_names
+    from recbench.data.folders import ready_files
 
+    where = places(data_dir)
+    roots = [root for root in (where.data, where.home / "datasets") if root is not None]
     cards = {name: dataset_card(name) for name in dataset_names()}
+    here = {name: any(ready_files(root / name) for root in roots) for name in cards}
     if as_json:
-        print_json([{"name": name, "card": card.model_dump(mode="json")} for name, card in cards.items()])
+        print_json([{"name": name, "is_here": here[name], "card": card.model_dump(mode="json")} for name, card in cards.items()])
         return
-    table = Table("data set", "title", "time", "terms", box=None, header_style="bold")
+    table = Table("data set", "here", box=None, header_style="bold")
+    for title in ("users", "items", "interactions"):
+        table.add_column(title, justify="right")
+    table.add_column("what it is")
     for name, card in cards.items():
-        table.add_row(escape(name), escape(card.title), str(card.time), escape(card.terms))
+        sizes = ["–" if size is None else f"{size:,}" for size in (card.counts.users, card.counts.items, card.counts.interactions)]
+        table.add_row(escape(name), "yes" if here[name] else "", *sizes, escape(card.summary or card.title))
     stdout().print(table)
 
 

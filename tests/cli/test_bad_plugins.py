@@ -86,6 +86,7 @@ def test_a_ranking_that_breaks_the_contract_fails_the_run_and_names_the_query(
     assert row["failure"]
 
 
+@pytest.mark.slow
 def test_a_failed_cell_stops_no_other_and_makes_the_exit_code_1(recbench: Any, write_plugin: WritePlugin) -> None:
     folder = write_plugin("wild", spoil="scores[:] = np.nan")
     answer = recbench("compare", "-m", "wild,popularity", "-d", "demo", "--plugin", folder, "--threads", "1")

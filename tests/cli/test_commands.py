@@ -1,5 +1,6 @@
 """Every command once on the synthetic data set: results on stdout, all else on stderr, `--json` for machines."""
 
+import io
 import json
 from typing import Any
 
@@ -7,6 +8,8 @@ import pytest
 from typer.testing import CliRunner
 
 from recbench.cli.app import app
+from recbench.cli.compare import cell_table
+from recbench.running.api import Cell
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +102,21 @@ def test_list_datasets_knows_all_of_them(finished: Any) -> None:
     assert set(wanted.split()) <= {row["name"] for row in rows}
 
 
+@pytest.mark.slow
+def test_compare_runs_what_is_missing_and_tests_in_pairs(finished: Any) -> None:
+    done = finished("compare", "-m", "random,popularity", "-d", "demo", "--plot", "--json", "--threads", "1")
+    assert done.exit_code == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert [cell["state"] for cell in answer["cells"]] == ["done", "done"]
+    (test,) = answer["tests"]["demo"]
+    assert (test["best"], test["other"]) == ("popularity:default", "random:default")
+    assert test["difference"]["low"] <= test["difference"]["value"] <= test["difference"]["high"]
+    assert (finished.folder / "runs" / "comparison.png").read_bytes().startswith(b"\x89PNG")
+    table = finished("compare", "-m", "random,popularity", "-d", "demo", "--threads", "1")
+    assert "NDCG@10" in table.stdout
+    assert "done" in table.stderr
+
+
 def test_show_plots_into_the_runs_folder(finished: Any) -> None:
     done = finished("show", "demo-random", "--plot", "--json")
     if done.exit_code == 2:  # several random runs by now
@@ -164,3 +182,23 @@ def test_doctor_says_which_data_are_missing(recbench: Any, monkeypatch: pytest.M
     answer = recbench("doctor", "--json")
     assert answer.code == 1
     assert next(check for check in answer.json if check["name"] == "data sets")["state"] == "problem"
+
+
+def test_the_live_table_shows_every_cell_on_a_line_of_its_own() -> None:
+    from rich.console import Console
+
+    cells = [
+        Cell("alpha", None, "one", 0, "waiting"),
+        Cell("beta", "tuned", "one", 1, "running", reason="train: 30/100, 70 s left " + "x" * 300, seconds=30.0),
+        Cell("beta", "tuned", "two", 0, "done", seconds=99.6),
+        Cell("gamma", None, "two", 0, "failed", reason="[it] broke", seconds=3.0),
+    ]
+    console = Console(width=100, file=io.StringIO())
+    console.print(cell_table(cells))
+    _, *lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert len(lines) == len(cells)
+    assert lines[0].split() == ["one", "alpha", "0", "waiting"]
+    assert lines[1].split()[:7] == ["one", "beta:tuned", "1", "running", "30", "train:", "30/100,"]
+    assert "70 s left" in lines[1]
+    assert lines[2].split() == ["two", "beta:tuned", "0", "done", "100"]
+    assert "[it] broke" in lines[3]
