@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from recbench.nn.sequential import Norm, SequenceEncoder
+from recbench.nn.sequential import Dropout, Norm, SequenceEncoder
 
 NORMS: tuple[Norm, ...] = ("pre", "post", "original")
 
@@ -100,3 +100,21 @@ def test_initial_spread() -> None:
     xavier = SequenceEncoder(2000, width=64, n_layers=1, n_heads=1, hidden=64, max_length=5, dropout=0, init="xavier")
     query_key_value = xavier.blocks[0].attention.query_key_value.weight
     assert query_key_value.std().item() == pytest.approx((2 / 128) ** 0.5, rel=0.05)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.3, 0.5, 0.9])
+def test_dropout_drops_its_share_and_keeps_the_mean(share: float) -> None:
+    torch.manual_seed(1)
+    dropout = Dropout(share)
+    x = torch.full((301, 997), 2.0, requires_grad=True)
+    y = dropout(x)
+    assert (y == 0).float().mean().item() == pytest.approx(share, abs=0.005)
+    assert y.mean().item() == pytest.approx(2.0, rel=0.02)
+    assert len(y.unique()) == 2
+    # Places are independent: neighbours are dropped together as often as chance has it.
+    is_dropped = (y == 0).float()
+    assert (is_dropped[:, 1:] * is_dropped[:, :-1]).mean().item() == pytest.approx(share**2, abs=0.01)
+    y.sum().backward()
+    assert torch.equal(x.grad == 0, y == 0)
+    assert dropout.eval()(x) is x
+    assert Dropout(0.0)(x) is x
