@@ -88,8 +88,7 @@ def _check(request: CompareRequest) -> None:
         if preset:
             plugin.resolve(preset, None, request.overrides)
     for dataset in request.datasets:
-        if not Path(dataset).is_dir():
-            dataset_card(dataset)
+        dataset_card(dataset)
 
 
 def _cell_request(request: CompareRequest, cell: Cell, threads: int) -> RunRequest:
