@@ -1,0 +1,92 @@
+"""Item-based nearest neighbours."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
+from scipy.sparse import csr_array, vstack
+
+from recbench.core import Catalogue, FitContext, FitReport, Histories, Interactions, Parameters, Queries, Rankings
+from recbench.nn.topk import topk_from_scores
+from recbench_models.item_knn.config import ItemKNNConfig
+
+_BLOCK_ITEMS = 4_096
+
+# B queries, U users, I items, i items of one block
+
+
+class ItemKNN:
+    """Scores an item by the sum of its similarities to the items of the history, recent ones weighing more."""
+
+    def __init__(self, config: ItemKNNConfig, catalogue: Catalogue) -> None:
+        self.config = config
+        self.similarity_II = csr_array((catalogue.n_items, catalogue.n_items), dtype=np.float32)
+
+    def fit(self, context: FitContext) -> FitReport:
+        """Cosine of every two items that share a user; row: item of the history, column: candidate."""
+        user_UI = _binary(context.train)
+        norm_I = np.sqrt(np.maximum(user_UI.sum(axis=0), 1.0))
+        unit_UI = csr_array(user_UI.multiply(1.0 / norm_I))
+        blocks = []
+        for start in range(0, user_UI.shape[1], _BLOCK_ITEMS):
+            block_iI = csr_array(unit_UI[:, start : start + _BLOCK_ITEMS].T @ unit_UI)
+            blocks.append(_neighbours(block_iI, start, self.config.neighbours))
+        self.similarity_II = csr_array(vstack(blocks).T.tocsr(), dtype=np.float32)
+        self.similarity_II.sort_indices()
+        return FitReport(parameters=Parameters(total=self.similarity_II.nnz))
+
+    def generate(self, queries: Queries, k: int) -> Rankings:
+        """Items most like those of the history; where nothing is alike, by item number."""
+        weight = _weights(queries.histories, self.config.decay)
+        shape = (len(queries), self.similarity_II.shape[0])
+        weight_BI = csr_array((weight, queries.histories.item, queries.histories.offsets), shape=shape)
+
+        def score_block(rows: NDArray[np.int64]) -> torch.Tensor:
+            return torch.from_numpy((weight_BI[rows] @ self.similarity_II).toarray())
+
+        return topk_from_scores(score_block, queries, k, shape[1])
+
+    def save(self, folder: Path) -> None:
+        """Write the similarities."""
+        matrix = self.similarity_II
+        save_file({"data": matrix.data, "indices": matrix.indices, "indptr": matrix.indptr}, folder / "model.safetensors")
+
+    def load(self, folder: Path) -> None:
+        """Read the similarities."""
+        arrays = load_file(folder / "model.safetensors")
+        self.similarity_II = csr_array((arrays["data"], arrays["indices"], arrays["indptr"]), shape=self.similarity_II.shape)
+
+
+def _binary(train: Interactions) -> csr_array:
+    """Who has what, (U, I), 1 however often."""
+    shape = (train.n_users, train.n_items)
+    matrix = csr_array((np.ones(len(train.item)), train.item, train.offsets), shape=shape, copy=True)
+    matrix.sum_duplicates()
+    matrix.data[:] = 1.0
+    return matrix
+
+
+def _neighbours(block_iI: csr_array, first: int, neighbours: int | None) -> csr_array:
+    """Each row without the item itself and, where a number is given, without all but the most similar items."""
+    block = block_iI.tocoo()
+    is_kept = block.col != block.row + first
+    row, column, value = block.row[is_kept], block.col[is_kept], block.data[is_kept]
+    if neighbours is not None:
+        order = np.lexsort((column, -value, row))
+        row, column, value = row[order], column[order], value[order]
+        place = np.arange(len(row)) - np.searchsorted(row, row)
+        near = place < neighbours
+        row, column, value = row[near], column[near], value[near]
+    return csr_array((value, (row, column)), shape=block.shape)
+
+
+def _weights(histories: Histories, decay: float) -> NDArray[np.float32]:
+    """Weight of each entry, (nnz,) float32: decay ** age at the item's latest occurrence, 0 at earlier ones."""
+    row = histories.row_of_entry()
+    age = histories.offsets[1:][row] - 1 - np.arange(len(row))
+    order = np.lexsort((age, histories.item, row))
+    is_repeat = np.zeros(len(row), dtype=bool)
+    is_repeat[order[1:]] = (np.diff(row[order]) == 0) & (np.diff(histories.item[order]) == 0)
+    return np.where(is_repeat, 0.0, decay**age).astype(np.float32)
