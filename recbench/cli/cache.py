@@ -69,7 +69,7 @@ def size(as_json: Json = False, debug: Debug = False) -> None:  # noqa: ARG001
 def clean(
     kinds: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[KIND]...", help="What to remove: kinds as `cache ls` shows them. Default: everything."),
+        typer.Argument(metavar="[KIND]...", help="What to remove: kinds as `cache ls` shows them. Default: all but `download`."),
     ] = None,
     as_json: Json = False,
     debug: Debug = False,  # noqa: ARG001 (read by `verb`)

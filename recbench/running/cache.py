@@ -25,6 +25,7 @@ from recbench.running.measure import Meter
 
 log = logging.getLogger(__name__)
 MANIFEST = "manifest.json"
+DOWNLOAD = "download"
 _ALWAYS_HASH_BYTES = 64 << 20
 """Files up to this size are hashed at every use; larger ones only where size or time of change differ from the manifest."""
 _LOCK_POLL_S = 0.1
@@ -262,7 +263,7 @@ class CacheEntry:
 
     name: str
     kind: str
-    """The stage's name, `partial` or `damaged`."""
+    """The stage's name, `partial`, `damaged`, or `download` for the files of a data set."""
     size_bytes: int
     modified: float
     """Seconds since 1970."""
@@ -270,9 +271,10 @@ class CacheEntry:
 
 
 def cache_entries(home: Path) -> list[CacheEntry]:
-    """All stages, partial and damaged folders in the cache, largest first."""
+    """All downloads, stages, partial and damaged folders in the cache, largest first."""
     root = home / "stages"
     folders = [
+        *((folder, DOWNLOAD) for folder in _subfolders(home / "datasets")),
         *((folder, "partial") for folder in _subfolders(root / "partial")),
         *((folder, "damaged") for folder in _subfolders(root / "damaged")),
         *((folder, folder.name.rpartition("-")[0]) for folder in _subfolders(root) if (folder / MANIFEST).exists()),
@@ -286,15 +288,18 @@ def cache_entries(home: Path) -> list[CacheEntry]:
 
 
 def clean_cache(home: Path, kinds: tuple[str, ...] = ()) -> list[CacheEntry]:
-    """Remove entries of some kinds (none named: all), and return what was removed. What is in use is left alone."""
+    """Remove entries of some kinds and return what was removed; what is in use is left alone.
+
+    None named: everything that can be computed again. Downloads go only when they are named.
+    """
     entries = cache_entries(home)
-    known = {entry.kind for entry in entries} | {"partial", "damaged"}
+    known = {entry.kind for entry in entries} | {"partial", "damaged", DOWNLOAD}
     for kind in kinds:
         if kind not in known:
             raise BadRequest(f"The cache holds nothing of kind {kind!r}.{nearest(kind, known)} Known: {', '.join(sorted(known))}.")
     removed = []
     for entry in entries:
-        if kinds and entry.kind not in kinds:
+        if entry.kind not in kinds if kinds else entry.kind == DOWNLOAD:
             continue
         lock = FileLock(home / "stages" / "locks" / f"{entry.name}.lock")
         lock_folder = Path(lock.lock_file).parent

@@ -141,3 +141,14 @@ def test_clean_removes_by_kind_and_leaves_what_is_in_use(tmp_path: Path) -> None
     assert [entry.kind for entry in clean_cache(tmp_path)] == ["vectors"]
     with pytest.raises(BadRequest, match="vektors"):
         clean_cache(tmp_path, ("vektors",))
+
+
+def test_downloads_are_listed_and_go_only_when_named(tmp_path: Path) -> None:
+    StageStore(tmp_path / "stages").get("codes", {}, _write("c"))
+    download = tmp_path / "datasets" / "films"
+    download.mkdir(parents=True)
+    (download / "films.zip").write_text("zip")
+    assert sorted(entry.kind for entry in cache_entries(tmp_path)) == ["codes", "download"]
+    assert [entry.kind for entry in clean_cache(tmp_path)] == ["codes"]
+    assert [entry.name for entry in clean_cache(tmp_path, ("download",))] == ["films"]
+    assert not download.exists()
