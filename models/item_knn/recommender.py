@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
-from scipy.sparse import csr_array, vstack
+from scipy.sparse import coo_array, csr_array, vstack
 
 from recbench.core import Catalogue, FitContext, FitReport, Histories, Interactions, Parameters, Queries, Rankings
 from recbench.nn.topk import topk_from_scores
@@ -27,12 +27,12 @@ class ItemKNN:
     def fit(self, context: FitContext) -> FitReport:
         """Cosine of every two items that share a user; row: item of the history, column: candidate."""
         user_UI = _binary(context.train)
-        norm_I = np.sqrt(np.maximum(user_UI.sum(axis=0), 1.0))
-        unit_UI = csr_array(user_UI.multiply(1.0 / norm_I))
+        norm_I = np.sqrt(user_UI.sum(axis=0))
         blocks = []
         for start in range(0, user_UI.shape[1], _BLOCK_ITEMS):
-            block_iI = csr_array(unit_UI[:, start : start + _BLOCK_ITEMS].T @ unit_UI)
-            blocks.append(_neighbours(block_iI, start, self.config.neighbours))
+            common_iI = (user_UI[:, start : start + _BLOCK_ITEMS].T @ user_UI).tocoo()
+            common_iI.data /= norm_I[common_iI.row + start] * norm_I[common_iI.col] + self.config.shrink
+            blocks.append(_neighbours(common_iI, start, self.config.neighbours))
         self.similarity_II = csr_array(vstack(blocks).T.tocsr(), dtype=np.float32)
         self.similarity_II.sort_indices()
         return FitReport(parameters=Parameters(total=self.similarity_II.nnz))
@@ -68,9 +68,8 @@ def _binary(train: Interactions) -> csr_array:
     return matrix
 
 
-def _neighbours(block_iI: csr_array, first: int, neighbours: int | None) -> csr_array:
+def _neighbours(block: coo_array, first: int, neighbours: int | None) -> csr_array:
     """Each row without the item itself and, where a number is given, without all but the most similar items."""
-    block = block_iI.tocoo()
     is_kept = block.col != block.row + first
     row, column, value = block.row[is_kept], block.col[is_kept], block.data[is_kept]
     if neighbours is not None:
