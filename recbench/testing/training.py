@@ -1,0 +1,38 @@
+"""Training as a run does it, without a run around it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from recbench import registry
+from recbench.core import Budget, Plugin, SilentProgress, World
+from recbench.data import Split
+from recbench.running.cache import StageStore
+from recbench.running.machine import Machine
+from recbench.running.training import TrainedModel, Trainer
+
+
+def train(
+    plugin: Plugin, split: Split, home: Path, *, preset: str | None = None, overrides: Mapping[str, Any] | None = None, seed: int = 0
+) -> TrainedModel:
+    """The plugin trained on one CPU thread, saved and loaded again, with its stages in `home/stages`.
+
+    Args:
+        plugin: any.
+        split: what to train on.
+        home: a cache; a fresh one makes every stage anew.
+        preset: default: `smoke`, or the CPU's default where the card has no such preset.
+        overrides: settings laid over it.
+        seed: of the run.
+    """
+    trainer = Trainer(
+        split=split,
+        machine=Machine.resolve("cpu", "fp32", 1),
+        store=StageStore(home / "stages"),
+        progress=SilentProgress(),
+        budget=Budget(),
+        world=World(),
+        load_plugin=registry.models().load,
+    )
+    name = preset or ("smoke" if "smoke" in plugin.card.presets else plugin.default_preset("cpu"))
+    return trainer.train(plugin, plugin.resolve(name, None, overrides), seed, None)
