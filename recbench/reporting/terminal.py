@@ -59,22 +59,28 @@ def run_table(record: RunRecord, card: ModelCard | None) -> RenderableType:
         "Metric",
         "keep [95 %]",
         "unseen [95 %]",
-        *(("Published", "Verdict", "Source") if has_published else ()),
-        words=("Metric", "Verdict", "Source"),
+        *(("Published", "Verdict") if has_published else ()),
+        words=("Metric", "Verdict"),
     )
+    notes = list(dict.fromkeys(_source_note(figure) for line in lines for figure in line.published))
     for line in lines:
         style = "bold" if line.metric == MAIN_METRIC else None
         cells = [metric_title(line.metric), grids.with_interval(line.keep), grids.with_interval(line.unseen)]
         if has_published:
             cells += [
-                "\n".join(f"{figure.published:.4f} ({figure.view})" for figure in line.published) or NOTHING,
-                "\n".join(grids.verdict(figure) for figure in line.published),
-                "\n".join(f"{figure.source} ({figure.kind})" for figure in line.published),
+                "\n".join(f"{figure.published:.4f} [{1 + notes.index(_source_note(figure))}]" for figure in line.published) or NOTHING,
+                "\n".join(figure.verdict for figure in line.published),
             ]
         table.add_row(*map(escape, cells), style=style)
     title = f"{record.model.row_name} on {record.dataset.name}, {protocol_title(record.protocol)}, seed {record.seed}"
     # A title of the table itself would be folded to the table's width.
-    return Group(Text(title, style="bold"), table, Text(_cost_sentence(record), style="dim"))
+    sources = [Text(f"[{number}] {note}", style="dim") for number, note in enumerate(notes, start=1)]
+    return Group(Text(title, style="bold"), table, *sources, Text(_cost_sentence(record), style="dim"))
+
+
+def _source_note(figure: PublishedFigure) -> str:
+    reason = f"; not comparable: {figure.reason}" if figure.reason else ""
+    return f"{figure.source} ({figure.kind}), view {figure.view}{reason}"
 
 
 def _cost_sentence(record: RunRecord) -> str:

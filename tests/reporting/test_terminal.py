@@ -40,10 +40,10 @@ def test_a_run_stands_beside_what_was_published(workshop: Any, cards: Any) -> No
     text = drawn(run_table(record, cards["sasrec"]))
     for part in (
         f"{line.keep.value:.4f}",
-        "0.5000 (keep)",
+        "0.5000 [1]",
         "below",
-        "A paper, table 2",
-        "not comparable (view unknown)",
+        "[1] A paper, table 2 (paper), view keep",
+        "not comparable: view unknown",
         "12.5 s of training",
     ):
         assert part in text
