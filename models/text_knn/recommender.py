@@ -1,5 +1,6 @@
 """Text neighbours."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,8 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from recbench.core import BadRequest, Catalogue, FitContext, FitReport, Parameters, Queries, Rankings
 from recbench.nn.topk import topk_from_scores
 from recbench_models.text_knn.config import TextKNNConfig
+
+_WORD = r"(?u)\w+"
 
 # B queries, b queries of one block, I items, T terms
 
@@ -26,16 +29,16 @@ class TextKNN:
     def fit(self, context: FitContext) -> FitReport:
         """Read the items' texts; `BadRequest` where none of the fields holds any. No event is looked at."""
         texts = context.items.text(self.config.fields)
-        if not any(texts):
+        if not any(re.search(_WORD, text) for text in texts):
             raise BadRequest(
-                f"text-knn reads {', '.join(self.config.fields)}, and no item of this data set has any of them. "
+                f"text-knn reads {', '.join(self.config.fields)}, and no item of this data set has a word in any of them. "
                 "Choose other columns with --set fields=[...], or a model that needs no text."
             )
         # A term of one item only cannot make two items alike. Tiny catalogues keep all terms, or none might be left.
         is_large = len(texts) >= 1_000
         vectorizer = TfidfVectorizer(
             ngram_range=(1, self.config.max_words),
-            token_pattern=r"(?u)\w+",
+            token_pattern=_WORD,
             min_df=2 if is_large else 1,
             max_df=self.config.max_share if is_large else 1.0,
             sublinear_tf=True,

@@ -19,9 +19,20 @@ Override the fixtures `preset` and `overrides` to train with other settings than
 default), and `small` for other data. Training must be bounded by steps, not by time: equal seeds have to give equal files.
 """
 
+from recbench.testing.by_hand import LightContext, interactions, queries
 from recbench.testing.canary import assert_no_leak
 from recbench.testing.contract import PluginContract
 from recbench.testing.small import read_split, small_split, write_source
 from recbench.testing.training import train
 
-__all__ = ["PluginContract", "assert_no_leak", "read_split", "small_split", "train", "write_source"]
+__all__ = [
+    "LightContext",
+    "PluginContract",
+    "assert_no_leak",
+    "interactions",
+    "queries",
+    "read_split",
+    "small_split",
+    "train",
+    "write_source",
+]
