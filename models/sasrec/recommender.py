@@ -20,8 +20,8 @@ from recbench_models.sasrec.windows import Windows, length_bucketed
 
 # B queries, T columns, D width
 
-_ENCODE_ROWS = 256
-"""Histories that are read at a time."""
+_ENCODE_SLOTS = 16_384
+"""Slots that are read at a time: enough for the threads, and little memory."""
 
 
 class SASRec:
@@ -60,7 +60,7 @@ class SASRec:
         newest = histories.tail(self.config.max_length)
         state_BD = torch.zeros(len(histories), weight.shape[1], device=weight.device)
         with torch.inference_mode():
-            for rows in newest.length_buckets(_ENCODE_ROWS):
+            for rows in newest.length_buckets(_ENCODE_SLOTS):
                 rows = rows[newest.lengths[rows] > 0]
                 if len(rows) == 0:
                     continue

@@ -90,16 +90,24 @@ class Histories(Ragged):
         index = np.arange(offsets[-1], dtype=np.int64) + np.repeat(starts - offsets[:-1], ends - starts)
         return type(self)(self.item[index], offsets)
 
-    def length_buckets(self, max_rows: int, max_length: int | None = None) -> list[LongArray]:
+    def length_buckets(self, max_slots: int, max_length: int | None = None) -> list[LongArray]:
         """Row numbers in batches of like length, shortest first; every row stands in exactly one batch.
 
         Args:
-            max_rows: most rows in one batch.
+            max_slots: most slots (rows times the longest row) in one batch; one row at least is in it.
             max_length: longer lists count as this long (a model that cuts them off pads no further).
         """
         lengths = self.lengths if max_length is None else np.minimum(self.lengths, max_length)
         order = np.argsort(lengths, kind="stable")
-        return [order[start : start + max_rows] for start in range(0, len(order), max_rows)]
+        ascending = np.maximum(lengths[order], 1)
+        batches, start = [], 0
+        while start < len(order):
+            # Slots of a batch that ends at each of the following rows; they only grow.
+            slots = (np.arange(start, len(order)) - start + 1) * ascending[start:]
+            end = start + max(1, int(np.searchsorted(slots, max_slots, side="right")))
+            batches.append(order[start:end])
+            start = end
+        return batches
 
     def padded(self, fill: int, *, side: str = "right") -> IntArray:
         """A rectangle (n, longest) int32 with `fill` where a list has ended; `side` says where the filling goes."""
