@@ -22,10 +22,10 @@ from recbench.running.cache import StageStore
 from recbench.running.hashing import hash_value, plugin_source_hash
 from recbench.running.machine import Machine
 from recbench.running.places import Places
-from recbench.running.ranking import rank_test
+from recbench.running.ranking import RANKING_STAGE, rank_test
 from recbench.running.recording import RunFacts, write_run
 from recbench.running.splits import LoadedSplit, load_split
-from recbench.running.training import Trainer
+from recbench.running.training import Trainer, training_stage
 
 LIST_LENGTH = 50
 LOG_FILE = "log.txt"
@@ -178,6 +178,7 @@ def _settle(request: RunRequest, world: World, local_rank: int) -> _Settings:
     plugin = models.load(request.model)
     machine = Machine.resolve(request.device, request.precision, request.threads, local_rank)
     preset = request.preset or plugin.default_preset(machine.device)
+    _check_rerun(request.rerun, plugin)
     file_values = read_toml(request.config_file) if request.config_file is not None else None
     return _Settings(
         request=request,
@@ -191,6 +192,15 @@ def _settle(request: RunRequest, world: World, local_rank: int) -> _Settings:
         views=_SEEN[request.seen],
         protocol=SplitProtocol.parse(request.protocol, ties=request.ties),
     )
+
+
+def _check_rerun(names: tuple[str, ...], plugin: Plugin) -> None:
+    """A misspelt stage must not look like one that was computed again."""
+    known = ["dataset", "split", *map(training_stage, [plugin.card.name, *plugin.card.uses]), RANKING_STAGE]
+    for name in names:
+        # Stages of a model's own carry its name in front; only the model knows them.
+        if name not in known and not name.startswith(f"{plugin.card.name}."):
+            raise BadRequest(f"--rerun {name!r}: this run has no such stage.{nearest(name, known)} Known: {', '.join(known)}.")
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from recbench.running.cache import Stage, StageStore
 from recbench.running.context import ranked
 from recbench.running.training import TrainedModel
 
+RANKING_STAGE = "ranking"
 _FACTS = "facts.json"
 
 
@@ -58,7 +59,7 @@ def rank_test(trained: TrainedModel, split: Split, store: StageStore, progress: 
         (folder / _FACTS).write_text(json.dumps(facts), encoding="utf-8")
 
     parts = {"training": trained.stage.key, "test": split.fingerprints.test, "k": k, "views": list(views)}
-    stage = store.get("ranking", parts, rank)
+    stage = store.get(RANKING_STAGE, parts, rank)
     facts = json.loads((stage.folder / _FACTS).read_text(encoding="utf-8"))
     rankings = Rankings(
         views=tuple(facts["views"]),

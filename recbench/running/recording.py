@@ -26,7 +26,7 @@ from recbench.running import provenance
 from recbench.running.hashing import hash_file, plugin_source_hash
 from recbench.running.loaded import write_catalogue
 from recbench.running.machine import Machine
-from recbench.running.ranking import RankedTest, queries_of_test
+from recbench.running.ranking import RANKING_STAGE, RankedTest, queries_of_test
 from recbench.running.runs import RECORD_FILE
 from recbench.running.splits import LoadedSplit
 from recbench.running.training import MODEL_FOLDER, TrainedModel
@@ -178,7 +178,7 @@ def _fit_part(report: FitReport) -> FitPart:
 def _cost_part(stages: list[StagePart], tested: RankedTest, n_users: int) -> CostPart:
     """Costs do not depend on cache luck: a reused stage counts with what it cost when it was computed."""
     return CostPart(
-        train_s=sum(stage.seconds for stage in stages if stage.name not in {"dataset", "split", "ranking"}),
+        train_s=sum(stage.seconds for stage in stages if stage.name not in {"dataset", "split", RANKING_STAGE}),
         rank_s=tested.rank_s,
         total_s=sum(stage.seconds for stage in stages),
         users_per_s=n_users / max(tested.rank_s, 1e-9),

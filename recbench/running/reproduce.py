@@ -11,7 +11,9 @@ from recbench.core.records import RunRecord, read_record
 from recbench.running.api import RunOutcome, RunRequest
 from recbench.running.execute import run_request
 from recbench.running.places import Places
+from recbench.running.ranking import RANKING_STAGE
 from recbench.running.runs import RECORD_FILE
+from recbench.running.training import training_stage
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ def request_of(record: RunRecord, dataset: str | None = None, plugins: Sequence[
         protocol=protocol.split + (f":{options}" if options else ""),
         plugins=tuple(plugins),
         again=True,
-        rerun=(f"training-{record.model.name}", "ranking"),
+        rerun=(training_stage(record.model.name), RANKING_STAGE),
     )
 
 

@@ -29,6 +29,11 @@ TIMES_FILE = "times.json"
 """All that differs between two equal trainings; everything else in the stage is the same to the byte."""
 
 
+def training_stage(model: str) -> str:
+    """The name of the stage that trains a model."""
+    return f"training-{model}"
+
+
 @dataclass(frozen=True)
 class TrainedModel:
     """A model that can answer, and how it came to be."""
@@ -81,7 +86,7 @@ class Trainer:
         catalogue = Catalogue(n_items=len(self.split.items), n_users=len(self.split.user_ids))
         asked: list[Stage] = []
         log = logging.getLogger(f"recbench.model.{card.name}")
-        name = f"training-{card.name}"
+        name = training_stage(card.name)
 
         def fit(folder: Path) -> None:
             key = hash_value({"stage": name, **parts})

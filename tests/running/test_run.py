@@ -104,6 +104,7 @@ def test_the_temporal_protocol_runs(places: Places) -> None:
         ({"device": "cuda:77"}, BadRequest, "cuda:77"),
         ({"precision": "fp8"}, BadRequest, "fp8"),
         ({"ties": "shuffled"}, BadConfig, "shuffled"),
+        ({"rerun": ("trainig-popularity",)}, BadRequest, "training-popularity"),
         ({"protocol": "leave-two-out"}, BadConfig, "leave-one-out"),
     ],
 )
@@ -190,6 +191,12 @@ def test_an_edited_plugin_is_another_run(places: Places, broken: Path) -> None:
     second = _run(places, "broken", **options)
     assert second.is_new
     assert second.record.model.source_hash != first.record.model.source_hash
+
+
+def test_rerun_computes_one_stage_again(places: Places) -> None:
+    _run(places)
+    record = _run(places, rerun=("ranking",)).record
+    assert [stage.name for stage in record.stages if not stage.reused] == ["ranking"]
 
 
 def test_reproduce_runs_again_and_compares_every_rank(places: Places) -> None:
