@@ -176,22 +176,40 @@ def _exact_topk(score_bI: Tensor, k: int) -> tuple[Tensor, Tensor]:
         return score_bI[:, :0], torch.empty_like(score_bI[:, :0], dtype=torch.int64)
     score, column = _topk(score_bI, min(k + 1, score_bI.shape[1]))
     is_tied_b = (score[:, 1:] == score[:, :-1]).any(1) & ~score[:, 0].isnan()
+    # Only where the k-th and the next score are equal was the choice itself open; elsewhere it was the order alone. What scores -inf
+    # is not listed, so nobody needs to know which it is.
+    is_open_b = is_tied_b & (score[:, -1] == score[:, k - 1]) & (score[:, -1] > -torch.inf) if score.shape[1] > k else None
     score, column = score[:, :k], column[:, :k]
+    if is_open_b is not None:
+        rows = torch.nonzero(is_open_b).squeeze(1)
+        if len(rows):
+            column[rows] = _smallest_at_boundary(score_bI[rows], score[rows], column[rows])
     tied = torch.nonzero(is_tied_b).squeeze(1)
     if len(tied):
-        key, _ = _topk(_unequal_keys(score_bI[tied]), k)
-        tied_column = (score_bI.shape[1] - 1) - (key & 0xFFFFFFFF)
-        column[tied] = tied_column
-        score[tied] = torch.gather(score_bI[tied], 1, tied_column)
+        score[tied], column[tied] = _in_order(score[tied], column[tied])
     return score, column
 
 
-def _unequal_keys(score_bI: Tensor) -> Tensor:
-    """Int64 keys in the order of scores, equal scores in the order of falling columns."""
-    bits = (score_bI + 0.0).view(torch.int32)  # adding 0.0 makes -0.0 and 0.0 equal
-    ordered = bits ^ ((bits >> 31) & 0x7FFFFFFF)
-    last = torch.arange(score_bI.shape[1] - 1, -1, -1, device=score_bI.device)
-    return (ordered.long() << 32) | last
+def _smallest_at_boundary(score_bI: Tensor, score_bK: Tensor, column_bK: Tensor) -> Tensor:
+    """The selected columns (b, K) with those at the lowest selected score replaced by the smallest columns that have this score."""
+    boundary_b1 = score_bK[:, -1:]
+    is_above_bK = score_bK > boundary_b1
+    column_bK = column_bK.clone()
+    found_b = is_above_bK.sum(1)
+    rows = torch.arange(len(score_bI), device=score_bI.device)
+    start, width = 0, max(256, 2 * score_bK.shape[1])
+    # Where many items share the score, the first columns hold enough of them; where few do, every window holds few.
+    while len(rows) and start < score_bI.shape[1]:
+        is_equal = score_bI[rows, start : start + width] == boundary_b1[rows]
+        count = is_equal.sum(1)
+        row_N, column_N = torch.nonzero(is_equal, as_tuple=True)
+        place_N = torch.arange(len(row_N), device=rows.device) - (count.cumsum(0) - count)[row_N] + found_b[rows][row_N]
+        fits_N = place_N < column_bK.shape[1]
+        column_bK[rows[row_N[fits_N]], place_N[fits_N]] = column_N[fits_N] + start
+        found_b[rows] += count
+        rows = rows[found_b[rows] < column_bK.shape[1]]
+        start, width = start + width, 2 * width
+    return column_bK
 
 
 def _topk(value_bI: Tensor, k: int) -> tuple[Tensor, Tensor]:
