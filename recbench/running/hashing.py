@@ -40,10 +40,13 @@ def plugin_source_hash(folder: Path) -> str:
     """sha256 of a plugin's sources and of all modules of `recbench.nn` that they reach through imports.
 
     A fix in a shared loss or search must not leave old weights in the cache; a change in a part the plugin does not use
-    must not throw weights away.
+    must not throw weights away. The card does not count: what it says that shapes a result is in the resolved settings, and a
+    published number added to it changes no model.
     """
-    files = [file for _, file in _source_files(folder)]
-    return hash_value({"plugin": hash_sources(folder), "nn": {name: hash_file(path) for name, path in sorted(_reached(files).items())}})
+    sources = {name: file for name, file in _source_files(folder) if name != "card.toml"}
+    files = list(sources.values())
+    own = {name: hash_file(file) for name, file in sources.items()}
+    return hash_value({"plugin": own, "nn": {name: hash_file(path) for name, path in sorted(_reached(files).items())}})
 
 
 def _source_files(folder: Path) -> list[tuple[str, Path]]:

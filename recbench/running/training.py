@@ -65,6 +65,7 @@ class Trainer:
         reads_text = "item_text" in plugin.card.needs
         return {
             "plugin": plugin.card.name,
+            "family": plugin.card.family,
             "source": plugin_source_hash(plugin.folder),
             "train": self.split.fingerprints.train,
             "valid": self.split.fingerprints.valid,
