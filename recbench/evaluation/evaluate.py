@@ -10,7 +10,7 @@ from recbench.core.records import Interval, SlicePart
 from recbench.core.seeds import generator
 from recbench.evaluation.exposure import Exposure, beyond_accuracy
 from recbench.evaluation.intervals import bootstrap_means, grouped
-from recbench.evaluation.metrics import metric_names, same_targets, values_per_user
+from recbench.evaluation.metrics import metric_names, same_targets, values_of_view, values_per_user
 from recbench.evaluation.rank_table import RankTable
 from recbench.evaluation.slices import groups
 from recbench.evaluation.target_facts import TargetFacts
@@ -48,7 +48,7 @@ def evaluate(ranks: RankTable, facts: TargetFacts, exposure: Exposure, train_cou
         SplitMismatch: the tables are about different targets or catalogues.
     """
     same_targets(ranks, facts)
-    has_sets = len(ranks) > ranks.n_users
+    has_sets = len(ranks) > ranks.n_users and not ranks.has_single_targets
     names = metric_names(ranks.list_length, has_sets=has_sets)
     metrics = {view: _intervals(ranks, view, names, "all") for view in ranks.views} if len(ranks) else {}
     slice_names = tuple(name for name in SLICE_METRICS if name in names)
@@ -65,12 +65,11 @@ def evaluate(ranks: RankTable, facts: TargetFacts, exposure: Exposure, train_cou
 def _intervals(ranks: RankTable, view: View, names: tuple[str, ...], stream: str) -> dict[str, Interval]:
     if not names:
         return {}
-    rank = ranks.rank[view]
     if len(ranks) == ranks.n_users:
-        distinct, sizes = np.unique(rank, return_counts=True)
+        distinct, sizes = np.unique(ranks.rank[view], return_counts=True)
         values = values_per_user(distinct, np.arange(len(distinct) + 1, dtype=np.int64), names)
         sizes = sizes.astype(np.int64)
     else:
-        values, sizes = grouped(values_per_user(rank, ranks.offsets, names))
+        values, sizes = grouped(values_of_view(ranks, view, names))
     intervals = bootstrap_means(values, sizes, generator(BOOTSTRAP_SEED, "bootstrap", stream, view))
     return dict(zip(names, intervals, strict=True))

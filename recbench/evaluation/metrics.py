@@ -2,7 +2,8 @@
 
 With one target per user (baselines.md, 6.7) recall is 1 if the target stands among the first k, NDCG is 1 / log2(1 + place),
 MRR 1 / place, places from 1. With a set of targets recall divides by the number of targets, the hit rate asks for any of them,
-NDCG divides by the best possible value of min(k, number of targets), MRR looks at the first hit.
+NDCG divides by the best possible value of min(k, number of targets), MRR looks at the first hit. A user who is asked several times,
+for one target each, has the mean over the queries.
 """
 
 import math
@@ -70,6 +71,15 @@ def values_per_user(rank: ShortArray, offsets: LongArray, metrics: Sequence[str]
     return values
 
 
+def values_of_view(ranks: RankTable, view: View, metrics: Sequence[str]) -> FloatArray:
+    """One row per user of a table, one column per metric, (n_users, n_metrics) float64; a mean over queries where a user has several."""
+    if not ranks.has_single_targets or not len(ranks):
+        return values_per_user(ranks.rank[view], ranks.offsets, metrics)
+    values_QM = values_per_user(ranks.rank[view], np.arange(len(ranks) + 1, dtype=np.int64), metrics)
+    mean_UM: FloatArray = np.add.reduceat(values_QM, ranks.offsets[:-1], axis=0) / np.diff(ranks.offsets)[:, None]
+    return mean_UM
+
+
 def _metric(kind: str, k: int, rank: ShortArray, offsets: LongArray, n_targets: LongArray) -> FloatArray:
     if len(n_targets) == 0:
         return np.empty(0, dtype=np.float64)
@@ -108,7 +118,7 @@ def per_user(ranks: RankTable, facts: TargetFacts, metric: str, view: View) -> F
         raise BadRequest(f"{metric} is not defined for lists of {ranks.list_length}. Ask for a smaller place.")
     if view not in ranks.rank:
         raise BadRequest(f"View {view!r} was not ranked; there is {', '.join(ranks.views)}. Run it again with --seen both.")
-    return values_per_user(ranks.rank[view], ranks.offsets, [metric])[:, 0]
+    return values_of_view(ranks, view, [metric])[:, 0]
 
 
 def same_targets(ranks: RankTable, facts: TargetFacts) -> None:

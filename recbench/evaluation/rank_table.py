@@ -30,12 +30,15 @@ class RankTable:
         target: (R,) int32 item rows.
         rank: for each view (R,) int16; 0 is best, -1 is not in the list.
         list_length: how long the lists were; no metric is defined beyond it.
+        has_single_targets: each row is a query with a list of its own, though a user may have many (the temporal protocol with
+            `targets=successive`); else the rows of a user are the set of targets of one query.
     """
 
     user: IntArray
     target: IntArray
     rank: Mapping[View, ShortArray]
     list_length: int = DEFAULT_LIST_LENGTH
+    has_single_targets: bool = False
 
     def __post_init__(self) -> None:
         if not self.rank or {len(self.target), *map(len, self.rank.values())} != {len(self.user)}:
@@ -46,8 +49,19 @@ class RankTable:
 
     @classmethod
     def of_queries(cls, user: IntArray, targets: Targets, rank: Mapping[View, ShortArray], list_length: int) -> Self:
-        """The table of B queries: `user` has one entry per query, `rank` one per target."""
-        return cls(np.repeat(user, targets.lengths), targets.item, rank, list_length)
+        """The table of B queries: `user` has one entry per query, `rank` one per target.
+
+        Raises:
+            BadData: a user has several queries, and not all of them ask for a single item.
+        """
+        asked_again = len(np.unique(user)) < len(user)
+        if asked_again and (targets.lengths != 1).any():
+            query = int((targets.lengths != 1).argmax())
+            raise BadData(
+                f"Some users have several queries, and query {query} asks for {targets.lengths[query]} items. "
+                "Ask each user once, or for one item at a time."
+            )
+        return cls(np.repeat(user, targets.lengths), targets.item, rank, list_length, asked_again)
 
     @property
     def views(self) -> tuple[View, ...]:
@@ -71,7 +85,8 @@ class RankTable:
 
     def take(self, rows: NDArray[np.bool_]) -> "RankTable":
         """The rows where `rows` is true: each user with those of the targets only."""
-        return RankTable(self.user[rows], self.target[rows], {view: rank[rows] for view, rank in self.rank.items()}, self.list_length)
+        rank = {view: rank[rows] for view, rank in self.rank.items()}
+        return RankTable(self.user[rows], self.target[rows], rank, self.list_length, self.has_single_targets)
 
 
 def user_offsets(user: IntArray) -> LongArray:

@@ -24,6 +24,8 @@ from recbench.evaluation.rank_table import RankTable, ShortArray
 from recbench.evaluation.target_facts import TargetFacts
 
 _LIST_LENGTH = "recbench.list_length"
+_SINGLE_TARGETS = "recbench.single_targets"
+"""There only where users have several queries, so that the bytes of other tables say nothing about it."""
 _HASH_CHARACTERS = 16
 
 
@@ -34,8 +36,9 @@ def content_name(prefix: str, table_bytes: bytes) -> str:
 
 def write_ranks(ranks: RankTable, path: Path) -> Path:
     """`ranks.parquet`: user, target and one rank column per view. Gives back `path`."""
+    notes = {_LIST_LENGTH: str(ranks.list_length)} | ({_SINGLE_TARGETS: "yes"} if ranks.has_single_targets else {})
     columns = {"user": ranks.user, "target": ranks.target} | {f"rank_{view}": ranks.rank[view] for view in VIEWS if view in ranks.rank}
-    return _write(_encode(columns, {_LIST_LENGTH: str(ranks.list_length)}), path)
+    return _write(_encode(columns, notes), path)
 
 
 def read_ranks(path: Path) -> RankTable:
@@ -44,7 +47,8 @@ def read_ranks(path: Path) -> RankTable:
     rank: dict[View, ShortArray] = {view: _column(table, f"rank_{view}") for view in VIEWS if f"rank_{view}" in table.column_names}
     if not rank:
         raise BadData(f"{path} has neither the column 'rank_keep' nor 'rank_unseen'. Restore the file or run it again with --again.")
-    written = (table.schema.metadata or {}).get(_LIST_LENGTH.encode(), b"")
+    notes = table.schema.metadata or {}
+    written = notes.get(_LIST_LENGTH.encode(), b"")
     if not written.isdigit():
         raise BadData(f"{path} does not say how long its lists were ({_LIST_LENGTH}). Restore the file or run it again with --again.")
     list_length = int(written)
@@ -55,7 +59,7 @@ def read_ranks(path: Path) -> RankTable:
                 f"{path}: rank_{view} runs from {low} to {high}; -1 to {list_length - 1} is possible. "
                 "Restore the file or run it again with --again."
             )
-    return RankTable(_column(table, "user"), _column(table, "target"), rank, list_length)
+    return RankTable(_column(table, "user"), _column(table, "target"), rank, list_length, _SINGLE_TARGETS.encode() in notes)
 
 
 def write_exposure(exposure: Exposure, path: Path) -> Path:

@@ -1,10 +1,11 @@
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from recbench.core import SplitMismatch, Targets
+from recbench.core import BadData, SplitMismatch, Targets
 from recbench.core.records import Interval
 from recbench.evaluation import (
     Evaluation,
@@ -15,7 +16,9 @@ from recbench.evaluation import (
     exposure_counts,
     per_user,
     ranks_of_targets,
+    read_ranks,
     target_facts,
+    write_ranks,
 )
 from tests.evaluation.scored import Scored, random_scored
 
@@ -121,6 +124,26 @@ def test_a_slice_of_sets_looks_at_the_targets_of_the_group_only() -> None:
     assert parts["tail"].metrics["ndcg@10"].value == pytest.approx((0.5 + 0) / 2)
     assert "hit_rate@10" in result.metrics["keep"]
     assert result.metrics["keep"]["hit_rate@10"].value == 0.5
+
+
+def test_a_user_asked_several_times_has_the_mean_over_the_queries(tmp_path: Path) -> None:
+    # User 3 is asked twice and the target is on top of both lists: a perfect answer, which no set of two targets could be.
+    targets = Targets.from_lists([[0], [0], [0]])
+    table = RankTable.of_queries(np.array([3, 3, 7], np.int32), targets, {"keep": np.array([0, 0, -1], np.int16)}, 10)
+    facts = facts_of([3, 3, 7], history_length=[3, 30, 3])
+    found = evaluate(table, facts, NOTHING_SHOWN, ONE_ITEM)
+    assert found.metrics["keep"]["ndcg@10"].value == pytest.approx(0.5)
+    assert found.metrics["keep"]["recall@10"].value == pytest.approx(0.5)
+    assert "hit_rate@10" not in found.metrics["keep"]
+    np.testing.assert_allclose(per_user(table, facts, "ndcg@10", "keep"), [1.0, 0.0])
+    by_length = {part.group: part.metrics["ndcg@10"].value for part in found.slices if part.slice == "history length"}
+    assert by_length == {"1-5": 0.5, "21-50": 1.0}
+    assert evaluate(read_ranks(write_ranks(table, tmp_path / "ranks.parquet")), facts, NOTHING_SHOWN, ONE_ITEM) == found
+
+
+def test_a_user_cannot_be_asked_several_times_for_sets() -> None:
+    with pytest.raises(BadData, match="query 1 asks for 2 items"):
+        RankTable.of_queries(np.array([3, 3], np.int32), Targets.from_lists([[0], [1, 2]]), {"keep": np.zeros(3, np.int16)}, 10)
 
 
 def test_hit_rate_is_not_printed_where_it_is_recall() -> None:
