@@ -1,7 +1,9 @@
 """Columns of Arrow tables as ids, times and texts, with the faults a file can have."""
 
+import csv
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +15,8 @@ from recbench.core.errors import BadData
 from recbench.core.interactions import StringArray
 from recbench.core.ragged import IntArray, LongArray
 from recbench.data.reader import RawEvents, RawItems
+
+_TOO_LARGE = 2.0**63
 
 
 def events_from_table(table: pa.Table, file: str) -> RawEvents:
@@ -83,7 +87,7 @@ def events_from_csv(path: Path, *, names: Sequence[str] = (), has_header: bool |
 
 def _header(path: Path, delimiter: str) -> list[str]:
     with path.open("rb") as stream:
-        return stream.readline().decode("utf-8-sig").rstrip("\r\n").split(delimiter)
+        return next(csv.reader([stream.readline().decode("utf-8-sig")], delimiter=delimiter), [])
 
 
 def _column(table: pa.Table, name: str, file: str) -> pa.ChunkedArray:
@@ -134,11 +138,14 @@ def _integers(table: pa.Table, name: str, file: str) -> LongArray | None:
     if column.null_count:
         first = pc.index(pc.is_null(column), True).as_py()
         raise BadData(f"{file}: {column.null_count} rows have no {name}, the first is row {first}. Remove or complete them.")
-    values: NDArray[np.generic] = column.to_numpy()
-    whole = values.astype(np.int64) if np.isfinite(values.astype(np.float64)).all() else None
+    values: NDArray[Any] = column.to_numpy()
+    # Beyond 2 ** 63 a float has no int64; NaN compares false with everything.
+    fits = np.abs(values) < _TOO_LARGE if pa.types.is_floating(column.type) else values <= np.iinfo(np.int64).max
+    whole = values.astype(np.int64) if fits.all() else None
     if whole is None or not np.array_equal(whole, values):
-        odd = next(value for value in values.tolist() if value != value or value in (float("inf"), float("-inf")) or value != int(value))
-        raise BadData(f"{file}: the column {name!r} holds {odd}, not a whole number. Convert it, times to seconds since 1970.")
+        is_odd = ~fits if whole is None else whole != values
+        odd = values[int(is_odd.argmax())]
+        raise BadData(f"{file}: the column {name!r} holds {odd}, not a whole number of 64 bits. Convert it, times to seconds since 1970.")
     return whole
 
 

@@ -303,7 +303,10 @@ _PROTOCOLS: dict[str, Callable[[Interactions, SplitProtocol], tuple[Interactions
 
 
 def _cut_time(times: LongArray, quantile: float) -> int:
-    """The smallest time with at least the share `quantile` of all events before it or at it; an element, never interpolated."""
+    """The time of the first event, in time order, that has at least the share `quantile` of all events in front of it.
+
+    An element, never interpolated; where that share is all events, the last one.
+    """
     if not len(times):
         return 0
     place = min(int(np.ceil(quantile * len(times))), len(times) - 1)

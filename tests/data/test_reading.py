@@ -197,6 +197,19 @@ def test_a_truncated_parquet_is_named(write_folder: Write, read: Read) -> None:
         read(folder)
 
 
+def test_times_too_large_for_64_bits_are_named(tmp_path: Path, read: Read) -> None:
+    (tmp_path / "interactions.csv").write_text("user_id,item_id,timestamp\nu,a,1\nu,b,99999999999999999999999\n", encoding="utf-8")
+    with pytest.raises(BadData, match=r"'timestamp' holds 1e\+23, not a whole number of 64 bits"):
+        read(tmp_path)
+
+
+def test_a_quoted_header_leaves_texts_as_they_are_written(tmp_path: Path, read: Read) -> None:
+    (tmp_path / "interactions.csv").write_text('"user_id","item_id"\nu,007\n', encoding="utf-8")
+    (tmp_path / "items.csv").write_text('"item_id","title","price"\n007,0042,9.50\n', encoding="utf-8")
+    items = read(tmp_path).items
+    assert (list(items.item_ids), items.columns["title"][0], items.columns["price"][0]) == (["007"], "0042", "9.50")
+
+
 def test_a_ragged_csv_is_named(tmp_path: Path, read: Read) -> None:
     (tmp_path / "interactions.csv").write_text("user_id,item_id,timestamp\nu,a,1\nu,b\n", encoding="utf-8")
     with pytest.raises(BadData, match=r"interactions.csv: not a table with ','"):
