@@ -8,8 +8,9 @@ from typing import Any
 
 from recbench.core.errors import RecbenchError, VerifyFailed
 from recbench.core.plugin import ModelCard
-from recbench.core.records import Interval, SlicePart
-from recbench.evaluation import evaluate
+from recbench.core.ranking import View
+from recbench.core.records import Interval, SlicePart, TargetsPart
+from recbench.evaluation import evaluate, targets_part
 from recbench.reporting.archive import Fault, StoredRun, files_at_fault, record_folders, sha256_of
 from recbench.reporting.board import make_boards
 from recbench.reporting.markdown import render_pages
@@ -96,8 +97,13 @@ def _recompute(run: StoredRun) -> tuple[int, list[Fault]]:
     except RecbenchError as error:
         return 0, [Fault(path, None, f"its figures cannot be computed again: {error}")]
     record = run.record
-    said = _figures(record.metrics, record.slices, record.beyond)
-    again = _figures(found.metrics, found.slices, found.beyond)
+    targets = targets_part(run.facts, record.targets.n_users_train_only)
+    said = _figures(record.metrics, record.slices, record.beyond) | _sizes(
+        record.targets, record.dataset.n_items, record.protocol.list_length, record.protocol.views
+    )
+    again = _figures(found.metrics, found.slices, found.beyond) | _sizes(
+        targets, len(run.train_count), run.ranks.list_length, run.ranks.views
+    )
     faults = [
         Fault(path, None, f"{key} is {said.get(key)}, computed again from the ranks it is {again.get(key)}. Restore the record.")
         for key in sorted(said | again)
@@ -108,9 +114,9 @@ def _recompute(run: StoredRun) -> tuple[int, list[Fault]]:
 
 def _figures(
     metrics: Mapping[Any, Mapping[str, Interval]], slices: Sequence[SlicePart], beyond: Mapping[Any, Mapping[str, float]]
-) -> dict[str, float]:
+) -> dict[str, object]:
     """Every figure that follows from the ranks, under a name that says where it stands."""
-    figures: dict[str, float] = {}
+    figures: dict[str, object] = {}
     groups = {f"metrics, {view}": part for view, part in metrics.items()}
     groups |= {f"slices, {part.slice}: {part.group}, {part.view}": part.metrics for part in slices}
     for name, intervals in groups.items():
@@ -119,6 +125,12 @@ def _figures(
     figures |= {f"slices, {part.slice}: {part.group}, {part.view}, n": part.n for part in slices}
     figures |= {f"beyond, {view}, {name}": value for view, part in beyond.items() for name, value in part.items()}
     return figures
+
+
+def _sizes(targets: TargetsPart, n_items: int, list_length: int, views: Sequence[View]) -> dict[str, object]:
+    """What else of a record follows from its files, under names as in `_figures`."""
+    figures: dict[str, object] = {f"targets, {key}": value for key, value in targets.model_dump().items()}
+    return figures | {"dataset, n_items": n_items, "protocol, list_length": list_length, "protocol, views": ", ".join(sorted(views))}
 
 
 def _records_as_printed(boards: Path, pages: Sequence[Path]) -> list[Fault]:

@@ -67,6 +67,10 @@ def test_an_edited_index_is_found(boards: Path, cards: Any) -> None:
         (r'"train_s": ?\d', "one was edited"),
         (r'"seed": ?\d', "one was edited"),
         (r'"coverage@10": ?0\.\d\d', "beyond, keep, coverage@10"),
+        (r'"n_cold": ?\d', "targets, n_cold"),
+        (r'"share_tied": ?0\.\d', "targets, share_tied"),
+        (r'"n_items": ?\d', "dataset, n_items"),
+        (r'"list_length": ?\d', "protocol, list_length"),
     ],
 )
 def test_one_digit_of_a_record_is_found(boards: Path, cards: Any, pattern: str, said: str) -> None:
