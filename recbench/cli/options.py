@@ -62,7 +62,7 @@ def model_cards(plugins: "Sequence[Path] | None" = None) -> "dict[str, ModelCard
     """Cards of all models that can be imported, by name; published numbers and the list of baselines come from them."""
     from recbench import registry
 
-    return {row.name: row.plugin.card for row in registry.models(tuple(plugins or ())).describe() if row.plugin is not None}
+    return {row.name: row.plugin.full_card() for row in registry.models(tuple(plugins or ())).describe() if row.plugin is not None}
 
 
 def run_folder(run: str) -> Path:

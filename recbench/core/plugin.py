@@ -298,6 +298,11 @@ class Plugin:
         except ValidationError as error:
             raise explain(error, list(self.config.model_fields), f"Model {name!r}") from None
 
+    def full_card(self) -> ModelCard:
+        """The card with every setting in each preset, those left at their defaults too: what a run's settings are held against."""
+        presets = {name: self.resolve(name).model_dump(mode="json") for name in self.card.presets}
+        return self.card.model_copy(update={"presets": presets})
+
     def row_name(self, preset: str, config: PluginConfig) -> str:
         """`model:preset`, then the loss and the text encoder where the card says they matter."""
         values = config.model_dump(mode="json")

@@ -10,7 +10,7 @@ from recbench.core.records import DatasetPart, ProtocolPart, RunRecord
 from recbench.evaluation import MAIN_METRIC, PairedComparison, compare_with_best
 from recbench.reporting.archive import StoredRun
 from recbench.reporting.rows import Row, merge_seeds
-from recbench.reporting.verdicts import PublishedFigure, published_figures
+from recbench.reporting.verdicts import PublishedFigure, changed_settings, published_figures
 
 
 @dataclass(frozen=True)
@@ -30,16 +30,19 @@ class BoardRow:
         row: the runs.
         below: trivial baselines with a higher NDCG@10 `keep`, best first; empty for trivial baselines themselves.
         published: published figures beside ours.
+        changed: settings in which the row departs from its preset as the card has it, such as `width=128`.
     """
 
     row: Row
     below: tuple[str, ...]
     published: tuple[PublishedFigure, ...]
+    changed: tuple[str, ...]
 
     def marks(self) -> list[str]:
         """All marks of the row, the gravest first."""
         below = [f"below {', '.join(self.below)}"] if self.below else []
-        return [*below, *self.row.marks()]
+        changed = [f"not as its preset: {', '.join(self.changed)}"] if self.changed else []
+        return [*below, *changed, *self.row.marks()]
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,9 +119,7 @@ def make_section(runs: Sequence[StoredRun], cards: Mapping[str, ModelCard]) -> S
     refuse_mixed_splits(runs)
     rows = merge_seeds(runs)
     first = rows[0].record
-    board_rows = tuple(
-        BoardRow(row, _trivial_above(row, rows), tuple(published_figures(row, cards.get(row.record.model.name)))) for row in rows
-    )
+    board_rows = tuple(_board_row(row, rows, cards.get(row.record.model.name)) for row in rows)
     return Section(
         dataset=first.dataset,
         protocol=first.protocol,
@@ -127,6 +128,11 @@ def make_section(runs: Sequence[StoredRun], cards: Mapping[str, ModelCard]) -> S
         missing=tuple(_missing_baselines(rows, first, cards)),
         tests=tuple(tests_against_best(rows)),
     )
+
+
+def _board_row(row: Row, rows: Sequence[Row], card: ModelCard | None) -> BoardRow:
+    changed = changed_settings(row.record, card) if card is not None else []
+    return BoardRow(row, _trivial_above(row, rows), tuple(published_figures(row, card)), tuple(changed))
 
 
 def tests_against_best(rows: Sequence[Row]) -> list[PairedComparison]:

@@ -61,11 +61,20 @@ def why_not_comparable(record: RunRecord, published: Published, card: ModelCard)
         return f"other order of ties: {record.protocol.ties}"
     if record.budget is not None:
         return f"training bounded to {record.budget}"
-    preset = flatten_preset(card.presets, published.preset, f"Model {card.name!r}")
+    changed = changed_settings(record, card)
+    return f"other settings: {', '.join(changed)}" if changed else ""
+
+
+def changed_settings(record: RunRecord, card: ModelCard) -> list[str]:
+    """Settings in which a run departs from its preset, each as key=value, by key; empty where the card has no such preset any more.
+
+    Only settings that the card's presets name are looked at; see `Plugin.full_card`.
+    """
+    if record.model.preset not in card.presets:
+        return []
+    preset = flatten_preset(card.presets, record.model.preset, f"Model {card.name!r}")
     changed = sorted(key for key, value in preset.items() if key in record.config and _plain(record.config[key]) != _plain(value))
-    if changed:
-        return "other settings: " + ", ".join(f"{key}={record.config[key]}" for key in changed)
-    return ""
+    return [f"{key}={record.config[key]}" for key in changed]
 
 
 def _plain(value: object) -> object:

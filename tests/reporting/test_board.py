@@ -197,6 +197,14 @@ def test_only_the_published_setting_gets_a_verdict(
     assert (figure.verdict == "not comparable") == bool(reason)
 
 
+def test_a_row_that_departs_from_its_preset_says_so(workshop: Any, make_card: Any) -> None:
+    cards = {"sasrec": make_card("sasrec")}
+    (board_row,) = section_of(workshop.run("sasrec", "cpu", config={"width": 8}), cards=cards).rows
+    assert board_row.marks() == ["not as its preset: width=8", "1 seed"]
+    (board_row,) = section_of(workshop.run("sasrec", "cpu"), cards=cards).rows
+    assert board_row.marks() == ["1 seed"]
+
+
 def test_published_numbers_of_other_data_sets_are_left_out(workshop: Any, make_card: Any) -> None:
     cards = {"sasrec": make_card("sasrec", published=[PUBLISHED | {"dataset": "beauty"}])}
     (board_row,) = section_of(workshop.run(), cards=cards).rows
