@@ -31,6 +31,9 @@ def run(
     protocol: Protocol = "leave-one-out",
     plugin: Plugins = None,
     data_dir: DataDir = None,
+    jobs: Annotated[
+        int, typer.Option(min=1, help="How many runs share this machine now, this one counted. Above 1, boards mark the cost as shared.")
+    ] = 1,
     again: Annotated[bool, typer.Option("--again", help="Make a new record although there is a finished one.")] = False,
     rerun: Annotated[list[str] | None, typer.Option(metavar="STAGE", help="Compute this stage again. Repeatable.")] = None,
     as_json: Json = False,
@@ -64,6 +67,7 @@ def run(
         protocol=protocol,
         plugins=tuple(plugin or ()),
         again=again,
+        jobs=jobs,
         rerun=tuple(rerun or ()),
     )
     outcome = run_request(
