@@ -2,6 +2,7 @@
 
 import csv
 import math
+import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,6 +35,8 @@ _ROW_HEIGHT = 0.28
 _LEAST_SECONDS = 1e-2
 """Training that only counts takes no time to speak of; a logarithmic axis needs some."""
 _NEAR_DECADES = 0.7
+_TITLE_WIDTH = 60
+"""Characters; a longer line would run into the picture beside it."""
 
 
 def plot_run(folder: Path, path: Path | None = None) -> Path:
@@ -77,7 +80,7 @@ def plot_sections(sections: Sequence[Section], path: Path) -> Path:
     drawn = [(section, ranked) for section in sections if (ranked := [row for row in section.rows if row.row.figure(MAIN_METRIC, "keep")])]
     if not drawn:
         raise BadRequest("There is no row with the view keep to plot. Run a model with --seen both first.")
-    heights = [1.3 + _ROW_HEIGHT * len(rows) for _, rows in drawn]
+    heights = [1.5 + _ROW_HEIGHT * len(rows) for _, rows in drawn]
     heights = [max(2.6, height) for height in heights]
     with _figure(11.0, sum(heights)) as (figure, save):
         all_axes = figure.subplots(len(drawn), 2, squeeze=False, height_ratios=heights)
@@ -175,7 +178,8 @@ def _draw_intervals(axes: Any, section: Section, rows: Sequence[BoardRow]) -> No
     axes.grid(axis="x", color="#e5e7eb", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.set_xlabel(f"test {metric_title(MAIN_METRIC)} with 95 % interval")
-    axes.set_title(f"{section.dataset.title}: {section.title}")
+    lines = (line for part in (section.dataset.title, section.title) for line in textwrap.wrap(part, _TITLE_WIDTH))
+    axes.set_title("\n".join(lines))
     # The best row stands on top, so the upper left corner is free.
     axes.legend(loc="upper left")
 
@@ -187,7 +191,7 @@ def _draw_costs(axes: Any, rows: Sequence[BoardRow]) -> None:
         if figure is not None:
             spent = board_row.row.cost
             points.append((max(spent.train_s, _LEAST_SECONDS), figure.value))
-            axes.plot(*points[-1], "o", color=BLUE, fillstyle="none" if spent.is_shared else "full", markersize=5)
+            axes.plot(*points[-1], "o", color=BLUE, fillstyle="none" if spent.is_shared else "full", markersize=5, clip_on=False)
     top = 1.15 * max(value for _, value in points) or 1.0
     for board_row, point, height in zip(rows, points, _label_heights(points, 0.06 * top), strict=True):
         axes.annotate(board_row.row.label, (point[0], height), xytext=(6, 0), textcoords="offset points", fontsize=7, va="center")
