@@ -48,7 +48,9 @@ class SplitProtocol:
                     f"The protocol {self.name!r} has no option {key!r}.{nearest(key, known)} Known: {', '.join(known) or 'none'}."
                 )
         object.__setattr__(self, "options", {**known, **self.options})
-        self.tie_seed()
+        seed = self.tie_seed()
+        # One spelling per order of ties: a board would take shuffle=01 and shuffle=1 for two protocols.
+        object.__setattr__(self, "ties", "source" if seed is None else f"shuffle={seed}")
         if self.name == "temporal":
             quantile, targets = self.options["quantile"], self.options["targets"]
             if not isinstance(quantile, float) or not 0 < quantile < 1:

@@ -301,3 +301,7 @@ def test_save_and_open(tmp_path: Path, protocol: str) -> None:
     (tmp_path / "split" / "test.json").unlink()
     with pytest.raises(BadData, match=r"test.json"):
         Split.open(tmp_path / "split")
+
+
+def test_one_order_of_ties_has_one_spelling() -> None:
+    assert SplitProtocol.parse("leave-one-out", "shuffle=007") == SplitProtocol(ties="shuffle=7")
