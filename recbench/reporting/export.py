@@ -96,11 +96,12 @@ def _latex(section: Section) -> str:
     names = " & ".join(metric_title(metric) for _ in VIEWS for metric in LATEX_METRICS)
     best = {(metric, view): _best(section, metric, view) for view in VIEWS for metric in LATEX_METRICS}
     caption = f"{latex_escape(section.dataset.title)}: {latex_escape(section.title)}. Best {metric_title(MAIN_METRIC)} first"
+    deviation = r", $\pm$ the standard deviation over seeds" if any(len(row.row.runs) > 1 for row in section.rows) else ""
     lines = [
         f"% {section.dataset.name}: {section.title}; test fingerprint {section.test_fingerprint}",
         r"\begin{table}",
         r"\centering",
-        rf"\caption{{{caption} (view \texttt{{keep}}).}}",
+        rf"\caption{{{caption} (view \texttt{{keep}}); bold is the best of a column{deviation}.}}",
         rf"\begin{{tabular}}{{l{'r' * n * len(VIEWS)}}}",
         r"\toprule",
         rf" & {groups} \\",

@@ -40,7 +40,7 @@ def test_latex_is_a_booktabs_table_with_the_best_in_bold(workshop: Any) -> None:
         f"% toy: leave-one-out, ties in the order of the source; test fingerprint {runs[0].record.fingerprints.test}\n"
         r"""\begin{table}
 \centering
-\caption{Toy \textbar{} shop: leave-one-out, ties in the order of the source. Best NDCG@10 first (view \texttt{keep}).}
+\caption{Toy \textbar{} shop: leave-one-out, ties in the order of the source. Best NDCG@10 first (view \texttt{keep}); bold is the best of a column.}
 \begin{tabular}{lrrrrrrrr}
 \toprule
  & \multicolumn{4}{c}{keep} & \multicolumn{4}{c}{unseen} \\
@@ -61,7 +61,9 @@ Model & Recall@5 & Recall@10 & NDCG@5 & NDCG@10 & Recall@5 & Recall@10 & NDCG@5 
 
 def test_latex_of_several_seeds_has_the_deviation(workshop: Any) -> None:
     (board,) = make_boards([StoredRun.open(workshop.run(seed=seed)) for seed in range(2)], {})
-    assert r" $\pm$ 0.0" in export_board(board, "latex")
+    text = export_board(board, "latex")
+    assert r" $\pm$ 0.0" in text
+    assert r"of a column, $\pm$ the standard deviation over seeds.}" in text
 
 
 def test_latex_special_characters() -> None:
