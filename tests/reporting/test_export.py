@@ -40,7 +40,10 @@ def test_latex_is_a_booktabs_table_with_the_best_in_bold(workshop: Any) -> None:
         f"% toy: leave-one-out, ties in the order of the source; test fingerprint {runs[0].record.fingerprints.test}\n"
         r"""\begin{table}
 \centering
-\caption{Toy \textbar{} shop: leave-one-out, ties in the order of the source. Best NDCG@10 first (view \texttt{keep}); bold is the best of a column.}
+"""
+        r"\caption{Toy \textbar{} shop: leave-one-out, ties in the order of the source. "
+        r"Best NDCG@10 first (view \texttt{keep}); bold is the best of a column.}"
+        r"""
 \begin{tabular}{lrrrrrrrr}
 \toprule
  & \multicolumn{4}{c}{keep} & \multicolumn{4}{c}{unseen} \\
