@@ -14,7 +14,7 @@ from recbench.core.errors import BadConfig, nearest
 class PluginConfig(BaseModel):
     """Base of every plugin's settings: frozen, unknown keys forbidden, the docstring under a field is its help."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
 
 def explain(error: ValidationError, known: Sequence[str], where: str) -> BadConfig:
