@@ -6,6 +6,9 @@ HOME/stages/locks/NAME-KEY.lock
 HOME/stages/damaged/            folders whose files no longer match their manifest
 """
 
+import contextlib
+import errno
+import fcntl
 import json
 import logging
 import shutil
@@ -81,7 +84,14 @@ class StageStore:
         self.root = root
         self._rerun = set(rerun)
         self._rerun_done: set[str] = set()
+        self._held: dict[Path, _InUse] = {}
         self._world = world if world is not None and world.size > 1 else None
+
+    def alone(self) -> "StageStore":
+        """The same stages for a process that works on its own, whatever group it belongs to."""
+        store = StageStore(self.root, rerun=tuple(self._rerun))
+        store._rerun_done, store._held = self._rerun_done, self._held
+        return store
 
     def partial(self, name: str, key: str) -> Path:
         """The folder for checkpoints of a stage."""
@@ -181,8 +191,10 @@ class StageStore:
         return self._read(name, key, reused=True)
 
     def _read(self, name: str, key: str, *, reused: bool) -> Stage:
-        manifest = json.loads((self._folder(name, key) / MANIFEST).read_text(encoding="utf-8"))
-        return Stage(name, key, self._folder(name, key), manifest["seconds"], manifest["peak_memory_bytes"], reused)
+        folder = self._folder(name, key)
+        self._held[folder] = _InUse(folder)
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        return Stage(name, key, folder, manifest["seconds"], manifest["peak_memory_bytes"], reused)
 
     def _open(self, name: str, key: str, suffix: str = "") -> Path:
         temporary = self.root / f".building-{name}-{key[:20]}{suffix}"
@@ -220,6 +232,30 @@ class StageStore:
         temporary.rename(self._folder(name, key))
         shutil.rmtree(self.partial(name, key), ignore_errors=True)
         return self._read(name, key, reused=False)
+
+
+class _InUse:
+    """Keeps `cache clean` from a finished stage for as long as this object lives: a run reads its stages' files to its end."""
+
+    def __init__(self, folder: Path) -> None:
+        self._stream = (folder / MANIFEST).open("rb")
+        with contextlib.suppress(OSError):  # a file system without such locks, where `cache clean` finds nothing in use
+            fcntl.flock(self._stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+
+    def __del__(self) -> None:
+        self._stream.close()
+
+
+def _is_in_use(folder: Path) -> bool:
+    """Whether a process holds an `_InUse` of this stage."""
+    try:
+        with (folder / MANIFEST).open("rb") as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        return error.errno in {errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES}
+    return False
 
 
 class _AttemptClock:
@@ -306,6 +342,8 @@ def clean_cache(home: Path, kinds: tuple[str, ...] = ()) -> list[CacheEntry]:
         lock_folder.mkdir(parents=True, exist_ok=True)
         try:
             with lock.acquire(timeout=0):
+                if _is_in_use(entry.folder):
+                    raise Timeout(lock.lock_file)
                 shutil.rmtree(entry.folder)
         except Timeout:
             log.info("%s is in use and stays", entry.name)

@@ -19,7 +19,7 @@ from recbench.data import SplitProtocol
 from recbench.running import runs
 from recbench.running.api import RunOutcome, RunRequest
 from recbench.running.cache import StageStore
-from recbench.running.hashing import hash_value, plugin_source_hash
+from recbench.running.hashing import hash_times, hash_value, plugin_source_hash
 from recbench.running.machine import Machine
 from recbench.running.places import Places
 from recbench.running.ranking import RANKING_STAGE, rank_test
@@ -86,7 +86,15 @@ def run_request(
         with runs.writing(name, places.runs) as folder, _logging_to(folder / LOG_FILE):
             try:
                 trained = trainer.train(settings.plugin, settings.config, request.seed, request.budget)
-                tested = rank_test(trained, loaded.split, store, progress, k=LIST_LENGTH, views=settings.views)
+                tested = rank_test(
+                    trained,
+                    loaded.split,
+                    store,
+                    progress,
+                    k=LIST_LENGTH,
+                    views=settings.views,
+                    reads_times="time" in settings.plugin.card.needs,
+                )
                 if world.rank != 0:
                     return None
                 run_id = runs.next_run_id(name, places.runs)
@@ -143,6 +151,8 @@ class _Settings:
             "device": self.machine.type,
             "world_size": self.world.size,
         }
+        if "time" in self.plugin.card.needs:
+            identity["times"] = hash_times(loaded.split.train.timestamp, loaded.split.valid.timestamp, loaded.split.test.timestamp)
         return runs.RunName(loaded.card.name, self.plugin.card.name, self.preset, self.request.seed, hash_value(identity))
 
     def facts(self, started: datetime, command: tuple[str, ...]) -> RunFacts:

@@ -7,6 +7,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from recbench.core.config import canonical_json
 
 _BLOCK = 1 << 20
@@ -22,6 +25,11 @@ def hash_file(path: Path) -> str:
     """sha256 of a file's bytes."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def hash_times(*parts: NDArray[np.int64] | None) -> str:
+    """sha256 of the time stamps of some parts of a split, in their order; None where a part has none."""
+    return hash_value([None if part is None else hashlib.sha256(part.astype("<i8").tobytes()).hexdigest() for part in parts])
 
 
 def hash_path(path: Path) -> str:

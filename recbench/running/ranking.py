@@ -12,6 +12,7 @@ from recbench.core.ranking import Queries, Rankings, View
 from recbench.data import Split
 from recbench.running.cache import Stage, StageStore
 from recbench.running.context import ranked
+from recbench.running.hashing import hash_times
 from recbench.running.training import TrainedModel
 
 RANKING_STAGE = "ranking"
@@ -38,8 +39,17 @@ def queries_of_test(split: Split, views: tuple[View, ...]) -> Queries:
     return split.test.queries(split.user_ids, views)
 
 
-def rank_test(trained: TrainedModel, split: Split, store: StageStore, progress: Progress, *, k: int, views: tuple[View, ...]) -> RankedTest:
-    """Lists of length k for every test user in each view, from the cache or now."""
+def rank_test(
+    trained: TrainedModel,
+    split: Split,
+    store: StageStore,
+    progress: Progress,
+    *,
+    k: int,
+    views: tuple[View, ...],
+    reads_times: bool = False,
+) -> RankedTest:
+    """Lists of length k for every test user in each view, from the cache or now; `reads_times`: whether the model needs times."""
 
     def rank(folder: Path) -> None:
         queries = queries_of_test(split, views)
@@ -59,6 +69,8 @@ def rank_test(trained: TrainedModel, split: Split, store: StageStore, progress: 
         (folder / _FACTS).write_text(json.dumps(facts), encoding="utf-8")
 
     parts = {"training": trained.stage.key, "test": split.fingerprints.test, "k": k, "views": list(views)}
+    if reads_times:
+        parts["times"] = hash_times(split.test.timestamp)
     stage = store.get(RANKING_STAGE, parts, rank)
     facts = json.loads((stage.folder / _FACTS).read_text(encoding="utf-8"))
     rankings = Rankings(

@@ -4,7 +4,7 @@ import json
 import logging
 import platform
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from recbench.core.records import StagePart
 from recbench.data import Split
 from recbench.running.cache import Stage, StageStore
 from recbench.running.context import RunContext
-from recbench.running.hashing import hash_value, plugin_source_hash
+from recbench.running.hashing import hash_times, hash_value, plugin_source_hash
 from recbench.running.machine import Machine
 
 MODEL_FOLDER = "model"
@@ -62,7 +62,9 @@ class Trainer:
 
         The test part is not in it: a change of test targets must leave every training untouched.
         """
-        reads_text = "item_text" in plugin.card.needs
+        needs = {need for card in (plugin.card, *(used.card for used in self._used_by(plugin))) for need in card.needs}
+        # Fingerprints say which items and in which order, not when: only models that read times depend on those.
+        times = {"times": hash_times(self.split.train.timestamp, self.split.valid.timestamp)} if "time" in needs else {}
         return {
             "plugin": plugin.card.name,
             "family": plugin.card.family,
@@ -70,7 +72,8 @@ class Trainer:
             "train": self.split.fingerprints.train,
             "valid": self.split.fingerprints.valid,
             "items": hash_value(list(self.split.items.item_ids)),
-            "item_text": self.split.fingerprints.item_text if reads_text else None,
+            "item_text": self.split.fingerprints.item_text if "item_text" in needs else None,
+            **times,
             "precision": self.machine.precision,
             "device": self.machine.type,
             "architecture": platform.machine(),
@@ -82,9 +85,19 @@ class Trainer:
         card = plugin.card
         self.check_needs(plugin)
         inputs = self.inputs(plugin)
-        used = {name: plugin_source_hash(self.load_plugin(name).folder) for name in card.uses}
+        # Presets stand in the card, which is no source; an asker may take another model's by name or by default.
+        used = {
+            other.card.name: {
+                "source": plugin_source_hash(other.folder),
+                "presets": other.card.presets,
+                "default": other.card.default.model_dump(),
+            }
+            for other in self._used_by(plugin)
+        }
         parts = {**inputs, "config": config.model_dump(mode="json"), "seed": seed, "budget": budget_text, "uses": used}
         catalogue = Catalogue(n_items=len(self.split.items), n_users=len(self.split.user_ids))
+        # A model that shares no work is trained by rank 0 while the others wait: nothing in there may wait for them.
+        worker = self if card.distributed else replace(self, world=World(), store=self.store.alone())
         asked: list[Stage] = []
         log = logging.getLogger(f"recbench.model.{card.name}")
         name = training_stage(card.name)
@@ -102,10 +115,10 @@ class Trainer:
                 log=log,
                 checkpoints=self.store.partial(name, key),
                 _split=self.split,
-                _store=self.store,
+                _store=worker.store,
                 _inputs={**inputs, "seed": seed},
-                _train_other=self._vectors_of,
-                world=self.world,
+                _train_other=worker._vectors_of,
+                world=worker.world,
                 stages=asked,
             )
             context.checkpoints.mkdir(parents=True, exist_ok=True)
@@ -122,6 +135,17 @@ class Trainer:
         if stage.reused:
             lineage = [part.model_copy(update={"reused": True}) for part in lineage]
         return TrainedModel(recommender, report, stage, (*lineage, stage.part()))
+
+    def _used_by(self, plugin: Plugin) -> list[Plugin]:
+        """The plugins whose vectors this one may ask for, those that they ask in turn included."""
+        found: dict[str, Plugin] = {}
+        waiting = list(plugin.card.uses)
+        while waiting:
+            name = waiting.pop()
+            if name not in found:
+                found[name] = self.load_plugin(name)
+                waiting += found[name].card.uses
+        return list(found.values())
 
     def _vectors_of(
         self, model: str, preset: str | None, overrides: Mapping[str, Any], seed: int, asker: RunContext

@@ -121,8 +121,7 @@ def test_what_a_killed_process_left_half_written_is_thrown_away(tmp_path: Path) 
 
 
 def test_clean_removes_by_kind_and_leaves_what_is_in_use(tmp_path: Path) -> None:
-    store = StageStore(tmp_path / "stages")
-    store.get("codes", {}, _write("c"))
+    StageStore(tmp_path / "stages").get("codes", {}, _write("c"))
     started, release = threading.Event(), threading.Event()
 
     def slow(folder: Path) -> None:
@@ -130,7 +129,7 @@ def test_clean_removes_by_kind_and_leaves_what_is_in_use(tmp_path: Path) -> None
         started.set()
         release.wait(10)
 
-    store.get("vectors", {}, _write("v"))
+    StageStore(tmp_path / "stages").get("vectors", {}, _write("v"))
     worker = threading.Thread(target=lambda: StageStore(tmp_path / "stages", rerun=("vectors",)).get("vectors", {}, slow))
     worker.start()
     started.wait(10)
@@ -152,3 +151,12 @@ def test_downloads_are_listed_and_go_only_when_named(tmp_path: Path) -> None:
     assert [entry.kind for entry in clean_cache(tmp_path)] == ["codes"]
     assert [entry.name for entry in clean_cache(tmp_path, ("download",))] == ["films"]
     assert not download.exists()
+
+
+def test_clean_leaves_a_finished_stage_that_a_run_still_reads(tmp_path: Path) -> None:
+    store = StageStore(tmp_path / "stages")
+    folder = store.get("codes", {}, _write("c")).folder
+    assert clean_cache(tmp_path) == []
+    assert folder.exists()
+    del store
+    assert [entry.kind for entry in clean_cache(tmp_path)] == ["codes"]

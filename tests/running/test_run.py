@@ -79,6 +79,38 @@ def test_another_seed_another_setting_another_tie_order_is_another_run(places: P
     assert outcomes[0].record.fingerprints.test != outcomes[2].record.fingerprints.test
 
 
+def _own_data(folder: Path, first_user_s: int) -> Path:
+    """Sixty users with the same events in the same order, whenever the first forty had theirs."""
+    lines = ["user_id,item_id,timestamp"]
+    for user in range(60):
+        items = [(user >= 40) * 10 + (user + place) % 10 for place in range(6)]
+        start = first_user_s if user < 40 else 500 * 86_400
+        lines += [f"u{user:02d},i{item:02d},{start + place}" for place, item in enumerate(items)]
+    folder.mkdir(parents=True)
+    (folder / "interactions.csv").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def test_other_times_are_another_run_of_a_model_that_reads_times(places: Places, tmp_path: Path) -> None:
+    early, late = _own_data(tmp_path / "a" / "own", 0), _own_data(tmp_path / "b" / "own", 500 * 86_400)
+    outcomes = {}
+    for model in ("recent-popularity", "popularity"):
+        requests = [
+            RunRequest(model, str(source), threads=1, overrides={"window_days": 1} if model == "recent-popularity" else {})
+            for source in (early, late)
+        ]
+        outcomes[model] = [run_request(request, places, SilentProgress()) for request in requests]
+    first, second = outcomes["recent-popularity"]
+    assert first is not None
+    assert second is not None
+    assert first.record.fingerprints == second.record.fingerprints
+    assert second.is_new
+    assert second.record.metrics["keep"]["ndcg@10"] != first.record.metrics["keep"]["ndcg@10"]
+    other = outcomes["popularity"][1]
+    assert other is not None
+    assert not other.is_new
+
+
 def test_one_view_only(places: Places) -> None:
     record = _run(places, seen="unseen").record
     assert list(record.metrics) == ["unseen"]
@@ -98,6 +130,7 @@ def test_the_temporal_protocol_runs(places: Places) -> None:
         ({"dataset": "dmeo"}, UnknownPlugin, "demo"),
         ({"preset": "defualt"}, BadConfig, "default"),
         ({"overrides": {"widht": 1}}, BadConfig, "widht"),
+        ({"model": "ease", "overrides": {"regularisation": float("inf")}}, BadConfig, "regularisation=inf"),
         ({"seen": "sen"}, BadRequest, "unseen"),
         ({"budget": "soon"}, BadConfig, "20m"),
         ({"device": "tpu"}, BadRequest, "tpu"),
