@@ -232,7 +232,9 @@ def _with_distinct_labels(rows: Sequence[Row]) -> list[Row]:
     """The same rows; what sets rows of one name apart is added to the name, no more than it takes."""
     named = [_renamed(row, ", ".join([row.label, *_unusual(row.record)])) for row in rows]
     for mark in ("backbone", "config"):
-        count = Counter(row.label for row in named)
+        marks = {(row.label, _mark(row.record, mark)) for row in named}
+        count = Counter(label for label, _ in marks)
+        # A mark that all rows of one name share sets none of them apart.
         named = [row if count[row.label] == 1 else _renamed(row, f"{row.label}, {_mark(row.record, mark)}") for row in named]
     return named
 

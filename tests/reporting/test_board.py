@@ -75,6 +75,11 @@ def test_what_differs_in_more_than_the_seed_stands_in_a_row_of_its_own(workshop:
     assert len(set(labels)) == 2
 
 
+def test_names_hold_no_more_than_sets_rows_apart(workshop: Any) -> None:
+    runs = [workshop.run(config_hash=digit * 64) for digit in "ab"]
+    assert {row.row.label for row in section_of(*runs).rows} == {f"sasrec:paper, #{digit * 8}" for digit in "ab"}
+
+
 def test_mixed_code_and_uncommitted_changes_are_marked(workshop: Any) -> None:
     runs = [workshop.run(seed=0), workshop.run(seed=1, code={"commit": "d" * 40, "is_dirty": True})]
     (board_row,) = section_of(*runs).rows
