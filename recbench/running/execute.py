@@ -97,17 +97,19 @@ def run_request(
                 )
                 if world.rank != 0:
                     return None
-                run_id = runs.next_run_id(name, places.runs)
-                record = write_run(folder, run_id, facts, loaded, trained, tested)
+                with runs.numbering(name, places.runs, places.home):
+                    run_id = runs.next_run_id(name, places.runs)
+                    record = write_run(folder, run_id, facts, loaded, trained, tested)
+                    return RunOutcome(record, runs.finish(folder, run_id, places.runs), is_new=True)
             except (BadRequest, Interrupted):
                 raise
             except Exception as error:
                 if world.rank == 0:
                     runs.write_failure(folder, error)
-                    failed = runs.finish(folder, runs.next_run_id(name, places.runs), places.runs)
+                    with runs.numbering(name, places.runs, places.home):
+                        failed = runs.finish(folder, runs.next_run_id(name, places.runs), places.runs)
                     log.error("the run failed; the reason is in %s", failed / runs.FAILURE_FILE)
                 raise
-            return RunOutcome(record, runs.finish(folder, run_id, places.runs), is_new=True)
 
 
 @dataclass(frozen=True)

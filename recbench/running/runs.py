@@ -10,8 +10,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from filelock import FileLock
+
 from recbench.core.errors import BadRequest, nearest
 from recbench.core.records import RunRecord, read_record
+from recbench.running.hashing import hash_value
 
 RECORD_FILE = "record.json"
 FAILURE_FILE = "failure.json"
@@ -57,16 +60,24 @@ def _number(path: Path, stem: str) -> int:
 @contextlib.contextmanager
 def writing(name: RunName, runs: Path) -> Iterator[Path]:
     """A temporary folder; `finish` gives it its name. Left without that, it disappears."""
-    runs.mkdir(parents=True, exist_ok=True)
     folder = runs / f".writing-{name.stem}-{os.getpid()}"
     shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
+    folder.mkdir(parents=True)
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-        if not any(runs.iterdir()):
+        with contextlib.suppress(OSError):  # there are other runs in it, or another process was quicker
             runs.rmdir()
+
+
+@contextlib.contextmanager
+def numbering(name: RunName, runs: Path, home: Path) -> Iterator[None]:
+    """Between looking for the next number and taking it, no other process may: the same command may be given twice at a time."""
+    lock = home / "stages" / "locks" / f"run-{hash_value([str(runs.resolve()), name.stem])[:20]}.lock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(lock):
+        yield
 
 
 def next_run_id(name: RunName, runs: Path) -> str:

@@ -118,3 +118,19 @@ def test_two_processes_of_torchrun_train_one_model_and_write_one_record(tmp_path
     assert record["fit"]["examples_seen"] == alone["fit"]["examples_seen"]
     # Dropout draws other numbers per process, so the models differ a little; the quality must not.
     assert abs(record["metrics"]["keep"]["ndcg@10"]["value"] - alone["metrics"]["keep"]["ndcg@10"]["value"]) < 0.05
+
+
+def test_a_model_that_shares_no_work_is_trained_by_the_first_process_of_torchrun(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "recbench"]
+    done = subprocess.run(
+        # ease validates each of its candidates, in a process that the other one waits for.
+        [*command, "run", "-m", "ease", "-d", "demo", "--threads", "1"],
+        cwd=tmp_path,
+        env=_environment(tmp_path / "home"),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert _record(tmp_path)["metrics"]["keep"]["ndcg@10"]["value"] > 0.1

@@ -1,5 +1,11 @@
+import contextlib
 import json
+import os
+import subprocess
+import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -7,6 +13,7 @@ import pytest
 import recbench.evaluation as evaluation
 from recbench.core import BadConfig, BadRequest, PluginFailed, SilentProgress, UnknownPlugin
 from recbench.core.records import read_record
+from recbench.running import execute
 from recbench.running.api import RunOutcome, RunRequest
 from recbench.running.execute import run_request
 from recbench.running.places import Places
@@ -130,7 +137,7 @@ def test_the_temporal_protocol_runs(places: Places) -> None:
         ({"dataset": "dmeo"}, UnknownPlugin, "demo"),
         ({"preset": "defualt"}, BadConfig, "default"),
         ({"overrides": {"widht": 1}}, BadConfig, "widht"),
-        ({"model": "ease", "overrides": {"regularisation": float("inf")}}, BadConfig, "regularisation=inf"),
+        ({"model": "sasrec", "overrides": {"learning_rate": float("inf")}}, BadConfig, "learning_rate=inf"),
         ({"seen": "sen"}, BadRequest, "unseen"),
         ({"budget": "soon"}, BadConfig, "20m"),
         ({"device": "tpu"}, BadRequest, "tpu"),
@@ -252,3 +259,26 @@ def test_reproduce_sees_a_rank_that_moved(places: Places) -> None:
     again = reproduce(outcome.folder, places, SilentProgress())
     assert again is not None
     assert again.n_ranks_changed == 1
+
+
+@pytest.mark.slow
+def test_the_same_command_given_twice_at_a_time_makes_two_records(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+    _run(places)
+    command = [sys.executable, "-P", "-m", "recbench", "run", "-m", "popularity", "-d", "demo", "--threads", "1", "--again"]
+    environment = {**os.environ, "RECBENCH_HOME": str(places.home), "RECBENCH_RUNS": str(places.runs)}
+    write_run = execute.write_run
+    others: list[subprocess.Popen[bytes]] = []
+
+    def write_while_another_runs(*arguments: Any) -> Any:
+        others.append(subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL))
+        while len(list(places.runs.glob(".writing-*"))) < 2 and others[0].poll() is None:
+            time.sleep(0.01)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            others[0].wait(2.0)
+        return write_run(*arguments)
+
+    monkeypatch.setattr(execute, "write_run", write_while_another_runs)
+    outcome = _run(places, again=True)
+    assert others[0].wait(60) == 0
+    assert outcome.folder.name.endswith("-2")
+    assert sorted(path.name[-2:] for path in places.runs.iterdir()) == ["-1", "-2", "-3"]
