@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import ValidationError
 
 from recbench import registry
+from recbench.core.config import explain
 from recbench.core.errors import BadRequest, SplitMismatch, nearest
 from recbench.core.interactions import ItemTable
 from recbench.core.plugin import Catalogue, Plugin, Recommender
@@ -59,7 +61,13 @@ class LoadedRun:
         if not (folder / MODEL_FOLDER).is_dir():
             raise BadRequest(f"{folder} holds a record without its model. Make it again: recbench reproduce {folder / RECORD_FILE}")
         catalogue = pq.read_table(folder / CATALOGUE_FILE)
-        config = plugin.config.model_validate(record.config)
+        try:
+            config = plugin.config.model_validate(record.config)
+        except ValidationError as error:
+            raise BadRequest(
+                f"{record.run_id} was made with settings that model {record.model.name!r} does not take any more: "
+                f"{explain(error, list(plugin.config.model_fields), 'the model')} Make the run again."
+            ) from None
         recommender = plugin.build(config, Catalogue(record.dataset.n_items, record.dataset.n_users))
         recommender.load(folder / MODEL_FOLDER)
         return cls(record, folder, recommender, catalogue["item_id"].to_pylist(), catalogue["title"].to_pylist())

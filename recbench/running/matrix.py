@@ -79,8 +79,11 @@ def _check(request: CompareRequest) -> None:
         raise BadRequest("A comparison needs at least one model and one data set. Name them with --models and --datasets.")
     if request.seeds < 1 or request.jobs < 1:
         raise BadRequest(f"--seeds {request.seeds} and --jobs {request.jobs} must both be at least 1.")
-    from recbench.data import dataset_card
+    from recbench.core.budget import Budget
+    from recbench.data import SplitProtocol, dataset_card
 
+    Budget.parse(request.budget)
+    SplitProtocol.parse(request.protocol, ties=request.ties)
     models = registry.models(request.plugins)
     for model in request.models:
         name, _, preset = model.partition(":")

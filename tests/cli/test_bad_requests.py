@@ -32,6 +32,8 @@ RUN = ("run", "-m", "popularity", "-d", "demo")
         (("compare", "-m", "popularity,esae", "-d", "demo"), ("'esae'", "Did you mean 'ease'?")),
         (("compare", "-m", "ease:unifrom", "-d", "demo"), ("preset 'unifrom'", "Did you mean 'uniform'?")),
         (("compare", "-m", "ease", "-d", "demo,spots"), ("'spots'", "Did you mean 'sports'?")),
+        (("compare", "-m", "ease", "-d", "demo", "--budget", "soon"), ("--budget 'soon'", "20m")),
+        (("compare", "-m", "ease", "-d", "demo", "--ties", "heads"), ("heads", "shuffle=")),
         (("compare", "-m", ",", "-d", "demo"), ("--models", "names nothing")),
         (("show", "last"), ("no run", "recbench run")),
         (("show", "demo-popularity"), ("no run 'demo-popularity'", "recbench list runs")),

@@ -8,6 +8,7 @@ import pytest
 
 from recbench import registry
 from recbench.core import BadRequest, SilentProgress
+from recbench.core.records import read_record
 from recbench.running.api import RunRequest
 from recbench.running.execute import run_request
 from recbench.running.loaded import LoadedRun, export_lists
@@ -88,3 +89,11 @@ def test_a_published_record_without_its_model_says_how_to_make_it_again(finished
     shutil.copy(finished[1] / "record.json", tmp_path / "record.json")
     with pytest.raises(BadRequest, match="reproduce"):
         _open(tmp_path)
+
+
+def test_settings_that_the_model_no_longer_has_are_a_sentence(finished: tuple[Places, Path], tmp_path: Path) -> None:
+    folder = shutil.copytree(finished[1], tmp_path / "old")
+    record = read_record(folder / "record.json")
+    (folder / "record.json").write_text(record.model_copy(update={"config": {"of_old": 1}}).to_json())
+    with pytest.raises(BadRequest, match="of_old"):
+        _open(folder)
