@@ -20,6 +20,8 @@ def ready_files(folder: Path) -> dict[str, Path]:
 def own_card(folder: Path) -> DatasetCard:
     """The card of a folder that has none: no counts to meet, no filters, kind of time to be seen from the data."""
     if not folder.is_dir():
+        if folder.is_file():
+            raise DataUnavailable(f"{folder} is a file. Name the folder that it is in: {folder.parent}")
         raise DataUnavailable(f"{folder}: there is no such folder. Check the path; a name of a data set has no slash.")
     files = ready_files(folder)
     if not files:

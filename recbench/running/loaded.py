@@ -12,20 +12,19 @@ from pydantic import ValidationError
 
 from recbench import registry
 from recbench.core.config import explain
-from recbench.core.errors import BadRequest, SplitMismatch, nearest
+from recbench.core.errors import BadRequest, nearest
 from recbench.core.interactions import ItemTable
 from recbench.core.plugin import Catalogue, Plugin, Recommender
 from recbench.core.progress import Progress
 from recbench.core.ragged import Histories
 from recbench.core.ranking import Queries, View
 from recbench.core.records import RunRecord, read_record
-from recbench.data import Split, SplitProtocol
+from recbench.data import Split
 from recbench.running.api import Recommendation
-from recbench.running.cache import StageStore
 from recbench.running.context import ranked
 from recbench.running.places import Places
 from recbench.running.runs import RECORD_FILE
-from recbench.running.splits import load_split
+from recbench.running.splits import load_split_of
 from recbench.running.training import MODEL_FOLDER
 
 CATALOGUE_FILE = "catalogue.parquet"
@@ -143,11 +142,4 @@ def export_lists(
     """
     record = read_record(folder / RECORD_FILE)
     run = LoadedRun.open(folder, registry.models(plugins).load(record.model.name))
-    protocol = SplitProtocol(record.protocol.split, record.protocol.split_options, record.protocol.ties)
-    loaded = load_split(dataset or record.dataset.name, protocol, places, StageStore(places.home / "stages"), progress)
-    if loaded.split.fingerprints.test != record.fingerprints.test:
-        raise SplitMismatch(
-            f"The test part here ({loaded.split.fingerprints.test[:12]}) is not that of {record.run_id} "
-            f"({record.fingerprints.test[:12]}). Fetch the same data: recbench data check {record.dataset.name}"
-        )
-    return run.export(path, loaded.split, progress, k=k, view=view)
+    return run.export(path, load_split_of(record, dataset, places, progress).split, progress, k=k, view=view)

@@ -38,7 +38,7 @@ class Machine:
         Args:
             device: `auto`, `cpu`, `cuda` or `cuda:N`. Only `auto` may choose.
             precision: `auto` (bf16 on a CUDA device that has it), `fp32` or `bf16`.
-            threads: None: as many as there are cores for this process.
+            threads: None: as many as there are cores for this process; torchrun's processes share them.
             local_rank: number of this process on this machine; `cuda` means its own device.
         """
         import torch
@@ -65,7 +65,7 @@ class Machine:
         chosen: Precision = "bf16" if precision != "fp32" and has_bf16 else "fp32"
         if threads is not None and threads < 1:
             raise BadRequest(f"--threads {threads}: at least one is needed.")
-        n_threads = threads or cores()
+        n_threads = threads or max(1, cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
         torch.set_num_threads(n_threads)
         return cls(device, torch.cuda.get_device_name(device) if kind == "cuda" else _processor(), chosen, n_threads)
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 from filelock import FileLock
 
 from recbench.core.errors import BadRequest, nearest
@@ -60,8 +61,11 @@ def _number(path: Path, stem: str) -> int:
 @contextlib.contextmanager
 def writing(name: RunName, runs: Path) -> Iterator[Path]:
     """A temporary folder; `finish` gives it its name. Left without that, it disappears."""
+    for leftover in runs.glob(f".writing-{name.stem}-*"):
+        owner = leftover.name.rpartition("-")[2]
+        if owner == str(os.getpid()) or not (owner.isdigit() and psutil.pid_exists(int(owner))):
+            shutil.rmtree(leftover, ignore_errors=True)  # of a process that was killed
     folder = runs / f".writing-{name.stem}-{os.getpid()}"
-    shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     try:
         yield folder

@@ -4,7 +4,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import recbench.data as data_floor
+from recbench.core.errors import SplitMismatch
 from recbench.core.progress import Progress
+from recbench.core.records import RunRecord
 from recbench.data import Dataset, DatasetCard, Split, SplitProtocol, locate, make_split, read_dataset
 from recbench.running.cache import Stage, StageStore
 from recbench.running.hashing import hash_sources
@@ -38,3 +40,26 @@ def load_split(dataset: str, protocol: SplitProtocol, places: Places, store: Sta
     split_stage = store.get("split", parts, cut)
     opened = Dataset.open(read_stage.folder)
     return LoadedSplit(opened.card, located.origin, opened, Split.open(split_stage.folder), (read_stage, split_stage))
+
+
+def load_split_of(record: RunRecord, dataset: str | None, places: Places, progress: Progress) -> LoadedSplit:
+    """The split that a record is about.
+
+    Args:
+        record: of a run.
+        dataset: where the data are now, if the record's name is not enough.
+        places: where data and cache are.
+        progress: where reading reports.
+
+    Raises:
+        SplitMismatch: the data here make another one.
+    """
+    protocol = SplitProtocol(record.protocol.split, record.protocol.split_options, record.protocol.ties)
+    loaded = load_split(dataset or record.dataset.name, protocol, places, StageStore(places.home / "stages"), progress)
+    here, there = loaded.split.fingerprints.test, record.fingerprints.test
+    if here != there:
+        raise SplitMismatch(
+            f"The test part here ({here[:12]}) is not that of {record.run_id} ({there[:12]}). "
+            f"Fetch the same data: recbench data check {record.dataset.name}"
+        )
+    return loaded

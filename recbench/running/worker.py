@@ -5,6 +5,7 @@ Run as `python -m recbench.running.worker`. The log goes to stderr, where the pa
 
 import json
 import logging
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,8 @@ def main() -> int:
     from recbench.running.execute import run_request
 
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    # The comparison ends its cells with SIGTERM; raised as an exception it lets them clean up outside training, too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     request, places = request_from_json(json.load(sys.stdin))
     try:
         outcome = run_request(request, places, ConsoleProgress(), started_at=process_start())

@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 
 from recbench import registry
-from recbench.core import BadRequest, SilentProgress
+from recbench.core import BadRequest, SilentProgress, SplitMismatch
 from recbench.core.records import read_record
 from recbench.running.api import RunRequest
 from recbench.running.execute import run_request
 from recbench.running.loaded import LoadedRun, export_lists
 from recbench.running.places import Places
+from recbench.running.reproduce import reproduce
 from recbench.running.runs import find_run
 
 
@@ -97,3 +98,28 @@ def test_settings_that_the_model_no_longer_has_are_a_sentence(finished: tuple[Pl
     (folder / "record.json").write_text(record.model_copy(update={"config": {"of_old": 1}}).to_json())
     with pytest.raises(BadRequest, match="of_old"):
         _open(folder)
+
+
+def test_other_data_are_refused_before_any_training(finished: tuple[Places, Path], tmp_path: Path) -> None:
+    places, folder = finished
+    data = tmp_path / "other"
+    data.mkdir()
+    lines = ["user_id,item_id,timestamp"] + [f"u{u},i{(u + t) % 9},{t}" for u in range(12) for t in range(5)]
+    (data / "interactions.csv").write_text("\n".join(lines) + "\n")
+    before = sorted(places.runs.iterdir())
+    with pytest.raises(SplitMismatch, match="data check demo"):
+        reproduce(folder, places, SilentProgress(), dataset=str(data))
+    assert sorted(places.runs.iterdir()) == before
+    with pytest.raises(SplitMismatch):
+        export_lists(folder, tmp_path / "lists.csv", places, SilentProgress(), dataset=str(data))
+    assert not (tmp_path / "lists.csv").exists()
+
+
+def test_what_a_killed_run_left_is_swept_by_the_next(finished: tuple[Places, Path]) -> None:
+    places, folder = finished
+    stem = folder.name.rpartition("-")[0]
+    leftover = places.runs / f".writing-{stem}-999999999"
+    leftover.mkdir()
+    outcome = run_request(RunRequest("last-item-markov", "demo", threads=1, again=True), places, SilentProgress())
+    assert outcome is not None
+    assert not leftover.exists()
