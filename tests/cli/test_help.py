@@ -55,7 +55,7 @@ def test_every_command_explains_itself(words: str) -> None:
 
 def test_options_of_run_are_those_of_the_contract() -> None:
     options = {option for parameter in COMMANDS["run"].params for option in parameter.opts if option.startswith("--")}
-    wanted = "model dataset preset seed set config budget device threads seen ties protocol plugin data-dir again rerun json debug"
+    wanted = "model dataset preset seed set config budget device threads seen ties protocol plugin data-dir again rerun jobs json debug"
     assert options - {"--help"} == {f"--{name}" for name in wanted.split()}
 
 
