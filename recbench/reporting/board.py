@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from recbench.core.config import canonical_json
 from recbench.core.errors import SplitMismatch
 from recbench.core.plugin import ModelCard
+from recbench.core.ranking import VIEWS, View
 from recbench.core.records import DatasetPart, ProtocolPart, RunRecord
 from recbench.evaluation import MAIN_METRIC, PairedComparison, compare_with_best
 from recbench.reporting.archive import StoredRun
@@ -28,19 +29,19 @@ class BoardRow:
 
     Attributes:
         row: the runs.
-        below: trivial baselines with a higher NDCG@10 `keep`, best first; empty for trivial baselines themselves.
+        below: per view the trivial baselines with a higher NDCG@10 there, best first; none for trivial baselines themselves.
         published: published figures beside ours.
         changed: settings in which the row departs from its preset as the card has it, such as `width=128`.
     """
 
     row: Row
-    below: tuple[str, ...]
+    below: Mapping[View, tuple[str, ...]]
     published: tuple[PublishedFigure, ...]
     changed: tuple[str, ...]
 
-    def marks(self) -> list[str]:
-        """All marks of the row, the gravest first."""
-        below = [f"below {', '.join(self.below)}"] if self.below else []
+    def marks(self, view: View) -> list[str]:
+        """All marks of the row beside its figures in one view, the gravest first."""
+        below = [f"below {', '.join(self.below[view])}"] if self.below[view] else []
         changed = [f"not as its preset: {', '.join(self.changed)}"] if self.changed else []
         return [*below, *changed, *self.row.marks()]
 
@@ -132,7 +133,7 @@ def make_section(runs: Sequence[StoredRun], cards: Mapping[str, ModelCard]) -> S
 
 def _board_row(row: Row, rows: Sequence[Row], card: ModelCard | None) -> BoardRow:
     changed = changed_settings(row.record, card) if card is not None else []
-    return BoardRow(row, _trivial_above(row, rows), tuple(published_figures(row, card)), tuple(changed))
+    return BoardRow(row, {view: _trivial_above(row, rows, view) for view in VIEWS}, tuple(published_figures(row, card)), tuple(changed))
 
 
 def tests_against_best(rows: Sequence[Row]) -> list[PairedComparison]:
@@ -160,19 +161,14 @@ def _mismatch(what: str, first: RunRecord, second: RunRecord, one: str, other: s
     )
 
 
-def _trivial_above(row: Row, rows: Sequence[Row]) -> tuple[str, ...]:
+def _trivial_above(row: Row, rows: Sequence[Row], view: View) -> tuple[str, ...]:
     """Names of the trivial baselines above a row that is none itself, each once, best first."""
-    if row.record.model.is_trivial:
+    own = row.mean(MAIN_METRIC, view)
+    if row.record.model.is_trivial or own is None:
         return ()
-    own = row.mean(MAIN_METRIC, "keep")
-    if own is None:
-        return ()
-    names: dict[str, None] = {}
-    for other in rows:
-        value = other.mean(MAIN_METRIC, "keep")
-        if other.record.model.is_trivial and value is not None and value > own:
-            names.setdefault(other.record.model.name)
-    return tuple(names)
+    values = [(other.mean(MAIN_METRIC, view), other.record.model.name) for other in rows if other.record.model.is_trivial]
+    above = sorted(((value, name) for value, name in values if value is not None and value > own), key=lambda pair: (-pair[0], pair[1]))
+    return tuple(dict.fromkeys(name for _, name in above))
 
 
 def _missing_baselines(rows: Sequence[Row], record: RunRecord, cards: Mapping[str, ModelCard]) -> list[MissingBaseline]:

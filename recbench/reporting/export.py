@@ -83,7 +83,7 @@ def _values(board: Board, section: Section, board_row: BoardRow) -> dict[str, An
         "users_per_s": spent.users_per_s,
         "peak_memory_bytes": spent.peak_memory_bytes,
         "cost_is_shared": spent.is_shared,
-        "marks": "; ".join(board_row.marks()),
+        "marks": "; ".join(board_row.marks("keep")),
         "records": " ".join(run.record.run_id for run in row.runs),
     }
     return values

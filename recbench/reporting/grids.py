@@ -75,7 +75,7 @@ def accuracy(section: Section, view: View) -> Grid:
             board_row.row.label,
             *(_cell(board_row.row, metric, view) for metric in BOARD_METRICS),
             _published_main(board_row, view),
-            "; ".join(board_row.marks()),
+            "; ".join(board_row.marks(view)),
         )
         for place, board_row in enumerate(section.rows, start=1)
     ]

@@ -38,7 +38,7 @@ def test_seeds_merge_into_one_row_with_mean_deviation_and_two_level_interval(wor
     users = np.stack([run.per_user("ndcg@10", "keep") for run in opened])
     interval = two_level_bootstrap(users, np.zeros(200))
     assert (figure.low, figure.high) == (interval.low, interval.high)
-    assert "3 seeds" in board_row.marks()
+    assert "3 seeds" in board_row.marks("keep")
 
 
 def test_one_seed_takes_its_interval_from_the_record_and_says_so(workshop: Any) -> None:
@@ -46,7 +46,7 @@ def test_one_seed_takes_its_interval_from_the_record_and_says_so(workshop: Any) 
     (board_row,) = section_of(run).rows
     interval = StoredRun.open(run).record.metrics["unseen"]["recall@10"]
     assert board_row.row.figure("recall@10", "unseen") == Figure(interval.value, interval.low, interval.high)
-    assert board_row.marks() == ["1 seed"]
+    assert board_row.marks("keep") == ["1 seed"]
 
 
 def test_the_newest_record_of_a_seed_counts(workshop: Any) -> None:
@@ -83,15 +83,22 @@ def test_names_hold_no_more_than_sets_rows_apart(workshop: Any) -> None:
 def test_mixed_code_and_uncommitted_changes_are_marked(workshop: Any) -> None:
     runs = [workshop.run(seed=0), workshop.run(seed=1, code={"commit": "d" * 40, "is_dirty": True})]
     (board_row,) = section_of(*runs).rows
-    assert board_row.marks() == ["2 seeds", "mixed code versions", "uncommitted changes"]
+    assert board_row.marks("keep") == ["2 seeds", "mixed code versions", "uncommitted changes"]
 
 
 def test_a_model_below_a_trivial_baseline_is_marked_with_which(workshop: Any) -> None:
     runs = [workshop.run(skill=0.1), workshop.trivial("popularity", skill=0.3), workshop.trivial("ease", skill=0.6)]
     runs += [workshop.trivial("ease", "decay", skill=0.5), workshop.trivial("random", skill=0.0)]
-    marks = {board_row.row.label: board_row.marks() for board_row in section_of(*runs).rows}
+    marks = {board_row.row.label: board_row.marks("keep") for board_row in section_of(*runs).rows}
     assert marks["sasrec:paper"][0] == "below ease, popularity"
     assert not any("below" in mark for label, found in marks.items() if label != "sasrec:paper" for mark in found)
+
+
+def test_marks_belong_to_the_view_they_stand_beside(workshop: Any) -> None:
+    runs = [workshop.run(skill=0.3), workshop.trivial("popularity", skill=0.6, views=("keep",))]
+    (marked,) = [board_row for board_row in section_of(*runs).rows if board_row.row.label == "sasrec:paper"]
+    assert marked.marks("keep")[0] == "below popularity"
+    assert marked.marks("unseen") == ["1 seed"]
 
 
 def test_rows_are_sorted_by_ndcg_at_10_keep_and_those_without_the_view_come_last(workshop: Any) -> None:
@@ -205,9 +212,9 @@ def test_only_the_published_setting_gets_a_verdict(
 def test_a_row_that_departs_from_its_preset_says_so(workshop: Any, make_card: Any) -> None:
     cards = {"sasrec": make_card("sasrec")}
     (board_row,) = section_of(workshop.run("sasrec", "cpu", config={"width": 8}), cards=cards).rows
-    assert board_row.marks() == ["not as its preset: width=8", "1 seed"]
+    assert board_row.marks("keep") == ["not as its preset: width=8", "1 seed"]
     (board_row,) = section_of(workshop.run("sasrec", "cpu"), cards=cards).rows
-    assert board_row.marks() == ["1 seed"]
+    assert board_row.marks("keep") == ["1 seed"]
 
 
 def test_published_numbers_of_other_data_sets_are_left_out(workshop: Any, make_card: Any) -> None:
