@@ -1,6 +1,7 @@
 """What all tests share: a cache of their own, no network for model weights, and no real-data test that quietly does not run."""
 
 import os
+import signal
 from collections.abc import Generator
 from pathlib import Path
 
@@ -10,6 +11,11 @@ from hypothesis import settings
 # Two test processes share two cores: how long one example takes says nothing.
 settings.register_profile("recbench", deadline=None)
 settings.load_profile("recbench")
+
+
+# A runner that was started in the background hands down an ignored SIGINT, and children of the tests would not hear Ctrl-C.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
