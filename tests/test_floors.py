@@ -31,7 +31,7 @@ NEVER: dict[str, set[str]] = {
     "core": TORCH | FRAMES | {"scipy", "sklearn", "faiss", "typer", "click"},
     "data": TORCH | {"sklearn", "faiss", "typer", "click"},
     "evaluation": TORCH | {"sklearn", "faiss", "typer", "click"},
-    "nn": FRAMES | {"typer", "click"},
+    "nn": {"pandas", "typer", "click"},
     "registry": TORCH | FRAMES | {"typer", "click"},
     "running": {"transformers", "typer", "click"},
     "reporting": TORCH | {"sklearn", "faiss", "typer", "click"},

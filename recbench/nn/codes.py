@@ -1,0 +1,215 @@
+"""Item codes: a few small numbers per item, different for each item, and the tokens a model reads and writes for them."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate
+from pathlib import Path
+from typing import Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recbench.core.errors import BadData, StageFailed
+from recbench.core.plugin import FitContext
+from recbench.core.ragged import Histories, IntArray, Ragged
+from recbench.nn.quantize.quantized import Quantized
+from recbench.nn.quantize.residual_kmeans import residual_kmeans
+from recbench.nn.quantize.scaling import scaled
+from recbench.nn.quantize.settings import QuantizerSettings
+
+CODES_FILE = "codes.parquet"
+FIRST_TOKEN = 3
+"""0 pads, 1 starts, 2 is reserved."""
+ENDED = -1
+"""Stands where an item's code has ended before the longest one."""
+_LEVEL_SIZES, _N_EXTRA, _UNEXPLAINED = "recbench.level_sizes", "recbench.n_extra", "recbench.unexplained"
+
+
+@dataclass(frozen=True, eq=False)
+class ItemCodes:
+    """The codes of a catalogue.
+
+    Attributes:
+        code: (n_items, L) int32, -1 where an item's code has ended already.
+        level_sizes: how many values each level may take.
+        n_extra: so many levels at the end only tell items of equal codes apart.
+        unexplained: what the levels left over of the vectors' variance, one share per level; empty where nobody knows.
+    """
+
+    code: IntArray
+    level_sizes: tuple[int, ...]
+    n_extra: int = 0
+    unexplained: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.code.ndim != 2 or self.code.dtype != np.int32 or self.code.shape[1] != len(self.level_sizes):
+            raise ValueError(f"code of shape {self.code.shape}, {self.code.dtype}, does not fit {len(self.level_sizes)} levels of int32")
+        if len(self.code) and (self.code.min() < ENDED or (self.code.max(axis=0) >= np.array(self.level_sizes)).any()):
+            raise ValueError(f"a code lies outside its level; sizes are {self.level_sizes}, largest {self.code.max(axis=0).tolist()}")
+        if (np.diff((self.code == ENDED).astype(np.int8), axis=1) < 0).any():
+            raise ValueError("a code goes on after its end")
+
+    def __len__(self) -> int:
+        return len(self.code)
+
+    @property
+    def n_levels(self) -> int:
+        """L, the levels of the longest code."""
+        return len(self.level_sizes)
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Levels of each item's code, (n_items,) int64."""
+        return np.count_nonzero(self.code != ENDED, axis=1).astype(np.int64)
+
+    @property
+    def n_tokens(self) -> int:
+        """Different tokens of all levels together."""
+        return sum(self.level_sizes)
+
+    def tokens(self, first: int = FIRST_TOKEN) -> IntArray:
+        """The codes as tokens, (n_items, L) int32: each level has a range of its own, one after the other from `first` on; 0 where a
+        code has ended."""
+        starts = np.array(list(accumulate(self.level_sizes[:-1], initial=first)), dtype=np.int32)
+        return np.where(self.code == ENDED, 0, self.code + starts)
+
+    def token_lists(self, first: int = FIRST_TOKEN) -> Ragged:
+        """The same without padding, a list per item."""
+        offsets = np.concatenate([[0], np.cumsum(self.lengths)]).astype(np.int64)
+        return Ragged(self.tokens(first)[self.code != ENDED], offsets)
+
+    def save(self, folder: Path) -> Path:
+        """Write `codes.parquet`: item int32, code list<int32>, and in the notes what else there is to know. Gives back its path."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        lists = self.token_lists(0)
+        notes = {_LEVEL_SIZES: list(self.level_sizes), _N_EXTRA: self.n_extra, _UNEXPLAINED: list(self.unexplained)}
+        columns = {
+            "item": pa.array(np.arange(len(self), dtype=np.int32)),
+            "code": pa.ListArray.from_arrays(pa.array(lists.offsets.astype(np.int32)), pa.array(self.code[self.code != ENDED])),
+        }
+        table = pa.table(columns).replace_schema_metadata({name: json.dumps(value) for name, value in notes.items()})
+        path = folder / CODES_FILE
+        pq.write_table(table, path, compression="zstd")
+        return path
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """What `save` wrote there; a file that is something else is a `BadData` that names it."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        path = folder / CODES_FILE
+        try:
+            table = pq.read_table(path)
+            notes = {name: json.loads(table.schema.metadata[name.encode()]) for name in (_LEVEL_SIZES, _N_EXTRA, _UNEXPLAINED)}
+            column = table.column("code").combine_chunks()
+            lists = Histories(
+                column.values.to_numpy().astype(np.int32),
+                column.offsets.to_numpy().astype(np.int64),
+            )
+            return cls(lists.padded(ENDED), tuple(notes[_LEVEL_SIZES]), notes[_N_EXTRA], tuple(notes[_UNEXPLAINED]))
+        except (OSError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
+            raise BadData(f"{path} holds no item codes: {error}. Delete that folder and give the command again.") from None
+
+
+def make_unique(codes: IntArray, level_sizes: Sequence[int], *, least_size: int = 1, may_grow: bool = True) -> ItemCodes:
+    """The codes with one more level, which numbers the items of equal codes 0, 1, 2, ... in item order; an item alone has 0.
+
+    The level is always there, so all codes are of one length, and it looks at nothing but the codes (arXiv:2305.05065, section 3.1).
+
+    Args:
+        codes: (n_items, L) int32.
+        level_sizes: of the L levels.
+        least_size: of the new level; a larger group of equal codes makes it larger.
+        may_grow: whether it does; if not, such a group is an error.
+
+    Raises:
+        StageFailed: a group is larger than `least_size` and the level may not grow.
+    """
+    n_items = len(codes)
+    _, group = np.unique(codes, axis=0, return_inverse=True)
+    group = group.reshape(-1)
+    # Sorting by group is stable: within a group the items stay in item order.
+    order = np.argsort(group, kind="stable")
+    sizes = np.bincount(group)
+    starts = np.cumsum(sizes) - sizes
+    extra = np.empty(n_items, dtype=np.int32)
+    extra[order] = np.arange(n_items) - np.repeat(starts, sizes)
+    largest = int(sizes.max(initial=0))
+    if largest > least_size and not may_grow:
+        raise StageFailed(
+            f"{largest} items share one code and the level that tells them apart holds {least_size}. Raise n_levels or codebook_size."
+        )
+    code = np.concatenate([codes, extra[:, None]], axis=1).astype(np.int32)
+    return ItemCodes(code, (*level_sizes, max(largest, least_size)), n_extra=1)
+
+
+class ItemVectors(Protocol):
+    """Vectors of a catalogue out of a stage."""
+
+    @property
+    def vectors(self) -> NDArray[np.float32]:
+        """(n_items, d)."""
+
+    @property
+    def folder(self) -> Path:
+        """The stage's folder; its content is part of the key of what is made from it."""
+
+
+@dataclass(frozen=True, eq=False)
+class CodesStage:
+    """Item codes and the folder of the stage that holds them, as `codes.parquet`."""
+
+    codes: ItemCodes
+    folder: Path
+
+    @property
+    def file(self) -> Path:
+        """For `FitReport.artefacts["codes"]`."""
+        return self.folder / CODES_FILE
+
+
+def item_codes(context: FitContext, vectors: ItemVectors, settings: QuantizerSettings, seed: int | None = None) -> CodesStage:
+    """The codes of all items from their vectors, made now or found; all models that ask alike share them.
+
+    Args:
+        context: of the run.
+        vectors: (n_items, d) float32 with the stage they come from.
+        settings: of the quantizer; a config that inherits them will do.
+        seed: of the quantizer; None: `settings.codes_seed`.
+
+    Raises:
+        StageFailed: a level of an RQ-VAE uses less than half of its codes.
+    """
+    chosen = QuantizerSettings.model_validate({name: getattr(settings, name) for name in QuantizerSettings.model_fields})
+    code_seed = chosen.codes_seed if seed is None else seed
+    prefix = f"{chosen.quantizer}_"
+    shared = ("quantizer", "n_levels", "codebook_size")
+    config = {name: value for name, value in chosen.model_dump(mode="json").items() if name in shared or name.startswith(prefix)}
+
+    def build(folder: Path) -> None:
+        quantized = quantize(context.alone(), vectors.vectors, chosen, code_seed)
+        codes = make_unique(quantized.codes, quantized.level_sizes, least_size=chosen.codebook_size)
+        replace(codes, unexplained=quantized.unexplained).save(folder)
+
+    folder = context.common_stage("codes", build, config={**config, "seed": code_seed}, inputs=(vectors.folder,))
+    return CodesStage(ItemCodes.load(folder), folder)
+
+
+def quantize(context: FitContext, vectors: NDArray[np.float32], settings: QuantizerSettings, seed: int) -> Quantized:
+    """The vectors scaled and quantised as the settings say."""
+    if settings.quantizer == "rkmeans":
+        return residual_kmeans(
+            scaled(vectors, settings.rkmeans_scaling),
+            n_levels=settings.n_levels,
+            size=settings.codebook_size,
+            seed=seed,
+            iterations=settings.rkmeans_iterations,
+            restarts=settings.rkmeans_restarts,
+        )
+    from recbench.nn.quantize.rqvae import train_rqvae
+
+    return train_rqvae(context, scaled(vectors, settings.rqvae_scaling), settings, seed)

@@ -1,0 +1,1 @@
+"""Quantizers: from item vectors to a few small numbers per item. `settings` imports no torch."""
