@@ -29,10 +29,10 @@ from recbench.core import Interactions, SilentProgress
 from recbench.core.ragged import LongArray
 from recbench.data import SplitProtocol, locate, make_split, read_dataset
 from recbench.nn.losses import full_cross_entropy
+from recbench.nn.windows import Windows, length_bucketed
 from recbench_models.sasrec import PLUGIN
 from recbench_models.sasrec.config import SASRecConfig
 from recbench_models.sasrec.model import SASRecTraining, build_encoder
-from recbench_models.sasrec.windows import Windows, length_bucketed
 
 # B sequences, T slots, I items, D width
 

@@ -7,9 +7,9 @@ from recbench.core import Interactions
 from recbench.core.ragged import LongArray
 from recbench.nn.losses import binary_cross_entropy, full_cross_entropy, generalised_binary_cross_entropy, sampled_softmax
 from recbench.nn.sequential import SequenceEncoder
+from recbench.nn.windows import Windows
 from recbench_models.sasrec.config import SASRecConfig
 from recbench_models.sasrec.negatives import NegativeSampler
-from recbench_models.sasrec.windows import Windows
 
 # B windows, T columns, S trained slots, D width, K negatives
 

@@ -14,9 +14,9 @@ from recbench.core.ragged import LongArray
 from recbench.core.seeds import derived_seed
 from recbench.nn.topk import full_catalogue_topk
 from recbench.nn.training import train
+from recbench.nn.windows import Windows, length_bucketed
 from recbench_models.sasrec.config import SASRecConfig
 from recbench_models.sasrec.model import SASRecTraining, build_encoder
-from recbench_models.sasrec.windows import Windows, length_bucketed
 
 # B queries, T columns, D width
 

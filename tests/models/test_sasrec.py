@@ -30,12 +30,12 @@ from recbench.core import (
     World,
 )
 from recbench.core.seeds import generator
+from recbench.nn.windows import Windows, length_bucketed
 from recbench_models.sasrec import PLUGIN
 from recbench_models.sasrec.config import SASRecConfig
 from recbench_models.sasrec.model import SASRecTraining, build_encoder
 from recbench_models.sasrec.negatives import NegativeSampler
 from recbench_models.sasrec.recommender import SASRec
-from recbench_models.sasrec.windows import Windows, length_bucketed
 
 LOSSES = ("bce", "ce", "gbce", "ssm")
 

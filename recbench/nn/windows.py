@@ -47,6 +47,24 @@ class Windows:
         first_trained = np.where(nth == 0, 0, end - stride - begin)
         return cls(train.item, train.offsets[user] + begin, end - begin, first_trained, user)
 
+    @classmethod
+    def prefixes(cls, train: Interactions, max_length: int) -> "Windows":
+        """One window per (prefix, next item) of the train part, cut to its newest `max_length` items; only its last slot is trained."""
+        n_prefixes_U = np.maximum(train.lengths - 1, 0)
+        user = np.repeat(np.arange(train.n_users, dtype=np.int64), n_prefixes_U)
+        end = np.arange(len(user), dtype=np.int64) - np.repeat(np.cumsum(n_prefixes_U) - n_prefixes_U, n_prefixes_U) + 1
+        length = np.minimum(end, max_length)
+        return cls(train.item, train.offsets[user] + end - length, length, length - 1, user)
+
+    def drawn(self, per_user: int | None, generator: np.random.Generator) -> LongArray:
+        """Numbers of all windows, ascending, or of at most `per_user` of each user, drawn without repeats."""
+        if per_user is None:
+            return np.arange(len(self), dtype=np.int64)
+        order = np.lexsort((generator.random(len(self)), self.user))
+        user = self.user[order]
+        first = np.searchsorted(user, user, side="left")
+        return np.sort(order[np.arange(len(order)) - first < per_user])
+
     def __len__(self) -> int:
         return len(self.start)
 
@@ -65,6 +83,15 @@ class Windows:
         is_trained_BT = is_read_BT & (column_T >= self.first_trained[rows, None])
         target_BT = np.where(is_trained_BT, self.item[place_BT + is_read_BT], -1).astype(np.int64)
         return item_BT, target_BT
+
+    def trained(self, rows: LongArray) -> tuple[LongArray, LongArray]:
+        """Targets of windows `rows` and the slots they follow, each (B, most targets of a window) int64; -1 and 0 where there is none."""
+        n_targets_B1 = self.n_targets[rows, None]
+        column_C = np.arange(int(n_targets_B1.max(initial=0)))
+        is_there_BC = column_C < n_targets_B1
+        slot_BC = np.where(is_there_BC, self.first_trained[rows, None] + column_C, 0)
+        target_BC = np.where(is_there_BC, self.item[self.start[rows, None] + slot_BC + is_there_BC], -1).astype(np.int64)
+        return target_BC, slot_BC
 
 
 def length_bucketed(n_targets: LongArray, length: LongArray, *, size: int, unit: str, generator: np.random.Generator) -> list[LongArray]:
