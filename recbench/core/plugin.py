@@ -144,7 +144,7 @@ class FitContext(Protocol):
 
     @property
     def checkpoints(self) -> Path:
-        """A folder that survives a kill and is thrown away when training is complete."""
+        """A folder that survives a kill and is thrown away when training, or the stage this context works for, is complete."""
 
     def generator(self, *names: str | int) -> np.random.Generator:
         """A random stream of the run's seed; equal names give equal numbers."""
@@ -165,6 +165,31 @@ class FitContext(Protocol):
             build: writes into the empty folder it is given; runs once per key, whoever asks.
             config: the settings that shape the result.
             inputs: keys of other stages, or files whose content matters.
+        """
+
+    def common_stage(
+        self, name: str, build: Callable[[Path], None], *, config: Mapping[str, Any], inputs: Sequence[str | Path] = ()
+    ) -> Path:
+        """A folder that `build` filled for whichever plugin asked first: text vectors, item codes.
+
+        Its key knows neither plugin nor split nor seed nor budget: only name, `config`, `inputs`, the sources of the module in which
+        `build` is defined with all of `recbench.nn` that it reaches, precision, kind of device and processor. What else shapes the
+        result must stand in `config` or `inputs`. Under torchrun rank 0 builds and the others wait, so `build` may train only with
+        what `alone` gives it.
+
+        Args:
+            name: of the stage, unique among common stages.
+            build: writes into the empty folder it is given.
+            config: the settings that shape the result; a `seed` in it is the seed of `alone` within `build`.
+            inputs: folders of other stages or files, by content; or keys.
+        """
+
+    def alone(self) -> "FitContext":
+        """This process without its group, for work that rank 0 does for all.
+
+        Within the `build` of a stage it also has a folder of checkpoints that belongs to that stage, and within that of a common
+        stage no budget and the seed that stands in the stage's config (0 where none does), so that the result depends on nothing
+        of the run.
         """
 
     def item_vectors(

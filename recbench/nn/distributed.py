@@ -1,4 +1,8 @@
-"""Processes that train together: connection, agreement, sums. Everything also works for one process alone."""
+"""Processes that train together: connection, agreement, sums. Everything also works for one process alone.
+
+Who takes part is said by the `World` that is passed, usually a context's, and never guessed from torch's state: work that one
+process of a group does alone passes `World()` and waits for nobody.
+"""
 
 import json
 import os
@@ -30,12 +34,11 @@ class Group:
 
     def broadcast(self, value: Any) -> Any:
         """Rank 0's JSON value, on every rank."""
-        return broadcast(value) if self.size > 1 else value
+        return broadcast(value, World(self.rank, self.size))
 
     def barrier(self) -> None:
         """Wait until all ranks are here, for up to 24 hours."""
-        if self.size > 1:
-            barrier()
+        barrier(World(self.rank, self.size))
 
 
 def world_from_environment() -> tuple[World, int]:
@@ -72,18 +75,17 @@ def connected(world: World, device: str) -> Iterator[Group]:
         dist.destroy_process_group()
 
 
-def barrier() -> None:
-    """Wait until all ranks are here; nothing to wait for outside a group."""
-    if dist.is_initialized():
-        # A sum of a CPU tensor goes through gloo, whose waiting needs no GPU; NCCL's barrier would occupy one.
-        sum_over_ranks(np.zeros(1))
+def barrier(world: World) -> None:
+    """Wait until all ranks are here; a world of one waits for nobody."""
+    # A sum of a CPU tensor goes through gloo, whose waiting needs no GPU; NCCL's barrier would occupy one.
+    sum_over_ranks(np.zeros(1), world)
 
 
-def broadcast(value: Any) -> Any:
+def broadcast(value: Any, world: World) -> Any:
     """Rank 0's JSON value, on every rank; the values that other ranks pass are ignored."""
-    if not dist.is_initialized():
+    if world.size == 1:
         return value
-    text = json.dumps(value).encode() if dist.get_rank() == 0 else b""
+    text = json.dumps(value).encode() if world.rank == 0 else b""
     size = torch.tensor([len(text)], dtype=torch.int64)
     dist.broadcast(size, src=0)
     content = torch.zeros(int(size), dtype=torch.uint8)
@@ -93,19 +95,19 @@ def broadcast(value: Any) -> Any:
     return json.loads(content.numpy().tobytes())
 
 
-def sum_over_ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The sum over all ranks of equally shaped arrays, float64; the array itself outside a group."""
-    if not dist.is_initialized():
+def sum_over_ranks(values: NDArray[np.float64], world: World) -> NDArray[np.float64]:
+    """The sum over all ranks of equally shaped arrays, float64; the array itself in a world of one."""
+    if world.size == 1:
         return values
     total = torch.from_numpy(np.array(values, dtype=np.float64))
     dist.all_reduce(total)
     return total.numpy()
 
 
-def sum_in_place(tensors: Iterable[Tensor]) -> None:
+def sum_in_place(tensors: Iterable[Tensor], world: World) -> None:
     """Replace each tensor by its sum over all ranks, in one message."""
     parts = list(tensors)
-    if not parts or not dist.is_initialized():
+    if not parts or world.size == 1:
         return
     flat = torch.cat([part.reshape(-1) for part in parts])
     dist.all_reduce(flat)
@@ -115,9 +117,9 @@ def sum_in_place(tensors: Iterable[Tensor]) -> None:
         start += part.numel()
 
 
-def copy_from_first(tensors: Iterable[Tensor]) -> None:
+def copy_from_first(tensors: Iterable[Tensor], world: World) -> None:
     """Replace each tensor by rank 0's."""
-    if dist.is_initialized():
+    if world.size > 1:
         for tensor in tensors:
             dist.broadcast(tensor, src=0)
 

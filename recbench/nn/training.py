@@ -125,7 +125,7 @@ class _Training:
     def run(self) -> FitReport:
         """Train to the end."""
         self._resume()
-        distributed.copy_from_first(parameter.detach() for parameter in self.parameters)
+        distributed.copy_from_first((parameter.detach() for parameter in self.parameters), self.context.world)
         cuda = [self.device] if self.device.type == "cuda" else []
         with self.signals, torch.random.fork_rng(devices=cuda):
             try:
@@ -213,8 +213,8 @@ class _Training:
         if world.size > 1:
             # One message with all gradients after the backward pass, not torch's wrapper, which takes the mean over ranks where we
             # need the sum over targets, and waits for ever for a rank whose part of the batch is empty.
-            distributed.sum_in_place(gradients)
-            total, count = distributed.sum_over_ranks(np.array([loss_sum.item(), n_targets], dtype=np.float64))
+            distributed.sum_in_place(gradients, world)
+            total, count = distributed.sum_over_ranks(np.array([loss_sum.item(), n_targets], dtype=np.float64), world)
             loss_sum, n_targets = torch.tensor(total, dtype=torch.float64), int(count)
         for gradient in gradients:
             gradient.div_(max(n_targets, 1))
@@ -421,7 +421,7 @@ class _Training:
             tensors = {"weights": trained_weights(self.module), "optimizer": optimizer_tensors(self.optimizer)}
             tensors |= {f"candidate-{step}": weights for step, weights in self.kept.items()}
             self.folder.write({"identity": self._identity(), "state": STATE.dump_python(self.state, mode="json")}, tensors)
-        distributed.barrier()
+        distributed.barrier(self.context.world)
         self.clock.checkpoint_written()
 
     def _stop(self) -> NoReturn:
@@ -435,7 +435,7 @@ class _Training:
     def _resume(self) -> None:
         """Go on from the newest sound checkpoint, if there is one; rank 0 says which, for all."""
         name = self.folder.newest() if self.context.world.rank == 0 else None
-        name = distributed.broadcast(name)
+        name = distributed.broadcast(name, self.context.world)
         if name is None:
             return
         checkpoint = self.folder.read(name)

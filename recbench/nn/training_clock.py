@@ -90,7 +90,6 @@ class Clock:
                 time.monotonic() - self._last_checkpoint >= self._checkpoint_every_s,
             ]
         values[7] = has_signal
-        if self._world.size > 1:
-            values = sum_over_ranks(values)
+        values = sum_over_ranks(values, self._world)
         seconds, time_share, *flags = values.tolist()
         return Moment(seconds, time_share, *map(bool, flags))

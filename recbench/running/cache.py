@@ -85,17 +85,24 @@ class StageStore:
         self._rerun = set(rerun)
         self._rerun_done: set[str] = set()
         self._held: dict[Path, _InUse] = {}
+        self._watches: list[_Stopwatch] = []
+        """Of the stages that this process is building, the innermost last."""
         self._world = world if world is not None and world.size > 1 else None
 
     def alone(self) -> "StageStore":
         """The same stages for a process that works on its own, whatever group it belongs to."""
         store = StageStore(self.root, rerun=tuple(self._rerun))
-        store._rerun_done, store._held = self._rerun_done, self._held
+        store._rerun_done, store._held, store._watches = self._rerun_done, self._held, self._watches
         return store
 
     def partial(self, name: str, key: str) -> Path:
         """The folder for checkpoints of a stage."""
         return self.root / "partial" / f"{name}-{key[:20]}"
+
+    @staticmethod
+    def key(name: str, parts: Mapping[str, Any]) -> str:
+        """The key of a stage: sha256 of its name and of all that shapes it."""
+        return hash_value({"stage": name, **parts})
 
     def get(self, name: str, parts: Mapping[str, Any], build: Callable[[Path], None], *, together: bool = False) -> Stage:
         """The stage of this name and key, built now unless it is there.
@@ -108,10 +115,12 @@ class StageStore:
             build: fills the empty folder it is given.
             together: under torchrun, whether every rank must call `build` (training) or rank 0 alone does.
         """
-        key = hash_value({"stage": name, **parts})
-        if self._world is None:
-            return self._get_alone(name, key, build)
-        return self._get_together(name, key, build, self._world, together=together)
+        key = self.key(name, parts)
+        # A stage within a stage is paid for once, as itself: what it takes, or waits for, is no cost of the stage around it.
+        with self._watches[-1].paused() if self._watches else nullcontext():
+            if self._world is None:
+                return self._get_alone(name, key, build)
+            return self._get_together(name, key, build, self._world, together=together)
 
     def _get_alone(self, name: str, key: str, build: Callable[[Path], None]) -> Stage:
         with self._locked(name, key):
@@ -205,9 +214,14 @@ class StageStore:
 
     def _measured(self, name: str, key: str, folder: Path, build: Callable[[Path], None]) -> Meter:
         clock = _AttemptClock(self.partial(name, key))
-        with Meter(clock.note) as meter:
-            build(folder)
-        meter.seconds += clock.before_s
+        watch = _Stopwatch()
+        self._watches.append(watch)
+        try:
+            with Meter(lambda _: clock.note(watch.seconds())) as meter:
+                build(folder)
+        finally:
+            self._watches.pop()
+        meter.seconds = clock.before_s + watch.seconds()
         return meter
 
     def _close(self, name: str, key: str, temporary: Path, meter: Meter) -> Stage:
@@ -258,6 +272,28 @@ def _is_in_use(folder: Path) -> bool:
     return False
 
 
+class _Stopwatch:
+    """Runs from the start, except while it is paused."""
+
+    def __init__(self) -> None:
+        self._before_s = 0.0
+        self._since: float | None = time.perf_counter()
+
+    def seconds(self) -> float:
+        """How long it has run."""
+        since = self._since
+        return self._before_s + (0.0 if since is None else time.perf_counter() - since)
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Stand still for a block."""
+        self._before_s, self._since = self.seconds(), None
+        try:
+            yield
+        finally:
+            self._since = time.perf_counter()
+
+
 class _AttemptClock:
     """Seconds that earlier, killed attempts at a stage took, kept beside its checkpoints."""
 
@@ -291,6 +327,18 @@ def damage(folder: Path) -> str | None:
         if (is_touched or status.st_size <= _ALWAYS_HASH_BYTES) and hash_file(file) != expected["sha256"]:
             return f"{name} has other content than when it was written"
     return None
+
+
+def stage_content(folder: Path) -> str | None:
+    """sha256 over the content of a finished stage's files, read off its manifest; None where the folder is no stage.
+
+    What it cost does not count: a stage that is built again with the same result leaves what follows from it in place.
+    """
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        return hash_value({"stage": manifest["stage"], "files": {name: file["sha256"] for name, file in manifest["files"].items()}})
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,12 @@
 """What a model's `fit` is handed."""
 
+import inspect
 import logging
+import platform
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +20,11 @@ from recbench.core.interactions import Interactions, ItemTable
 from recbench.core.plugin import Plugin, Precision, Ranker, Validation, World
 from recbench.core.progress import Progress
 from recbench.core.ranking import Queries, Rankings, View
+from recbench.core.records import StagePart
 from recbench.data import Split
 from recbench.evaluation import check_rankings, ranks_of_targets, values_per_user
-from recbench.running.cache import Stage, StageStore
-from recbench.running.hashing import hash_path
+from recbench.running.cache import StageStore, stage_content
+from recbench.running.hashing import hash_path, module_source_hash, plugin_source_hash
 
 VALIDATION_K = 10
 VALIDATION_METRICS = ("ndcg@10", "recall@10")
@@ -42,6 +46,15 @@ def ranked(ranker: Ranker, queries: Queries, k: int, n_items: int, progress: Pro
             yield start, rankings
 
 
+@dataclass(frozen=True)
+class _Build:
+    """What `RunContext.alone` takes from the stage that is being built."""
+
+    checkpoints: Path
+    seed: int
+    budget: Budget
+
+
 @dataclass
 class RunContext:
     """The harness's side of `core.plugin.FitContext`: train part, validation by callback, stages, budget.
@@ -58,15 +71,17 @@ class RunContext:
     progress: Progress
     budget: Budget
     log: logging.Logger
-    checkpoints: Path
+    _checkpoints: Path
     _split: Split = field(repr=False)
     _store: StageStore = field(repr=False)
     _inputs: Mapping[str, Any] = field(repr=False)
     """What every stage of this plugin on this split depends on."""
     _train_other: Callable[..., NDArray[np.float32]] = field(repr=False)
     world: World = field(default_factory=World)
-    stages: list[Stage] = field(default_factory=list)
+    stages: list[StagePart] = field(default_factory=list)
     """Stages the model asked for, in order."""
+    _build: "_Build | None" = None
+    """The stage whose `build` is running."""
 
     @property
     def train(self) -> Interactions:
@@ -77,6 +92,12 @@ class RunContext:
     def items(self) -> ItemTable:
         """The item table."""
         return self._split.items
+
+    @property
+    def checkpoints(self) -> Path:
+        """A folder that survives a kill; made at the first use."""
+        self._checkpoints.mkdir(parents=True, exist_ok=True)
+        return self._checkpoints
 
     def generator(self, *names: str | int) -> np.random.Generator:
         """A random stream of the run's seed."""
@@ -104,7 +125,7 @@ class RunContext:
         if self.world.size > 1:
             from recbench.nn.distributed import sum_over_ranks
 
-            totals = sum_over_ranks(totals)
+            totals = sum_over_ranks(totals, self.world)
         seconds = time.perf_counter() - start
         if self.world.rank == 0:
             self._reserve(seconds, len(mine))
@@ -113,14 +134,58 @@ class RunContext:
 
     def stage(self, name: str, build: Callable[[Path], None], *, config: Mapping[str, Any], inputs: Sequence[str | Path] = ()) -> Path:
         """The folder of a sub-stage of this model."""
+        parts = {**self._inputs, "config": dict(config), "inputs": _contents(inputs)}
+        return self._stage(f"{self.plugin.card.name}.{name}", parts, build, self.seed, self.budget)
+
+    def common_stage(
+        self, name: str, build: Callable[[Path], None], *, config: Mapping[str, Any], inputs: Sequence[str | Path] = ()
+    ) -> Path:
+        """The folder of a stage that any model may share."""
         parts = {
-            **self._inputs,
+            "source": self._source_of(build),
             "config": dict(config),
-            "inputs": [hash_path(item) if isinstance(item, Path) else item for item in inputs],
+            "inputs": _contents(inputs),
+            "precision": self.precision,
+            "device": self.device.partition(":")[0],
+            "architecture": platform.machine(),
         }
-        stage = self._store.get(f"{self.plugin.card.name}.{name}", parts, build)
-        self.stages.append(stage)
+        return self._stage(name, parts, build, int(config.get("seed", 0)), Budget())
+
+    def alone(self) -> "RunContext":
+        """This process without its group; see `FitContext`."""
+        own = self._build or _Build(self._checkpoints, self.seed, self.budget)
+        return replace(
+            self, world=World(), seed=own.seed, budget=own.budget, _checkpoints=own.checkpoints, _store=self._store.alone(), _build=None
+        )
+
+    def _stage(self, name: str, parts: Mapping[str, Any], build: Callable[[Path], None], seed: int, budget: Budget) -> Path:
+        own = _Build(self._store.partial(name, self._store.key(name, parts)), seed, budget)
+
+        def build_as_own(folder: Path) -> None:
+            outer, self._build = self._build, own
+            try:
+                build(folder)
+            finally:
+                self._build = outer
+
+        stage = self._store.get(name, parts, build_as_own)
+        self.note_stages(stage.part())
         return stage.folder
+
+    def note_stages(self, *parts: StagePart) -> None:
+        """These went into the model; one that was asked for before is not paid for again."""
+        known = {stage.key for stage in self.stages}
+        self.stages.extend(part for part in parts if part.key not in known)
+
+    def _source_of(self, build: Callable[[Path], None]) -> str:
+        """sha256 of the sources behind `build`: its module's, or the whole plugin's where the module is a part of one."""
+        module = inspect.getmodule(build.func if isinstance(build, partial) else build)
+        file = Path(inspect.getfile(module)).resolve() if module is not None else None
+        if file is None:
+            raise PluginFailed(f"Model {self.plugin.card.name!r} builds a stage with {build!r}, which no module defines. Use a function.")
+        if file.is_relative_to(self.plugin.folder):
+            return plugin_source_hash(self.plugin.folder)
+        return module_source_hash(file)
 
     def item_vectors(
         self, model: str, *, preset: str | None = None, overrides: Mapping[str, Any] | None = None, seed: int | None = None
@@ -142,3 +207,8 @@ class RunContext:
         n_test = len(self._split.test)
         views_factor = 1.5  # both views share one pass; lists are longer than in validation
         self.budget.reserve_s = n_test * (per_user * views_factor + _EVALUATION_S_PER_USER) + _FIXED_RESERVE_S
+
+
+def _contents(inputs: Sequence[str | Path]) -> list[str]:
+    """Keys as they are, files and folders by what is in them."""
+    return [(stage_content(item) or hash_path(item)) if isinstance(item, Path) else item for item in inputs]

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recbench.core.config import canonical_json
+from recbench.core.errors import BadRequest
 
 _BLOCK = 1 << 20
 _SOURCE_SUFFIXES = {".py", ".toml", ".jinja", ".json"}
@@ -33,7 +34,9 @@ def hash_times(*parts: NDArray[np.int64] | None) -> str:
 
 
 def hash_path(path: Path) -> str:
-    """sha256 of a file, or of the names and contents of all files below a folder."""
+    """sha256 of a file, or of the names and contents of all files below a folder; a `BadRequest` where there is neither."""
+    if not path.exists():
+        raise BadRequest(f"{path}: there is no such file or folder. Check the path.")
     if path.is_file():
         return hash_file(path)
     return hash_value({file.relative_to(path).as_posix(): hash_file(file) for file in sorted(path.rglob("*")) if file.is_file()})
@@ -55,6 +58,11 @@ def plugin_source_hash(folder: Path) -> str:
     files = list(sources.values())
     own = {name: hash_file(file) for name, file in sources.items()}
     return hash_value({"plugin": own, "nn": {name: hash_file(path) for name, path in sorted(_reached(files).items())}})
+
+
+def module_source_hash(file: Path) -> str:
+    """sha256 of one module's source and of all modules of `recbench.nn` that it reaches through imports."""
+    return hash_value({"module": hash_file(file), "nn": {name: hash_file(path) for name, path in sorted(_reached([file]).items())}})
 
 
 def _source_files(folder: Path) -> list[tuple[str, Path]]:

@@ -98,12 +98,12 @@ class Trainer:
         catalogue = Catalogue(n_items=len(self.split.items), n_users=len(self.split.user_ids))
         # A model that shares no work is trained by rank 0 while the others wait: nothing in there may wait for them.
         worker = self if card.distributed else replace(self, world=World(), store=self.store.alone())
-        asked: list[Stage] = []
+        asked: list[StagePart] = []
         log = logging.getLogger(f"recbench.model.{card.name}")
         name = training_stage(card.name)
 
         def fit(folder: Path) -> None:
-            key = hash_value({"stage": name, **parts})
+            key = self.store.key(name, parts)
             context = RunContext(
                 plugin=plugin,
                 seed=seed,
@@ -113,7 +113,7 @@ class Trainer:
                 progress=self.progress,
                 budget=self.budget,
                 log=log,
-                checkpoints=self.store.partial(name, key),
+                _checkpoints=self.store.partial(name, key),
                 _split=self.split,
                 _store=worker.store,
                 _inputs={**inputs, "seed": seed},
@@ -121,12 +121,11 @@ class Trainer:
                 world=worker.world,
                 stages=asked,
             )
-            context.checkpoints.mkdir(parents=True, exist_ok=True)
             recommender = plugin.build(config, catalogue)
             report = _guarded(plugin, "fit", lambda: recommender.fit(context))
             if self.world.rank == 0:
                 recommender.save(_made(folder / MODEL_FOLDER))
-                write_report(report, [stage.part() for stage in asked], folder)
+                write_report(report, asked, folder)
 
         stage = self.store.get(name, parts, fit, together=card.distributed)
         recommender = plugin.build(config, catalogue)
@@ -152,8 +151,10 @@ class Trainer:
     ) -> NDArray[np.float32]:
         plugin = self.load_plugin(model)
         config = plugin.resolve(preset or plugin.default_preset(self.machine.device), None, overrides)
-        trained = self.train(plugin, config, seed, None)
-        asker.stages.append(trained.stage)
+        # Whoever asks alone must not wait for processes that do not ask.
+        trainer = replace(self, world=World(), store=self.store.alone()) if asker.world.size < self.world.size else self
+        trained = trainer.train(plugin, config, seed, None)
+        asker.note_stages(*trained.lineage)
         method = getattr(trained.recommender, "item_vectors", None)
         if method is None:
             raise PluginFailed(f"Model {model!r} has no method item_vectors(), which {asker.plugin.card.name!r} asks for. Use another one.")

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -69,11 +69,13 @@ class LightContext:
     progress: Progress = field(default_factory=SilentProgress)
     budget: Budget = field(default_factory=Budget)
     log: logging.Logger = field(default_factory=lambda: logging.getLogger(__name__))
+    _building: str = ""
+    """The stage whose `build` is running."""
 
     @property
     def checkpoints(self) -> Path:
         """A folder below `folder`."""
-        path = self.folder / "checkpoints"
+        path = self.folder / "checkpoints" / self._building
         path.mkdir(parents=True, exist_ok=True)
         return path
 
@@ -104,8 +106,22 @@ class LightContext:
         """A folder built anew at every call."""
         path = self.folder / "stages" / f"{name}-{len(list(self.folder.glob('stages/*')))}"
         path.mkdir(parents=True)
-        build(path)
+        outer, self._building = self._building, path.name
+        try:
+            build(path)
+        finally:
+            self._building = outer
         return path
+
+    def common_stage(
+        self, name: str, build: Callable[[Path], None], *, config: Mapping[str, Any], inputs: Sequence[str | Path] = ()
+    ) -> Path:
+        """The same: a folder built anew at every call."""
+        return self.stage(name, build, config=config, inputs=inputs)
+
+    def alone(self) -> "LightContext":
+        """This context in a world of one, with checkpoints of the stage that is being built."""
+        return replace(self, world=World())
 
     def item_vectors(
         self,

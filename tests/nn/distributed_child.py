@@ -62,8 +62,8 @@ def main(out: Path) -> None:
     with connected(world, "cpu") as group:
         facts["group"] = [group.rank, group.size]
         facts["broadcast"] = group.broadcast({"text": "only from the first", "rank": world.rank})
-        facts["broadcast_nothing"] = broadcast(None)
-        facts["sum"] = sum_over_ranks(np.array([[1.0, world.rank]])).tolist()
+        facts["broadcast_nothing"] = broadcast(None, world)
+        facts["sum"] = sum_over_ranks(np.array([[1.0, world.rank]]), world).tolist()
         facts["rows"] = shard_rows(7, world).tolist()
         group.barrier()
         for name in CASES:

@@ -33,9 +33,9 @@ def test_one_process_alone_needs_no_group() -> None:
         assert (group.rank, group.size) == (0, 1)
         assert group.broadcast({"a": 1}) == {"a": 1}
         group.barrier()
-    barrier()
-    assert broadcast([1]) == [1]
-    assert sum_over_ranks(np.array([2.0])).tolist() == [2.0]
+    barrier(World())
+    assert broadcast([1], World()) == [1]
+    assert sum_over_ranks(np.array([2.0]), World()).tolist() == [2.0]
 
 
 def test_world_comes_from_torchrun_s_variables(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,7 @@
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +105,11 @@ class FakeContext:
 
     def stage(self, name: str, build: Callable[[Path], None], *, config: Mapping[str, Any], inputs: Sequence[str | Path] = ()) -> Path:
         raise NotImplementedError
+
+    common_stage = stage
+
+    def alone(self) -> "FakeContext":
+        return replace(self, world=World())
 
     def item_vectors(self, model: str, **options: Any) -> Any:
         raise NotImplementedError
