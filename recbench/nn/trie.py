@@ -1,0 +1,171 @@
+"""The codes of all items as one tree in flat arrays, on any device.
+
+A node is a prefix that at least one code begins with. Nodes are numbered level by level, within a level in the order of their tokens, so
+node numbers depend on the codes alone. A code may be a prefix of another; its item then stands on an inner node.
+"""
+
+from dataclasses import dataclass, fields, replace
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from recbench.core import Ragged
+from recbench.core.ragged import LongArray
+
+# I items, Z nodes (the root is node 0), Z - 1 edges, L length of the longest code
+
+
+@dataclass(frozen=True, eq=False)
+class CodeTrie:
+    """A tree of codes. All tensors are int64 and stand on one device.
+
+    Attributes:
+        child_ptr: (Z + 1,), the edges to the children of node z are `child_ptr[z]:child_ptr[z + 1]`, by ascending token.
+        child_token: (Z - 1,), the token on an edge.
+        child_node: (Z - 1,), the node that an edge leads to.
+        leaf_item: (Z,), the item whose code ends at a node; -1 where none does.
+        n_leaves: (Z,), how many codes end at a node or below it.
+        first_item: (Z,), the smallest item row whose code ends at a node or below it.
+        height: (Z,), how many tokens the longest code below a node goes on from there.
+        path: (I, L), the nodes of an item's code at depths 1 to L; -1 behind its end.
+        parent: (Z,), the node above; -1 for the root.
+        n_tokens: one more than the largest token.
+    """
+
+    child_ptr: Tensor
+    child_token: Tensor
+    child_node: Tensor
+    leaf_item: Tensor
+    n_leaves: Tensor
+    first_item: Tensor
+    height: Tensor
+    path: Tensor
+    parent: Tensor
+    n_tokens: int
+
+    @classmethod
+    def from_tokens(cls, tokens: NDArray[np.integer] | Ragged) -> Self:
+        """The tree of the codes of items 0 to I - 1.
+
+        Args:
+            tokens: (I, L), or one list of tokens for each item; tokens are not negative. Two items never have the same code.
+        """
+        token_IL = _padded(tokens)
+        n_items, longest = token_IL.shape
+        order_I = np.lexsort(token_IL.T[::-1])
+        token_IL = token_IL[order_I]
+        differs_IL = np.ones(token_IL.shape, dtype=bool)
+        differs_IL[1:] = token_IL[1:] != token_IL[:-1]
+        np.logical_or.accumulate(differs_IL, axis=1, out=differs_IL)
+        _refuse_equal(order_I, token_IL, differs_IL[:, -1])
+
+        path_IL = np.full(token_IL.shape, -1, dtype=np.int64)
+        parents, edge_tokens = [], []
+        leaves, firsts, items = [np.array([n_items])], [order_I.min(keepdims=True)], [np.array([-1])]
+        above_I = np.zeros(n_items, dtype=np.int64)
+        n_nodes = 1
+        for level in range(longest):
+            row = np.flatnonzero(token_IL[:, level] >= 0)
+            start = np.flatnonzero(differs_IL[row, level])
+            node = n_nodes - 1 + np.cumsum(differs_IL[row, level])
+            parents.append(above_I[row[start]])
+            edge_tokens.append(token_IL[row[start], level])
+            leaves.append(np.diff(start, append=len(row)))
+            firsts.append(np.minimum.reduceat(order_I[row], start))
+            # A code that ends here sorts in front of those that go on from here.
+            ends = token_IL[row[start], level + 1] < 0 if level + 1 < longest else np.ones(len(start), dtype=bool)
+            items.append(np.where(ends, order_I[row[start]], -1))
+            path_IL[row, level] = node
+            above_I[row] = node
+            n_nodes += len(start)
+        parent = np.concatenate([np.array([-1]), *parents])
+        child_ptr = np.zeros(n_nodes + 1, dtype=np.int64)
+        np.cumsum(np.bincount(parent[1:], minlength=n_nodes), out=child_ptr[1:])
+        path = np.empty_like(path_IL)
+        path[order_I] = path_IL
+        return cls(
+            child_ptr=torch.from_numpy(child_ptr),
+            child_token=torch.from_numpy(np.concatenate(edge_tokens)),
+            child_node=torch.arange(1, n_nodes),
+            leaf_item=torch.from_numpy(np.concatenate(items)),
+            n_leaves=torch.from_numpy(np.concatenate(leaves)),
+            first_item=torch.from_numpy(np.concatenate(firsts)),
+            height=torch.from_numpy(_heights(path_IL, n_nodes)),
+            path=torch.from_numpy(path),
+            parent=torch.from_numpy(parent),
+            n_tokens=int(token_IL.max()) + 1,
+        )
+
+    @property
+    def n_items(self) -> int:
+        """How many codes there are."""
+        return len(self.path)
+
+    @property
+    def n_nodes(self) -> int:
+        """How many nodes there are, the root among them."""
+        return len(self.leaf_item)
+
+    @property
+    def depth(self) -> int:
+        """Length of the longest code."""
+        return self.path.shape[1]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the tensors stand."""
+        return self.child_ptr.device
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same tree on another device."""
+        moved: dict[str, Any] = {f.name: getattr(self, f.name).to(device) for f in fields(self) if f.name != "n_tokens"}
+        return replace(self, **moved)
+
+
+def _padded(tokens: NDArray[np.integer] | Ragged) -> LongArray:
+    """Codes as a rectangle (I, L) int64 with -1 behind the end of the shorter ones."""
+    if isinstance(tokens, Ragged):
+        lengths = tokens.lengths
+        if len(tokens) == 0 or lengths.min() == 0:
+            raise ValueError(
+                f"{'There are no codes' if len(tokens) == 0 else f'Item {lengths.argmin()} has no tokens'}. Give each item a code."
+            )
+        token_IL = np.full((len(tokens), lengths.max()), -1, dtype=np.int64)
+        token_IL[tokens.row_of_entry(), np.arange(len(tokens.item)) - np.repeat(tokens.offsets[:-1], lengths)] = tokens.item
+        smallest = tokens.item.min()
+    else:
+        if tokens.ndim != 2 or tokens.size == 0:
+            raise ValueError(f"Codes have the shape {tokens.shape}. Give one row of at least one token for each item.")
+        token_IL = tokens.astype(np.int64)
+        smallest = token_IL.min()
+    if smallest < 0:
+        raise ValueError(f"A code holds the token {smallest}. Tokens count from 0.")
+    return token_IL
+
+
+def _refuse_equal(order_I: LongArray, token_IL: LongArray, is_new_I: NDArray[np.bool_]) -> None:
+    """Raises where a sorted code equals the one before it."""
+    if not is_new_I.all():
+        row = int(np.argmin(is_new_I))
+        first, second = sorted((int(order_I[row - 1]), int(order_I[row])))
+        code = [int(token) for token in token_IL[row] if token >= 0]
+        raise ValueError(
+            f"Items {first} and {second} have the same code {code}. Give each item a code of its own, for instance with one more level."
+        )
+
+
+def _heights(path_IL: LongArray, n_nodes: int) -> LongArray:
+    """For each node the number of tokens of the longest way down, from the bottom level up."""
+    longest = path_IL.shape[1]
+    length_I = (path_IL >= 0).sum(1)
+    height = np.zeros(n_nodes, dtype=np.int64)
+    height[0] = longest
+    for level in range(longest - 1):
+        row = np.flatnonzero(path_IL[:, level] >= 0)
+        node = path_IL[row, level]
+        start = np.flatnonzero(np.diff(node, prepend=-1))
+        height[node[start]] = np.maximum.reduceat(length_I[row], start) - (level + 1)
+    return height
