@@ -10,8 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from recbench.core import (
     BadConfig,
@@ -30,7 +28,7 @@ from recbench.core import (
     World,
 )
 from recbench.core.seeds import generator
-from recbench.nn.windows import Windows, length_bucketed
+from recbench.nn.windows import Windows
 from recbench_models.sasrec import PLUGIN
 from recbench_models.sasrec.config import SASRecConfig
 from recbench_models.sasrec.model import SASRecTraining, build_encoder
@@ -89,72 +87,6 @@ def fitted(train: Interactions, folder: Path, **overrides: Any) -> SASRec:
     report = model.fit(Context(train, folder))
     assert report.examples_seen > 0
     return model
-
-
-# windows and batches
-
-
-@settings(max_examples=200, deadline=None)
-@given(st.lists(st.integers(0, 70), min_size=1, max_size=8), st.integers(2, 21))
-def test_every_target_is_trained_once_with_enough_context(lengths: list[int], max_length: int) -> None:
-    train = interactions_of([list(range(100 * u, 100 * u + n)) for u, n in enumerate(lengths)], 1000)
-    windows = Windows.of(train, max_length)
-    assert (windows.length <= max_length).all()
-    assert (windows.length > 0).all()
-    targets = []
-    for w in range(len(windows)):
-        item, target = windows.padded(np.array([w]), fill=1000)
-        begin = train.offsets[windows.user[w]]
-        for column in np.flatnonzero(target[0] >= 0):
-            place = windows.start[w] + column + 1
-            assert target[0, column] == train.item[place]
-            assert item[0, column] == train.item[place - 1]
-            assert column + 1 >= min(place - begin, max_length // 2)
-            targets.append(int(train.item[place]))
-    assert sorted(targets) == sorted(item for u, n in enumerate(lengths) for item in range(100 * u + 1, 100 * u + n))
-    assert windows.n_targets.sum() == len(targets)
-
-
-def test_windows_of_a_long_user_by_hand() -> None:
-    windows = Windows.of(interactions_of([list(range(12)), [50], [60, 61]], 100), max_length=4)
-    assert windows.user.tolist() == [0, 0, 0, 0, 0, 2]
-    assert windows.start.tolist() == [0, 1, 3, 5, 7, 13]
-    assert windows.length.tolist() == [3, 4, 4, 4, 4, 1]
-    assert windows.first_trained.tolist() == [0, 2, 2, 2, 2, 0]
-
-
-def test_padded_windows_by_hand() -> None:
-    windows = Windows.of(interactions_of([[5, 6, 7], [8, 9]], 10), max_length=4)
-    item, target = windows.padded(np.array([1, 0]), fill=10)
-    assert item.tolist() == [[8, 10], [5, 6]]
-    assert target.tolist() == [[9, -1], [6, 7]]
-
-
-@settings(max_examples=100, deadline=None)
-@given(
-    st.lists(st.integers(1, 50), min_size=1, max_size=200),
-    st.integers(1, 300),
-    st.sampled_from(["sequences", "targets"]),
-    st.integers(0, 9),
-)
-def test_batches_hold_every_window_once(lengths: list[int], size: int, unit: str, seed: int) -> None:
-    length = np.array(lengths)
-    batches = length_bucketed(length, length, size=size, unit=unit, generator=np.random.default_rng(seed))
-    assert sorted(np.concatenate(batches).tolist()) == list(range(len(length)))
-    for batch in batches:
-        held = len(batch) if unit == "sequences" else length[batch].sum()
-        assert held <= size or len(batch) == 1
-    again = length_bucketed(length, length, size=size, unit=unit, generator=np.random.default_rng(seed))
-    assert [batch.tolist() for batch in batches] == [batch.tolist() for batch in again]
-
-
-def test_epochs_differ_and_batches_are_of_like_length() -> None:
-    rng = np.random.default_rng(0)
-    length = np.minimum(rng.geometric(0.15, 3000), 50)
-    first, second = (length_bucketed(length, length, size=64, unit="sequences", generator=np.random.default_rng(e)) for e in (0, 1))
-    assert [b.tolist() for b in first] != [b.tolist() for b in second]
-    slots = sum(len(batch) * length[batch].max() for batch in first)
-    assert slots < 1.1 * length.sum()
 
 
 # negatives
