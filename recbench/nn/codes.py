@@ -61,7 +61,8 @@ class ItemCodes:
     @property
     def lengths(self) -> NDArray[np.int64]:
         """Levels of each item's code, (n_items,) int64."""
-        return np.count_nonzero(self.code != ENDED, axis=1).astype(np.int64)
+        lengths: NDArray[np.int64] = np.count_nonzero(self.code != ENDED, axis=1).astype(np.int64)
+        return lengths
 
     @property
     def n_tokens(self) -> int:
