@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from recbench.core.budget import Budget
 from recbench.core.config import PluginConfig, explain, flatten_preset, read_toml
 from recbench.core.errors import BadConfig, nearest
-from recbench.core.interactions import Interactions, ItemTable
+from recbench.core.interactions import Interactions, ItemTable, StringArray
 from recbench.core.progress import Progress
 from recbench.core.ranking import Queries, Rankings
 
@@ -109,6 +109,10 @@ class FitContext(Protocol):
     @property
     def items(self) -> ItemTable:
         """The item table."""
+
+    @property
+    def user_ids(self) -> StringArray:
+        """The source's ids of the users of the train part, (n_users,)."""
 
     @property
     def seed(self) -> int:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from recbench.core import seeds
 from recbench.core.budget import Budget
 from recbench.core.errors import BadRequest, PluginFailed
-from recbench.core.interactions import Interactions, ItemTable
+from recbench.core.interactions import Interactions, ItemTable, StringArray
 from recbench.core.plugin import Plugin, Precision, Ranker, Validation, World
 from recbench.core.progress import Progress
 from recbench.core.ranking import Queries, Rankings, View
@@ -92,6 +92,11 @@ class RunContext:
     def items(self) -> ItemTable:
         """The item table."""
         return self._split.items
+
+    @property
+    def user_ids(self) -> StringArray:
+        """The source's user ids."""
+        return self._split.user_ids
 
     @property
     def checkpoints(self) -> Path:

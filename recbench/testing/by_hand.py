@@ -26,6 +26,7 @@ from recbench.core import (
     World,
     seeds,
 )
+from recbench.core.interactions import StringArray
 from recbench.core.plugin import Precision
 
 
@@ -84,6 +85,11 @@ class LightContext:
         """Items i0000, i0001, ... with `texts`."""
         ids = np.array([f"i{row:04d}" for row in range(self.train.n_items)], object)
         return ItemTable(ids, {name: np.array(values, object) for name, values in self.texts.items()})
+
+    @property
+    def user_ids(self) -> StringArray:
+        """Users u0000, u0001, ..."""
+        return np.array([f"u{row:04d}" for row in range(self.train.n_users)], object)
 
     def generator(self, *names: str | int) -> np.random.Generator:
         """A random stream of the seed."""

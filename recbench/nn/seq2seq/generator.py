@@ -1,0 +1,153 @@
+"""A recommender made of item codes and the encoder-decoder over them: trained on histories, asked by constrained beam search."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from recbench.core import BadData, FitContext, FitReport, Queries, Rankings
+from recbench.core.ragged import LongArray
+from recbench.core.seeds import derived_seed
+from recbench.nn.beam import beam_search
+from recbench.nn.codes import ItemCodes
+from recbench.nn.seq2seq.examples import CodeTraining, Examples, user_numbers
+from recbench.nn.seq2seq.model import EMPTY_HISTORY, FIRST_CODE, PADDED_SLOT, START, CodeSeq2Seq
+from recbench.nn.seq2seq.settings import Seq2SeqSettings
+from recbench.nn.settings import TrainingSettings
+from recbench.nn.t5_decoder import T5Decoder
+from recbench.nn.training import train
+from recbench.nn.trie import CodeTrie
+
+_WEIGHTS, _SIZES = "network.safetensors", "network.json"
+_BEAMS_AT_A_TIME = {"cpu": 6_400, "cuda": 102_400}
+"""Users times beams that are searched together: enough for the threads, and little memory."""
+_ITEMS_AT_A_TIME = 256
+
+
+class CodeGenerator:
+    """Item codes, the network that writes them, and the trie that keeps the search to codes that exist.
+
+    Args:
+        settings: of the network.
+        codes: of all items.
+        seed: for the first weights.
+    """
+
+    def __init__(self, settings: Seq2SeqSettings, codes: ItemCodes, seed: int) -> None:
+        self.settings, self.codes = settings, codes
+        token_IL = torch.from_numpy(codes.tokens(FIRST_CODE)).long()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derived_seed(seed, "seq2seq", "initial weights"))
+            self.network = CodeSeq2Seq(settings, token_IL, codes.n_tokens)
+        self.network.eval()
+        self._trie = CodeTrie.from_tokens(codes.tokens(FIRST_CODE))
+
+    def fit(self, context: FitContext, settings: TrainingSettings) -> FitReport:
+        """Train every prefix of the train part to write the code of what follows it."""
+        examples = Examples(self.settings, context.train, context.user_ids)
+        return train(
+            context,
+            CodeTraining(self.network, examples),
+            batches=lambda epoch: examples.batches(context.generator("batches", epoch)),
+            settings=settings,
+            ranker=self,
+            examples_possible=examples.n_possible,
+        )
+
+    @torch.inference_mode()
+    def generate(self, queries: Queries, k: int) -> Rankings:
+        """The k items whose codes the search likes best; scores are log-likelihoods of codes, in nats."""
+        self.network.eval()
+        device = self.network.token_IL.device
+        self._trie = self._trie.to(device)
+        n_beams = max(self.settings.n_beams, k)
+        newest = queries.histories.tail(self.settings.max_history)
+        shape = (len(queries.views), len(queries), k)
+        items, scores = np.full(shape, -1, dtype=np.int32), np.full(shape, -np.inf, dtype=np.float32)
+        counters: dict[str, int] = {}
+        at_a_time = max(1, _BEAMS_AT_A_TIME.get(device.type, _BEAMS_AT_A_TIME["cuda"]) // n_beams)
+        order = np.argsort(newest.lengths, kind="stable")
+        for start in range(0, len(order), at_a_time):
+            rows = order[start : start + at_a_time]
+            memory, length = self._memory(queries.take(rows))
+            mask = self.network.memory_mask(length, memory.shape[1])
+            found = beam_search(
+                T5Decoder(self.network.t5, memory, mask, START),
+                self._trie,
+                queries.histories.take(rows),
+                k,
+                views=queries.views,
+                n_beams=n_beams,
+            )
+            items[:, rows], scores[:, rows] = found.items, found.scores
+            for name, count in found.counters.items():
+                counters[name] = counters.get(name, 0) + count
+        return Rankings(queries.views, items, scores, counters)
+
+    @torch.inference_mode()
+    def log_likelihoods(self, queries: Queries) -> Tensor:
+        """The score of every item for each query, (B, n_items) float32, by teacher forcing: what an exhaustive search would rank by."""
+        network = self.network.eval()
+        memory_BMD, length_B = self._memory(queries)
+        code_IL = network.token_IL[: len(self.codes)]
+        input_IL = torch.cat([code_IL.new_full((len(code_IL), 1), START), code_IL[:, :-1]], 1)
+        parts = []
+        for rows in torch.arange(len(code_IL), device=code_IL.device).split(_ITEMS_AT_A_TIME):
+            input_BCL = input_IL[rows].expand(len(queries), -1, -1)
+            slot_BC = (length_B[:, None] - 1).expand(-1, len(rows))
+            logit_BCLV = network.decode(memory_BMD, input_BCL, slot_BC) @ network.t5.shared.weight.T
+            token_BCL1 = code_IL[rows].expand(len(queries), -1, -1)[..., None]
+            parts.append(torch.log_softmax(logit_BCLV.float(), -1).gather(3, token_BCL1).squeeze(3).sum(2))
+        return torch.cat(parts, 1)
+
+    def _memory(self, queries: Queries) -> tuple[Tensor, Tensor]:
+        """States of the histories' tokens (B, M, D), and how many slots of the history each row fills (B,)."""
+        device = self.network.token_IL.device
+        item_BT, length_B = history_tensors(queries, self.settings.max_history, device)
+        user_B = None
+        if self.settings.user_tokens:
+            user_B = torch.from_numpy(user_numbers(queries.user_ids, self.settings.user_tokens)).to(device)
+        return self.network.encode(item_BT, user_B), length_B
+
+    def save(self, folder: Path) -> None:
+        """Write codes, weights and sizes."""
+        self.codes.save(folder)
+        # Parameters, not the state: the one table that head, encoder and decoder share is written once.
+        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in self.network.named_parameters()}
+        save_file(weights, folder / _WEIGHTS)
+        settings = Seq2SeqSettings.model_validate({name: getattr(self.settings, name) for name in Seq2SeqSettings.model_fields})
+        (folder / _SIZES).write_text(settings.model_dump_json(indent=1) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> "CodeGenerator":
+        """What `save` wrote; `BadData` where weights and sizes do not fit each other."""
+        settings = Seq2SeqSettings.model_validate(json.loads((folder / _SIZES).read_text(encoding="utf-8")))
+        loaded = cls(settings, ItemCodes.load(folder), seed=0)
+        weights = load_file(folder / _WEIGHTS)
+        parameters = dict(loaded.network.named_parameters())
+        shapes = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+        expected = {name: tuple(tensor.shape) for name, tensor in parameters.items()}
+        if shapes != expected:
+            odd = sorted(name for name in shapes.keys() | expected.keys() if shapes.get(name) != expected.get(name))[0]
+            raise BadData(
+                f"{folder / _WEIGHTS}: {odd} has shape {shapes.get(odd)}, and {_SIZES} asks for {expected.get(odd)}. "
+                "Take weights and settings from the same run."
+            )
+        with torch.no_grad():
+            for name, parameter in parameters.items():
+                parameter.copy_(weights[name])
+        return loaded
+
+
+def history_tensors(queries: Queries, max_history: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Histories as `CodeSeq2Seq.encode` wants them, (B, T) int64, and how many slots each fills, (B,)."""
+    newest = queries.histories.tail(max_history)
+    item_BT = torch.from_numpy(newest.padded(PADDED_SLOT)).long()
+    length_B = torch.from_numpy(newest.lengths)
+    if item_BT.shape[1] == 0:
+        item_BT = item_BT.new_full((len(queries), 1), PADDED_SLOT)
+    item_BT[length_B == 0, 0] = EMPTY_HISTORY
+    return item_BT.to(device), length_B.clamp(min=1).to(device)

@@ -1,0 +1,188 @@
+"""The network: a T5 of the transformers library over code tokens, walked so that all prefixes of a user share one pass.
+
+The library's classes hold the parameters and say what a layer is; only the order of the calls is ours. Without packing and without
+dropout the numbers are those of the library's own forward pass (a test compares them).
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import T5Config, T5ForConditionalGeneration
+
+from recbench.nn.dropout import Dropout
+from recbench.nn.losses import full_cross_entropy
+from recbench.nn.seq2seq.settings import Seq2SeqSettings
+
+# B rows, T items of a history, C targets of a row, L tokens of a code, M tokens of a memory, D width, H heads, N queries, K keys
+
+PAD, START = 0, 1
+EMPTY = START
+"""What the encoder reads where there is no history; elsewhere it never reads this token."""
+PADDED_SLOT, EMPTY_HISTORY = -1, -2
+"""What stands for an item in slots past the end of a history, and in the first slot where there is no history."""
+FIRST_CODE = 3
+"""Token 2 is reserved: PRORec's distillation reads the state at it."""
+
+
+class CodeSeq2Seq(nn.Module):
+    """Reads the codes of a history and writes the code of the next item.
+
+    Args:
+        settings: sizes.
+        token_IL: (n_items, L) int64, the tokens of every item's code, from `FIRST_CODE` on, in ranges of their own for each level.
+        n_code_tokens: how many code tokens there are over all levels.
+
+    User tokens stand behind the code tokens. Head and input share one table over the whole vocabulary.
+    """
+
+    token_IL: Tensor
+
+    def __init__(self, settings: Seq2SeqSettings, token_IL: Tensor, n_code_tokens: int) -> None:
+        super().__init__()
+        self.settings = settings
+        self.first_user_token = FIRST_CODE + n_code_tokens
+        config = T5Config(
+            vocab_size=self.first_user_token + settings.user_tokens,
+            d_model=settings.width,
+            d_kv=settings.head_width,
+            d_ff=settings.hidden,
+            num_layers=settings.n_encoder_layers,
+            num_decoder_layers=settings.n_decoder_layers,
+            num_heads=settings.n_heads,
+            dropout_rate=settings.dropout,
+            feed_forward_proj="relu",
+            pad_token_id=PAD,
+            decoder_start_token_id=START,
+            eos_token_id=None,
+        )
+        self.t5 = T5ForConditionalGeneration(config)
+        replace_dropout(self.t5)
+        self.dropout = Dropout(settings.dropout)
+        self.attention_dropout = Dropout(settings.attention_dropout)
+        # Two more rows: for padded slots of histories, and for the one slot of an empty history, so that there is something to attend to.
+        more = torch.tensor([[EMPTY], [PAD]]).expand(-1, token_IL.shape[1])
+        # Codes are not learnt: they stand beside the weights, not among them.
+        self.register_buffer("token_IL", torch.cat([token_IL.long(), more]), persistent=False)
+
+    @property
+    def code_length(self) -> int:
+        """Tokens of a code."""
+        return self.token_IL.shape[1]
+
+    @property
+    def n_front(self) -> int:
+        """Tokens of a memory that stand before the first item's."""
+        return 1 if self.settings.user_tokens else 0
+
+    def encode(self, item_BT: Tensor, user_B: Tensor | None) -> Tensor:
+        """The states of the histories' tokens, (B, M, D).
+
+        Args:
+            item_BT: (B, T) item rows, with `PADDED_SLOT` on the right and `EMPTY_HISTORY` for a history without items.
+            user_B: (B,) numbers of user tokens, where there are any.
+        """
+        token_BM = self.token_IL[item_BT].flatten(1)
+        if self.n_front:
+            if user_B is None:
+                raise ValueError("The network reads user tokens and none were given.")
+            token_BM = torch.cat([self.first_user_token + user_B[:, None], token_BM], 1)
+        stack = self.t5.encoder
+        n_memory = token_BM.shape[1]
+        bias = stack.block[0].layer[0].SelfAttention.compute_bias(n_memory, n_memory, device=token_BM.device)
+        if self.settings.encoder_attention == "causal":
+            slot_M = self._slot_of_memory(n_memory, token_BM.device)
+            # Padded tokens stand to the right of all others, so that nothing but padding sees them.
+            bias = bias.masked_fill((slot_M > slot_M[:, None])[None, None], -torch.inf)
+        else:
+            bias = bias.masked_fill((token_BM == PAD)[:, None, None, :], -torch.inf)
+        state = self.dropout(self.t5.shared(token_BM))
+        for block in stack.block:
+            state = self._self_attention(block.layer[0], state, bias)
+            state = block.layer[1](state)
+        return self.dropout(stack.final_layer_norm(state))
+
+    def memory_mask(self, length_B: Tensor, n_memory: int) -> Tensor:
+        """Which tokens of the memory are real, (B, M) bool, for histories of `length_B` items."""
+        n_tokens_B1 = self.n_front + self.code_length * length_B[:, None]
+        return torch.arange(n_memory, device=length_B.device) < n_tokens_B1
+
+    def decode(self, memory_BMD: Tensor, input_BCL: Tensor, slot_BC: Tensor) -> Tensor:
+        """The states from which the tokens are predicted, (B, C, tokens of the input, D), scaled as the tied head wants them.
+
+        Args:
+            memory_BMD: from `encode`.
+            input_BCL: tokens that the decoder reads, `START` first.
+            slot_BC: the newest slot of the history that each target may see.
+        """
+        stack = self.t5.decoder
+        n_rows, n_targets, n_tokens = input_BCL.shape
+        first = stack.block[0].layer[0].SelfAttention
+        bias = first.compute_bias(n_tokens, n_tokens, device=input_BCL.device)
+        is_later = torch.ones(n_tokens, n_tokens, dtype=torch.bool, device=input_BCL.device).triu(1)
+        bias = bias.masked_fill(is_later, -torch.inf)
+        slot_M = self._slot_of_memory(memory_BMD.shape[1], memory_BMD.device)
+        is_seen_BNM = (slot_M <= slot_BC[:, :, None]).repeat_interleave(n_tokens, 1)
+        unseen = torch.zeros(is_seen_BNM.shape, dtype=memory_BMD.dtype, device=memory_BMD.device)
+        unseen.masked_fill_(~is_seen_BNM, -torch.inf)
+        state = self.dropout(self.t5.shared(input_BCL)).flatten(0, 1)
+        for block in stack.block:
+            state = self._self_attention(block.layer[0], state, bias)
+            packed = state.view(n_rows, n_targets * n_tokens, -1)
+            packed = self._cross_attention(block.layer[1], packed, memory_BMD, unseen[:, None])
+            state = block.layer[2](packed.view(n_rows * n_targets, n_tokens, -1))
+        state = self.dropout(stack.final_layer_norm(state))
+        if getattr(self.t5.config, "scale_decoder_outputs", True):
+            state = state * self.settings.width**-0.5
+        return state.view(n_rows, n_targets, n_tokens, -1)
+
+    def loss(self, item_BT: Tensor, user_B: Tensor | None, target_BC: Tensor, slot_BC: Tensor) -> tuple[Tensor, int]:
+        """Sum over targets of the negative log-likelihood of their codes, in nats, and the number of targets.
+
+        Args:
+            item_BT: (B, T) histories, as for `encode`.
+            user_B: as for `encode`.
+            target_BC: (B, C) item rows; `PADDED_SLOT` where a row has no further target.
+            slot_BC: (B, C) slots of the history that the targets follow.
+        """
+        memory_BMD = self.encode(item_BT, user_B)
+        code_BCL = self.token_IL[target_BC]
+        start_BC1 = code_BCL.new_full((*target_BC.shape, 1), START)
+        state_BCLD = self.decode(memory_BMD, torch.cat([start_BC1, code_BCL[..., :-1]], 2), slot_BC)
+        is_target_BC = target_BC >= 0
+        state_SD, code_S = state_BCLD[is_target_BC].flatten(0, 1), code_BCL[is_target_BC].flatten()
+        return full_cross_entropy(state_SD, self.t5.shared.weight, code_S), int(is_target_BC.sum())
+
+    def _slot_of_memory(self, n_memory: int, device: torch.device) -> Tensor:
+        """The history's slot that each token of the memory belongs to, (M,); -1 for what stands before the first item."""
+        return torch.div(torch.arange(n_memory, device=device) - self.n_front, self.code_length, rounding_mode="floor")
+
+    def _self_attention(self, layer: nn.Module, state_BND: Tensor, bias: Tensor) -> Tensor:
+        attention = layer.SelfAttention
+        projections = torch.cat([attention.q.weight, attention.k.weight, attention.v.weight])
+        query, key, value = functional.linear(layer.layer_norm(state_BND), projections).chunk(3, -1)
+        return state_BND + layer.dropout(attention.o(self._attend(query, key, value, bias)))
+
+    def _cross_attention(self, layer: nn.Module, state_BND: Tensor, memory_BMD: Tensor, bias: Tensor) -> Tensor:
+        attention = layer.EncDecAttention
+        query = attention.q(layer.layer_norm(state_BND))
+        key, value = functional.linear(memory_BMD, torch.cat([attention.k.weight, attention.v.weight])).chunk(2, -1)
+        return state_BND + layer.dropout(attention.o(self._attend(query, key, value, bias)))
+
+    def _attend(self, query_BNX: Tensor, key_BKX: Tensor, value_BKX: Tensor, bias: Tensor) -> Tensor:
+        """Attention without scaling (T5's initial weights account for it), (B, N, heads times head width)."""
+        query, key, value = (x.unflatten(-1, (self.settings.n_heads, -1)).transpose(1, 2) for x in (query_BNX, key_BKX, value_BKX))
+        if self.training and self.settings.attention_dropout:
+            weight = torch.softmax((query @ key.transpose(2, 3) + bias).float(), -1).to(value.dtype)
+            mixed = self.attention_dropout(weight) @ value
+        else:
+            mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias.to(query.dtype), scale=1.0)
+        return mixed.transpose(1, 2).flatten(2)
+
+
+def replace_dropout(module: nn.Module) -> None:
+    """Put the cheap `Dropout` in the place of torch's, everywhere below `module`."""
+    for name, child in module.named_children():
+        if isinstance(child, nn.Dropout):
+            setattr(module, name, Dropout(child.p))
+        else:
+            replace_dropout(child)
