@@ -16,6 +16,10 @@ class PluginConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
+    def named_files(self) -> tuple[Path, ...]:
+        """Files and folders that the settings name and whose content shapes the result: the content is part of every key."""
+        return ()
+
 
 def explain(error: ValidationError, known: Sequence[str], where: str) -> BadConfig:
     """A sentence per fault of a pydantic error, with the nearest known key for a misspelt one."""

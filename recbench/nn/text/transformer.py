@@ -1,0 +1,247 @@
+"""Text vectors from a pretrained language model, read with the transformers library."""
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.lib.format import open_memmap
+from numpy.typing import NDArray
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from recbench.core.errors import BadRequest
+from recbench.core.plugin import FitContext
+
+Pooling = Literal["mean", "cls", "last"]
+
+_BATCH_TOKENS = {"cpu": 4_096, "cuda": 65_536}
+"""Tokens of one batch, padding included; a batch of short texts holds more of them."""
+_TEXTS_PER_TOKENIZER_CALL = 10_000
+_MARK_EVERY_S = 15.0
+
+# B texts of a batch, T tokens, D width
+
+
+@dataclass(frozen=True)
+class _Recipe:
+    """What is done with the vectors of a text's tokens."""
+
+    pooling: Pooling
+    dense: tuple[nn.Module, ...] = ()
+
+
+def encode(
+    context: FitContext, folder: Path, texts: list[str], *, pooling: Literal["auto"] | Pooling, max_tokens: int, title: str
+) -> tuple[NDArray[np.float32], dict[str, Any]]:
+    """Vectors of texts, (n_texts, d) float32, in a file among the context's checkpoints, and facts about how they were made.
+
+    Texts of like length share a batch. Finished batches outlive a kill: the next call goes on after them.
+
+    Args:
+        context: says device and precision; its checkpoints must be this work's alone.
+        folder: a model and a tokenizer that the transformers library saved.
+        texts: none of them empty.
+        pooling: see `TextSettings.text_pooling`.
+        max_tokens: of one text.
+        title: for the progress bar.
+    """
+    device = torch.device(context.device)
+    dtype = torch.bfloat16 if context.precision == "bf16" else torch.float32
+    model, tokenizer = _loaded(folder)
+    model = model.to(device=device, dtype=dtype).eval()
+    recipe = _recipe(folder, model, pooling)
+    dense = nn.Sequential(*recipe.dense).to(device)
+    limit = min(max_tokens, tokenizer.model_max_length)
+    token_lists, n_cut = _tokens(tokenizer, texts, limit)
+    length_N = np.array([len(tokens) for tokens in token_lists], np.int64)
+    # Longest first: what does not fit into memory fails at once, and the time left is not promised too short.
+    order = np.argsort(-length_N, kind="stable")
+    batches = list(_batches(length_N[order], _BATCH_TOKENS[device.type]))
+
+    with torch.inference_mode():
+        width = int(_vectors(model, dense, recipe.pooling, token_lists[:1], 0).shape[1])
+    store = _Blocks(context.checkpoints, (len(texts), width))
+    n_done = store.n_batches_done
+    if n_done:
+        context.log.info("%s: %d of %d batches were there from before", title, n_done, len(batches))
+    total, done = int(length_N.sum()), int(sum(length_N[order[rows]].sum() for rows in batches[:n_done]))
+    with torch.inference_mode(), context.progress.task(f"{title} (tokens)", total) as task, store:
+        task.advance(done)
+        for rows in batches[n_done:]:
+            index = order[rows]
+            part = [token_lists[row] for row in index]
+            store.write(index, _vectors(model, dense, recipe.pooling, part, tokenizer.pad_token_id or 0).cpu().numpy())
+            task.advance(int(length_N[index].sum()))
+    context.log.info("%s: %d texts of %.1f tokens on average, %d of them cut at %d", title, len(texts), length_N.mean(), n_cut, limit)
+    facts = {"width": width, "pooling": recipe.pooling, "dense_layers": len(recipe.dense), "mean_tokens": float(length_N.mean())}
+    return store.vectors, {**facts, "n_cut": n_cut, "max_tokens": limit, "model_type": model.config.model_type}
+
+
+def _loaded(folder: Path) -> tuple[Any, Any]:
+    """Model and tokenizer of a folder; of an encoder-decoder model the encoder."""
+    from transformers import AutoConfig, AutoModel, AutoModelForTextEncoding, AutoTokenizer
+
+    with _quiet():
+        try:
+            config = AutoConfig.from_pretrained(folder, local_files_only=True)
+            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+            kind = AutoModelForTextEncoding if config.is_encoder_decoder else AutoModel
+            model = kind.from_pretrained(folder, local_files_only=True)
+        except (OSError, ValueError, ImportError) as error:
+            first = str(error).strip().split("\n")[0]
+            raise BadRequest(
+                f"The text encoder in {folder} cannot be read: {first} Complete the folder or choose another encoder."
+            ) from error
+    return model, tokenizer
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No bar of the transformers library inside ours."""
+    from transformers.utils import logging
+
+    was_on = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if was_on:
+            logging.enable_progress_bar()
+
+
+def _recipe(folder: Path, model: Any, pooling: Literal["auto"] | Pooling) -> _Recipe:
+    """What to do with the vectors of tokens: what was asked for, or what the model's files say, or what suits its kind."""
+    if pooling != "auto":
+        return _Recipe(pooling)
+    modules = folder / "modules.json"
+    if not modules.is_file():
+        return _Recipe("last" if _is_decoder_only(model) else "mean")
+    found: Pooling | None = None
+    dense = []
+    for module in json.loads(modules.read_text(encoding="utf-8")):
+        kind, place = str(module["type"]).rpartition(".")[2], folder / module["path"]
+        if kind == "Pooling":
+            found = _pooling_of(json.loads((place / "config.json").read_text(encoding="utf-8")), place)
+        elif kind == "Dense":
+            dense.append(_dense_of(place))
+        elif kind not in {"Transformer", "Normalize"}:
+            raise BadRequest(
+                f"{modules} names a module {kind!r}, which is unknown here. Set text_pooling to mean, cls or last to leave the file aside."
+            )
+    return _Recipe(found or "mean", tuple(dense))
+
+
+def _pooling_of(config: dict[str, Any], place: Path) -> Pooling:
+    """The one way of pooling that a sentence-transformers file switches on."""
+    names: dict[str, Pooling] = {"mean": "mean", "mean_tokens": "mean", "cls": "cls", "cls_token": "cls", "lasttoken": "last"}
+    chosen = [key.removeprefix("pooling_mode_") for key, value in config.items() if key.startswith("pooling_mode_") and value is True]
+    if isinstance(config.get("pooling_mode"), str):
+        chosen.append(config["pooling_mode"])
+    if len(chosen) != 1 or chosen[0] not in names:
+        raise BadRequest(f"{place / 'config.json'} pools by {chosen}; mean, cls and last are known here. Set text_pooling to one of them.")
+    return names[chosen[0]]
+
+
+def _dense_of(place: Path) -> nn.Module:
+    """A dense layer of sentence-transformers with its activation."""
+    config = json.loads((place / "config.json").read_text(encoding="utf-8"))
+    activation = str(config.get("activation_function", "Identity")).rpartition(".")[2]
+    if activation not in {"Identity", "Tanh"}:
+        raise BadRequest(
+            f"{place / 'config.json'} asks for the activation {activation!r}; Identity and Tanh are known here. Set text_pooling."
+        )
+    weights = place / "model.safetensors"
+    tensors = load_file(weights) if weights.is_file() else torch.load(place / "pytorch_model.bin", map_location="cpu", weights_only=True)
+    layer = nn.Linear(config["in_features"], config["out_features"], bias=config.get("bias", True))
+    layer.load_state_dict({name.removeprefix("linear."): tensor for name, tensor in tensors.items()})
+    return nn.Sequential(layer, nn.Tanh()) if activation == "Tanh" else layer
+
+
+def _is_decoder_only(model: Any) -> bool:
+    """Whether a token sees only what stands before it: the kind that can write but not fill gaps."""
+    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_MASKED_LM_MAPPING
+
+    kind = type(model.config)
+    return not model.config.is_encoder_decoder and kind in MODEL_FOR_CAUSAL_LM_MAPPING and kind not in MODEL_FOR_MASKED_LM_MAPPING
+
+
+def _tokens(tokenizer: Any, texts: list[str], limit: int) -> tuple[list[list[int]], int]:
+    """Tokens of each text, and how many texts were cut."""
+    lists: list[list[int]] = []
+    n_cut = 0
+    for start in range(0, len(texts), _TEXTS_PER_TOKENIZER_CALL):
+        part = texts[start : start + _TEXTS_PER_TOKENIZER_CALL]
+        lists += tokenizer(part, truncation=True, max_length=limit, return_attention_mask=False)["input_ids"]
+        # Asked only of texts that may have been cut: tokenising all of them twice takes as long as encoding short ones.
+        full = [text for text, tokens in zip(part, lists[start:], strict=True) if len(tokens) == limit]
+        n_cut += sum(len(tokens) > limit for tokens in tokenizer(full, verbose=False)["input_ids"]) if full else 0
+    return lists, n_cut
+
+
+def _batches(length_N: NDArray[np.int64], max_tokens: int) -> Iterator[slice]:
+    """Neighbours in a list of falling lengths, so many that the padded batch holds at most `max_tokens`; never none."""
+    start = 0
+    while start < len(length_N):
+        end = min(len(length_N), start + max(1, max_tokens // max(int(length_N[start]), 1)))
+        yield slice(start, end)
+        start = end
+
+
+def _vectors(model: Any, dense: nn.Module, pooling: Pooling, token_lists: list[list[int]], pad: int) -> Tensor:
+    """Vectors of a batch of texts, (B, d) float32."""
+    device = model.device
+    length_B = torch.tensor([len(tokens) for tokens in token_lists], device=device)
+    # Padding stands on the right: there no token of a causal model sees it and no position moves.
+    token_BT = nn.utils.rnn.pad_sequence([torch.tensor(tokens) for tokens in token_lists], batch_first=True, padding_value=pad).to(device)
+    mask_BT = torch.arange(token_BT.shape[1], device=device) < length_B[:, None]
+    hidden_BTD = model(input_ids=token_BT, attention_mask=mask_BT.long()).last_hidden_state.float()
+    if pooling == "cls":
+        pooled_BD = hidden_BTD[:, 0]
+    elif pooling == "last":
+        pooled_BD = hidden_BTD[torch.arange(len(length_B), device=device), length_B - 1]
+    else:
+        pooled_BD = (hidden_BTD * mask_BT[..., None]).sum(1) / length_B[:, None]
+    result: Tensor = dense(pooled_BD)
+    return result
+
+
+class _Blocks:
+    """A matrix on disk that is filled batch by batch, with a mark up to where it is filled."""
+
+    def __init__(self, folder: Path, shape: tuple[int, int]) -> None:
+        self._mark = folder / "batches-done.json"
+        path = folder / "vectors.npy"
+        self.n_batches_done = 0
+        if path.is_file() and self._mark.is_file():
+            self.vectors: NDArray[np.float32] = np.load(path, mmap_mode="r+")
+            self.n_batches_done = int(json.loads(self._mark.read_text(encoding="utf-8"))["batches"])
+        else:
+            self.vectors = open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+        self._marked_at = time.monotonic()
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *error: object) -> None:
+        self._set_mark()
+
+    def write(self, rows: NDArray[np.int64], block: NDArray[np.float32]) -> None:
+        """The next batch is done."""
+        self.vectors[rows] = block
+        self.n_batches_done += 1
+        if time.monotonic() - self._marked_at >= _MARK_EVERY_S:
+            self._set_mark()
+
+    def _set_mark(self) -> None:
+        # The vectors first: a mark must never be ahead of them.
+        self.vectors.flush()  # type: ignore[attr-defined]
+        temporary = self._mark.with_suffix(".tmp")
+        temporary.write_text(json.dumps({"batches": self.n_batches_done}), encoding="utf-8")
+        temporary.replace(self._mark)
+        self._marked_at = time.monotonic()
