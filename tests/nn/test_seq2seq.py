@@ -37,10 +37,10 @@ def test_full_attention_is_the_librarys_forward_pass(n_user_tokens: int) -> None
     item = histories([1, 2, 3, 4, 5], [6, 7, 8], [9])
     user = torch.tensor([1, 2, 3]) if n_user_tokens else None
     target = torch.tensor([4, 5, 6])
-    token = network.token_IL[item].flatten(1)
+    token = network.item_tokens[item].flatten(1)
     if user is not None:
         token = torch.cat([FIRST_CODE + N_CODES + user[:, None], token], 1)
-    written = network.token_IL[target]
+    written = network.item_tokens[target]
     read = torch.cat([torch.full((3, 1), START), written[:, :-1]], 1)
     with torch.no_grad():
         logit = network.t5(input_ids=token, attention_mask=(token != 0).long(), decoder_input_ids=read).logits

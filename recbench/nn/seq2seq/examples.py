@@ -67,4 +67,4 @@ class CodeTraining(nn.Module):
         self._loss = torch.compile(network.loss, dynamic=True) if network.settings.compile else network.loss
 
     def forward(self, rows: LongArray) -> tuple[Tensor, int]:
-        return self._loss(*self._examples.tensors(rows, self.network.token_IL.device))
+        return self._loss(*self._examples.tensors(rows, self.network.item_tokens.device))

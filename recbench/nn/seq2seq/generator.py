@@ -9,7 +9,6 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from recbench.core import BadData, FitContext, FitReport, Queries, Rankings
-from recbench.core.ragged import LongArray
 from recbench.core.seeds import derived_seed
 from recbench.nn.beam import beam_search
 from recbench.nn.codes import ItemCodes
@@ -61,7 +60,7 @@ class CodeGenerator:
     def generate(self, queries: Queries, k: int) -> Rankings:
         """The k items whose codes the search likes best; scores are log-likelihoods of codes, in nats."""
         self.network.eval()
-        device = self.network.token_IL.device
+        device = self.network.item_tokens.device
         self._trie = self._trie.to(device)
         n_beams = max(self.settings.n_beams, k)
         newest = queries.histories.tail(self.settings.max_history)
@@ -92,12 +91,13 @@ class CodeGenerator:
         """The score of every item for each query, (B, n_items) float32, by teacher forcing: what an exhaustive search would rank by."""
         network = self.network.eval()
         memory_BMD, length_B = self._memory(queries)
-        code_IL = network.token_IL[: len(self.codes)]
+        code_IL = network.item_tokens[: len(self.codes)]
         input_IL = torch.cat([code_IL.new_full((len(code_IL), 1), START), code_IL[:, :-1]], 1)
         parts = []
-        for rows in torch.arange(len(code_IL), device=code_IL.device).split(_ITEMS_AT_A_TIME):
+        for start in range(0, len(code_IL), _ITEMS_AT_A_TIME):
+            rows = slice(start, min(start + _ITEMS_AT_A_TIME, len(code_IL)))
             input_BCL = input_IL[rows].expand(len(queries), -1, -1)
-            slot_BC = (length_B[:, None] - 1).expand(-1, len(rows))
+            slot_BC = (length_B[:, None] - 1).expand(-1, input_BCL.shape[1])
             logit_BCLV = network.decode(memory_BMD, input_BCL, slot_BC) @ network.t5.shared.weight.T
             token_BCL1 = code_IL[rows].expand(len(queries), -1, -1)[..., None]
             parts.append(torch.log_softmax(logit_BCLV.float(), -1).gather(3, token_BCL1).squeeze(3).sum(2))
@@ -105,7 +105,7 @@ class CodeGenerator:
 
     def _memory(self, queries: Queries) -> tuple[Tensor, Tensor]:
         """States of the histories' tokens (B, M, D), and how many slots of the history each row fills (B,)."""
-        device = self.network.token_IL.device
+        device = self.network.item_tokens.device
         item_BT, length_B = history_tensors(queries, self.settings.max_history, device)
         user_B = None
         if self.settings.user_tokens:

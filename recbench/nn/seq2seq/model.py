@@ -4,6 +4,8 @@ The library's classes hold the parameters and say what a layer is; only the orde
 dropout the numbers are those of the library's own forward pass (a test compares them).
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -35,7 +37,8 @@ class CodeSeq2Seq(nn.Module):
     User tokens stand behind the code tokens. Head and input share one table over the whole vocabulary.
     """
 
-    token_IL: Tensor
+    item_tokens: Tensor
+    """(n_items + 2, L): the codes, then what an empty history and a padded slot read."""
 
     def __init__(self, settings: Seq2SeqSettings, token_IL: Tensor, n_code_tokens: int) -> None:
         super().__init__()
@@ -62,12 +65,12 @@ class CodeSeq2Seq(nn.Module):
         # Two more rows: for padded slots of histories, and for the one slot of an empty history, so that there is something to attend to.
         more = torch.tensor([[EMPTY], [PAD]]).expand(-1, token_IL.shape[1])
         # Codes are not learnt: they stand beside the weights, not among them.
-        self.register_buffer("token_IL", torch.cat([token_IL.long(), more]), persistent=False)
+        self.register_buffer("item_tokens", torch.cat([token_IL.long(), more]), persistent=False)
 
     @property
     def code_length(self) -> int:
         """Tokens of a code."""
-        return self.token_IL.shape[1]
+        return self.item_tokens.shape[1]
 
     @property
     def n_front(self) -> int:
@@ -81,7 +84,7 @@ class CodeSeq2Seq(nn.Module):
             item_BT: (B, T) item rows, with `PADDED_SLOT` on the right and `EMPTY_HISTORY` for a history without items.
             user_B: (B,) numbers of user tokens, where there are any.
         """
-        token_BM = self.token_IL[item_BT].flatten(1)
+        token_BM = self.item_tokens[item_BT].flatten(1)
         if self.n_front:
             if user_B is None:
                 raise ValueError("The network reads user tokens and none were given.")
@@ -95,11 +98,12 @@ class CodeSeq2Seq(nn.Module):
             bias = bias.masked_fill((slot_M > slot_M[:, None])[None, None], -torch.inf)
         else:
             bias = bias.masked_fill((token_BM == PAD)[:, None, None, :], -torch.inf)
-        state = self.dropout(self.t5.shared(token_BM))
+        state: Tensor = self.dropout(self.t5.shared(token_BM))
         for block in stack.block:
             state = self._self_attention(block.layer[0], state, bias)
             state = block.layer[1](state)
-        return self.dropout(stack.final_layer_norm(state))
+        memory_BMD: Tensor = self.dropout(stack.final_layer_norm(state))
+        return memory_BMD
 
     def memory_mask(self, length_B: Tensor, n_memory: int) -> Tensor:
         """Which tokens of the memory are real, (B, M) bool, for histories of `length_B` items."""
@@ -124,7 +128,7 @@ class CodeSeq2Seq(nn.Module):
         is_seen_BNM = (slot_M <= slot_BC[:, :, None]).repeat_interleave(n_tokens, 1)
         unseen = torch.zeros(is_seen_BNM.shape, dtype=memory_BMD.dtype, device=memory_BMD.device)
         unseen.masked_fill_(~is_seen_BNM, -torch.inf)
-        state = self.dropout(self.t5.shared(input_BCL)).flatten(0, 1)
+        state: Tensor = self.dropout(self.t5.shared(input_BCL)).flatten(0, 1)
         for block in stack.block:
             state = self._self_attention(block.layer[0], state, bias)
             packed = state.view(n_rows, n_targets * n_tokens, -1)
@@ -145,7 +149,7 @@ class CodeSeq2Seq(nn.Module):
             slot_BC: (B, C) slots of the history that the targets follow.
         """
         memory_BMD = self.encode(item_BT, user_B)
-        code_BCL = self.token_IL[target_BC]
+        code_BCL = self.item_tokens[target_BC]
         start_BC1 = code_BCL.new_full((*target_BC.shape, 1), START)
         state_BCLD = self.decode(memory_BMD, torch.cat([start_BC1, code_BCL[..., :-1]], 2), slot_BC)
         is_target_BC = target_BC >= 0
@@ -156,27 +160,31 @@ class CodeSeq2Seq(nn.Module):
         """The history's slot that each token of the memory belongs to, (M,); -1 for what stands before the first item."""
         return torch.div(torch.arange(n_memory, device=device) - self.n_front, self.code_length, rounding_mode="floor")
 
-    def _self_attention(self, layer: nn.Module, state_BND: Tensor, bias: Tensor) -> Tensor:
+    def _self_attention(self, layer: Any, state_BND: Tensor, bias: Tensor) -> Tensor:
         attention = layer.SelfAttention
         projections = torch.cat([attention.q.weight, attention.k.weight, attention.v.weight])
         query, key, value = functional.linear(layer.layer_norm(state_BND), projections).chunk(3, -1)
-        return state_BND + layer.dropout(attention.o(self._attend(query, key, value, bias)))
+        read: Tensor = layer.dropout(attention.o(self._attend(query, key, value, bias)))
+        return state_BND + read
 
-    def _cross_attention(self, layer: nn.Module, state_BND: Tensor, memory_BMD: Tensor, bias: Tensor) -> Tensor:
+    def _cross_attention(self, layer: Any, state_BND: Tensor, memory_BMD: Tensor, bias: Tensor) -> Tensor:
         attention = layer.EncDecAttention
         query = attention.q(layer.layer_norm(state_BND))
         key, value = functional.linear(memory_BMD, torch.cat([attention.k.weight, attention.v.weight])).chunk(2, -1)
-        return state_BND + layer.dropout(attention.o(self._attend(query, key, value, bias)))
+        read: Tensor = layer.dropout(attention.o(self._attend(query, key, value, bias)))
+        return state_BND + read
 
     def _attend(self, query_BNX: Tensor, key_BKX: Tensor, value_BKX: Tensor, bias: Tensor) -> Tensor:
         """Attention without scaling (T5's initial weights account for it), (B, N, heads times head width)."""
-        query, key, value = (x.unflatten(-1, (self.settings.n_heads, -1)).transpose(1, 2) for x in (query_BNX, key_BKX, value_BKX))
+        n_heads = self.settings.n_heads
+        query, key, value = (x.view(*x.shape[:2], n_heads, -1).transpose(1, 2) for x in (query_BNX, key_BKX, value_BKX))
         if self.training and self.settings.attention_dropout:
             weight = torch.softmax((query @ key.transpose(2, 3) + bias).float(), -1).to(value.dtype)
             mixed = self.attention_dropout(weight) @ value
         else:
             mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias.to(query.dtype), scale=1.0)
-        return mixed.transpose(1, 2).flatten(2)
+        read: Tensor = mixed.transpose(1, 2).flatten(2)
+        return read
 
 
 def replace_dropout(module: nn.Module) -> None:
