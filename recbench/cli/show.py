@@ -11,8 +11,15 @@ from recbench.cli.terminal import print_json, print_line, stdout, verb
 @verb
 def show(
     run: Run,
+    codes: Annotated[
+        bool, typer.Option("--codes", help="Show the model's item codes instead: use, collisions, how well they follow categories.")
+    ] = False,
     plot: Annotated[
-        bool, typer.Option("--plot", help="Draw training curve and groups of users into plot.png of the run's folder.")
+        bool,
+        typer.Option(
+            "--plot",
+            help="Draw training curve and groups of users into plot.png of the run's folder; with --codes, the codes into codes.png.",
+        ),
     ] = False,
     plugin: Plugins = None,
     as_json: Json = False,
@@ -23,15 +30,17 @@ def show(
     Example: recbench show last --plot
     """
     from recbench.core.records import read_record
-    from recbench.reporting import plot_run, record_table
+    from recbench.reporting import code_report, codes_table, plot_codes, plot_run, record_table
 
     folder = run_folder(run)
     record = read_record(folder / "record.json")
-    picture = plot_run(folder) if plot else None
+    report = code_report(record) if codes else None
+    picture = (plot_codes(folder) if codes else plot_run(folder)) if plot else None
     if as_json:
-        print_json({"folder": folder, "plot": picture, "record": record.model_dump(mode="json")})
+        result = {"record": record.model_dump(mode="json")} if report is None else {"codes": report}
+        print_json({"folder": folder, "plot": picture, **result})
         return
-    stdout().print(record_table(record, model_cards(plugin).get(record.model.name)))
+    stdout().print(record_table(record, model_cards(plugin).get(record.model.name)) if report is None else codes_table(report))
     print_line(f"record: {folder}")
     if picture is not None:
         print_line(f"plot: {picture}")

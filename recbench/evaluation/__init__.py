@@ -1,5 +1,6 @@
 """Rankings to ranks to figures: metrics, slices, intervals, significance. No torch, no pandas."""
 
+from recbench.evaluation.code_figures import CODES_FILE, CodeTable, code_figures, main_categories, read_codes
 from recbench.evaluation.evaluate import BOOTSTRAP_SEED, Evaluation, evaluate
 from recbench.evaluation.exposure import TOP, Exposure, beyond_accuracy, exposure_counts
 from recbench.evaluation.metrics import CUTOFFS, MAIN_METRIC, metric_names, parse_metric, per_user, values_per_user
@@ -29,10 +30,12 @@ from recbench.evaluation.ties import expected_hit, expected_mrr, expected_ndcg, 
 
 __all__ = [
     "BOOTSTRAP_SEED",
+    "CODES_FILE",
     "CUTOFFS",
     "MAIN_METRIC",
     "MISS",
     "TOP",
+    "CodeTable",
     "Evaluation",
     "Exposure",
     "PairedComparison",
@@ -40,6 +43,7 @@ __all__ = [
     "TargetFacts",
     "beyond_accuracy",
     "check_rankings",
+    "code_figures",
     "compare_with_best",
     "content_name",
     "evaluate",
@@ -49,12 +53,14 @@ __all__ = [
     "exposure_counts",
     "holm",
     "list_diagnostics",
+    "main_categories",
     "metric_names",
     "minimum_detectable_difference",
     "paired_bootstrap",
     "parse_metric",
     "per_user",
     "ranks_of_targets",
+    "read_codes",
     "read_exposure",
     "read_items",
     "read_ranks",

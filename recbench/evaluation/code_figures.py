@@ -84,10 +84,10 @@ def code_figures(table: CodeTable, categories: Sequence[str | None] | None = Non
     """All figures of a catalogue's codes, by the names they have in a record's diagnostics; levels count from 1.
 
     Per level: `codes_size_1`, `codes_used_1`, `codes_usage_1` (share), `codes_entropy_1` (bits), `codes_perplexity_1` (2 to that
-    many bits), `codes_prefixes_1` (different beginnings of that length), `codes_unexplained_1` (share of variance), and with
-    categories `codes_purity_1` and `codes_purity_random_1`. Of the codes without the levels that only tell items apart:
-    `codes_distinct`, `codes_colliding_share` (items that share their code with another), `codes_largest_group`. Of the last
-    level: `codes_last_nonzero_share`.
+    many bits), `codes_prefixes_1` (different beginnings of that length), `codes_items_per_prefix_1`, `codes_unexplained_1` (share
+    of variance), and with categories `codes_purity_1` and `codes_purity_random_1`. Of the codes without the levels that only tell
+    items apart: `codes_distinct`, `codes_colliding_share` (items that share their code with another), `codes_largest_group`. Of
+    the last level: `codes_last_nonzero_share`.
 
     Args:
         table: the codes.
@@ -108,7 +108,8 @@ def code_figures(table: CodeTable, categories: Sequence[str | None] | None = Non
             "usage": used / size,
             "entropy": entropy,
             "perplexity": 2.0**entropy,
-            "prefixes": len(np.unique(prefix[goes_on])),
+            "prefixes": (n_prefixes := len(np.unique(prefix[goes_on]))),
+            "items_per_prefix": np.count_nonzero(goes_on) / n_prefixes,
         }
         if level < len(table.unexplained):
             values["unexplained"] = table.unexplained[level]

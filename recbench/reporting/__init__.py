@@ -2,13 +2,14 @@
 
 from recbench.reporting.archive import Fault, StoredRun, record_folders
 from recbench.reporting.board import Board, BoardRow, MissingBaseline, Section, make_boards
+from recbench.reporting.codes import CodeReport, LevelFigures, code_report
 from recbench.reporting.comparison import Comparison, compare_runs
 from recbench.reporting.difference import Difference, diff
 from recbench.reporting.export import FORMATS, export_board
-from recbench.reporting.plots import plot_board, plot_comparison, plot_run
+from recbench.reporting.plots import plot_board, plot_codes, plot_comparison, plot_run
 from recbench.reporting.publish import PublishResult, Skipped, publish
 from recbench.reporting.rows import Cost, Figure, Row
-from recbench.reporting.terminal import RunLine, comparison_table, diff_table, record_table, run_lines, run_table
+from recbench.reporting.terminal import RunLine, codes_table, comparison_table, diff_table, record_table, run_lines, run_table
 from recbench.reporting.verdicts import PublishedFigure
 from recbench.reporting.verify import VerifyReport, inspect_boards, verify
 
@@ -16,11 +17,13 @@ __all__ = [
     "FORMATS",
     "Board",
     "BoardRow",
+    "CodeReport",
     "Comparison",
     "Cost",
     "Difference",
     "Fault",
     "Figure",
+    "LevelFigures",
     "MissingBaseline",
     "PublishResult",
     "PublishedFigure",
@@ -30,6 +33,8 @@ __all__ = [
     "Skipped",
     "StoredRun",
     "VerifyReport",
+    "code_report",
+    "codes_table",
     "compare_runs",
     "comparison_table",
     "diff",
@@ -38,6 +43,7 @@ __all__ = [
     "inspect_boards",
     "make_boards",
     "plot_board",
+    "plot_codes",
     "plot_comparison",
     "plot_run",
     "publish",

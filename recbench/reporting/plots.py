@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from recbench.core.errors import BadRequest
-from recbench.evaluation import MAIN_METRIC
+from recbench.evaluation import CODES_FILE, MAIN_METRIC, CodeTable, read_codes
 from recbench.reporting.archive import StoredRun
 from recbench.reporting.board import Board, BoardRow, Section, protocol_title
+from recbench.reporting.codes import CodeReport, code_report
 from recbench.reporting.comparison import Comparison
 from recbench.reporting.grids import metric_title
 
 BLUE, ORANGE, GREY = "#2b6cb0", "#c05621", "#8a8f98"
+_LEVEL_COLORS = (BLUE, ORANGE, "#2f855a", "#6b46c1")
 _STYLE = {
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -59,6 +61,29 @@ def plot_run(folder: Path, path: Path | None = None) -> Path:
             f"{record.model.row_name} on {record.dataset.title}, {protocol_title(record.protocol)}, seed {record.seed}", fontsize=10
         )
         return save(path or folder / "plot.png")
+
+
+def plot_codes(folder: Path, path: Path | None = None) -> Path:
+    """How evenly items spread over the codes of each level, and how well prefixes agree with categories; gives the picture's path.
+
+    Args:
+        folder: a run folder; published records lack the codes themselves.
+        path: of the PNG; `codes.png` in the folder by default.
+
+    Raises:
+        BadRequest: the run's model has no codes.
+        BadData: its file is missing or damaged.
+    """
+    run = StoredRun.open(folder)
+    record = run.record
+    report = code_report(record)
+    table = read_codes(run.path(CODES_FILE))
+    with _figure(11.0, 3.8) as (figure, save):
+        use_axes, purity_axes = figure.subplots(1, 2, width_ratios=(1.1, 1))
+        _draw_use(use_axes, table, report)
+        _draw_purity(purity_axes, report)
+        figure.suptitle(f"Item codes of {record.model.row_name} on {record.dataset.title}, seed {record.seed}", fontsize=10)
+        return save(path or folder / "codes.png")
 
 
 def plot_board(board: Board, path: Path) -> Path:
@@ -162,6 +187,39 @@ def _draw_slices(axes: Any, bars: Sequence[Any], overall: Any) -> None:
     if overall is not None:
         axes.axvline(overall.value, color=ORANGE, linewidth=1, linestyle="--", label="all users")
         axes.legend(loc="lower right")
+
+
+def _draw_use(axes: Any, table: CodeTable, report: CodeReport) -> None:
+    """Per level a staircase: the items of each code, the most common code first."""
+    axes.set_title("Items per code, the most common code first")
+    for place, level in enumerate(report.levels):
+        counts = sorted(table.counts(place).tolist(), reverse=True)
+        label = f"level {level.level}: {level.used:,} of {level.size:,} used" + (", tells apart" if level.is_extra else "")
+        color = GREY if level.is_extra else _LEVEL_COLORS[place % len(_LEVEL_COLORS)]
+        axes.stairs(counts, range(len(counts) + 1), color=color, label=label, linewidth=1.3, linestyle="--" if level.is_extra else "-")
+    axes.set_yscale("symlog", linthresh=1)
+    axes.set_ylim(bottom=0)
+    axes.set_xlim(left=0)
+    axes.set_xlabel("code")
+    axes.set_ylabel("items")
+    axes.legend(loc="upper right")
+
+
+def _draw_purity(axes: Any, report: CodeReport) -> None:
+    axes.set_title("Items in the main category of their prefix")
+    lines = [(level.level, level.purity, level.purity_random) for level in report.levels if level.purity is not None]
+    if not lines:
+        axes.text(0.5, 0.5, "the data set has no categories", ha="center", va="center", color=GREY, transform=axes.transAxes)
+        axes.set_axis_off()
+        return
+    depths, purity, at_random = zip(*lines, strict=True)
+    axes.plot(depths, purity, color=BLUE, marker="o", markersize=4, label="codes")
+    axes.plot(depths, at_random, color=GREY, marker="o", markersize=4, linestyle="--", label="the same groups, items shuffled")
+    axes.set_xticks(depths)
+    axes.set_ylim(0, 1.02)
+    axes.set_xlabel("length of the prefix")
+    axes.set_ylabel("share of items")
+    axes.legend(loc="lower right")
 
 
 def _draw_intervals(axes: Any, section: Section, rows: Sequence[BoardRow]) -> None:

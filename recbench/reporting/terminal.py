@@ -15,6 +15,8 @@ from recbench.evaluation import MAIN_METRIC
 from recbench.reporting import grids
 from recbench.reporting.archive import StoredRun
 from recbench.reporting.board import Section, protocol_title
+from recbench.reporting.codes import PREFIX as CODE_FIGURES
+from recbench.reporting.codes import CodeReport, has_codes
 from recbench.reporting.comparison import Comparison
 from recbench.reporting.difference import Difference
 from recbench.reporting.grids import NOTHING, Grid, metric_title
@@ -161,11 +163,54 @@ def record_table(record: RunRecord, card: ModelCard | None = None) -> Renderable
             figure = grids.with_interval(Figure(interval.value, interval.low, interval.high))
             groups.add_row(escape(f"{part.slice}: {part.group}"), part.view, f"{part.n:,}", escape(figure))
     beyond = {f"{name} {view}": grids.number(value) for view, figures in record.beyond.items() for name, value in figures.items()}
-    diagnostics = {name: f"{value:,.4f}".rstrip("0").rstrip(".") for name, value in record.diagnostics.items()}
+    diagnostics = {name: _short(value) for name, value in record.diagnostics.items() if not name.startswith(CODE_FIGURES)}
+    if has_codes(record):
+        diagnostics["item codes"] = "shown with --codes"
     parts = [run_table(record, card), _pairs("How it was made", facts)]
     parts += [_pairs("Settings", {key: str(value) for key, value in record.config.items()}), stages]
     parts += [groups, _pairs("Beyond accuracy", beyond), _pairs("Diagnostics", diagnostics)]
     return Group(*parts)
+
+
+def codes_table(report: CodeReport) -> RenderableType:
+    """Figures about item codes: a line per level, then those of whole codes."""
+    has_purity = any(level.purity is not None for level in report.levels)
+    header = ("Level", "Size", "Used", "Usage", "Entropy", "Perplexity", "Prefixes", "Items per prefix", "Variance left")
+    table = _table(*header, *(("Purity", "at random") if has_purity else ()), words=("Level",))
+    for level in report.levels:
+        cells = [
+            f"{level.level} (tells apart)" if level.is_extra else str(level.level),
+            f"{level.size:,}",
+            f"{level.used:,}",
+            f"{level.usage:.1%}",
+            f"{level.entropy:.2f} bits",
+            f"{level.perplexity:,.1f}",
+            f"{level.prefixes:,}",
+            f"{level.items_per_prefix:,.1f}",
+            _share(level.unexplained),
+        ]
+        table.add_row(*cells, *((_share(level.purity), _share(level.purity_random)) if has_purity else ()))
+    distinct = f"{report.distinct:,} for {report.items:,} items"
+    facts = {
+        "different codes before the level that tells apart": distinct,
+        "items that share theirs with another": _share(report.colliding_share),
+        "items in the largest such group": f"{report.largest_group:,}",
+        "items whose last code is not 0": _share(report.last_nonzero_share),
+    }
+    parts: list[RenderableType] = [table, _pairs("Whole codes", facts)]
+    if has_purity:
+        parts.append(
+            Text("Purity: items whose category is the most common one under their prefix; at random: the same groups, items shuffled.")
+        )
+    return Group(*parts)
+
+
+def _short(value: float) -> str:
+    return f"{value:,.4f}".rstrip("0").rstrip(".")
+
+
+def _share(value: float | None) -> str:
+    return NOTHING if value is None else f"{value:.1%}"
 
 
 def grid_table(grid: Grid, title: str) -> RenderableType:
