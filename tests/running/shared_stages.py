@@ -1,0 +1,156 @@
+"""Models that share stages, and one of several processes that train them: `shared_stages.py OUT`, with torchrun's variables set."""
+
+import json
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
+from torch import Tensor, nn
+
+from recbench.core import (
+    Budget,
+    Catalogue,
+    FitContext,
+    FitReport,
+    ModelCard,
+    Plugin,
+    PluginConfig,
+    Queries,
+    Rankings,
+    SilentProgress,
+    World,
+)
+from recbench.data import Split
+from recbench.nn.distributed import connected, world_from_environment
+from recbench.nn.settings import TrainingSettings
+from recbench.nn.training import train
+from recbench.running.cache import StageStore
+from recbench.running.machine import Machine
+from recbench.running.training import TrainedModel, Trainer
+from recbench.testing import small_split
+
+Fit = Callable[[FitContext], NDArray[np.float32]]
+
+
+class NoSettings(PluginConfig):
+    """Nothing to set."""
+
+
+class Holder:
+    """Keeps the vectors that `fit` gives it, and ranks nobody."""
+
+    def __init__(self, fit: Fit) -> None:
+        self.vectors = np.zeros((1, 1), np.float32)
+        self._fit = fit
+
+    def fit(self, context: FitContext) -> FitReport:
+        self.vectors = self._fit(context)
+        return FitReport()
+
+    def generate(self, queries: Queries, k: int) -> Rankings:
+        raise NotImplementedError
+
+    def item_vectors(self) -> NDArray[np.float32]:
+        return self.vectors
+
+    def save(self, folder: Path) -> None:
+        save_file({"vectors": self.vectors}, folder / "model.safetensors")
+
+    def load(self, folder: Path) -> None:
+        self.vectors = load_file(folder / "model.safetensors")["vectors"]
+
+
+def plugin_of(name: str, fit: Fit, folder: Path, **card: Any) -> Plugin:
+    """A model whose training is `fit`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    default = {"cpu": "smoke", "cuda": "smoke"}
+    full = ModelCard(name=name, title="t", summary="s", family="scoring", presets={"smoke": {}}, default=default, **card)
+
+    def build(config: NoSettings, catalogue: Catalogue) -> Holder:
+        return Holder(fit)
+
+    return Plugin(full, NoSettings, build, folder)
+
+
+def trained(plugin: Plugin, split: Split, store: StageStore, world: World, others: Mapping[str, Plugin], seed: int = 0) -> TrainedModel:
+    """The model as a run trains it."""
+    trainer = Trainer(
+        split=split,
+        machine=Machine.resolve("cpu", "fp32", 1),
+        store=store,
+        progress=SilentProgress(),
+        budget=Budget(),
+        world=world,
+        load_plugin=others.__getitem__,
+    )
+    return trainer.train(plugin, NoSettings(), seed, None)
+
+
+class Line(nn.Module):
+    """Predicts a number; notes which rows it was shown."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(3))
+        self.seen: list[int] = []
+
+    def forward(self, rows: np.ndarray[Any, Any]) -> tuple[Tensor, int]:
+        self.seen += rows.tolist()
+        return ((self.weight.sum() - torch.from_numpy(rows)) ** 2).sum().float(), len(rows)
+
+
+def train_line(context: FitContext) -> Line:
+    """A line trained on eight rows in two steps."""
+    line = Line()
+    settings = TrainingSettings(max_epochs=2, learning_rate=0.1)
+    train(context, line, batches=lambda epoch: [np.arange(8.0)], settings=settings)
+    return line
+
+
+def main(out: Path) -> None:
+    world, _ = world_from_environment()
+    facts: dict[str, Any] = {}
+
+    def in_common_stage(context: FitContext) -> NDArray[np.float32]:
+        def build(folder: Path) -> None:
+            line = train_line(context.alone())
+            (out / f"built-by-{context.world.rank}").touch()
+            np.save(folder / "seen.npy", np.array(line.seen))
+
+        folder = context.common_stage("line", build, config={})
+        facts["seen alone"] = np.load(folder / "seen.npy").tolist()
+        return np.zeros((len(context.items), 1), np.float32)
+
+    def together(context: FitContext) -> NDArray[np.float32]:
+        line = train_line(context)
+        facts["seen together"] = line.seen
+        facts["size"] = context.world.size
+        return np.full((len(context.items), 2), context.world.size, np.float32)
+
+    def from_another(context: FitContext) -> NDArray[np.float32]:
+        return context.item_vectors("together")
+
+    with connected(world, "cpu") as group:
+        if world.rank == 0:
+            small_split(out)
+        group.barrier()
+        split, store = Split.open(out / "split"), StageStore(out / "stages", world=group)
+        first = plugin_of("first", in_common_stage, out / "first", distributed=True)
+        second = plugin_of("together", together, out / "second", distributed=True)
+        third = plugin_of("asker", from_another, out / "third", uses=("together",))
+        others = {"together": second}
+        facts["lineage"] = [part.name for part in trained(first, split, store, world, others).lineage]
+        # `asker` shares no work: rank 0 alone trains it, and with it the other model, for which nobody else may be waited.
+        facts["vectors"] = np.unique(trained(third, split, store, world, others).recommender.vectors).tolist()
+        facts["size alone"] = facts.get("size")
+        trained(second, split, store, world, others)
+    (out / f"facts-{world.rank}.json").write_text(json.dumps(facts))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
