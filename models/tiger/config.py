@@ -8,6 +8,3 @@ from recbench.nn.text.settings import TextSettings
 
 class TIGERConfig(TrainingSettings, Seq2SeqSettings, QuantizerSettings, TextSettings):
     """Text encoder, quantizer, encoder-decoder and training loop, each with the settings of the shared part."""
-
-    shuffle_text: bool = False
-    """Give every item the text vector of another one, drawn by the run's seed: what is left of the model when its codes mean nothing."""

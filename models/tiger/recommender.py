@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from recbench.core import Catalogue, FitContext, FitReport, Queries, Rankings
+from recbench.core import FitContext, FitReport, Queries, Rankings
 from recbench.nn.codes import item_codes
 from recbench.nn.seq2seq.generator import CodeGenerator
 from recbench.nn.text import text_vectors
@@ -12,7 +12,7 @@ from recbench_models.tiger.config import TIGERConfig
 class TIGER:
     """Item text -> vectors -> codes; the encoder-decoder writes the next item's code, a search over all codes makes the list."""
 
-    def __init__(self, config: TIGERConfig, catalogue: Catalogue) -> None:
+    def __init__(self, config: TIGERConfig) -> None:
         self.config = config
         self._generator: CodeGenerator | None = None
 

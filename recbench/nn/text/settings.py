@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, PositiveInt, field_validator
+from pydantic import Field, NonNegativeInt, PositiveInt, field_validator
 
 from recbench.core.config import PluginConfig
 
@@ -34,6 +34,9 @@ class TextSettings(PluginConfig):
     """Whether every vector is scaled to length 1."""
     text_svd_width: PositiveInt = 768
     """Width of `tfidf-svd`, at most; a small catalogue has fewer directions."""
+    text_shuffle_seed: NonNegativeInt | None = None
+    """Hand the texts to the items in an order drawn with this seed: what is left of a model when its texts mean nothing. None: to each
+    its own."""
 
     @field_validator("text_encoder")
     @classmethod

@@ -40,8 +40,11 @@ class TextVectors:
 def item_texts(items: ItemTable, settings: TextSettings) -> list[str]:
     """One text per item; empty where none of the fields holds a letter or digit."""
     bare = items.text(settings.text_fields)
-    texts = items.text(settings.text_fields, labels=True) if settings.text_labels else bare
-    return [text if _WORD.search(value) else "" for text, value in zip(texts, bare, strict=True)]
+    labelled = items.text(settings.text_fields, labels=True) if settings.text_labels else bare
+    texts = [text if _WORD.search(value) else "" for text, value in zip(labelled, bare, strict=True)]
+    if settings.text_shuffle_seed is None:
+        return texts
+    return [texts[row] for row in np.random.default_rng(settings.text_shuffle_seed).permutation(len(texts))]
 
 
 def text_vectors(context: FitContext, settings: TextSettings) -> TextVectors:
