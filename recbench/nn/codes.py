@@ -1,5 +1,6 @@
 """Item codes: a few small numbers per item, different for each item, and the tokens a model reads and writes for them."""
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -149,15 +150,11 @@ def make_unique(codes: IntArray, level_sizes: Sequence[int], *, least_size: int 
 
 
 class ItemVectors(Protocol):
-    """Vectors of a catalogue out of a stage."""
+    """Vectors of a catalogue, such as `text_vectors` gives."""
 
     @property
     def vectors(self) -> NDArray[np.float32]:
         """(n_items, d)."""
-
-    @property
-    def folder(self) -> Path:
-        """The stage's folder; its content is part of the key of what is made from it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,7 +175,7 @@ def item_codes(context: FitContext, vectors: ItemVectors, settings: QuantizerSet
 
     Args:
         context: of the run.
-        vectors: (n_items, d) float32 with the stage they come from.
+        vectors: (n_items, d) float32; the key of the stage knows them by their content.
         settings: of the quantizer; a config that inherits them will do.
         seed: of the quantizer; None: `settings.codes_seed`.
 
@@ -190,13 +187,15 @@ def item_codes(context: FitContext, vectors: ItemVectors, settings: QuantizerSet
     prefix = f"{chosen.quantizer}_"
     shared = ("quantizer", "n_levels", "codebook_size")
     config = {name: value for name, value in chosen.model_dump(mode="json").items() if name in shared or name.startswith(prefix)}
+    content = hashlib.sha256(np.ascontiguousarray(vectors.vectors).data).hexdigest()
 
     def build(folder: Path) -> None:
         quantized = quantize(context.alone(), vectors.vectors, chosen, code_seed)
         codes = make_unique(quantized.codes, quantized.level_sizes, least_size=chosen.codebook_size)
         replace(codes, unexplained=quantized.unexplained).save(folder)
 
-    folder = context.common_stage("codes", build, config={**config, "seed": code_seed}, inputs=(vectors.folder,))
+    inputs = (f"{vectors.vectors.shape} {content}",)
+    folder = context.common_stage("codes", build, config={**config, "seed": code_seed}, inputs=inputs)
     return CodesStage(ItemCodes.load(folder), folder)
 
 
