@@ -229,7 +229,10 @@ class Published(BaseModel):
     source: str
     kind: Literal["paper", "slides", "readme", "issue"]
     backbone: str | None = None
-    """Text encoder or language model of the source, where one was used."""
+    """Text encoder or language model of the source, where one was used; its bare name, such as `sentence-t5-base`."""
+    text: tuple[str, ...] | None = None
+    """Columns of item text that the source read, such as ["title", "brand", "categories", "price"]; None: it does not say, or reads none.
+    A model that reads text gets a verdict only where its run read the same columns."""
     note: str = ""
 
 

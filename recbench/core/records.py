@@ -39,6 +39,9 @@ class ModelPart(_Part):
     is_trivial: bool
     reads_text: bool
     backbone: str | None = None
+    """Text encoder or language model; a folder's name is followed by the start of its content's hash."""
+    text: tuple[str, ...] | None = None
+    """Columns of item text that were read and hold any value; None where the settings do not say, or no text is read."""
     distribution: str = "recbench"
     """Which installed distribution, or which path, the plugin came from."""
     source_hash: str

@@ -53,8 +53,11 @@ def why_not_comparable(record: RunRecord, published: Published, card: ModelCard)
         return f"preset {record.model.preset}, published with {published.preset}"
     if published.view == "unknown":
         return "view unknown"
-    if published.backbone != record.model.backbone:
+    if bare_name(published.backbone) != bare_name(record.model.backbone):
         return f"other backbone: {record.model.backbone or 'none'}, published with {published.backbone or 'none'}"
+    other_text = _other_text(record, published)
+    if other_text:
+        return other_text
     if record.protocol.split != "leave-one-out":
         return f"other split: {record.protocol.split}"
     if record.protocol.ties != "source":
@@ -63,6 +66,30 @@ def why_not_comparable(record: RunRecord, published: Published, card: ModelCard)
         return f"training bounded to {record.budget}"
     changed = changed_settings(record, card)
     return f"other settings: {', '.join(changed)}" if changed else ""
+
+
+def bare_name(backbone: str | None) -> str | None:
+    """What a text encoder or language model is called wherever it was taken from: no `hf:`, owner, revision or capitals.
+
+    A folder keeps its whole path, for what a folder is called says nothing about what is in it.
+    """
+    if backbone is None:
+        return None
+    name = backbone.removeprefix("hf:")
+    if name.startswith(("/", ".", "~")):
+        return backbone
+    return name.partition("@")[0].rpartition("/")[2].lower()
+
+
+def _other_text(record: RunRecord, published: Published) -> str:
+    """How the item text that a run read differs from the source's; empty where it does not."""
+    read = record.model.text if record.model.reads_text else ()
+    stated = published.text if record.model.reads_text else published.text or ()
+    if read is None or stated is None:
+        return f"text unknown: {'of this run' if read is None else 'the source does not say which columns it reads'}"
+    if set(read) == set(stated):
+        return ""
+    return f"other text: {', '.join(sorted(read)) or 'none'}, published with {', '.join(sorted(stated)) or 'none'}"
 
 
 def changed_settings(record: RunRecord, card: ModelCard) -> list[str]:

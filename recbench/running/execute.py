@@ -137,6 +137,12 @@ class _Settings:
         """Equal for runs that differ in nothing but their seed."""
         return hash_value({"model": self.plugin.card.name, "config": self.config.model_dump(mode="json"), "budget": self.request.budget})
 
+    @property
+    def content_hash(self) -> str | None:
+        """Of the files and folders that the settings name; None where they name none."""
+        files = self.config.named_files()
+        return hash_value([hash_path(path) for path in files]) if files else None
+
     def name(self, loaded: LoadedSplit) -> runs.RunName:
         """The run's name, with the hash of all that a finished record must share to be the answer."""
         identity = {
@@ -155,8 +161,8 @@ class _Settings:
         }
         if "time" in self.plugin.card.needs:
             identity["times"] = hash_times(loaded.split.train.timestamp, loaded.split.valid.timestamp, loaded.split.test.timestamp)
-        if self.config.named_files():
-            identity["files"] = [hash_path(path) for path in self.config.named_files()]
+        if self.content_hash is not None:
+            identity["files"] = self.content_hash
         return runs.RunName(loaded.card.name, self.plugin.card.name, self.preset, self.request.seed, hash_value(identity))
 
     def facts(self, started: datetime, command: tuple[str, ...]) -> RunFacts:
@@ -170,6 +176,7 @@ class _Settings:
             row_name=self.row_name,
             config=self.config.model_dump(mode="json"),
             config_hash=self.config_hash,
+            content_hash=self.content_hash,
             budget=self.request.budget,
             seed=self.request.seed,
             machine=self.machine,

@@ -10,6 +10,7 @@ from typing import Any
 
 import recbench.evaluation as evaluation
 from recbench.core.errors import BadData, PluginFailed
+from recbench.core.interactions import ItemTable
 from recbench.core.plugin import FitReport, Plugin
 from recbench.core.records import (
     CostPart,
@@ -46,6 +47,8 @@ class RunFacts:
     row_name: str
     config: Mapping[str, Any]
     config_hash: str
+    content_hash: str | None
+    """Of the files and folders that the settings name; None where they name none."""
     budget: str | None
     seed: int
     machine: Machine
@@ -80,7 +83,7 @@ def write_run(folder: Path, run_id: str, facts: RunFacts, loaded: LoadedSplit, t
         run_id=run_id,
         started=facts.started.isoformat(timespec="seconds"),
         command=list(facts.command),
-        model=_model_part(facts),
+        model=_model_part(facts, loaded.split.items),
         dataset=DatasetPart(
             name=loaded.card.name,
             title=loaded.card.title,
@@ -156,9 +159,13 @@ def _keep_codes(folder: Path, facts: RunFacts, loaded: LoadedSplit, trained: Tra
     return [path], evaluation.code_figures(table, None if paths is None else evaluation.main_categories(list(paths)))
 
 
-def _model_part(facts: RunFacts) -> ModelPart:
+def _model_part(facts: RunFacts, items: ItemTable) -> ModelPart:
     card = facts.plugin.card
     backbone = facts.config.get("text_encoder") or facts.config.get("backbone")
+    if backbone is not None and facts.content_hash is not None:
+        backbone = f"{backbone} ({facts.content_hash[:12]})"
+    fields = facts.config.get("text_fields")
+    holding = [name for name, column in items.columns.items() if any(value is not None for value in column)]
     return ModelPart(
         name=card.name,
         preset=facts.preset,
@@ -167,6 +174,7 @@ def _model_part(facts: RunFacts) -> ModelPart:
         is_trivial=card.is_trivial,
         reads_text="item_text" in card.needs,
         backbone=None if backbone is None else str(backbone),
+        text=None if fields is None else tuple(name for name in fields if name in holding),
         distribution=facts.distribution,
         source_hash=plugin_source_hash(facts.plugin.folder),
     )

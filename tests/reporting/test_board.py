@@ -181,6 +181,8 @@ def test_verdicts(measured: Figure, published: float, verdict: str) -> None:
     assert judge(measured, published) == verdict
 
 
+T5 = {"backbone": "t5-small", "text": ("title", "brand")}
+READS = {"backbone": "t5-small", "reads_text": True}
 PUBLISHED = {"dataset": "toy", "view": "keep", "metrics": {"ndcg@10": 0.2}, "source": "A paper", "kind": "paper"}
 
 
@@ -191,6 +193,22 @@ PUBLISHED = {"dataset": "toy", "view": "keep", "metrics": {"ndcg@10": 0.2}, "sou
         ("paper", {"view": "unknown"}, {}, "view unknown"),
         ("paper", {"backbone": "t5-small"}, {"model": {"backbone": "minilm"}}, "other backbone: minilm, published with t5-small"),
         ("paper", {}, {"model": {"backbone": "minilm"}}, "other backbone: minilm, published with none"),
+        (
+            "paper",
+            T5,
+            {"model": {"backbone": "/models/t5-small (0123456789ab)"}},
+            "other backbone: /models/t5-small (0123456789ab), published with t5-small",
+        ),
+        ("paper", T5, {"model": {"backbone": "hf:google/T5-small@0f3e", "reads_text": True, "text": ("brand", "title")}}, ""),
+        ("paper", T5, {"model": READS | {"text": ("title",)}}, "other text: title, published with brand, title"),
+        ("paper", T5, {"model": READS}, "text unknown: of this run"),
+        (
+            "paper",
+            T5 | {"text": None},
+            {"model": READS | {"text": ("title",)}},
+            "text unknown: the source does not say which columns it reads",
+        ),
+        ("paper", {"text": ("title",)}, {}, "other text: none, published with title"),
         ("paper", {}, {"protocol": {"ties": "shuffle=3"}}, "other order of ties: shuffle=3"),
         ("paper", {}, {"protocol": {"split": "temporal"}}, "other split: temporal"),
         ("paper", {}, {"budget": "60 seconds"}, "training bounded to 60 seconds"),
