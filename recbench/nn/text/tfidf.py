@@ -41,7 +41,7 @@ def tfidf_svd(texts: list[str], *, width: int) -> tuple[NDArray[np.float32], dic
     weight_NT = csr_array(hstack(parts, format="csr", dtype=np.float32))
     # A bucket that no text falls into is no direction.
     weight_NT = weight_NT[:, np.flatnonzero(np.diff(weight_NT.tocsc().indptr))]
-    d = max(1, min(width, min(weight_NT.shape) - 1))
+    d = min(width, *weight_NT.shape)
     svd = TruncatedSVD(n_components=d, random_state=_SEED)
     vectors = svd.fit_transform(normalize(weight_NT))
     return np.ascontiguousarray(vectors, np.float32), {"width": d, "explained_variance": float(svd.explained_variance_ratio_.sum())}
