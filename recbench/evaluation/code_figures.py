@@ -7,7 +7,7 @@ of the vectors' variance the levels left over.
 
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
+from pydantic import BaseModel, NonNegativeInt, PositiveInt, ValidationError
 
+from recbench.core.config import explain
 from recbench.core.errors import BadData
 from recbench.core.ragged import Histories, IntArray, LongArray
 
@@ -63,21 +65,37 @@ def read_codes(path: Path) -> CodeTable:
         item = table.column("item").to_numpy()
         column = table.column("code").combine_chunks()
         lists = Histories(column.flatten().to_numpy().astype(np.int32), _offsets(column.value_lengths().to_numpy()))
-        notes = {name.decode(): json.loads(text) for name, text in (table.schema.metadata or {}).items() if name.startswith(b"recbench.")}
+        notes = _Notes.of(table.schema.metadata or {})
     except FileNotFoundError:
         raise BadData(f"{path}: there is no such file. {again}") from None
+    except ValidationError as error:
+        raise BadData(f"{explain(error, list(_Notes.model_fields), f'{path}, its notes')} {again}") from None
     except (pa.ArrowException, OSError, AttributeError, ValueError) as error:
         raise BadData(f"{path} is not a parquet file with the columns item and code (a list of int32): {error}. {again}") from None
     if len(lists) == 0 or not np.array_equal(item, np.arange(len(item))):
         raise BadData(f"{path}: items must run from 0 on, one row each. {again}")
     code = lists.padded(_ENDED)
-    if code.shape[1] == 0 or (len(lists.item) and lists.item.min() < 0):
+    if lists.lengths.min() == 0 or lists.item.min() < 0:
         raise BadData(f"{path}: a code is a list of at least one number, none below 0. {again}")
     found = tuple(int(largest) + 1 for largest in code.max(axis=0))
-    sizes = tuple(notes.get("recbench.level_sizes", found))
-    if len(sizes) != len(found) or any(size < used for size, used in zip(sizes, found, strict=True)):
-        raise BadData(f"{path}: its notes give the levels the sizes {sizes}, its codes need {found}. {again}")
-    return CodeTable(code, sizes, int(notes.get("recbench.n_extra", 0)), tuple(notes.get("recbench.unexplained", ())))
+    sizes = notes.level_sizes or found
+    if len(sizes) != len(found) or any(size < used for size, used in zip(sizes, found, strict=True)) or notes.n_extra >= len(found):
+        raise BadData(f"{path}: its notes give levels of the sizes {sizes}, {notes.n_extra} extra; its codes need {found}. {again}")
+    return CodeTable(code, sizes, notes.n_extra, notes.unexplained)
+
+
+class _Notes(BaseModel):
+    """What a file of codes may say besides the codes."""
+
+    level_sizes: tuple[PositiveInt, ...] = ()
+    n_extra: NonNegativeInt = 0
+    unexplained: tuple[float, ...] = ()
+
+    @classmethod
+    def of(cls, metadata: Mapping[bytes, bytes]) -> "_Notes":
+        """The notes among a file's metadata; a `ValueError` where one is not what it should be."""
+        texts = {name: metadata[f"recbench.{name}".encode()] for name in cls.model_fields if f"recbench.{name}".encode() in metadata}
+        return cls.model_validate({name: json.loads(text) for name, text in texts.items()})
 
 
 def code_figures(table: CodeTable, categories: Sequence[str | None] | None = None) -> dict[str, float]:
