@@ -35,7 +35,10 @@ from recbench.nn.trie import CodeTrie
 
 LengthNorm = Literal["none", "hf"]
 
-_CHUNK_BYTES = 8 * 2**20
+# Logits of so many beams at a time: few enough to stay in a processor's cache, enough to read the head's weights seldom.
+_CHUNK_BYTES = {"cpu": 4 * 2**20}
+_MAX_CHUNK_BYTES = 256 * 2**20
+_MIN_CHUNK_ROWS = 256
 
 
 class StepDecoder(Protocol):
@@ -304,19 +307,20 @@ class _Search:
 
     def _log_probabilities(self, state_ND: Tensor, ptr_N1: Tensor, row_E: Tensor, token_E: Tensor, legal_E: Tensor | None) -> Tensor:
         """The log-probability (E,) float32 of each child, chunk by chunk of the beams."""
-        n_rows = max(1, _CHUNK_BYTES // (4 * self.decoder.vocabulary))
+        chunk_bytes = _CHUNK_BYTES.get(state_ND.device.type, _MAX_CHUNK_BYTES)
+        n_rows = max(_MIN_CHUNK_ROWS, chunk_bytes // (4 * self.decoder.vocabulary))
         starts = list(range(0, len(state_ND), n_rows))
         bounds = ptr_N1[torch.tensor([*starts, len(state_ND)], device=ptr_N1.device)].tolist()
         parts = []
         for start, low, high in zip(starts, bounds[:-1], bounds[1:], strict=True):
-            logit_NV = self.decoder.logits(state_ND[start : start + n_rows])
+            value_NV = self.decoder.logits(state_ND[start : start + n_rows])
             row = row_E[low:high] - start
-            logit = logit_NV.flatten()[row * logit_NV.shape[1] + token_E[low:high]]
+            if not self.renormalise:
+                value_NV = torch.log_softmax(value_NV, 1)
+            value = value_NV.flatten()[row * value_NV.shape[1] + token_E[low:high]]
             if self.renormalise and legal_E is not None:
-                norm_N = _segment_logsumexp(torch.where(legal_E[low:high], logit, -torch.inf), row, len(logit_NV))
-            else:
-                norm_N = torch.logsumexp(logit_NV, 1)
-            parts.append(logit - norm_N[row])
+                value = value - _segment_logsumexp(torch.where(legal_E[low:high], value, -torch.inf), row, len(value_NV))[row]
+            parts.append(value)
         return torch.cat(parts)
 
     def _finish_chains(self, beams: _Beams) -> None:

@@ -12,23 +12,41 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 # U users, u users of a call, W beams, R tokens a beam reads in one call, T tokens it has read before, M memory, D width, H heads,
 # d width of a head, F hidden width, V vocabulary
 
 
+# A chunk of users is worked on at a time: as many beams as keep what a layer hands to the next in a processor's cache.
+_CHUNK_ROWS = {"cpu": 1024}
+_MAX_CHUNK_ROWS = 2**17
+
+
+@dataclass(frozen=True, eq=False)
+class _Read:
+    """Keys and values of one token that the beams have read, as they were computed; beams that go on share them."""
+
+    keys: list[Tensor]
+    """Per layer (n, H * d), n being the users times the beams of that call."""
+    values: list[Tensor]
+    row: Tensor
+    """(u, W), where each beam of the call before finds its own."""
+
+
 @dataclass(frozen=True, eq=False)
 class _Layer:
-    """One block's parameters. The weights of the norms are multiplied into the projections behind them."""
+    """One block's parameters, ready to be multiplied from the right. The weights of the norms are part of the projections behind them."""
 
-    query_key_value: Tensor
+    query: Tensor
+    key: Tensor
+    value: Tensor
     self_out: Tensor
     cross_query: Tensor
     cross_out: Tensor
     hidden: Tensor
-    """(F, D), or (2 F, D) where the second half is gated."""
+    """(D, F), or (D, 2 F) where the second half is gated."""
     hidden_out: Tensor
     activation: Any
     is_gated: bool
@@ -47,13 +65,14 @@ class T5Decoder:
     def __init__(self, model: Any, memory: Tensor, mask: Tensor, start_token: int) -> None:
         self.start_token = start_token
         self._n_users = len(memory)
-        self._mask = mask.bool()[:, None, None]
+        self._mask = None if mask.all() else torch.zeros_like(mask, dtype=memory.dtype).masked_fill(~mask, -torch.inf)[:, None, None]
         with torch.no_grad():
             self._read(model)
             self._memory = [self._read_memory(block.layer[1].EncDecAttention, memory) for block in model.decoder.block]
-        self._own: list[tuple[Tensor, Tensor]] = []
-        """Per layer keys and values (u * W, H, T, d) of what the beams of the call before have read."""
+        self._users: Tensor | None = None
+        """Which users the call before was about; None for all."""
         self._width = 1
+        self._read_before: list[_Read] = []
 
     @property
     def memory_bytes(self) -> int:
@@ -68,47 +87,129 @@ class T5Decoder:
 
     def advance(self, token_uWR: Tensor, parent_uW: Tensor | None, users: Tensor | None, *, is_last: bool) -> Tensor:
         n_users, width, n_tokens = token_uWR.shape
-        own = self._own
-        if parent_uW is not None and own:
-            row_uW = parent_uW + self._width * (torch.arange(n_users, device=parent_uW.device) if users is None else users)[:, None]
-            rows = row_uW.flatten()
-            own = [(key[rows], value[rows]) for key, value in own]
-        memory, mask = self._memory, self._mask
-        if users is not None:
-            memory, mask = [(key[users], value[users]) for key, value in memory], mask[users]
-        n_before = own[0][0].shape[2] if own else 0
-        bias_HRT = self._bias(n_before, n_tokens)
+        device = token_uWR.device
+        before = self._read_before
+        if parent_uW is not None:
+            user_u = torch.arange(n_users, device=device) if users is None else users
+            before = [_Read(read.keys, read.values, read.row[user_u[:, None], parent_uW]) for read in before]
+        if self._users is not None:
+            users = self._users if users is None else self._users[users]
+        now = None
+        if not is_last:
+            new = [self._embedding.new_empty(n_users * width, self._inner) for _ in range(2 * len(self._layers))]
+            row_uW = torch.arange(n_users * width, device=device).view(n_users, width)
+            now = _Read(new[::2], new[1::2], row_uW)
+            self._read_before, self._users, self._width = [*before, now], users, width
 
-        x_uWRD = self._embedding[token_uWR]
-        kept = []
+        bias_HRT = self._bias(len(before), n_tokens)
+        chunk = max(1, _CHUNK_ROWS.get(device.type, _MAX_CHUNK_ROWS) // (width * n_tokens))
+        state_uWRD = self._embedding.new_empty(n_users, width, n_tokens, self._embedding.shape[1])
+        for start in range(0, n_users, chunk):
+            part = slice(start, min(start + chunk, n_users))
+            rows = [read.row[part].flatten() for read in before]
+            state_uWRD[part] = self._chunk(token_uWR[part], before, rows, self._of(users, part), bias_HRT, now, part)
+        return state_uWRD
+
+    def _chunk(
+        self,
+        token_uWR: Tensor,
+        before: list[_Read],
+        rows: list[Tensor],
+        users: slice | Tensor,
+        bias_HRT: Tensor,
+        now: _Read | None,
+        part: slice,
+    ) -> Tensor:
+        """The states (u, W, R, D) of the beams of some users; puts their keys and values into `now`."""
+        n_users, width, n_tokens = token_uWR.shape
+        n_beams = n_users * width
+        mask = None if self._mask is None else self._mask[users]
+        # Before the first attention a state depends on its token alone, and the beams read few different ones.
+        token_V, row_N = torch.unique(token_uWR, return_inverse=True)
+        row_N = row_N.flatten()
+        embedded_VD = functional.embedding(token_V, self._embedding)
+        x_ND = embedded_VD.index_select(0, row_N)
+        kept = slice(part.start * width, part.stop * width)
         for number, layer in enumerate(self._layers):
-            normed = self._norm(x_uWRD)
-            projected = functional.linear(normed, layer.query_key_value).view(n_users * width, n_tokens, 3, self._n_heads, self._d_kv)
-            query, key, value = projected.permute(2, 0, 3, 1, 4)
-            if own:
-                key, value = torch.cat([own[number][0], key], 2), torch.cat([own[number][1], value], 2)
-            kept.append((key, value))
-            read = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias_HRT, scale=1.0)
-            x_uWRD = x_uWRD + functional.linear(read.transpose(1, 2).reshape(n_users, width, n_tokens, -1), layer.self_out)
+            key_out = value_out = None
+            if now is not None:
+                key_out, value_out = now.keys[number][kept], now.values[number][kept]
+            if number == 0:
+                normed = self._norm(embedded_VD)
+                query = (normed @ layer.query).index_select(0, row_N)
+                key = torch.index_select(normed @ layer.key, 0, row_N, out=key_out)
+                value = torch.index_select(normed @ layer.value, 0, row_N, out=value_out)
+            else:
+                normed = self._norm(x_ND)
+                query = normed @ layer.query
+                key = torch.mm(normed, layer.key, out=key_out)
+                value = torch.mm(normed, layer.value, out=value_out)
+            keys = [read.keys[number].index_select(0, row) for read, row in zip(before, rows, strict=True)]
+            values = [read.values[number].index_select(0, row) for read, row in zip(before, rows, strict=True)]
+            if n_tokens == 1:
+                read = self._attend_one(query, [*keys, key], [*values, value], bias_HRT)
+            else:
+                read = self._attend_many(query, keys, key, values, value, n_beams, bias_HRT)
+            x_ND = torch.addmm(x_ND, read, layer.self_out)
 
-            query = functional.linear(self._norm(x_uWRD), layer.cross_query).view(n_users, width * n_tokens, self._n_heads, self._d_kv)
-            read = functional.scaled_dot_product_attention(query.transpose(1, 2), memory[number][0], memory[number][1], mask, scale=1.0)
-            x_uWRD = x_uWRD + functional.linear(read.transpose(1, 2).reshape(n_users, width, n_tokens, -1), layer.cross_out)
+            query = (self._norm(x_ND) @ layer.cross_query).view(n_users, width * n_tokens, self._n_heads, self._d_kv)
+            key, value = self._memory[number]
+            read = functional.scaled_dot_product_attention(query.transpose(1, 2), key[users], value[users], mask, scale=1.0)
+            x_ND = torch.addmm(x_ND, read.transpose(1, 2).reshape(len(x_ND), self._inner), layer.cross_out)
 
-            hidden = functional.linear(self._norm(x_uWRD), layer.hidden)
+            hidden = self._norm(x_ND) @ layer.hidden
             if layer.is_gated:
                 gate, linear = hidden.chunk(2, dim=-1)
-                hidden = layer.activation(gate) * linear
+                hidden = layer.activation(gate).mul_(linear)
+            elif isinstance(layer.activation, nn.ReLU):
+                hidden = hidden.relu_()
             else:
                 hidden = layer.activation(hidden)
-            x_uWRD = x_uWRD + functional.linear(hidden, layer.hidden_out)
-        if not is_last:
-            self._own, self._width, self._memory, self._mask = kept, width, memory, mask
-        return self._norm(x_uWRD)
+            x_ND = torch.addmm(x_ND, hidden, layer.hidden_out)
+        return self._norm(x_ND).view(n_users, width, n_tokens, -1)
+
+    def _attend_one(self, query: Tensor, keys: list[Tensor], values: list[Tensor], bias_HRT: Tensor) -> Tensor:
+        """What one token of each beam reads from the tokens up to itself, (n, H * d).
+
+        A beam reads from a handful of keys of its own: products number by number take a third of the time of matrix products, which
+        would be thousands of tiny ones.
+        """
+        shape = len(query), self._n_heads, self._d_kv
+        query = query.view(shape)
+        score_TNH = torch.stack([(key.view(shape) * query).sum(-1) for key in keys])
+        weight_TNH1 = torch.softmax(score_TNH + bias_HRT[0, :, 0].T[:, None], 0)[..., None]
+        read = weight_TNH1[0] * values[0].view(shape)
+        for weight, value in zip(weight_TNH1[1:], values[1:], strict=True):
+            read.addcmul_(weight, value.view(shape))
+        return read.flatten(1)
+
+    def _attend_many(
+        self, query: Tensor, keys: list[Tensor], key: Tensor, values: list[Tensor], value: Tensor, n_beams: int, bias_HRT: Tensor
+    ) -> Tensor:
+        """What several tokens of each beam read, each from the tokens up to itself, (n * R, H * d)."""
+        shape = n_beams, -1, self._n_heads, self._d_kv
+        query, key, value = query.view(shape), key.view(shape), value.view(shape)
+        if keys:
+            key = torch.cat([torch.stack(keys, 1).view(shape), key], 1)
+            value = torch.cat([torch.stack(values, 1).view(shape), value], 1)
+        query, key, value = (x.transpose(1, 2) for x in (query, key, value))
+        read = functional.scaled_dot_product_attention(query, key, value, bias_HRT, scale=1.0)
+        return read.transpose(1, 2).reshape(-1, self._inner)
+
+    @staticmethod
+    def _of(users: Tensor | None, part: slice) -> slice | Tensor:
+        """The users of a chunk as an index into the memory, which is not copied where they follow one another."""
+        if users is None:
+            return part
+        chosen = users[part]
+        first, last = int(chosen[0]), int(chosen[-1])
+        return slice(first, last + 1) if last - first == len(chosen) - 1 else chosen
 
     def _norm(self, x: Tensor) -> Tensor:
         """Divided by its root mean square."""
-        return functional.rms_norm(x, x.shape[-1:], eps=self._eps)
+        return x * torch.rsqrt(
+            torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32).square_() / x.shape[-1] + self._eps
+        ).to(x.dtype)
 
     def _bias(self, n_before: int, n_tokens: int) -> Tensor:
         """What the distance between reader and read adds to a score, (1, H, R, T + R); -inf for what comes later."""
@@ -125,8 +226,9 @@ class T5Decoder:
         config, decoder = model.config, model.decoder
         self._n_heads, self._d_kv, self._eps = config.num_heads, config.d_kv, config.layer_norm_epsilon
         self._n_buckets, self._max_distance = config.relative_attention_num_buckets, config.relative_attention_max_distance
-        self._embedding: Tensor = decoder.embed_tokens.weight
-        self._relative: Tensor = decoder.block[0].layer[0].SelfAttention.relative_attention_bias.weight
+        self._inner = self._n_heads * self._d_kv
+        self._embedding: Tensor = decoder.embed_tokens.weight.detach()
+        self._relative: Tensor = decoder.block[0].layer[0].SelfAttention.relative_attention_bias.weight.detach()
         # Newer versions say so; in older ones tied embeddings are what is scaled.
         is_scaled = getattr(config, "scale_decoder_outputs", config.tie_word_embeddings)
         self._head = model.lm_head.weight * decoder.final_layer_norm.weight * (config.d_model**-0.5 if is_scaled else 1.0)
@@ -140,12 +242,14 @@ class T5Decoder:
             hidden = torch.cat([dense.wi_0.weight, dense.wi_1.weight]) if is_gated else dense.wi.weight
             self._layers.append(
                 _Layer(
-                    torch.cat([attention.q.weight, attention.k.weight, attention.v.weight]) * norm,
-                    attention.o.weight,
-                    cross.EncDecAttention.q.weight * cross.layer_norm.weight,
-                    cross.EncDecAttention.o.weight,
-                    hidden * network.layer_norm.weight,
-                    dense.wo.weight,
+                    (attention.q.weight * norm).T,
+                    (attention.k.weight * norm).T,
+                    (attention.v.weight * norm).T,
+                    attention.o.weight.T,
+                    (cross.EncDecAttention.q.weight * cross.layer_norm.weight).T,
+                    cross.EncDecAttention.o.weight.T,
+                    (hidden * network.layer_norm.weight).T,
+                    dense.wo.weight.T,
                     dense.act,
                     is_gated,
                 )
