@@ -202,14 +202,16 @@ def item_codes(context: FitContext, vectors: ItemVectors, settings: QuantizerSet
 def quantize(context: FitContext, vectors: NDArray[np.float32], settings: QuantizerSettings, seed: int) -> Quantized:
     """The vectors scaled and quantised as the settings say."""
     if settings.quantizer == "rkmeans":
-        return residual_kmeans(
-            scaled(vectors, settings.rkmeans_scaling),
-            n_levels=settings.n_levels,
-            size=settings.codebook_size,
-            seed=seed,
-            iterations=settings.rkmeans_iterations,
-            restarts=settings.rkmeans_restarts,
-        )
+        with context.progress.task("residual k-means", settings.n_levels) as task:
+            return residual_kmeans(
+                scaled(vectors, settings.rkmeans_scaling),
+                n_levels=settings.n_levels,
+                size=settings.codebook_size,
+                seed=seed,
+                iterations=settings.rkmeans_iterations,
+                restarts=settings.rkmeans_restarts,
+                after_level=task.advance,
+            )
     from recbench.nn.quantize.rqvae import train_rqvae
 
     return train_rqvae(context, scaled(vectors, settings.rqvae_scaling), settings, seed)

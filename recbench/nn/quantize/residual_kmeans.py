@@ -1,5 +1,7 @@
 """Residual k-means: each level clusters what the levels before left over."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from recbench.core.seeds import derived_seed
@@ -7,7 +9,16 @@ from recbench.nn.quantize.kmeans import kmeans
 from recbench.nn.quantize.quantized import FloatArray, Quantized, unexplained_share
 
 
-def residual_kmeans(vectors: FloatArray, *, n_levels: int, size: int, seed: int, iterations: int = 50, restarts: int = 5) -> Quantized:
+def residual_kmeans(
+    vectors: FloatArray,
+    *,
+    n_levels: int,
+    size: int,
+    seed: int,
+    iterations: int = 50,
+    restarts: int = 5,
+    after_level: Callable[[], None] = lambda: None,
+) -> Quantized:
     """The vectors quantised level by level; the same seed gives the same codes, whatever the number of threads.
 
     A level has fewer than `size` codes only where fewer distinct leftovers are there; each of its codes is in use.
@@ -19,6 +30,7 @@ def residual_kmeans(vectors: FloatArray, *, n_levels: int, size: int, seed: int,
         seed: of the starts.
         iterations: of k-means.
         restarts: of k-means, each from another start; the best one counts.
+        after_level: is called when a level is done.
     """
     residual = np.array(vectors, dtype=np.float32)
     codes, codebooks, unexplained = [], [], []
@@ -29,4 +41,5 @@ def residual_kmeans(vectors: FloatArray, *, n_levels: int, size: int, seed: int,
         codes.append(nearest.astype(np.int32))
         codebooks.append(centres)
         unexplained.append(unexplained_share(vectors, vectors - residual))
+        after_level()
     return Quantized(np.stack(codes, axis=1), tuple(codebooks), vectors - residual, tuple(unexplained))
