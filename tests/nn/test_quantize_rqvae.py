@@ -1,5 +1,6 @@
 """The RQ-VAE: its loss to the digit, what its gradients reach, how it starts, restarts and fails."""
 
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from recbench.core import Interactions, StageFailed, TimeKind
+from recbench.core import Interactions, Interrupted, StageFailed, TimeKind
 from recbench.nn.optimizer import trained_weights
 from recbench.nn.quantize.quantized import unexplained_share
 from recbench.nn.quantize.rqvae import Quantization, ResidualQuantizer, Rqvae, RqvaeBatch, nearest, train_rqvae
@@ -155,6 +156,28 @@ def test_training_lowers_the_error_level_by_level_and_can_be_repeated(context: L
     again = train_rqvae(LightContext(context.train, context.folder / "again"), vectors, SMALL, seed=3)
     np.testing.assert_array_equal(found.codes, again.codes)
     np.testing.assert_array_equal(found.reconstruction, again.reconstruction)
+
+
+@pytest.mark.parametrize("at_call", [5, 9])
+def test_a_stopped_training_goes_on_to_the_same_codes(context: LightContext, monkeypatch: pytest.MonkeyPatch, at_call: int) -> None:
+    """Also where it was stopped in the middle of an epoch, with half of the codes in use counted (four batches are an epoch)."""
+    settings = SMALL.model_copy(update={"rqvae_epochs": 6})
+    vectors = clustered()
+    whole = train_rqvae(LightContext(context.train, context.folder / "whole"), vectors, settings, seed=3)
+    forward, calls = Rqvae.forward, iter(range(1, 1000))
+
+    def stopping(self: Rqvae, batch: RqvaeBatch) -> tuple[Tensor, int]:
+        if next(calls) == at_call:
+            signal.raise_signal(signal.SIGTERM)
+        return forward(self, batch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Rqvae, "forward", stopping)
+        with pytest.raises(Interrupted):
+            train_rqvae(context, vectors, settings, seed=3)
+    again = train_rqvae(context, vectors, settings, seed=3)
+    np.testing.assert_array_equal(again.codes, whole.codes)
+    np.testing.assert_array_equal(again.reconstruction, whole.reconstruction)
 
 
 def test_the_sum_of_the_entries_is_what_the_decoder_reads() -> None:
