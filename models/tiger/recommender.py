@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from recbench.core import FitContext, FitReport, Queries, Rankings
-from recbench.nn.codes import item_codes
+from recbench.nn.codes import ItemCodes, item_codes
 from recbench.nn.seq2seq.generator import CodeGenerator
 from recbench.nn.text import text_vectors
 from recbench_models.tiger.config import TIGERConfig
@@ -36,6 +36,11 @@ class TIGER:
     def load(self, folder: Path) -> None:
         """Read codes and network."""
         self._generator = CodeGenerator.load(folder)
+
+    @property
+    def codes(self) -> ItemCodes:
+        """The items' codes."""
+        return self._trained.codes
 
     @property
     def _trained(self) -> CodeGenerator:

@@ -106,5 +106,14 @@ def test_training_mode_drops_out() -> None:
     assert len({loss_of(network, item, None, target, [[2]]) for _ in range(3)}) == 3
 
 
+@pytest.mark.slow
+def test_compiled_parts_give_the_same_loss() -> None:
+    network = network_of(encoder_attention="causal")
+    arguments = histories([3, 4, 5], [7, 8]), None, [[4, 5], [8, 9]], [[0, 1], [0, 1]]
+    expected = loss_of(network, *arguments)
+    network.compile_parts(backend="eager")
+    assert loss_of(network, *arguments) == pytest.approx(expected, abs=1e-4)
+
+
 def test_user_numbers_are_the_same_everywhere() -> None:
     assert user_numbers(np.array(["A1YJEY40YUW4SE", "u", "u"], object), 2000).tolist() == [1211, 894, 894]

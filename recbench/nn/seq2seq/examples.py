@@ -64,7 +64,6 @@ class CodeTraining(nn.Module):
         super().__init__()
         self.network = network
         self._examples = examples
-        self._loss = torch.compile(network.loss, dynamic=True) if network.settings.compile else network.loss
 
     def forward(self, rows: LongArray) -> tuple[Tensor, int]:
-        return self._loss(*self._examples.tensors(rows, self.network.item_tokens.device))
+        return self.network.loss(*self._examples.tensors(rows, self.network.item_tokens.device))

@@ -47,6 +47,8 @@ class CodeGenerator:
     def fit(self, context: FitContext, settings: TrainingSettings) -> FitReport:
         """Train every prefix of the train part to write the code of what follows it."""
         examples = Examples(self.settings, context.train, context.user_ids)
+        if self.settings.compile and context.device.startswith("cuda"):
+            self.network.compile_parts()
         return train(
             context,
             CodeTraining(self.network, examples),
@@ -109,7 +111,9 @@ class CodeGenerator:
         item_BT, length_B = history_tensors(queries, self.settings.max_history, device)
         user_B = None
         if self.settings.user_tokens:
-            user_B = torch.from_numpy(user_numbers(queries.user_ids, self.settings.user_tokens)).to(device)
+            # Who is not in the data set has no id of its own: all such read one token.
+            ids = np.where(queries.user >= 0, queries.user_ids, "")
+            user_B = torch.from_numpy(user_numbers(ids, self.settings.user_tokens)).to(device)
         return self.network.encode(item_BT, user_B), length_B
 
     def save(self, folder: Path) -> None:

@@ -77,6 +77,11 @@ class CodeSeq2Seq(nn.Module):
         """Tokens of a memory that stand before the first item's."""
         return 1 if self.settings.user_tokens else 0
 
+    def compile_parts(self, backend: str = "inductor") -> None:
+        """Compile encoder and decoder. The loss between them stays as it is: which targets there are changes from batch to batch."""
+        self.encode = torch.compile(self.encode, dynamic=True, backend=backend)  # type: ignore[method-assign]
+        self.decode = torch.compile(self.decode, dynamic=True, backend=backend)  # type: ignore[method-assign]
+
     def encode(self, item_BT: Tensor, user_B: Tensor | None) -> Tensor:
         """The states of the histories' tokens, (B, M, D).
 

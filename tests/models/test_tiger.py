@@ -1,0 +1,129 @@
+"""TIGER: the contract, the search against exhaustive scoring, what its codes depend on, and that it learns."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from recbench.core import Catalogue, Plugin, Queries
+from recbench.nn.codes import ItemCodes, make_unique
+from recbench.nn.seq2seq.generator import CodeGenerator
+from recbench.nn.seq2seq.settings import Seq2SeqSettings
+from recbench.testing import LightContext, PluginContract, interactions, queries
+from recbench_models.tiger import PLUGIN
+from recbench_models.tiger.recommender import TIGER
+
+THEMES = ("anchor rope sail deck", "dough oven flour yeast", "comet orbit star moon", "spade soil seed rake", "pedal chain wheel brake")
+N_ITEMS = 60
+
+
+class TestContract(PluginContract):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def plugin(cls) -> Plugin:
+        return PLUGIN
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def overrides(cls) -> Mapping[str, Any]:
+        return {"max_steps": 60, "max_epochs": 10, "validate_every_epochs": 5}
+
+
+def tiny_settings(**changes: Any) -> Seq2SeqSettings:
+    sizes = {"width": 32, "n_encoder_layers": 1, "n_decoder_layers": 1, "n_heads": 2, "head_width": 16, "hidden": 64, "max_history": 5}
+    return Seq2SeqSettings.model_validate(sizes | changes)
+
+
+def random_codes(n_items: int) -> ItemCodes:
+    rng = np.random.default_rng(0)
+    return make_unique(rng.integers(0, 4, (n_items, 2)).astype(np.int32), (4, 4))
+
+
+def titles(n_items: int) -> list[str]:
+    """Words of the item's theme in an order of its own, so that texts of one theme are alike and none are equal."""
+    rng = np.random.default_rng(0)
+    return [" ".join(rng.choice(THEMES[item % len(THEMES)].split(), 6)) + f" {item}" for item in range(n_items)]
+
+
+def trained(lists: list[list[int]], folder: Path, **settings: Any) -> TIGER:
+    values = {"dropout": 0.0, "max_epochs": 1000, "learning_rate": 1e-2, "warmup_steps": 10, "validate_every_epochs": 1000} | settings
+    model = PLUGIN.build(PLUGIN.resolve("smoke", None, values), Catalogue(N_ITEMS, len(lists)))
+    model.fit(LightContext(interactions(lists, N_ITEMS), folder, {"title": titles(N_ITEMS)}, judge=lambda _: 0.0))
+    assert isinstance(model, TIGER)
+    return model
+
+
+@pytest.mark.parametrize(("attention", "user_tokens"), [("full", 3), ("causal", 0)])
+def test_a_beam_as_wide_as_the_catalogue_gives_the_order_of_exhaustive_scores(attention: str, user_tokens: int) -> None:
+    settings = tiny_settings(n_beams=N_ITEMS, encoder_attention=attention, user_tokens=user_tokens)
+    generator = CodeGenerator(settings, random_codes(N_ITEMS), seed=1)
+    asked = queries([[3, 4, 5], [7], [], list(range(20)), [9, 9, 11]])
+    rankings = generator.generate(asked, N_ITEMS)
+    exhaustive = generator.log_likelihoods(asked).numpy()
+    for row in range(len(asked)):
+        seen = set(asked.histories[row].tolist())
+        best = np.argsort(-exhaustive[row], kind="stable")
+        for view in asked.views:
+            expected = [item for item in best if view == "keep" or item not in seen]
+            found = rankings.items[asked.views.index(view), row]
+            assert found[found >= 0].tolist() == expected
+            np.testing.assert_allclose(rankings.scores[asked.views.index(view), row, : len(expected)], exhaustive[row, expected], atol=2e-5)
+    assert rankings.counters["invalid"] == rankings.counters["duplicates"] == 0
+
+
+def test_user_tokens_tell_users_apart_and_strangers_share_one() -> None:
+    asked = replace(queries([[3, 4]] * 3), user_ids=np.array(["a", "b", "a"], object))
+    with_tokens = CodeGenerator(tiny_settings(user_tokens=50), random_codes(N_ITEMS), seed=1)
+    scores = with_tokens.generate(asked, 5).scores[0]
+    assert scores[0].tolist() == scores[2].tolist() != scores[1].tolist()
+    strangers = replace(asked, user=np.full(3, -1, np.int32))
+    assert len({tuple(row) for row in with_tokens.generate(strangers, 5).scores[0].tolist()}) == 1
+    without = CodeGenerator(tiny_settings(), random_codes(N_ITEMS), seed=1).generate(asked, 5).scores[0]
+    assert without[0].tolist() == without[1].tolist()
+
+
+def test_codes_do_not_depend_on_events(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    folders = [tmp_path / name for name in ("first", "second")]
+    models = [trained(rng.integers(0, N_ITEMS, (8, 4)).tolist(), folder, max_steps=2) for folder in folders]
+    first, second = (model.codes for model in models)
+    np.testing.assert_array_equal(first.code, second.code)
+    assert len(np.unique(first.code, axis=0)) == N_ITEMS
+
+
+def test_remembers_32_sequences(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    lists = [rng.permutation(N_ITEMS)[:5].tolist() for _ in range(32)]
+    model = trained(lists, tmp_path, max_steps=400, learning_rate=3e-3, weight_decay=0.0, width=64, hidden=128)
+    asked = queries([row[:-1] for row in lists])
+    assert (model.generate(asked, 10).view("keep")[:, 0] == [row[-1] for row in lists]).mean() > 0.95
+
+
+def test_codes_that_mean_something_beat_shuffled_ones(tmp_path: Path) -> None:
+    # The next item is of the same theme, and no pair of items is seen often: only what the codes share can be learnt.
+    rng = np.random.default_rng(0)
+    themes = [[item for item in range(N_ITEMS) if item % len(THEMES) == theme] for theme in range(len(THEMES))]
+    lists = [rng.permutation(themes[user % len(THEMES)])[:5].tolist() for user in range(60)]
+    asked = queries([row[:-1] for row in lists])
+    hits = []
+    for seed in (None, 0):
+        model = trained([row[:-1] for row in lists], tmp_path / str(seed), max_steps=120, text_shuffle_seed=seed)
+        lists_of_ten = model.generate(asked, 10).view("unseen")
+        hits.append(np.mean([row[-1] in listed for row, listed in zip(lists, lists_of_ten, strict=True)]))
+    assert hits[0] > hits[1] + 0.2
+
+
+def test_the_published_presets_have_the_published_sizes() -> None:
+    for preset, width in (("paper", 128), ("paper-13m", 384)):
+        config = PLUGIN.resolve(preset)
+        assert (config.width, config.n_heads * config.head_width, config.hidden, config.user_tokens) == (width, 384, 1024, 2000)
+        assert (config.n_levels, config.codebook_size, config.quantizer, config.encoder_attention) == (3, 256, "rqvae", "full")
+
+
+def test_asking_before_training_says_so() -> None:
+    asked: Queries = queries([[1]])
+    with pytest.raises(RuntimeError, match="fit or load"):
+        PLUGIN.build(PLUGIN.resolve("smoke"), Catalogue(N_ITEMS, 1)).generate(asked, 5)
