@@ -18,7 +18,7 @@ from recbench.core.records import ProtocolPart, read_record
 from recbench.data import SplitProtocol
 from recbench.running import runs
 from recbench.running.api import RunOutcome, RunRequest
-from recbench.running.cache import StageStore
+from recbench.running.cache import StageStore, cache_entries
 from recbench.running.hashing import hash_path, hash_times, hash_value, plugin_source_hash
 from recbench.running.machine import Machine
 from recbench.running.places import Places
@@ -63,7 +63,7 @@ def run_request(
     world, local_rank = world_from_environment()
     settings = _settle(request, world, local_rank)
     with connected(world, settings.machine.device) as group:
-        store = StageStore(places.home / "stages", rerun=request.rerun, world=group)
+        store = StageStore(places.home / "stages", rerun=_to_rerun(request.rerun, settings.plugin, places.home), world=group)
         loaded = load_split(request.dataset, settings.protocol, places, store, progress)
         name = settings.name(loaded)
         existing = runs.finished(name, places.runs)
@@ -199,7 +199,6 @@ def _settle(request: RunRequest, world: World, local_rank: int) -> _Settings:
     plugin = models.load(request.model)
     machine = Machine.resolve(request.device, request.precision, request.threads, local_rank)
     preset = request.preset or plugin.default_preset(machine.device)
-    _check_rerun(request.rerun, plugin)
     file_values = read_toml(request.config_file) if request.config_file is not None else None
     return _Settings(
         request=request,
@@ -215,13 +214,20 @@ def _settle(request: RunRequest, world: World, local_rank: int) -> _Settings:
     )
 
 
-def _check_rerun(names: tuple[str, ...], plugin: Plugin) -> None:
-    """A misspelt stage must not look like one that was computed again."""
+def _to_rerun(names: tuple[str, ...], plugin: Plugin, home: Path) -> tuple[str, ...]:
+    """The stages to compute again; with a stage that training asks for, the training, or nobody would ask.
+
+    Raises:
+        BadRequest: a name is none of this run's. A misspelt stage must not look like one that was computed again.
+    """
     known = ["dataset", "split", *map(training_stage, [plugin.card.name, *plugin.card.uses]), RANKING_STAGE]
-    for name in names:
-        # Stages of a model's own carry its name in front; only the model knows them.
-        if name not in known and not name.startswith(f"{plugin.card.name}."):
+    inner = [name for name in names if name not in known]
+    for name in inner:
+        # Stages of a model's own carry its name in front; only the model knows them. Those that models share lie in the cache.
+        is_shared = "." not in name and not name.startswith(training_stage("")) and name in {entry.kind for entry in cache_entries(home)}
+        if not is_shared and not name.startswith(f"{plugin.card.name}."):
             raise BadRequest(f"--rerun {name!r}: this run has no such stage.{nearest(name, known)} Known: {', '.join(known)}.")
+    return (*names, training_stage(plugin.card.name)) if inner else names
 
 
 @contextmanager

@@ -233,6 +233,16 @@ def test_an_edited_plugin_is_another_run(places: Places, broken: Path) -> None:
     assert second.record.model.source_hash != first.record.model.source_hash
 
 
+def test_rerun_of_a_stage_within_training_computes_that_training_again_too(places: Places) -> None:
+    before = _run(places, "text-knn", preset="smoke").record
+    after = _run(places, "text-knn", preset="smoke", rerun=("text-vectors",)).record
+    assert {part.name for part in after.stages if not part.reused} >= {"text-vectors", "training-text-knn"}
+    assert after.model == before.model
+    assert (after.model.backbone, after.model.text) == ("tfidf-svd", ("title", "brand", "categories"))
+    with pytest.raises(BadRequest, match="text-vector'"):
+        _run(places, "text-knn", preset="smoke", rerun=("text-vector",))
+
+
 def test_rerun_computes_one_stage_again(places: Places) -> None:
     _run(places)
     record = _run(places, rerun=("ranking",)).record
