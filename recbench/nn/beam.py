@@ -157,7 +157,7 @@ class _Search:
 
     def run(self, use_chains: bool) -> None:
         """Searches until no beam is alive."""
-        beams: _Beams | None = self._start() if self.n_users else None
+        beams = self._start() if self.n_users else None
         depth = 0
         while beams is not None:
             height_uW = torch.where(beams.node >= 0, self.trie.height[beams.node], 0)
@@ -195,24 +195,26 @@ class _Search:
             scores[v, user_F[listed_F], place_F[listed_F]] = score_F[listed_F]
         return Rankings(self.views, items, scores, {"sequences": int((items >= 0).sum()), "invalid": 0, "duplicates": 0})
 
-    def _start(self) -> _Beams:
-        """Every user at the root; one beam for all views, or one for each where they are not shared."""
+    def _start(self) -> _Beams | None:
+        """Every user for whom there is an item at the root; one beam for all views, or one for each where they are not shared."""
         device, n_views = self.trie.device, len(self.views)
         width = n_views if self.renormalise else 1
-        is_of_SW = (
-            torch.eye(n_views, dtype=torch.bool, device=device)
-            if self.renormalise
-            else torch.ones(n_views, 1, dtype=torch.bool, device=device)
-        )
-        return _Beams(
+        is_of_SW = torch.eye(n_views, device=device).bool() if self.renormalise else torch.ones(n_views, 1, device=device).bool()
+        is_of_SUW = is_of_SW[:, None].repeat(1, self.n_users, 1)
+        for v, excluded in enumerate(self.excluded):
+            if excluded is not None:
+                is_of_SUW[v, excluded.users_without_items] = False
+        users = torch.nonzero(is_of_SUW.any(2).any(0)).squeeze(1)
+        beams = _Beams(
             torch.arange(self.n_users, device=device),
             torch.zeros(self.n_users, width, dtype=torch.int64, device=device),
             torch.zeros(self.n_users, width, device=device),
             self.decoder.start_tokens()[:, None].expand(-1, width),
             None,
-            is_of_SW[:, None].expand(-1, self.n_users, -1),
+            is_of_SUW,
             None,
         )
+        return beams if len(users) == self.n_users else beams.take(users) if len(users) else None
 
     def _step(self, beams: _Beams, depth: int, *, is_last: bool) -> _Beams | None:
         """The beams after one more token; None where none is alive."""
@@ -363,6 +365,8 @@ class _Excluded:
         device = trie.device
         pair_P = torch.from_numpy(np.unique(histories.row_of_entry() * trie.n_items + histories.item)).to(device)
         user_P, item_P = pair_P // trie.n_items, pair_P % trie.n_items
+        n_gone_U = torch.bincount(user_P, minlength=len(histories))
+        self.users_without_items = torch.nonzero(n_gone_U == trie.n_items).squeeze(1)
         path_PL = trie.path[item_P]
         self.levels: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
         """For each depth of a child the users, nodes, whether the code that ends there is gone, whether there is nothing left below."""

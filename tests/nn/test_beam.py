@@ -1,0 +1,259 @@
+"""The beam search against a plain slow one, on decoders that are tables."""
+
+import numpy as np
+import pytest
+import torch
+from beam_case import Code, TableDecoder, assert_same_list, random_table, search, slow_search
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from recbench.core import Histories
+from recbench.nn.beam import beam_search
+from recbench.nn.trie import CodeTrie
+
+VOCABULARY = 5
+codes_of = st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=5).map(tuple), min_size=1, max_size=30, unique=True)
+VIEWS = [("keep", "unseen"), ("unseen", "keep"), ("keep",), ("unseen",)]
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    codes=codes_of,
+    seed=st.integers(0, 2**32 - 1),
+    n_beams=st.integers(1, 7),
+    n_values=st.sampled_from([None, 1, 2]),
+    views=st.sampled_from(VIEWS),
+    norm=st.sampled_from(["none", "hf"]),
+    renormalise=st.booleans(),
+    use_chains=st.booleans(),
+    data=st.data(),
+)
+def test_equals_a_slow_search(
+    codes: list[Code],
+    seed: int,
+    n_beams: int,
+    n_values: int | None,
+    views: tuple,
+    norm: str,
+    renormalise: bool,
+    use_chains: bool,
+    data: st.DataObject,
+) -> None:
+    """Unequal lengths, prefix codes, ties, exclusion, views, chains: users of one batch, each as if it were searched alone."""
+    histories = data.draw(st.lists(st.lists(st.integers(0, len(codes) - 1), max_size=40), min_size=1, max_size=4))
+    table = random_table(seed, VOCABULARY, n_values=n_values)
+    decoder = TableDecoder(table, range(len(histories)), VOCABULARY)
+    ranked = search(decoder, codes, histories, n_beams, views=views, length_norm=norm, renormalise=renormalise, use_chains=use_chains)
+    assert ranked.views == views
+    for v, view in enumerate(views):
+        for user, history in enumerate(histories):
+            expected = slow_search(
+                lambda prefix, user=user: table(user, prefix),
+                codes,
+                history if view == "unseen" else [],
+                n_beams,
+                is_normed=norm == "hf",
+                renormalise=renormalise,
+            )
+            if renormalise:
+                # Sums of another order of operations: ties of one are near-ties of the other.
+                if n_values is None:
+                    assert_same_list(ranked.items[v, user], ranked.scores[v, user], expected)
+            else:
+                assert ranked.items[v, user].tolist() == expected[0] + [-1] * (n_beams - len(expected[0]))
+                np.testing.assert_allclose(ranked.scores[v, user][: len(expected[1])], expected[1], rtol=1e-6)
+
+
+@settings(max_examples=60, deadline=None)
+@given(codes_of, st.integers(0, 2**32 - 1), st.integers(1, 30))
+def test_lists_hold_items_once_with_the_sums_of_their_tokens(codes: list[Code], seed: int, n_beams: int) -> None:
+    table = random_table(seed, VOCABULARY)
+    ranked = search(TableDecoder(table, [0], VOCABULARY), codes, [[]], n_beams, k=n_beams + 2)
+    full = search(TableDecoder(table, [0], VOCABULARY), codes, [[]], 100)
+    for items, scores in zip(ranked.items[:, 0], ranked.scores[:, 0], strict=True):
+        listed = items[items >= 0]
+        assert len(set(listed.tolist())) == len(listed) <= n_beams
+        assert (np.diff(scores[: len(listed)]) <= 0).all()
+        for item, score in zip(listed, scores, strict=False):
+            code = codes[item]
+            total = sum(table(0, code[:depth]).log_softmax(0)[token] for depth, token in enumerate(code))
+            assert score == pytest.approx(float(total), abs=1e-5)
+        # (Between two narrow beams the wider one may lose: children of the beam it has more of can push the best code's prefix out.)
+        assert scores[0] <= full.scores[0, 0, 0]
+    assert ranked.counters == {"sequences": (ranked.items >= 0).sum(), "invalid": 0, "duplicates": 0}
+
+
+def uniform(user: int, prefix: Code) -> Tensor:
+    return torch.zeros(VOCABULARY)
+
+
+def scored(logits: dict[Code, list[float]]):
+    """A table of the given log-probabilities; what is left of the probability falls to a token of no code."""
+
+    def table(user: int, prefix: Code) -> Tensor:
+        probability = torch.tensor(logits.get(prefix, [0.2, 0.2, 0.2, 0.2]))
+        return torch.cat([probability, 1 - probability.sum(0, keepdim=True)]).clamp(min=1e-9).log()
+
+    return table
+
+
+def test_excluding_is_not_filtering() -> None:
+    """The two beams that `keep` goes on with are full of history; what a filter leaves of its list is not what the search finds."""
+    codes = [(0, 0), (0, 1), (1, 0), (1, 1), (2, 0), (2, 1)]
+    table = scored({(): [0.5, 0.3, 0.15, 0.0], (0,): [0.6, 0.4, 0.0, 0.0], (1,): [0.9, 0.05, 0.0, 0.0], (2,): [0.8, 0.2, 0.0, 0.0]})
+    history = [0, 1, 2]
+    ranked = search(TableDecoder(table, [0], VOCABULARY), codes, [history], 2)
+    assert ranked.view("keep").tolist() == [[0, 2]]
+    assert [item for item in ranked.view("keep")[0] if item not in history] == []
+    # Node (0,) is pruned, so that (1,) and (2,) are searched: (2, 0) has 0.12, (2, 1) 0.03, (1, 1) 0.015.
+    assert ranked.view("unseen").tolist() == [[4, 5]]
+    np.testing.assert_allclose(np.exp(ranked.scores[1, 0]), [0.12, 0.03], rtol=1e-5)
+    alone = search(TableDecoder(table, [0], VOCABULARY), codes, [history], 2, views=("unseen",))
+    assert alone.items[0].tolist() == ranked.view("unseen").tolist()
+
+
+def test_a_list_as_long_as_the_library_s_is_filtered_to_another_one() -> None:
+    """Wide beams: 50 of `keep`, of which the history fills 30, leave 20 items; the search finds 50, and not the same 20 first."""
+    rng = np.random.default_rng(3)
+    codes = [tuple(map(int, code)) for code in np.stack(np.unravel_index(rng.permutation(16**3)[:400], (16, 16, 16)), 1)]
+    table = random_table(1, 16)
+    keep = search(TableDecoder(table, [0], 16), codes, [[]], 50, views=("keep",)).items[0, 0]
+    history = keep[:30].tolist()
+    unseen = search(TableDecoder(table, [0], 16), codes, [history], 50, views=("unseen",))
+    expected, _ = slow_search(lambda prefix: table(0, prefix), codes, history, 50)
+    assert unseen.items[0, 0].tolist() == expected
+    assert len(expected) == 50
+    assert expected[:20] != [item for item in keep.tolist() if item not in history]
+
+
+def test_a_child_that_ends_a_code_needs_a_place_among_the_beams() -> None:
+    """gram.md, 4.1, rule 4: (1,) ends a code, but two candidates are better; it counts for nothing, and (3,) goes on in its stead."""
+    table = scored({(): [0.4, 0.1, 0.3, 0.05], (0,): [0.5, 0.4, 0.0, 0.0], (2,): [0.5, 0.4, 0.0, 0.0]})
+    codes = [(0, 0), (1,), (2, 0), (3, 0)]
+    assert search(TableDecoder(table, [0], VOCABULARY), codes, [[]], 2).view("keep").tolist() == [[0, 2]]
+    assert search(TableDecoder(table, [0], VOCABULARY), codes, [[]], 3).view("keep").tolist() == [[0, 2, 1]]
+    # One that ends takes no beam away from those that go on: with (2,) ending, (3,) is the second beam.
+    decoder = TableDecoder(table, [0], VOCABULARY)
+    assert search(decoder, [(0, 0), (0, 1), (2,), (3, 0), (3, 1)], [[]], 2).view("keep").tolist() == [[2, 0]]
+    assert [call[1] for call in decoder.calls] == [1, 2]
+
+
+def test_a_code_that_is_a_prefix_of_another_ends_and_goes_on() -> None:
+    table = scored({(): [0.6, 0.3, 0.0, 0.0], (0,): [0.7, 0.0, 0.0, 0.0], (1,): [0.5, 0.0, 0.0, 0.0]})
+    codes = [(0,), (0, 0), (1, 0)]
+    ranked = search(TableDecoder(table, [0, 1, 2], VOCABULARY), codes, [[0], [1], [0, 1]], 2)
+    assert ranked.view("keep").tolist() == [[0, 1]] * 3
+    assert ranked.view("unseen").tolist() == [[1, 2], [0, 2], [2, -1]]
+
+
+def test_length_norm() -> None:
+    """The divisor is the number of scored tokens: n identifier tokens and the end token (here 3)."""
+    table = scored({(): [0.5, 0.5, 0.0, 0.0], (0,): [0.0, 0.0, 0.0, 0.3], (1,): [0.4, 0.0, 0.0, 0.0], (1, 0): [0.0, 0.0, 0.0, 0.5]})
+    codes = [(0, 3), (1, 0, 3)]
+    total = np.log([0.5 * 0.3, 0.5 * 0.4 * 0.5])
+
+    def ranked(**options: object):
+        return search(TableDecoder(table, [0], VOCABULARY), codes, [[]], 2, views=("keep",), **options)
+
+    assert ranked().items.tolist() == [[[0, 1]]]
+    assert ranked(length_norm="hf").items.tolist() == [[[1, 0]]]
+    np.testing.assert_allclose(ranked(length_norm="hf").scores[0, 0], [total[1] / 3, total[0] / 2], rtol=1e-6)
+    np.testing.assert_allclose(ranked(length_norm="hf", length_power=2.0).scores[0, 0], [total[1] / 9, total[0] / 4], rtol=1e-6)
+
+
+def test_equal_scores_go_to_the_smaller_item() -> None:
+    codes = [(3, 3), (2, 2), (1, 1), (0, 0), (3, 1)]
+    ranked = search(TableDecoder(uniform, [0], VOCABULARY), codes, [[1]], 3)
+    assert ranked.items[:, 0].tolist() == [[0, 1, 2], [0, 2, 3]]
+
+
+def test_short_lists_end_with_nothing() -> None:
+    """A user whose whole catalogue is excluded, one with a single item left, one beside them who is not touched."""
+    codes = [(0, 0), (0, 1), (1, 0)]
+    ranked = search(TableDecoder(uniform, [0, 1, 2], VOCABULARY), codes, [[0, 1, 2, 2], [0, 2], []], 5)
+    assert ranked.view("unseen").tolist() == [[-1] * 5, [1, -1, -1, -1, -1], [0, 1, 2, -1, -1]]
+    assert ranked.view("keep").tolist() == [[0, 1, 2, -1, -1]] * 3
+    assert (ranked.scores[ranked.items < 0] == -np.inf).all()
+    nobody = search(TableDecoder(uniform, [], VOCABULARY), codes, [], 5)
+    assert nobody.items.shape == (2, 0, 5)
+
+
+def test_what_the_model_rules_out_is_not_listed_and_nan_is_seen() -> None:
+    def table(user: int, prefix: Code) -> Tensor:
+        return torch.full((VOCABULARY,), torch.nan) if user else torch.tensor([0.0, -torch.inf, 0.0, 0.0, 0.0])
+
+    ranked = search(TableDecoder(table, [0, 1], VOCABULARY), [(0, 0), (1, 0), (0, 1), (2, 2)], [[], []], 4, views=("keep",))
+    assert ranked.items[0, 0].tolist() == [0, 3, -1, -1]
+    assert np.isnan(ranked.scores[0, 1]).all()
+
+
+def test_only_beams_that_are_alive_go_through_the_decoder() -> None:
+    """One at first; later as many as the user with the most; nobody after the end of the codes."""
+    codes = [(a, b, c) for a in range(2) for b in range(3) for c in range(4)]
+    decoder = TableDecoder(random_table(0, VOCABULARY), [0, 1], VOCABULARY)
+    search(decoder, codes, [[], []], 5, views=("keep",))
+    assert decoder.calls == [(2, 1, 1), (2, 2, 1), (2, 5, 1)]
+
+
+def test_users_who_are_done_are_not_called_again() -> None:
+    table = scored({(): [0.5, 0.5, 0.0, 0.0]})
+    decoder = TableDecoder(table, [0, 1], VOCABULARY)
+    codes = [(0,), (1, 0, 0), (1, 0, 1), (1, 1, 0)]
+    ranked = search(decoder, codes, [[1, 2, 3], []], 4, views=("unseen",))
+    assert decoder.calls == [(2, 1, 1), (1, 1, 1), (1, 2, 1)]
+    assert ranked.items[0].tolist() == [[0, -1, -1, -1], [0, 1, 2, 3]]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 8), st.sampled_from(["none", "hf"]), st.booleans())
+def test_chains_change_the_calls_and_not_the_lists(seed: int, n_beams: int, norm: str, renormalise: bool) -> None:
+    """Most codes branch early and then run alone to ends of unequal depth."""
+    rng = np.random.default_rng(seed)
+    codes = list({(*rng.integers(0, 4, size=2).tolist(), *rng.integers(0, 4, size=rng.integers(0, 6)).tolist()): None for _ in range(12)})
+    histories = [rng.integers(0, len(codes), size=rng.integers(0, 6)).tolist() for _ in range(4)]
+    decoders = [TableDecoder(random_table(seed, VOCABULARY), range(4), VOCABULARY) for _ in range(2)]
+    options = {"length_norm": norm, "renormalise": renormalise}
+    on, off = (search(d, codes, histories, n_beams, use_chains=use, **options) for d, use in zip(decoders, (True, False), strict=True))
+    np.testing.assert_array_equal(on.items, off.items)
+    np.testing.assert_allclose(on.scores, off.scores, rtol=1e-6)
+    tokens_on, tokens_off = (sum(call[0] * call[1] * call[2] for call in d.calls) for d in decoders)
+    assert len([call for call in decoders[0].calls if call[2] == 1]) <= len(decoders[1].calls)
+    assert tokens_on <= 2 * tokens_off
+
+
+def test_a_tree_of_chains_takes_two_passes() -> None:
+    codes = [(a, a, a, a, a) for a in range(4)]
+    on, off = (TableDecoder(random_table(0, VOCABULARY), [0, 1, 2], VOCABULARY) for _ in range(2))
+    search(on, codes, [[], [1], [2]], 4)
+    search(off, codes, [[], [1], [2]], 4, use_chains=False)
+    assert on.calls == [(3, 1, 1), (3, 4, 4)]
+    assert off.calls == [(3, 1, 1)] + [(3, 4, 1)] * 4
+    # One step more is all that is left: nothing would be saved.
+    short = TableDecoder(random_table(0, VOCABULARY), [0], VOCABULARY)
+    search(short, [(0, 0), (1, 1)], [[]], 2)
+    assert short.calls == [(1, 1, 1), (1, 2, 1)]
+
+
+def test_logits_come_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    codes = [(a, b) for a in range(4) for b in range(4)]
+    rows: list[int] = []
+
+    class Counting(TableDecoder):
+        def logits(self, state_ND: Tensor) -> Tensor:
+            rows.append(len(state_ND))
+            return state_ND
+
+    whole = search(TableDecoder(random_table(0, VOCABULARY), range(5), VOCABULARY), codes, [[]] * 5, 4)
+    monkeypatch.setattr("recbench.nn.beam._CHUNK_BYTES", {"cpu": 4 * VOCABULARY * 3})
+    monkeypatch.setattr("recbench.nn.beam._MIN_CHUNK_ROWS", 1)
+    chunked = search(Counting(random_table(0, VOCABULARY), range(5), VOCABULARY), codes, [[]] * 5, 4)
+    assert max(rows) == 3
+    np.testing.assert_array_equal(chunked.items, whole.items)
+    np.testing.assert_array_equal(chunked.scores, whole.scores)
+
+
+def test_refuses_a_search_that_finds_nothing() -> None:
+    trie = CodeTrie.from_tokens(np.array([[1], [2]]))
+    with pytest.raises(ValueError, match="n_beams=0"):
+        beam_search(TableDecoder(uniform, [0], VOCABULARY), trie, Histories.from_lists([[]]), 5, views=("keep",), n_beams=0)
