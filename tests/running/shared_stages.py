@@ -41,6 +41,15 @@ class NoSettings(PluginConfig):
     """Nothing to set."""
 
 
+class NamesAFile(PluginConfig):
+    """Settings whose meaning lies in a file."""
+
+    path: str
+
+    def named_files(self) -> tuple[Path, ...]:
+        return (Path(self.path),)
+
+
 class Holder:
     """Keeps the vectors that `fit` gives it, and ranks nobody."""
 
@@ -77,7 +86,15 @@ def plugin_of(name: str, fit: Fit, folder: Path, **card: Any) -> Plugin:
     return Plugin(full, NoSettings, build, folder)
 
 
-def trained(plugin: Plugin, split: Split, store: StageStore, world: World, others: Mapping[str, Plugin], seed: int = 0) -> TrainedModel:
+def trained(
+    plugin: Plugin,
+    split: Split,
+    store: StageStore,
+    world: World,
+    others: Mapping[str, Plugin],
+    seed: int = 0,
+    config: PluginConfig | None = None,
+) -> TrainedModel:
     """The model as a run trains it."""
     trainer = Trainer(
         split=split,
@@ -88,7 +105,7 @@ def trained(plugin: Plugin, split: Split, store: StageStore, world: World, other
         world=world,
         load_plugin=others.__getitem__,
     )
-    return trainer.train(plugin, NoSettings(), seed, None)
+    return trainer.train(plugin, config or NoSettings(), seed, None)
 
 
 class Line(nn.Module):

@@ -16,7 +16,7 @@ import pytest
 import shared_stages
 from shared_stages import plugin_of
 
-from recbench.core import FitContext, World
+from recbench.core import BadRequest, FitContext, World
 from recbench.core.records import StagePart
 from recbench.data import Split
 from recbench.running.cache import StageStore
@@ -155,6 +155,22 @@ def test_what_a_common_stage_is_built_with_depends_on_nothing_of_the_run(worksho
     assert len(set(folders)) == 3
     # Half-done work goes with the stage it was for.
     assert not any(folder.exists() for folder in folders)
+
+
+def test_the_content_of_a_file_that_settings_name_is_part_of_the_training_s_key(tmp_path: Path, split: Split) -> None:
+    named = tmp_path / "encoder"
+    named.mkdir()
+    model = plugin_of("reader", lambda context: np.zeros((1, 1), np.float32), tmp_path / "model")
+    config = shared_stages.NamesAFile(path=str(named))
+    store = StageStore(tmp_path / "stages")
+    reused = []
+    for text in ("a", "a", "b"):
+        (named / "weights").write_text(text)
+        reused.append(shared_stages.trained(model, split, store, World(), {}, config=config).stage.reused)
+    assert reused == [False, True, False]
+    missing = shared_stages.NamesAFile(path=str(tmp_path / "nowhere"))
+    with pytest.raises(BadRequest, match="no such file or folder"):
+        shared_stages.trained(model, split, store, World(), {}, config=missing)
 
 
 @pytest.mark.slow
