@@ -78,11 +78,13 @@ def test_user_tokens_tell_users_apart_and_strangers_share_one() -> None:
     asked = replace(queries([[3, 4]] * 3), user_ids=np.array(["a", "b", "a"], object))
     with_tokens = CodeGenerator(tiny_settings(user_tokens=50), random_codes(N_ITEMS), seed=1)
     scores = with_tokens.generate(asked, 5).scores[0]
-    assert scores[0].tolist() == scores[2].tolist() != scores[1].tolist()
+    np.testing.assert_allclose(scores[0], scores[2], atol=1e-5)
+    assert np.abs(scores[0] - scores[1]).max() > 1e-3
     strangers = replace(asked, user=np.full(3, -1, np.int32))
-    assert len({tuple(row) for row in with_tokens.generate(strangers, 5).scores[0].tolist()}) == 1
+    unknown = with_tokens.generate(strangers, 5).scores[0]
+    np.testing.assert_allclose(unknown, unknown[[0, 0, 0]], atol=1e-5)
     without = CodeGenerator(tiny_settings(), random_codes(N_ITEMS), seed=1).generate(asked, 5).scores[0]
-    assert without[0].tolist() == without[1].tolist()
+    np.testing.assert_allclose(without[0], without[1], atol=1e-5)
 
 
 def test_codes_do_not_depend_on_events(tmp_path: Path) -> None:
