@@ -136,8 +136,8 @@ def library_search(
     item_of = {code: item for item, code in enumerate(codes)}
     lists: list[tuple[list[int], list[float]]] = [([], []) for _ in range(n_users)]
     for row, (tokens, score) in enumerate(zip(out.sequences[:, begin:].tolist(), out.sequences_scores.tolist(), strict=True)):
-        while tokens and tokens[-1] == 0:
-            tokens.pop()
+        if end in tokens:  # Behind it stands padding, which may be the end token again.
+            tokens = tokens[: tokens.index(end) + 1]
         if score > -1e8:  # The library fills up with beams that score a billion less.
             lists[row // n_beams][0].append(item_of[tuple(tokens)])
             lists[row // n_beams][1].append(score)
