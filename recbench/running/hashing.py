@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from recbench.core.config import canonical_json
 from recbench.core.errors import BadRequest
 
-_BLOCK = 1 << 20
+_LARGE_BYTES = 64 << 20
 _SOURCE_SUFFIXES = {".py", ".toml", ".jinja", ".json"}
 
 
@@ -38,8 +38,21 @@ def hash_path(path: Path) -> str:
     if not path.exists():
         raise BadRequest(f"{path}: there is no such file or folder. Check the path.")
     if path.is_file():
+        return _hash_once(path)
+    return hash_value({file.relative_to(path).as_posix(): _hash_once(file) for file in sorted(path.rglob("*")) if file.is_file()})
+
+
+def _hash_once(path: Path) -> str:
+    """sha256 of a file's bytes; a large one is read once per process while its size and time of change stay."""
+    status = path.stat()
+    if status.st_size < _LARGE_BYTES:
         return hash_file(path)
-    return hash_value({file.relative_to(path).as_posix(): hash_file(file) for file in sorted(path.rglob("*")) if file.is_file()})
+    return _hash_of_state(path.resolve(), status.st_size, status.st_mtime_ns)
+
+
+@cache
+def _hash_of_state(path: Path, size: int, mtime_ns: int) -> str:  # noqa: ARG001 (part of the cache's key)
+    return hash_file(path)
 
 
 def hash_sources(*folders: Path) -> str:
