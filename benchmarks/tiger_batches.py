@@ -3,7 +3,7 @@
     RECBENCH_DATA=... python benchmarks/tiger_batches.py [--dataset beauty] [--threads 1] [--users 1500] [--repeats 5]
 
 All rows train the same network (TIGER's preset `cpu`) on the same targets of the same users, with dropout 0 so that their losses can be
-compared: forward pass, backward pass, AdamW. Codes are random and unique, of the shape of TIGER's: what they mean costs no time. The rows are
+compared: forward pass, backward pass, AdamW. Codes are random and unique, of the shape of TIGER's: what they mean costs no time. The rows:
 
     one pass per user      what preset `cpu` trains: an item's tokens see earlier items only, so one encoding serves every prefix
     row per prefix         the same attention, each prefix encoded on its own, in batches of like length: the same loss
