@@ -19,6 +19,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -125,9 +126,8 @@ def compare_with_library(options: argparse.Namespace) -> None:
             legal_sets.setdefault(tuple(code[:depth]), set()).add(code[depth])
     legal = {prefix: sorted(tokens) for prefix, tokens in legal_sets.items()}
     item_of = {tuple(code): item for item, code in enumerate(case.tokens.tolist())}
-    print(
-        f"{options.threads} threads, {options.clock} clock; ours: {options.users} users in batches of {options.batch}; library: {options.library_users} users"
-    )
+    print(f"{options.threads} threads, {options.clock} clock")
+    print(f"ours: {options.users} users in batches of {options.batch}; library: {options.library_users} users")
     for width in options.widths:
 
         def run_ours(width: int = width, views: tuple[str, ...] = ("keep",)) -> None:
@@ -171,7 +171,7 @@ def compare_with_library(options: argparse.Namespace) -> None:
 
 def cost_over_catalogues(options: argparse.Namespace) -> None:
     width, n_users = 50, 64
-    print(f"\n{n_users} users in one batch, width {width}, both views, {options.threads} threads")
+    print(f"\n{n_users} users in one batch, width {width}, both views, {options.threads} threads, {options.clock} clock")
     print("    items   tree s   children per beam at steps 1 to 4   ms per user")
     rng = np.random.default_rng(0)
     for n_items in (1_000, 10_000, 100_000, 1_000_000):
@@ -182,13 +182,12 @@ def cost_over_catalogues(options: argparse.Namespace) -> None:
         build_s = seconds_of(lambda tokens=tokens: CodeTrie.from_tokens(tokens))
         case = case_of(tokens, n_users)
         rows = np.arange(n_users)
-        per_level = [
-            len(np.unique(tokens[:, : level + 1], axis=0)) / max(1, len(np.unique(tokens[:, :level], axis=0))) for level in range(1, 4)
-        ]
+        n_prefixes = [1, *(len(np.unique(codes >> shift)) for shift in (24, 16, 8, 0))]
+        per_level = [below / above for above, below in pairwise(n_prefixes)]
         times = [seconds_of(lambda case=case, rows=rows: ours(case, rows, width, ("keep", "unseen"))) for _ in range(options.repeats + 1)][
             1:
         ]
-        sizes = ", ".join(f"{size:6.1f}" for size in (len(np.unique(tokens[:, 0])), *per_level))
+        sizes = ", ".join(f"{size:6.1f}" for size in per_level)
         print(f"{n_items:9,} {build_s:8.2f}   {sizes:33} {1e3 * statistics.median(times) / n_users:12.1f}")
 
 
