@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from recbench.core import Catalogue, Plugin, Queries
+from recbench.core.plugin import Precision
 from recbench.nn.codes import ItemCodes, make_unique
 from recbench.nn.seq2seq.generator import CodeGenerator
 from recbench.nn.seq2seq.settings import Seq2SeqSettings
@@ -48,10 +49,11 @@ def titles(n_items: int) -> list[str]:
     return [" ".join(rng.choice(THEMES[item % len(THEMES)].split(), 6)) + f" {item}" for item in range(n_items)]
 
 
-def trained(lists: list[list[int]], folder: Path, **settings: Any) -> TIGER:
+def trained(lists: list[list[int]], folder: Path, precision: Precision = "fp32", **settings: Any) -> TIGER:
     values = {"dropout": 0.0, "max_epochs": 1000, "learning_rate": 1e-2, "warmup_steps": 10, "validate_every_epochs": 1000} | settings
     model = PLUGIN.build(PLUGIN.resolve("smoke", None, values), Catalogue(N_ITEMS, len(lists)))
-    model.fit(LightContext(interactions(lists, N_ITEMS), folder, {"title": titles(N_ITEMS)}, judge=lambda _: 0.0))
+    context = LightContext(interactions(lists, N_ITEMS), folder, {"title": titles(N_ITEMS)}, judge=lambda _: 0.0, precision=precision)
+    model.fit(context)
     assert isinstance(model, TIGER)
     return model
 
@@ -96,10 +98,12 @@ def test_codes_do_not_depend_on_events(tmp_path: Path) -> None:
     assert len(np.unique(first.code, axis=0)) == N_ITEMS
 
 
-def test_remembers_32_sequences(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("attention", "precision"), [("causal", "fp32"), ("causal", "bf16"), ("full", "fp32")])
+def test_remembers_32_sequences(attention: str, precision: Precision, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     lists = [rng.permutation(N_ITEMS)[:5].tolist() for _ in range(32)]
-    model = trained(lists, tmp_path, max_steps=400, learning_rate=3e-3, weight_decay=0.0, width=64, hidden=128)
+    sizes = {"max_steps": 400, "learning_rate": 3e-3, "weight_decay": 0.0, "width": 64, "hidden": 128}
+    model = trained(lists, tmp_path, precision, encoder_attention=attention, **sizes)
     asked = queries([row[:-1] for row in lists])
     assert (model.generate(asked, 10).view("keep")[:, 0] == [row[-1] for row in lists]).mean() > 0.95
 
