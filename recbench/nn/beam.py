@@ -105,14 +105,15 @@ def beam_search(
             f"A search with n_beams={n_beams} for the views {tuple(views)} finds nothing. Ask for one beam and one view at least."
         )
     search = _Search(decoder, trie, histories, tuple(views), n_beams, renormalise)
-    with torch.inference_mode():
+    # In the decoder's own precision: sums of log-probabilities of autocast's half-width numbers would tie where the model's do not.
+    with torch.inference_mode(), torch.autocast(trie.device.type, enabled=False):
         search.run(use_chains)
     return search.rankings(k, length_norm, length_power)
 
 
 @dataclass(frozen=True, eq=False)
 class _Beams:
-    """The live beams of the users still searching, padded to the user with the most. Beams of a user ascend by node."""
+    """The live beams of the users still searching, padded to the user with the most."""
 
     user: Tensor
     """(u,), user numbers."""

@@ -58,20 +58,22 @@ class T5Decoder:
     Args:
         model: whose decoder reads; its dropout is never applied.
         memory: (U, M, D), what the encoder returned.
-        mask: (U, M) bool, where `memory` is real. What is masked has no influence; at least one place of a user is real.
+        mask: (U, M) bool, where `memory` is real. What is masked has no influence.
         start_token: what each code begins after.
     """
 
     def __init__(self, model: Any, memory: Tensor, mask: Tensor, start_token: int) -> None:
         self.start_token = start_token
         self._n_users = len(memory)
-        self._mask = None if mask.all() else torch.zeros_like(mask, dtype=memory.dtype).masked_fill(~mask, -torch.inf)[:, None, None]
-        with torch.no_grad():
+        with torch.no_grad(), torch.autocast(memory.device.type, enabled=False):
             self._read(model)
+            memory, mask = memory.to(self._embedding.dtype), mask.bool()
             self._memory = [self._read_memory(block.layer[1].EncDecAttention, memory) for block in model.decoder.block]
+        # The smallest number, not minus infinity: a user without any memory reads an average, as in the model itself, and not NaN.
+        blocked = torch.zeros_like(mask, dtype=memory.dtype).masked_fill_(~mask, torch.finfo(memory.dtype).min)
+        self._mask = None if mask.all() else blocked[:, None, None]
         self._users: Tensor | None = None
         """Which users the call before was about; None for all."""
-        self._width = 1
         self._read_before: list[_Read] = []
 
     @property
@@ -80,12 +82,15 @@ class T5Decoder:
         return sum(part.numel() * part.element_size() for layer in self._memory for part in layer)
 
     def start_tokens(self) -> Tensor:
+        """The start token for each user, (U,)."""
         return torch.full((self._n_users,), self.start_token, device=self._head.device)
 
     def logits(self, state_ND: Tensor) -> Tensor:
+        """The logits (N, V) float32."""
         return functional.linear(state_ND, self._head).float()
 
     def advance(self, token_uWR: Tensor, parent_uW: Tensor | None, users: Tensor | None, *, is_last: bool) -> Tensor:
+        """See `StepDecoder`."""
         n_users, width, n_tokens = token_uWR.shape
         device = token_uWR.device
         before = self._read_before
@@ -99,7 +104,7 @@ class T5Decoder:
             new = [self._embedding.new_empty(n_users * width, self._inner) for _ in range(2 * len(self._layers))]
             row_uW = torch.arange(n_users * width, device=device).view(n_users, width)
             now = _Read(new[::2], new[1::2], row_uW)
-            self._read_before, self._users, self._width = [*before, now], users, width
+            self._read_before, self._users = [*before, now], users
 
         bias_HRT = self._bias(len(before), n_tokens)
         chunk = max(1, _CHUNK_ROWS.get(device.type, _MAX_CHUNK_ROWS) // (width * n_tokens))
@@ -207,9 +212,8 @@ class T5Decoder:
 
     def _norm(self, x: Tensor) -> Tensor:
         """Divided by its root mean square."""
-        return x * torch.rsqrt(
-            torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32).square_() / x.shape[-1] + self._eps
-        ).to(x.dtype)
+        length = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32)
+        return x * torch.rsqrt(length.square_() / x.shape[-1] + self._eps).to(x.dtype)
 
     def _bias(self, n_before: int, n_tokens: int) -> Tensor:
         """What the distance between reader and read adds to a score, (1, H, R, T + R); -inf for what comes later."""

@@ -182,6 +182,19 @@ def test_neighbours_and_padding_change_nothing(
     np.testing.assert_array_equal(search(decoder_of(model, read), codes, [[3]] * 5, 10).items, together.items)
 
 
+def test_autocast_around_the_search_and_users_without_memory(model: T5ForConditionalGeneration, codes: list[Code]) -> None:
+    read = prompt()
+    expected = search(decoder_of(model, read), codes, [[]] * 4, 10)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        decoder = T5Decoder(model, torch.zeros(4, 9, 32), torch.zeros(4, 9).bool(), start_token=1)
+        assert np.isfinite(search(decoder, codes, [[]] * 4, 10).scores).all()
+    memory = model.encoder(**read).last_hidden_state
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        inside = search(T5Decoder(model, memory, read["attention_mask"].bool(), start_token=1), codes, [[]] * 4, 10)
+    np.testing.assert_array_equal(inside.items, expected.items)
+    np.testing.assert_allclose(inside.scores, expected.scores, rtol=0, atol=1e-5)
+
+
 def test_memory_is_kept_once_per_user(model: T5ForConditionalGeneration, codes: list[Code]) -> None:
     decoder = decoder_of(model, prompt(4, 9))
     expected = 4 * 9 * N_LAYERS * 2 * N_HEADS * D_KV * 4
