@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from recbench.nn.projection import Projection
+
 # U users, u users of a call, W beams, R tokens a beam reads in one call, T tokens it has read before, M memory, D width, H heads,
 # d width of a head, F hidden width, V vocabulary
 
@@ -37,26 +39,76 @@ class _Read:
 
 @dataclass(frozen=True, eq=False)
 class _Layer:
-    """One block's parameters, ready to be multiplied from the right. The weights of the norms are part of the projections behind them."""
+    """One block's parameters. The weights of the norms are part of the projections behind them."""
 
-    query: Tensor
-    key: Tensor
-    value: Tensor
-    self_out: Tensor
-    cross_query: Tensor
-    cross_out: Tensor
-    hidden: Tensor
-    """(D, F), or (D, 2 F) where the second half is gated."""
-    hidden_out: Tensor
+    query: Projection
+    key: Projection
+    value: Projection
+    self_out: Projection
+    cross_query: Projection
+    memory_key: Projection
+    memory_value: Projection
+    cross_out: Projection
+    hidden: Projection
+    """To F, or to 2 F where the second half is gated."""
+    hidden_out: Projection
     activation: Any
     is_gated: bool
+
+
+class T5DecoderParameters:
+    """What `T5Decoder` needs of a model, ready to be multiplied: made once, it serves every batch until the model is trained on.
+
+    Args:
+        model: a `transformers.T5ForConditionalGeneration`.
+    """
+
+    def __init__(self, model: Any) -> None:
+        with torch.no_grad(), torch.autocast(model.device.type, enabled=False):
+            self._read(model)
+
+    def _read(self, model: Any) -> None:
+        config, decoder = model.config, model.decoder
+        self.n_heads, self.d_kv, self.eps = config.num_heads, config.d_kv, config.layer_norm_epsilon
+        self.n_buckets, self.max_distance = config.relative_attention_num_buckets, config.relative_attention_max_distance
+        self.inner = self.n_heads * self.d_kv
+        self.embedding: Tensor = decoder.embed_tokens.weight.detach()
+        self.relative: Tensor = decoder.block[0].layer[0].SelfAttention.relative_attention_bias.weight.detach()
+        # Newer versions say so; in older ones tied embeddings are what is scaled.
+        is_scaled = getattr(config, "scale_decoder_outputs", config.tie_word_embeddings)
+        head = model.lm_head.weight * decoder.final_layer_norm.weight * (config.d_model**-0.5 if is_scaled else 1.0)
+        self.vocabulary = len(head)
+        self.head = Projection(head)
+        self.layers = []
+        for block in decoder.block:
+            own, cross, network = block.layer
+            attention, norm = own.SelfAttention, own.layer_norm.weight
+            dense = network.DenseReluDense
+            is_gated = hasattr(dense, "wi_0")
+            hidden = torch.cat([dense.wi_0.weight, dense.wi_1.weight]) if is_gated else dense.wi.weight
+            self.layers.append(
+                _Layer(
+                    Projection(attention.q.weight * norm),
+                    Projection(attention.k.weight * norm),
+                    Projection(attention.v.weight * norm),
+                    Projection(attention.o.weight),
+                    Projection(cross.EncDecAttention.q.weight * cross.layer_norm.weight),
+                    Projection(cross.EncDecAttention.k.weight),
+                    Projection(cross.EncDecAttention.v.weight),
+                    Projection(cross.EncDecAttention.o.weight),
+                    Projection(hidden * network.layer_norm.weight),
+                    Projection(dense.wo.weight),
+                    dense.act,
+                    is_gated,
+                )
+            )
 
 
 class T5Decoder:
     """A `StepDecoder` (see `recbench.nn.beam`) over a `transformers.T5ForConditionalGeneration`.
 
     Args:
-        model: whose decoder reads; its dropout is never applied.
+        model: whose decoder reads, or its parameters as `T5DecoderParameters` prepared them; its dropout is never applied.
         memory: (U, M, D), what the encoder returned.
         mask: (U, M) bool, where `memory` is real. What is masked has no influence.
         start_token: what each code begins after.
@@ -66,9 +118,14 @@ class T5Decoder:
         self.start_token = start_token
         self._n_users = len(memory)
         with torch.no_grad(), torch.autocast(memory.device.type, enabled=False):
-            self._read(model)
-            memory, mask = memory.to(self._embedding.dtype), mask.bool()
-            self._memory = [self._read_memory(block.layer[1].EncDecAttention, memory) for block in model.decoder.block]
+            parameters = self._parameters = model if isinstance(model, T5DecoderParameters) else T5DecoderParameters(model)
+            memory, mask = memory.to(parameters.embedding.dtype), mask.bool()
+            shape = *memory.shape[:2], parameters.n_heads, parameters.d_kv
+            self._memory = [
+                tuple(project(memory).view(shape).transpose(1, 2).contiguous() for project in (layer.memory_key, layer.memory_value))
+                for layer in parameters.layers
+            ]
+        self.vocabulary = parameters.vocabulary
         # The smallest number, not minus infinity: a user without any memory reads an average, as in the model itself, and not NaN.
         blocked = torch.zeros_like(mask, dtype=memory.dtype).masked_fill_(~mask, torch.finfo(memory.dtype).min)
         self._mask = None if mask.all() else blocked[:, None, None]
@@ -83,11 +140,11 @@ class T5Decoder:
 
     def start_tokens(self) -> Tensor:
         """The start token for each user, (U,)."""
-        return torch.full((self._n_users,), self.start_token, device=self._head.device)
+        return torch.full((self._n_users,), self.start_token, device=self._parameters.embedding.device)
 
     def logits(self, state_ND: Tensor) -> Tensor:
         """The logits (N, V) float32."""
-        return functional.linear(state_ND, self._head).float()
+        return self._parameters.head(state_ND).float()
 
     def advance(self, token_uWR: Tensor, parent_uW: Tensor | None, users: Tensor | None, *, is_last: bool) -> Tensor:
         """See `StepDecoder`."""
@@ -101,14 +158,17 @@ class T5Decoder:
             users = self._users if users is None else self._users[users]
         now = None
         if not is_last:
-            new = [self._embedding.new_empty(n_users * width, self._inner) for _ in range(2 * len(self._layers))]
+            new = [
+                self._parameters.embedding.new_empty(n_users * width, self._parameters.inner)
+                for _ in range(2 * len(self._parameters.layers))
+            ]
             row_uW = torch.arange(n_users * width, device=device).view(n_users, width)
             now = _Read(new[::2], new[1::2], row_uW)
             self._read_before, self._users = [*before, now], users
 
         bias_HRT = self._bias(len(before), n_tokens)
         chunk = max(1, _CHUNK_ROWS.get(device.type, _MAX_CHUNK_ROWS) // (width * n_tokens))
-        state_uWRD = self._embedding.new_empty(n_users, width, n_tokens, self._embedding.shape[1])
+        state_uWRD = self._parameters.embedding.new_empty(n_users, width, n_tokens, self._parameters.embedding.shape[1])
         for start in range(0, n_users, chunk):
             part = slice(start, min(start + chunk, n_users))
             rows = [read.row[part].flatten() for read in before]
@@ -132,37 +192,38 @@ class T5Decoder:
         # Before the first attention a state depends on its token alone, and the beams read few different ones.
         token_V, row_N = torch.unique(token_uWR, return_inverse=True)
         row_N = row_N.flatten()
-        embedded_VD = functional.embedding(token_V, self._embedding)
+        embedded_VD = functional.embedding(token_V, self._parameters.embedding)
         x_ND = embedded_VD.index_select(0, row_N)
         kept = slice(part.start * width, part.stop * width)
-        for number, layer in enumerate(self._layers):
+        for number, layer in enumerate(self._parameters.layers):
             key_out = value_out = None
             if now is not None:
                 key_out, value_out = now.keys[number][kept], now.values[number][kept]
             if number == 0:
                 normed = self._norm(embedded_VD)
-                query = (normed @ layer.query).index_select(0, row_N)
-                key = torch.index_select(normed @ layer.key, 0, row_N, out=key_out)
-                value = torch.index_select(normed @ layer.value, 0, row_N, out=value_out)
+                query = layer.query(normed).index_select(0, row_N)
+                key = torch.index_select(layer.key(normed), 0, row_N, out=key_out)
+                value = torch.index_select(layer.value(normed), 0, row_N, out=value_out)
             else:
                 normed = self._norm(x_ND)
-                query = normed @ layer.query
-                key = torch.mm(normed, layer.key, out=key_out)
-                value = torch.mm(normed, layer.value, out=value_out)
+                query, key, value = layer.query(normed), layer.key(normed), layer.value(normed)
+                if key_out is not None and value_out is not None:
+                    key_out.copy_(key)
+                    value_out.copy_(value)
             keys = [read.keys[number].index_select(0, row) for read, row in zip(before, rows, strict=True)]
             values = [read.values[number].index_select(0, row) for read, row in zip(before, rows, strict=True)]
             if n_tokens == 1:
                 read = self._attend_one(query, [*keys, key], [*values, value], bias_HRT)
             else:
                 read = self._attend_many(query, keys, key, values, value, n_beams, bias_HRT)
-            x_ND = torch.addmm(x_ND, read, layer.self_out)
+            x_ND = layer.self_out(read).add_(x_ND)
 
-            query = (self._norm(x_ND) @ layer.cross_query).view(n_users, width * n_tokens, self._n_heads, self._d_kv)
+            query = layer.cross_query(self._norm(x_ND)).view(n_users, width * n_tokens, self._parameters.n_heads, self._parameters.d_kv)
             key, value = self._memory[number]
             read = functional.scaled_dot_product_attention(query.transpose(1, 2), key[users], value[users], mask, scale=1.0)
-            x_ND = torch.addmm(x_ND, read.transpose(1, 2).reshape(len(x_ND), self._inner), layer.cross_out)
+            x_ND = layer.cross_out(read.transpose(1, 2).reshape(len(x_ND), self._parameters.inner)).add_(x_ND)
 
-            hidden = self._norm(x_ND) @ layer.hidden
+            hidden = layer.hidden(self._norm(x_ND))
             if layer.is_gated:
                 gate, linear = hidden.chunk(2, dim=-1)
                 hidden = layer.activation(gate).mul_(linear)
@@ -170,7 +231,7 @@ class T5Decoder:
                 hidden = hidden.relu_()
             else:
                 hidden = layer.activation(hidden)
-            x_ND = torch.addmm(x_ND, hidden, layer.hidden_out)
+            x_ND = layer.hidden_out(hidden).add_(x_ND)
         return self._norm(x_ND).view(n_users, width, n_tokens, -1)
 
     def _attend_one(self, query: Tensor, keys: list[Tensor], values: list[Tensor], bias_HRT: Tensor) -> Tensor:
@@ -179,7 +240,7 @@ class T5Decoder:
         A beam reads from a handful of keys of its own: products number by number take a third of the time of matrix products, which
         would be thousands of tiny ones.
         """
-        shape = len(query), self._n_heads, self._d_kv
+        shape = len(query), self._parameters.n_heads, self._parameters.d_kv
         query = query.view(shape)
         score_TNH = torch.stack([(key.view(shape) * query).sum(-1) for key in keys])
         weight_TNH1 = torch.softmax(score_TNH + bias_HRT[0, :, 0].T[:, None], 0)[..., None]
@@ -192,14 +253,14 @@ class T5Decoder:
         self, query: Tensor, keys: list[Tensor], key: Tensor, values: list[Tensor], value: Tensor, n_beams: int, bias_HRT: Tensor
     ) -> Tensor:
         """What several tokens of each beam read, each from the tokens up to itself, (n * R, H * d)."""
-        shape = n_beams, -1, self._n_heads, self._d_kv
+        shape = n_beams, -1, self._parameters.n_heads, self._parameters.d_kv
         query, key, value = query.view(shape), key.view(shape), value.view(shape)
         if keys:
             key = torch.cat([torch.stack(keys, 1).view(shape), key], 1)
             value = torch.cat([torch.stack(values, 1).view(shape), value], 1)
         query, key, value = (x.transpose(1, 2) for x in (query, key, value))
         read = functional.scaled_dot_product_attention(query, key, value, bias_HRT, scale=1.0)
-        return read.transpose(1, 2).reshape(-1, self._inner)
+        return read.transpose(1, 2).reshape(-1, self._parameters.inner)
 
     @staticmethod
     def _of(users: Tensor | None, part: slice) -> slice | Tensor:
@@ -213,55 +274,19 @@ class T5Decoder:
     def _norm(self, x: Tensor) -> Tensor:
         """Divided by its root mean square."""
         length = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32)
-        return x * torch.rsqrt(length.square_() / x.shape[-1] + self._eps).to(x.dtype)
+        return x * torch.rsqrt(length.square_() / x.shape[-1] + self._parameters.eps).to(x.dtype)
 
     def _bias(self, n_before: int, n_tokens: int) -> Tensor:
         """What the distance between reader and read adds to a score, (1, H, R, T + R); -inf for what comes later."""
-        device = self._relative.device
+        device = self._parameters.relative.device
         distance = torch.arange(n_before, n_before + n_tokens, device=device)[:, None] - torch.arange(n_before + n_tokens, device=device)
-        exact = self._n_buckets // 2
+        exact = self._parameters.n_buckets // 2
         # arXiv:1910.10683, section 2.1: distances below half the buckets have one each, the others share by their logarithm.
-        spread = torch.log(distance.clamp(min=1).float() / exact) / math.log(self._max_distance / exact) * (self._n_buckets - exact)
-        bucket = torch.where(distance < exact, distance, (exact + spread.long()).clamp(max=self._n_buckets - 1)).clamp(min=0)
-        bias_HRT = self._relative[bucket].permute(2, 0, 1)
+        spread = (
+            torch.log(distance.clamp(min=1).float() / exact)
+            / math.log(self._parameters.max_distance / exact)
+            * (self._parameters.n_buckets - exact)
+        )
+        bucket = torch.where(distance < exact, distance, (exact + spread.long()).clamp(max=self._parameters.n_buckets - 1)).clamp(min=0)
+        bias_HRT = self._parameters.relative[bucket].permute(2, 0, 1)
         return bias_HRT.masked_fill(distance < 0, -torch.inf)[None]
-
-    def _read(self, model: Any) -> None:
-        config, decoder = model.config, model.decoder
-        self._n_heads, self._d_kv, self._eps = config.num_heads, config.d_kv, config.layer_norm_epsilon
-        self._n_buckets, self._max_distance = config.relative_attention_num_buckets, config.relative_attention_max_distance
-        self._inner = self._n_heads * self._d_kv
-        self._embedding: Tensor = decoder.embed_tokens.weight.detach()
-        self._relative: Tensor = decoder.block[0].layer[0].SelfAttention.relative_attention_bias.weight.detach()
-        # Newer versions say so; in older ones tied embeddings are what is scaled.
-        is_scaled = getattr(config, "scale_decoder_outputs", config.tie_word_embeddings)
-        self._head = model.lm_head.weight * decoder.final_layer_norm.weight * (config.d_model**-0.5 if is_scaled else 1.0)
-        self.vocabulary = len(self._head)
-        self._layers = []
-        for block in decoder.block:
-            own, cross, network = block.layer
-            attention, norm = own.SelfAttention, own.layer_norm.weight
-            dense = network.DenseReluDense
-            is_gated = hasattr(dense, "wi_0")
-            hidden = torch.cat([dense.wi_0.weight, dense.wi_1.weight]) if is_gated else dense.wi.weight
-            self._layers.append(
-                _Layer(
-                    (attention.q.weight * norm).T,
-                    (attention.k.weight * norm).T,
-                    (attention.v.weight * norm).T,
-                    attention.o.weight.T,
-                    (cross.EncDecAttention.q.weight * cross.layer_norm.weight).T,
-                    cross.EncDecAttention.o.weight.T,
-                    (hidden * network.layer_norm.weight).T,
-                    dense.wo.weight.T,
-                    dense.act,
-                    is_gated,
-                )
-            )
-
-    def _read_memory(self, attention: Any, memory: Tensor) -> tuple[Tensor, Tensor]:
-        """One layer's keys and values of the memory, (U, H, M, d) each."""
-        shape = *memory.shape[:2], self._n_heads, self._d_kv
-        key = functional.linear(memory, attention.k.weight).view(shape).transpose(1, 2).contiguous()
-        value = functional.linear(memory, attention.v.weight).view(shape).transpose(1, 2).contiguous()
-        return key, value

@@ -8,7 +8,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from recbench.core import BadData, FitContext, FitReport, Queries, Rankings
+from recbench.core import BadData, FitContext, FitReport, Queries, Rankings, StageFailed
+from recbench.core.ragged import LongArray
 from recbench.core.seeds import derived_seed
 from recbench.nn.beam import beam_search
 from recbench.nn.codes import ItemCodes
@@ -16,13 +17,15 @@ from recbench.nn.seq2seq.examples import CodeTraining, Examples, user_numbers
 from recbench.nn.seq2seq.model import EMPTY_HISTORY, FIRST_CODE, PADDED_SLOT, START, CodeSeq2Seq
 from recbench.nn.seq2seq.settings import Seq2SeqSettings
 from recbench.nn.settings import TrainingSettings
-from recbench.nn.t5_decoder import T5Decoder
+from recbench.nn.t5_decoder import T5Decoder, T5DecoderParameters
+from recbench.nn.t5_encoder import T5Encoder
+from recbench.nn.threads import over_batches
 from recbench.nn.training import train
 from recbench.nn.trie import CodeTrie
 
 _WEIGHTS, _SIZES = "network.safetensors", "network.json"
 _BEAMS_AT_A_TIME = {"cpu": 6_400, "cuda": 102_400}
-"""Users times beams that are searched together: enough for the threads, and little memory."""
+"""Users times beams of all views that are searched together: enough for large products, and little memory."""
 _ITEMS_AT_A_TIME = 256
 
 
@@ -36,6 +39,11 @@ class CodeGenerator:
     """
 
     def __init__(self, settings: Seq2SeqSettings, codes: ItemCodes, seed: int) -> None:
+        if codes.lengths.min() < codes.n_levels:
+            raise StageFailed(
+                f"Item {int(codes.lengths.argmin())} has a code of {int(codes.lengths.min())} levels and others have {codes.n_levels}. "
+                "This network reads codes of one length; make them with recbench.nn.codes.make_unique."
+            )
         self.settings, self.codes = settings, codes
         token_IL = torch.from_numpy(codes.tokens(FIRST_CODE)).long()
         with torch.random.fork_rng(devices=[]):
@@ -58,31 +66,38 @@ class CodeGenerator:
             examples_possible=examples.n_possible,
         )
 
-    @torch.inference_mode()
     def generate(self, queries: Queries, k: int) -> Rankings:
         """The k items whose codes the search likes best; scores are log-likelihoods of codes, in nats."""
-        self.network.eval()
-        device = self.network.item_tokens.device
+        network = self.network.eval()
+        device = network.item_tokens.device
         self._trie = self._trie.to(device)
+        reader, parameters = T5Encoder(network.t5), T5DecoderParameters(network.t5)
         n_beams = max(self.settings.n_beams, k)
-        newest = queries.histories.tail(self.settings.max_history)
+        # Queries of like length together: little is computed for padding.
+        order = np.argsort(np.minimum(queries.histories.lengths, self.settings.max_history), kind="stable")
+        at_a_time = max(1, _BEAMS_AT_A_TIME.get(device.type, _BEAMS_AT_A_TIME["cuda"]) // (n_beams * len(queries.views)))
+        batches = [order[start : start + at_a_time] for start in range(0, len(order), at_a_time)]
+
+        def search(rows: LongArray) -> Rankings:
+            item_BT, user_B, length_B = self._read(queries.take(rows))
+            with torch.inference_mode():
+                token_BM = network.memory_tokens(item_BT, user_B)
+                mask_BM = network.memory_mask(length_B, token_BM.shape[1])
+                memory_BMD = reader(token_BM, mask_BM, network.seen_from(token_BM.shape[1]))
+                return beam_search(
+                    T5Decoder(parameters, memory_BMD, mask_BM, START),
+                    self._trie,
+                    queries.histories.take(rows),
+                    k,
+                    views=queries.views,
+                    n_beams=n_beams,
+                    renormalise=self.settings.renormalise,
+                )
+
         shape = (len(queries.views), len(queries), k)
         items, scores = np.full(shape, -1, dtype=np.int32), np.full(shape, -np.inf, dtype=np.float32)
         counters: dict[str, int] = {}
-        at_a_time = max(1, _BEAMS_AT_A_TIME.get(device.type, _BEAMS_AT_A_TIME["cuda"]) // n_beams)
-        order = np.argsort(newest.lengths, kind="stable")
-        for start in range(0, len(order), at_a_time):
-            rows = order[start : start + at_a_time]
-            memory, length = self._memory(queries.take(rows))
-            mask = self.network.memory_mask(length, memory.shape[1])
-            found = beam_search(
-                T5Decoder(self.network.t5, memory, mask, START),
-                self._trie,
-                queries.histories.take(rows),
-                k,
-                views=queries.views,
-                n_beams=n_beams,
-            )
+        for rows, found in zip(batches, over_batches(search, batches, device), strict=True):
             items[:, rows], scores[:, rows] = found.items, found.scores
             for name, count in found.counters.items():
                 counters[name] = counters.get(name, 0) + count
@@ -92,7 +107,8 @@ class CodeGenerator:
     def log_likelihoods(self, queries: Queries) -> Tensor:
         """The score of every item for each query, (B, n_items) float32, by teacher forcing: what an exhaustive search would rank by."""
         network = self.network.eval()
-        memory_BMD, length_B = self._memory(queries)
+        item_BT, user_B, length_B = self._read(queries)
+        memory_BMD = network.encode(item_BT, user_B)
         code_IL = network.item_tokens[: len(self.codes)]
         input_IL = torch.cat([code_IL.new_full((len(code_IL), 1), START), code_IL[:, :-1]], 1)
         parts = []
@@ -105,16 +121,15 @@ class CodeGenerator:
             parts.append(torch.log_softmax(logit_BCLV.float(), -1).gather(3, token_BCL1).squeeze(3).sum(2))
         return torch.cat(parts, 1)
 
-    def _memory(self, queries: Queries) -> tuple[Tensor, Tensor]:
-        """States of the histories' tokens (B, M, D), and how many slots of the history each row fills (B,)."""
+    def _read(self, queries: Queries) -> tuple[Tensor, Tensor | None, Tensor]:
+        """Histories (B, T) and user tokens (B,) as the network wants them, and how many slots of the history each row fills (B,)."""
         device = self.network.item_tokens.device
         item_BT, length_B = history_tensors(queries, self.settings.max_history, device)
-        user_B = None
-        if self.settings.user_tokens:
-            # Who is not in the data set has no id of its own: all such read one token.
-            ids = np.where(queries.user >= 0, queries.user_ids, "")
-            user_B = torch.from_numpy(user_numbers(ids, self.settings.user_tokens)).to(device)
-        return self.network.encode(item_BT, user_B), length_B
+        if not self.settings.user_tokens:
+            return item_BT, None, length_B
+        # Who is not in the data set has no id of its own: all such read the token of the empty id, which is not theirs alone.
+        ids = np.where(queries.user >= 0, queries.user_ids, "")
+        return item_BT, torch.from_numpy(user_numbers(ids, self.settings.user_tokens)).to(device), length_B
 
     def save(self, folder: Path) -> None:
         """Write codes, weights and sizes."""

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import T5Config, T5ForConditionalGeneration
 
+from recbench.nn.codes import FIRST_TOKEN
 from recbench.nn.dropout import Dropout
 from recbench.nn.losses import full_cross_entropy
 from recbench.nn.seq2seq.settings import Seq2SeqSettings
@@ -22,7 +23,7 @@ EMPTY = START
 """What the encoder reads where there is no history; elsewhere it never reads this token."""
 PADDED_SLOT, EMPTY_HISTORY = -1, -2
 """What stands for an item in slots past the end of a history, and in the first slot where there is no history."""
-FIRST_CODE = 3
+FIRST_CODE = FIRST_TOKEN
 """Token 2 is reserved: PRORec's distillation reads the state at it."""
 
 
@@ -89,18 +90,14 @@ class CodeSeq2Seq(nn.Module):
             item_BT: (B, T) item rows, with `PADDED_SLOT` on the right and `EMPTY_HISTORY` for a history without items.
             user_B: (B,) numbers of user tokens, where there are any.
         """
-        token_BM = self.item_tokens[item_BT].flatten(1)
-        if self.n_front:
-            if user_B is None:
-                raise ValueError("The network reads user tokens and none were given.")
-            token_BM = torch.cat([self.first_user_token + user_B[:, None], token_BM], 1)
+        token_BM = self.memory_tokens(item_BT, user_B)
         stack = self.t5.encoder
         n_memory = token_BM.shape[1]
         bias = stack.block[0].layer[0].SelfAttention.compute_bias(n_memory, n_memory, device=token_BM.device)
-        if self.settings.encoder_attention == "causal":
-            slot_M = self._slot_of_memory(n_memory, token_BM.device)
+        is_seen_MM = self.seen_from(n_memory)
+        if is_seen_MM is not None:
             # Padded tokens stand to the right of all others, so that nothing but padding sees them.
-            bias = bias.masked_fill((slot_M > slot_M[:, None])[None, None], -torch.inf)
+            bias = bias.masked_fill(~is_seen_MM, -torch.inf)
         else:
             bias = bias.masked_fill((token_BM == PAD)[:, None, None, :], -torch.inf)
         state: Tensor = self.dropout(self.t5.shared(token_BM))
@@ -109,6 +106,22 @@ class CodeSeq2Seq(nn.Module):
             state = block.layer[1](state)
         memory_BMD: Tensor = self.dropout(stack.final_layer_norm(state))
         return memory_BMD
+
+    def memory_tokens(self, item_BT: Tensor, user_B: Tensor | None) -> Tensor:
+        """What the encoder reads, (B, M) int64; arguments as for `encode`."""
+        token_BM = self.item_tokens[item_BT].flatten(1)
+        if not self.n_front:
+            return token_BM
+        if user_B is None:
+            raise ValueError("The network reads user tokens and none were given.")
+        return torch.cat([self.first_user_token + user_B[:, None], token_BM], 1)
+
+    def seen_from(self, n_memory: int) -> Tensor | None:
+        """Whether the token of a row may read the one of a column, (M, M) bool; None where each reads all that is real."""
+        if self.settings.encoder_attention == "full":
+            return None
+        slot_M = self._slot_of_memory(n_memory, self.item_tokens.device)
+        return slot_M <= slot_M[:, None]
 
     def memory_mask(self, length_B: Tensor, n_memory: int) -> Tensor:
         """Which tokens of the memory are real, (B, M) bool, for histories of `length_B` items."""

@@ -40,5 +40,7 @@ class Seq2SeqSettings(PluginConfig):
     short where histories are long."""
     n_beams: PositiveInt = 50
     """Beams of the search; lists longer than this are searched with as many beams as they are long."""
+    renormalise: bool = False
+    """Normalise each step of the search over the codes that exist, in place of the whole vocabulary."""
     compile: bool = False
     """Compile the network with torch.compile on a GPU; ignored on the CPU."""
