@@ -16,11 +16,12 @@ go through the decoder together; each carries for each view a flag that says whe
 selects among its own candidates alone, so its list is what a search for it alone gives. (Normalisers of `renormalise` differ between the
 views: beams are not shared then, but stand side by side.)
 
-Equal scores: the candidate with the smaller item row below it first, in every selection and in the list.
+Equal scores: the candidate with the smaller item row below it first, in every selection and in the list. Excluded items do not count.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, Protocol
 
 import numpy as np
@@ -247,20 +248,25 @@ class _Search:
             out[place_E] = torch.where(is_E, value_E, -torch.inf)
             return out.view(n_users, n_columns)
 
-        def first_items() -> Tensor:
+        def first_items(v: int) -> Tensor:
+            first_E = trie.first_item[node_E]
+            excluded = self.excluded[v]
+            if excluded is not None:
+                child, item = excluded.first_items(depth, beams, _first_child(beams, live_N, ptr_N1))
+                first_E[child] = item
             out = torch.full((n_users * n_columns,), trie.n_items, device=place_E.device)
-            out[place_E] = trie.first_item[node_E]
+            out[place_E] = first_E
             return out.view(n_users, n_columns)
 
         goes_on_SuC = torch.zeros(len(self.views), n_users, n_columns, dtype=torch.bool, device=live_N.device)
         for v in range(len(self.views)):
             may_end, may_continue = bool(ends_SE[v].any()), bool(continues_SE[v].any())
             if may_end:
-                best_uC = _best(spread(total_E, ends_SE[v] | continues_SE[v]), self.n_beams, first_items)
+                best_uC = _best(spread(total_E, ends_SE[v] | continues_SE[v]), self.n_beams, partial(first_items, v))
                 accepted = torch.nonzero(best_uC.flatten()[place_E] & ends_SE[v]).squeeze(1)
                 self.found[v].append((beams.user[user_E[accepted]], trie.leaf_item[node_E[accepted]], total_E[accepted]))
             if may_continue:
-                goes_on_SuC[v] = _best(spread(total_E, continues_SE[v]), self.n_beams, first_items)
+                goes_on_SuC[v] = _best(spread(total_E, continues_SE[v]), self.n_beams, partial(first_items, v))
         if not goes_on_SuC.any():
             return None
         return self._next(beams, goes_on_SuC, ptr_u1, row_E, live_N % width, edge_E, total_E)
@@ -301,9 +307,7 @@ class _Search:
         continues_SE = is_of_SE & (self.trie.height[node_E] > 0)
         for v, excluded in enumerate(self.excluded):
             if excluded is not None:
-                number_W = torch.zeros(beams.node.numel(), dtype=torch.int64, device=live_N.device)
-                number_W[live_N] = ptr_N1[:-1]
-                ended_X, closed_X = excluded.children(depth, beams, number_W, self.n_users)
+                ended_X, closed_X = excluded.children(depth, beams, _first_child(beams, live_N, ptr_N1))
                 ends_SE[v, ended_X] = False
                 continues_SE[v, closed_X] = False
         return ends_SE, continues_SE
@@ -358,49 +362,92 @@ class _Search:
             self.found[v].append((user_N[here], trie.leaf_item[node_N[here]], total_N[here]))
 
 
+@dataclass(frozen=True, eq=False)
+class _Touched:
+    """What the histories touch at one depth: T pairs of a user and a node with an excluded item at or below it."""
+
+    user: Tensor
+    """(T,)."""
+    node: Tensor
+    """(T,)."""
+    is_ended: Tensor
+    """(T,) bool, whether the code that ends there is gone."""
+    is_closed: Tensor
+    """(T,) bool, whether there is nothing left below, where there was something."""
+    number: Tensor
+    """(Q,), for each such item which of the T pairs it belongs to; by user, then by item."""
+    item: Tensor
+    """(Q,)."""
+
+
 class _Excluded:
     """What the tree lacks for a user whose history is excluded."""
 
     def __init__(self, trie: CodeTrie, histories: Histories) -> None:
-        self.trie = trie
+        self.trie, self.n_users = trie, len(histories)
         device = trie.device
         pair_P = torch.from_numpy(np.unique(histories.row_of_entry() * trie.n_items + histories.item)).to(device)
         user_P, item_P = pair_P // trie.n_items, pair_P % trie.n_items
         n_gone_U = torch.bincount(user_P, minlength=len(histories))
         self.users_without_items = torch.nonzero(n_gone_U == trie.n_items).squeeze(1)
         path_PL = trie.path[item_P]
-        self.levels: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
-        """For each depth of a child the users, nodes, whether the code that ends there is gone, whether there is nothing left below."""
+        self.levels: list[_Touched] = []
+        """For each depth of a child."""
         for level in range(trie.depth):
             here = torch.nonzero(path_PL[:, level] >= 0).squeeze(1)
-            node_P = path_PL[here, level]
-            pair, number_P, count = torch.unique(user_P[here] * trie.n_nodes + node_P, return_inverse=True, return_counts=True)
-            ended = torch.zeros_like(count).index_add_(0, number_P, (trie.leaf_item[node_P] == item_P[here]).long())
+            node_Q, item_Q = path_PL[here, level], item_P[here]
+            pair, number_Q, count = torch.unique(user_P[here] * trie.n_nodes + node_Q, return_inverse=True, return_counts=True)
+            ended = torch.zeros_like(count).index_add_(0, number_Q, (trie.leaf_item[node_Q] == item_Q).long())
             user, node = pair // trie.n_nodes, pair % trie.n_nodes
             below = trie.n_leaves[node] - (trie.leaf_item[node] >= 0).long()
-            is_ended, is_closed = ended > 0, (below > 0) & (count - ended == below)
-            matters = torch.nonzero(is_ended | is_closed).squeeze(1)
-            self.levels.append((user[matters], node[matters], is_ended[matters], is_closed[matters]))
+            self.levels.append(_Touched(user, node, ended > 0, (below > 0) & (count - ended == below), number_Q, item_Q))
 
-    def children(self, level: int, beams: _Beams, number_W: Tensor, n_users: int) -> tuple[Tensor, Tensor]:
+    def children(self, level: int, beams: _Beams, first_child_W: Tensor) -> tuple[Tensor, Tensor]:
         """Which children of the beams no longer end a code, and which can no longer be continued.
 
         Args:
             level: depth of the beams.
             beams: the u x W beams.
-            number_W: (u * W,), the number of each beam's first child among all children.
-            n_users: of the whole search.
+            first_child_W: see `_first_child`.
         """
-        user_X, node_X, is_ended_X, is_closed_X = self.levels[level]
-        row_U = torch.full((n_users,), -1, device=user_X.device)
+        touched = self.levels[level]
+        x = torch.nonzero(touched.is_ended | touched.is_closed).squeeze(1)
+        child, x = self._numbers(touched, x, beams, first_child_W)
+        return child[touched.is_ended[x]], child[touched.is_closed[x]]
+
+    def first_items(self, level: int, beams: _Beams, first_child_W: Tensor) -> tuple[Tensor, Tensor]:
+        """The children of the beams whose smallest item is excluded, and for each the smallest one that is not. Arguments as above."""
+        touched, trie = self.levels[level], self.trie
+        keys = trie.items_below[level]
+        order_Q = torch.argsort(touched.number, stable=True)
+        number_Q, item_Q = touched.number[order_Q], touched.item[order_Q]
+        start_T = torch.searchsorted(keys, touched.node * trie.n_items)
+        place_Q = torch.searchsorted(keys, touched.node[number_Q] * trie.n_items + item_Q) - start_T[number_Q]
+        # The smallest items below a node are gone for as long as the excluded ones there count up with all: 0, 1, 2, ...
+        nth_Q = torch.arange(len(number_Q), device=keys.device) - torch.searchsorted(number_Q, number_Q)
+        n_gone_T = torch.zeros_like(start_T).index_add_(0, number_Q, (place_Q == nth_Q).long())
+        x = torch.nonzero((n_gone_T > 0) & (n_gone_T < trie.n_leaves[touched.node])).squeeze(1)
+        child, x = self._numbers(touched, x, beams, first_child_W)
+        return child, keys[(start_T + n_gone_T)[x]] % trie.n_items
+
+    def _numbers(self, touched: _Touched, x: Tensor, beams: _Beams, first_child_W: Tensor) -> tuple[Tensor, Tensor]:
+        """The children of the beams that are among the pairs `x` of a user and a node: their numbers, and which pair each one is."""
+        user_X, node_X = touched.user[x], touched.node[x]
+        row_U = torch.full((self.n_users,), -1, device=user_X.device)
         row_U[beams.user] = torch.arange(len(beams.user), device=user_X.device)
-        row_X = row_U[user_X]
-        above_X = self.trie.parent[node_X]
+        row_X, above_X = row_U[user_X], self.trie.parent[node_X]
         is_here_XW = (beams.node[row_X] == above_X[:, None]) & (row_X >= 0)[:, None]
-        x, w = torch.nonzero(is_here_XW, as_tuple=True)
+        here, w = torch.nonzero(is_here_XW, as_tuple=True)
         # Edges lead to nodes in their order: edge e ends in node e + 1.
-        number = number_W[row_X[x] * beams.node.shape[1] + w] + node_X[x] - 1 - self.trie.child_ptr[above_X[x]]
-        return number[is_ended_X[x]], number[is_closed_X[x]]
+        first = first_child_W[row_X[here] * beams.node.shape[1] + w]
+        return first + node_X[here] - 1 - self.trie.child_ptr[above_X[here]], x[here]
+
+
+def _first_child(beams: _Beams, live_N: Tensor, ptr_N1: Tensor) -> Tensor:
+    """The number (u * W,) of each beam's first child among all children."""
+    number_W = torch.zeros(beams.node.numel(), dtype=torch.int64, device=live_N.device)
+    number_W[live_N] = ptr_N1[:-1]
+    return number_W
 
 
 def _best(score_uC: Tensor, n: int, first_items: Callable[[], Tensor]) -> Tensor:

@@ -5,6 +5,7 @@ node numbers depend on the codes alone. A code may be a prefix of another; its i
 """
 
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -118,6 +119,15 @@ class CodeTrie:
     def device(self) -> torch.device:
         """Where the tensors stand."""
         return self.child_ptr.device
+
+    @cached_property
+    def items_below(self) -> Tensor:
+        """The items whose codes end at a node or below it, level by level: (L, I) int64 of node * I + item, each row ascending.
+
+        Row l is about the nodes at depth l + 1; codes that end above it stand in front, as numbers below 0.
+        """
+        rows = torch.arange(self.n_items, device=self.device)
+        return torch.sort((self.path.T * self.n_items + rows).contiguous(), dim=1).values
 
     def to(self, device: torch.device | str) -> Self:
         """The same tree on another device."""

@@ -70,13 +70,12 @@ def slow_search(
     renormalise: bool = False,
 ) -> tuple[list[int], list[float]]:
     """Items and scores of one user in one view, by lists and dictionaries: the tree is made of the codes that are not excluded."""
+    alive = {code: item for item, code in enumerate(codes) if item not in set(excluded)}
     first_item: dict[Code, int] = {}
-    for item, code in enumerate(codes):
+    children: dict[Code, set[int]] = {}
+    for code, item in alive.items():
         for depth in range(len(code) + 1):
             first_item.setdefault(code[:depth], item)
-    alive = {code: item for item, code in enumerate(codes) if item not in set(excluded)}
-    children: dict[Code, set[int]] = {}
-    for code in alive:
         for depth in range(len(code)):
             children.setdefault(code[:depth], set()).add(code[depth])
     beams: list[tuple[Code, Tensor]] = [((), torch.zeros(()))] if alive else []

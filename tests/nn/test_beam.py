@@ -168,6 +168,42 @@ def test_equal_scores_go_to_the_smaller_item() -> None:
     assert ranked.items[:, 0].tolist() == [[0, 1, 2], [0, 2, 3]]
 
 
+@pytest.mark.parametrize("seed", range(12))
+def test_ties_go_by_the_items_that_are_left(seed: int) -> None:
+    """All scores of a step are equal, so that item rows alone decide which few of many prefixes go on; half of the items are excluded."""
+    rng = np.random.default_rng(seed)
+    drawn = rng.integers(0, 4, size=(60, 3))
+    codes = list({tuple(code[: rng.integers(2, 4)].tolist()): None for code in drawn})
+    histories = [rng.choice(len(codes), size=rng.integers(0, len(codes)), replace=False).tolist() for _ in range(6)]
+    n_beams = int(rng.integers(1, 5))
+    ranked = search(TableDecoder(uniform, range(6), VOCABULARY), codes, histories, n_beams)
+    for user, history in enumerate(histories):
+        for view, excluded in (("keep", []), ("unseen", history)):
+            expected, _ = slow_search(lambda prefix: uniform(0, prefix), codes, excluded, n_beams)
+            assert ranked.view(view)[user].tolist() == expected + [-1] * (n_beams - len(expected))
+
+
+@pytest.mark.parametrize("views", VIEWS)
+def test_excluded_items_have_no_say_among_equal_scores(views: tuple) -> None:
+    """Without item 0 the smallest item below (0,) is 3, below (1,) it is 1: one beam goes to (1,)."""
+    codes = [(0, 0), (1, 0), (1, 1), (0, 1)]
+    ranked = search(TableDecoder(uniform, [0], VOCABULARY), codes, [[0]], 1, views=views)
+    listed = {"keep": [[0]], "unseen": [[1]]}
+    assert {view: ranked.view(view).tolist() for view in views} == {view: listed[view] for view in views}
+    # Items 0 and 1 excluded leave 4 below (0,) and 2 below (1,); items 2 and 3 do not: 0 is still there.
+    codes = [(0, 0), (0, 1), (1, 0), (1, 1), (0, 2)]
+    two = search(TableDecoder(uniform, [0, 1, 2], VOCABULARY), codes, [[0, 1], [2, 3], [1, 0, 2]], 1, views=views)
+    listed = {"keep": [[0], [0], [0]], "unseen": [[2], [0], [3]]}
+    assert {view: two.view(view).tolist() for view in views} == {view: listed[view] for view in views}
+
+
+def test_an_excluded_item_on_an_inner_node_has_no_say_either() -> None:
+    """(0,) ends item 0 and goes on to item 3: without 0 the beam goes to (1,), which ends nothing and goes on to items 1 and 2."""
+    codes = [(0,), (1, 0), (1, 1), (0, 1)]
+    ranked = search(TableDecoder(uniform, [0], VOCABULARY), codes, [[0]], 1)
+    assert [ranked.view(view).tolist() for view in ("keep", "unseen")] == [[[0]], [[1]]]
+
+
 def test_short_lists_end_with_nothing() -> None:
     """A user whose whole catalogue is excluded, one with a single item left, one beside them who is not touched."""
     codes = [(0, 0), (0, 1), (1, 0)]

@@ -43,6 +43,9 @@ def test_holds_every_code_and_no_other(codes: list[Code]) -> None:
         assert trie.n_leaves[node] == len(below)
         assert trie.first_item[node] == min(below)
         assert trie.height[node] == max(len(codes[item]) for item in below) - len(prefix)
+        if prefix:
+            row = trie.items_below[len(prefix) - 1]
+            assert (row[row // trie.n_items == node] % trie.n_items).tolist() == below
     for item, code in enumerate(codes):
         nodes = walk(trie, code)
         assert trie.path[item].tolist() == nodes[1:] + [-1] * (trie.depth - len(code))
