@@ -1,16 +1,19 @@
 """Our beam search beside the `generate` of the transformers library, its cost over the size of the catalogue, its memory.
 
-    python benchmarks/beam_search.py [--parts library,catalogue,memory] [--widths 20,50] [--threads 2] [--repeats 5]
-                                     [--library-users 64] [--users 256] [--batch 64] [--batches 1,16,64] [--clock wall]
+    python benchmarks/beam_search.py [--parts library,catalogue,memory,products] [--widths 20,50] [--histories beauty,full]
+                                     [--threads 2] [--repeats 5] [--library-users 64] [--users 256] [--batch 64] [--batches 1,16,64]
+                                     [--clock wall]
 
 library     Users per second from token ids to lists, encoder included, of the same T5 (4 + 4 layers, width 128, 6 heads of 64, hidden width
             1,024, vocabulary 1,030, random weights) over 12,000 codes of 3 x 256 residual-like levels and one that tells equal ones apart;
-            histories of up to 20 items as long as those of Amazon Beauty. The library has its cache on, every field of generation set, a
-            prefix function that looks up a dictionary, and the best of its batches counts; both get users of like length in a batch and
-            as many threads. Users are few for the library, so that it ends in minutes. Each figure is the median of the repeats, which
-            alternate between the two. Lists are compared user by user: items in order wherever scores differ by more than 1e-5.
+            histories of up to 20 items, `beauty`: as long as those of Amazon Beauty, 7.7 on average; `full`: 20 each. The library has its
+            cache on, every field of generation set, a prefix function that looks up a dictionary, and the best of its batches counts;
+            both get users of like length in a batch and as many threads. Users are few for the library, so that it ends in minutes. Each
+            figure is the median of the repeats, which alternate between the two. Lists are compared user by user: items in order wherever
+            scores differ by more than 1e-5.
 catalogue   Seconds per user of our search over 1,000 to 1,000,000 random codes of 4 levels of 256, with the number of children that its
             beams have at each step, and the seconds to build the tree.
+products    The same matrix products by torch and by `recbench.nn.projection`, in GFLOP/s on one thread.
 memory      Bytes of the cross-attention's keys and values, as kept, and as they would be if each beam had its own.
 """
 
@@ -29,7 +32,10 @@ from transformers import T5Config, T5ForConditionalGeneration
 
 from recbench.core import Histories, Rankings
 from recbench.nn.beam import beam_search
-from recbench.nn.t5_decoder import T5Decoder
+from recbench.nn.projection import Projection
+from recbench.nn.t5_decoder import T5Decoder, T5DecoderParameters
+from recbench.nn.t5_encoder import T5Encoder
+from recbench.nn.threads import over_batches
 from recbench.nn.trie import CodeTrie
 
 START = 1
@@ -45,6 +51,8 @@ class Case:
     tokens: NDArray[np.int64]
     trie: CodeTrie
     histories: Histories
+    reader: T5Encoder
+    parameters: T5DecoderParameters
 
     def batches(self, n_users: int, size: int) -> list[NDArray[np.int64]]:
         """The first users in batches of like length."""
@@ -73,21 +81,24 @@ def residual_codes(n_items: int) -> NDArray[np.int64]:
     return np.stack([first, second, third, number], 1) + 3 + 256 * np.arange(4)
 
 
-def case_of(tokens: NDArray[np.int64], n_users: int) -> Case:
+def case_of(tokens: NDArray[np.int64], n_users: int, histories: str = "beauty") -> Case:
     torch.manual_seed(0)
     config = T5Config(vocab_size=1030, d_model=128, d_kv=64, d_ff=1024, num_layers=4, num_heads=6)
     rng = np.random.default_rng(1)
     # Amazon Beauty's test histories hold 7.9 items on average, never fewer than 4.
     lengths = np.minimum(3 + rng.geometric(1 / 4.9, n_users), MAX_HISTORY)
-    histories = Histories.from_lists([rng.integers(0, len(tokens), size=length).tolist() for length in lengths])
-    return Case(T5ForConditionalGeneration(config).eval(), tokens, CodeTrie.from_tokens(tokens), histories)
+    if histories == "full":
+        lengths[:] = MAX_HISTORY
+    lists = Histories.from_lists([rng.integers(0, len(tokens), size=length).tolist() for length in lengths])
+    model = T5ForConditionalGeneration(config).eval()
+    return Case(model, tokens, CodeTrie.from_tokens(tokens), lists, T5Encoder(model), T5DecoderParameters(model))
 
 
 @torch.inference_mode()
 def ours(case: Case, rows: NDArray[np.int64], width: int, views: tuple[Any, ...] = ("keep",)) -> Rankings:
     read = case.prompts(rows)
-    memory = case.model.encoder(**read).last_hidden_state
-    decoder = T5Decoder(case.model, memory, read["attention_mask"].bool(), START)
+    mask = read["attention_mask"].bool()
+    decoder = T5Decoder(case.parameters, case.reader(read["input_ids"], mask), mask, START)
     return beam_search(decoder, case.trie, case.histories.take(rows), width, views=views, n_beams=width)
 
 
@@ -118,21 +129,25 @@ def seconds_of(work: Callable[[], object], clock: str = "wall") -> float:
     return now() - start
 
 
-def compare_with_library(options: argparse.Namespace) -> None:
-    case = case_of(residual_codes(N_ITEMS), options.users)
+def compare_with_library(options: argparse.Namespace, kind: str) -> None:
+    case = case_of(residual_codes(N_ITEMS), options.users, kind)
     legal_sets: dict[tuple[int, ...], set[int]] = {}
     for code in case.tokens.tolist():
         for depth in range(4):
             legal_sets.setdefault(tuple(code[:depth]), set()).add(code[depth])
     legal = {prefix: sorted(tokens) for prefix, tokens in legal_sets.items()}
     item_of = {tuple(code): item for item, code in enumerate(case.tokens.tolist())}
-    print(f"{options.threads} threads, {options.clock} clock")
+    print(
+        f"histories: {kind}, {case.histories.tail(MAX_HISTORY).lengths.mean():.1f} items; {options.threads} threads, {options.clock} clock"
+    )
     print(f"ours: {options.users} users in batches of {options.batch}; library: {options.library_users} users")
     for width in options.widths:
 
         def run_ours(width: int = width, views: tuple[str, ...] = ("keep",)) -> None:
-            for rows in case.batches(options.users, options.batch):
-                ours(case, rows, width, views)
+            def search(rows: NDArray[np.int64]) -> Rankings:
+                return ours(case, rows, width, views)
+
+            over_batches(search, case.batches(options.users, options.batch), torch.device("cpu"))
 
         def run_theirs(size: int, width: int = width) -> None:
             for rows in case.batches(options.library_users, size):
@@ -191,13 +206,26 @@ def cost_over_catalogues(options: argparse.Namespace) -> None:
         print(f"{n_items:9,} {build_s:8.2f}   {sizes:33} {1e3 * statistics.median(times) / n_users:12.1f}")
 
 
+def compare_products() -> None:
+    torch.set_num_threads(1)
+    print("\n rows x in x out        torch   packed   GFLOP/s, one thread")
+    for n, width_in, width_out in ((1280, 128, 384), (1280, 384, 128), (1280, 128, 1024), (1280, 1024, 128), (3200, 128, 1024)):
+        x, weight = torch.randn(n, width_in), torch.randn(width_out, width_in)
+        by_hand, packed = weight.T.contiguous(), Projection(weight)
+        rates = []
+        with torch.inference_mode():
+            for product in (lambda x=x, w=by_hand: x @ w, lambda x=x, w=packed: w(x)):
+                times = [seconds_of(lambda product=product: [product() for _ in range(20)], "cpu") for _ in range(10)]
+                rates.append(20 * 2e-9 * n * width_in * width_out / statistics.median(times))
+        print(f"{n:5} x {width_in:4} x {width_out:4}   {rates[0]:8.0f} {rates[1]:8.0f}")
+
+
 def memory_bytes() -> None:
     case = case_of(residual_codes(N_ITEMS), 64)
-    rows = np.arange(64)
-    read = case.prompts(rows)
-    with torch.inference_mode():
-        memory = case.model.encoder(**read).last_hidden_state
-    decoder = T5Decoder(case.model, memory, read["attention_mask"].bool(), START)
+    read = case.prompts(np.arange(64))
+    mask = read["attention_mask"].bool()
+    memory = case.reader(read["input_ids"], mask)
+    decoder = T5Decoder(case.parameters, memory, mask, START)
     expected = memory.shape[0] * memory.shape[1] * 4 * 2 * 6 * 64 * 4
     print(
         f"\n{memory.shape[0]} users, memory of {memory.shape[1]} tokens: {decoder.memory_bytes:,} bytes of cross-attention keys and values"
@@ -211,8 +239,9 @@ def numbers(text: str) -> list[int]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--parts", default="library,catalogue,memory")
+    parser.add_argument("--parts", default="library,catalogue,memory,products")
     parser.add_argument("--widths", type=numbers, default=[20, 50])
+    parser.add_argument("--histories", default="beauty,full")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument(
         "--clock", choices=["wall", "cpu"], default="wall", help="cpu: the process's own seconds, where others use the machine"
@@ -226,11 +255,14 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     parts = options.parts.split(",")
     if "library" in parts:
-        compare_with_library(options)
+        for kind in options.histories.split(","):
+            compare_with_library(options, kind)
     if "catalogue" in parts:
         cost_over_catalogues(options)
     if "memory" in parts:
         memory_bytes()
+    if "products" in parts:
+        compare_products()
 
 
 if __name__ == "__main__":
