@@ -144,8 +144,8 @@ def compare_with_library(options: argparse.Namespace, kind: str) -> None:
     for width in options.widths:
 
         def run_ours(width: int = width, views: tuple[str, ...] = ("keep",)) -> None:
-            def search(rows: NDArray[np.int64]) -> Rankings:
-                return ours(case, rows, width, views)
+            def search(batch: NDArray[np.int64]) -> Rankings:
+                return ours(case, batch, width, views)
 
             over_batches(search, case.batches(options.users, options.batch), torch.device("cpu"))
 
