@@ -2,18 +2,21 @@
 
 To the model a user is one sequence: the prompt, then whatever the beams have read, each beam's tokens hidden from the other beams by the
 attention mask and placed by `position_ids` as if they followed the prompt directly. So beams are further queries to one set of keys and
-values, nothing is copied per beam or put in another order, and the model's own forward does the arithmetic. This asks of a model that it
-takes a mask (batch, 1, queries, keys) and positions, that its positions are absolute or rotary, and that its logits are its output
-embedding times its last state: Llama, Mistral, Qwen 2 and 3 and what is built like them.
+values, nothing is copied per beam or put in another order, and the model's own forward does the arithmetic, all but the logits: those are
+computed in float32, because logits of a half-width type tie where the states do not. This asks of a model that it takes a mask (batch, 1,
+queries, keys) and positions, that its positions are absolute or rotary, and that its logits are its output embedding times its last state:
+Llama, Mistral, Qwen 2 and 3 and what is built like them.
 """
 
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional
 from transformers import DynamicCache
 
-# U users, u users of a call, W beams, R tokens a beam reads in one call, M columns of the prompts, S columns read so far, V vocabulary
+# U users, u users of a call, W beams, R tokens a beam reads in one call, M columns of the prompts, S columns read so far, D width,
+# V vocabulary
 
 
 class _UserCache(DynamicCache):  # type: ignore[misc]
@@ -51,7 +54,7 @@ class CausalDecoder:
         mask: (U, M) bool, where `prompts` is real; at least one token of each user is.
 
     Raises:
-        ValueError: the model does something to its logits that is not done here.
+        ValueError: the model does something for its logits that is not done here.
     """
 
     def __init__(self, model: Any, prompts: Tensor, mask: Tensor) -> None:
@@ -62,8 +65,16 @@ class CausalDecoder:
                     f"{type(model).__name__} scales or caps its logits ({name}={getattr(config, name)}), which this decoder does not do. "
                     "Use a model of the Llama, Mistral or Qwen families."
                 )
-        self._model, self._head = model.base_model, model.get_output_embeddings()
-        self.vocabulary: int = self._head.weight.shape[0]
+        head = model.get_output_embeddings()
+        if type(head) is not nn.Linear:
+            raise ValueError(
+                f"The logits of {type(model).__name__} come from a {type(head).__name__}, where this decoder knows what a Linear does. "
+                "Merge adapters into the model and leave its head unquantised."
+            )
+        self._model, self._dtype = model.base_model, head.weight.dtype
+        self._head_VD = head.weight.detach().float()
+        self._bias_V = None if head.bias is None else head.bias.detach().float()
+        self.vocabulary: int = len(self._head_VD)
         window = getattr(config, "sliding_window", None) if getattr(config, "use_sliding_window", True) else None
         self._window: int | None = window
         self._n_users = len(prompts)
@@ -101,8 +112,7 @@ class CausalDecoder:
 
     def logits(self, state_ND: Tensor) -> Tensor:
         """The logits (N, V) float32."""
-        logit_NV: Tensor = self._head(state_ND)
-        return logit_NV.float()
+        return functional.linear(state_ND.float(), self._head_VD, self._bias_V)
 
     def advance(self, token_uWR: Tensor, parent_uW: Tensor | None, users: Tensor | None, *, is_last: bool) -> Tensor:
         """See `StepDecoder`."""
@@ -127,8 +137,7 @@ class CausalDecoder:
             sees.scatter_(3, column[:, :, None, None].expand(-1, -1, n_tokens, 1), True)
         for r in range(n_tokens):
             sees[:, :, r:].scatter_(3, own_uWR[:, :, r, None, None].expand(-1, -1, n_tokens - r, 1), True)
-        dtype = self._head.weight.dtype
-        mask = torch.zeros_like(sees, dtype=dtype).masked_fill_(~sees, torch.finfo(dtype).min)
+        mask = torch.zeros_like(sees, dtype=self._dtype).masked_fill_(~sees, torch.finfo(self._dtype).min)
 
         place_uR = position[:, None] + torch.arange(n_tokens, device=device)
         cache.is_frozen = is_last

@@ -99,6 +99,19 @@ def test_prompts_are_kept_once_per_user() -> None:
     assert decoder.memory_bytes == (7 + 1 + 8) * per_column
 
 
+def test_logits_of_a_half_width_model_are_not_rounded() -> None:
+    """A bf16 number has eight significant bits: rounded logits make equal scores of items that the model tells apart."""
+    model, codes = llama().to(torch.bfloat16), codes_of(with_end=False)
+    read = prompt()
+    decoder = decoder_of(model, read)
+    state = torch.randn(50, 32, generator=torch.Generator().manual_seed(0)).to(torch.bfloat16)
+    exact = state.double() @ model.lm_head.weight.detach().double().T
+    np.testing.assert_allclose(decoder.logits(state).numpy(), exact.numpy(), rtol=0, atol=1e-4)
+    ranked = search(decoder, codes, [[]] * 4, 60, views=("keep",))
+    for scores in ranked.scores[0]:
+        assert len(np.unique(scores)) == 60
+
+
 def test_a_window_that_is_too_short_is_refused() -> None:
     model = qwen()
     model.config.sliding_window, model.config.use_sliding_window = 8, True
@@ -109,4 +122,11 @@ def test_a_window_that_is_too_short_is_refused() -> None:
 def test_a_model_that_caps_its_logits_is_refused() -> None:
     model = Gemma2ForCausalLM(Gemma2Config(**SHAPE, head_dim=8))
     with pytest.raises(ValueError, match="final_logit_softcapping"):
+        decoder_of(model, prompt())
+
+
+def test_a_head_that_is_more_than_a_matrix_is_refused() -> None:
+    model = llama()
+    model.lm_head = torch.nn.Sequential(model.lm_head)
+    with pytest.raises(ValueError, match="come from a Sequential"):
         decoder_of(model, prompt())
