@@ -28,7 +28,7 @@ class QuantizerSettings(PluginConfig):
     rkmeans_restarts: PositiveInt = 5
     """k-means runs from so many starts; the one with the smallest error is taken."""
     rqvae_scaling: Scaling = "standardised"
-    """What is done to each dimension before the RQ-VAE: raw vectors of unit length are known to end in a single code."""
+    """What is done to each dimension before the RQ-VAE; LIGER's code standardises too."""
     rqvae_hidden: tuple[PositiveInt, ...] = (512, 256, 128)
     """Widths between the vectors and the latent space; the decoder mirrors them (arXiv:2305.05065, section 4)."""
     rqvae_latent: PositiveInt = 32
@@ -36,8 +36,8 @@ class QuantizerSettings(PluginConfig):
     rqvae_beta: NonNegativeFloat = 0.25
     """Weight of the commitment term (arXiv:2305.05065, section 4)."""
     rqvae_epochs: PositiveInt = 3000
-    """Passes over the items; the weights after the last one count. The paper's 20,000 are for Adagrad; public re-implementations with
-    AdamW take 3,000 to 8,000, and on two CPU cores 80 to 200 leave fewer collisions than residual k-means does."""
+    """Passes over the items; the weights after the last one count. Re-implementations with AdamW take 3,000 (XiaoLongtaoo/TIGER) to 8,000
+    (LIGER); the paper used Adagrad."""
     rqvae_batch_size: PositiveInt = 1024
     """Items per step (arXiv:2305.05065, section 4)."""
     rqvae_learning_rate: PositiveFloat = 1e-3
