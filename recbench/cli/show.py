@@ -12,7 +12,11 @@ from recbench.cli.terminal import print_json, print_line, stdout, verb
 def show(
     run: Run,
     codes: Annotated[
-        bool, typer.Option("--codes", help="Show the model's item codes instead: use, collisions, how well they follow categories.")
+        bool,
+        typer.Option(
+            "--codes",
+            help="Show figures about the model's item codes instead: use, collisions, how well they follow categories, if known.",
+        ),
     ] = False,
     plot: Annotated[
         bool,
