@@ -20,6 +20,11 @@ class PluginConfig(BaseModel):
         """Files and folders that the settings name and whose content shapes the result: the content is part of every key."""
         return ()
 
+    def named_revisions(self) -> Mapping[str, str]:
+        """Settings that leave open which revision of a thing elsewhere is read, each with the value that says it, such as
+        `hf:OWNER/NAME@COMMIT`: part of every key. What does not lie here yet is fetched; no revision is known before that."""
+        return {}
+
 
 def explain(error: ValidationError, known: Sequence[str], where: str) -> BadConfig:
     """A sentence per fault of a pydantic error, with the nearest known key for a misspelt one."""

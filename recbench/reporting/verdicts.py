@@ -69,7 +69,7 @@ def why_not_comparable(record: RunRecord, published: Published, card: ModelCard)
 
 
 def bare_name(backbone: str | None) -> str | None:
-    """What a text encoder or language model is called wherever it was taken from: no `hf:`, owner, revision or capitals.
+    """What a text encoder or language model is called wherever it was taken from: no `hf:`, owner, revision, hash or capitals.
 
     A folder keeps its whole path, for what a folder is called says nothing about what is in it.
     """
@@ -78,7 +78,7 @@ def bare_name(backbone: str | None) -> str | None:
     name = backbone.removeprefix("hf:")
     if name.startswith(("/", ".", "~")):
         return backbone
-    return name.partition("@")[0].rpartition("/")[2].lower()
+    return name.partition(" (")[0].partition("@")[0].rpartition("/")[2].lower()
 
 
 def _other_text(record: RunRecord, published: Published) -> str:

@@ -5,7 +5,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from recbench import registry
 from recbench.core.budget import Budget
@@ -19,7 +21,7 @@ from recbench.data import SplitProtocol
 from recbench.running import runs
 from recbench.running.api import RunOutcome, RunRequest
 from recbench.running.cache import StageStore, cache_entries
-from recbench.running.hashing import hash_path, hash_times, hash_value, plugin_source_hash
+from recbench.running.hashing import hash_times, hash_value, named_content, plugin_source_hash
 from recbench.running.machine import Machine
 from recbench.running.places import Places
 from recbench.running.ranking import RANKING_STAGE, rank_test
@@ -65,13 +67,6 @@ def run_request(
     with connected(world, settings.machine.device) as group:
         store = StageStore(places.home / "stages", rerun=_to_rerun(request.rerun, settings.plugin, places.home), world=group)
         loaded = load_split(request.dataset, settings.protocol, places, store, progress)
-        name = settings.name(loaded)
-        existing = runs.finished(name, places.runs)
-        if existing is not None and not request.again and not request.rerun:
-            log.info("this run is finished: %s (--again makes a new one)", existing.name)
-            return RunOutcome(read_record(existing / runs.RECORD_FILE), existing, is_new=False) if world.rank == 0 else None
-        log.info("%s on %s (%s)", settings.row_name, loaded.card.name, loaded.origin)
-        log.info("preset %s on %s: %s", settings.preset, settings.machine.name, settings.config.model_dump_json())
         trainer = Trainer(
             split=loaded.split,
             machine=settings.machine,
@@ -81,7 +76,15 @@ def run_request(
             world=world,
             load_plugin=settings.load_plugin,
         )
+        # Before the name, which asks for what the settings name: nothing is fetched for data that the model cannot read.
         trainer.check_needs(settings.plugin)
+        name = settings.name(loaded)
+        existing = runs.finished(name, places.runs)
+        if existing is not None and not request.again and not request.rerun:
+            log.info("this run is finished: %s (--again makes a new one)", existing.name)
+            return RunOutcome(read_record(existing / runs.RECORD_FILE), existing, is_new=False) if world.rank == 0 else None
+        log.info("%s on %s (%s)", settings.row_name, loaded.card.name, loaded.origin)
+        log.info("preset %s on %s: %s", settings.preset, settings.machine.name, settings.config.model_dump_json())
         facts = settings.facts(started, command)
         with runs.writing(name, places.runs) as folder, _logging_to(folder / LOG_FILE):
             try:
@@ -137,11 +140,10 @@ class _Settings:
         """Equal for runs that differ in nothing but their seed."""
         return hash_value({"model": self.plugin.card.name, "config": self.config.model_dump(mode="json"), "budget": self.request.budget})
 
-    @property
-    def content_hash(self) -> str | None:
-        """Of the files and folders that the settings name; None where they name none."""
-        files = self.config.named_files()
-        return hash_value([hash_path(path) for path in files]) if files else None
+    @cached_property
+    def named(self) -> dict[str, Any]:
+        """Content and revisions of what the settings name; what does not lie here yet is fetched."""
+        return named_content(self.config)
 
     def name(self, loaded: LoadedSplit) -> runs.RunName:
         """The run's name, with the hash of all that a finished record must share to be the answer."""
@@ -161,8 +163,7 @@ class _Settings:
         }
         if "time" in self.plugin.card.needs:
             identity["times"] = hash_times(loaded.split.train.timestamp, loaded.split.valid.timestamp, loaded.split.test.timestamp)
-        if self.content_hash is not None:
-            identity["files"] = self.content_hash
+        identity |= self.named
         return runs.RunName(loaded.card.name, self.plugin.card.name, self.preset, self.request.seed, hash_value(identity))
 
     def facts(self, started: datetime, command: tuple[str, ...]) -> RunFacts:
@@ -176,7 +177,8 @@ class _Settings:
             row_name=self.row_name,
             config=self.config.model_dump(mode="json"),
             config_hash=self.config_hash,
-            content_hash=self.content_hash,
+            content_hash=hash_value(self.named["files"]) if "files" in self.named else None,
+            revisions=self.named.get("revisions", {}),
             budget=self.request.budget,
             seed=self.request.seed,
             machine=self.machine,

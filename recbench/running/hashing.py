@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recbench.core.config import canonical_json
+from recbench.core.config import PluginConfig, canonical_json
 from recbench.core.errors import BadRequest
 
 _LARGE_BYTES = 64 << 20
@@ -53,6 +53,17 @@ def _hash_once(path: Path) -> str:
 @cache
 def _hash_of_state(path: Path, size: int, mtime_ns: int) -> str:  # noqa: ARG001 (part of the cache's key)
     return hash_file(path)
+
+
+def named_content(config: PluginConfig) -> dict[str, Any]:
+    """What settings name, for a key: hashes of files and folders, and exact revisions; empty where they name nothing.
+
+    Raises:
+        BadRequest: something named is not there and cannot be had.
+    """
+    files, revisions = config.named_files(), config.named_revisions()
+    content: dict[str, Any] = {"files": [hash_path(path) for path in files]} if files else {}
+    return content | ({"revisions": dict(revisions)} if revisions else {})
 
 
 def hash_sources(*folders: Path) -> str:

@@ -49,6 +49,8 @@ class RunFacts:
     config_hash: str
     content_hash: str | None
     """Of the files and folders that the settings name; None where they name none."""
+    revisions: Mapping[str, str]
+    """Settings that name a thing elsewhere, each with the value that says which revision was read."""
     budget: str | None
     seed: int
     machine: Machine
@@ -161,8 +163,9 @@ def _keep_codes(folder: Path, facts: RunFacts, loaded: LoadedSplit, trained: Tra
 
 def _model_part(facts: RunFacts, items: ItemTable) -> ModelPart:
     card = facts.plugin.card
-    backbone = facts.config.get("text_encoder") or facts.config.get("backbone")
-    if backbone is not None and facts.content_hash is not None:
+    setting = "text_encoder" if facts.config.get("text_encoder") else "backbone"
+    backbone = facts.revisions.get(setting, facts.config.get(setting))
+    if backbone is not None and setting not in facts.revisions and facts.content_hash is not None:
         backbone = f"{backbone} ({facts.content_hash[:12]})"
     fields = facts.config.get("text_fields")
     holding = [name for name, column in items.columns.items() if any(value is not None for value in column)]

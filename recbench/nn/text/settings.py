@@ -1,16 +1,14 @@
 """Which text of the items is read, and by what. Imports no torch, so that a plugin's config may inherit the fields."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt, field_validator
 
 from recbench.core.config import PluginConfig
-
-MINILM = "minilm"
-TFIDF_SVD = "tfidf-svd"
-HUB_PREFIX = "hf:"
-_PATH_STARTS = ("/", "./", "../", "~")
+from recbench.nn.text.location import locate_encoder
+from recbench.nn.text.names import HUB_PREFIX, MINILM, TFIDF_SVD, encoder_path, hub_name, is_path
 
 
 class TextSettings(PluginConfig):
@@ -46,25 +44,15 @@ class TextSettings(PluginConfig):
         raise ValueError(f"the encoder is none of {MINILM}, {TFIDF_SVD}, hf:OWNER/NAME, hf:OWNER/NAME@REVISION or the path of a folder")
 
     def named_files(self) -> tuple[Path, ...]:
-        """The encoder's folder, where it is given by path."""
+        """The folder of an encoder that is given by path or lies in a package; `DataUnavailable` where that is not installed."""
         named = super().named_files()
-        return (*named, encoder_path(self.text_encoder)) if is_path(self.text_encoder) else named
+        if is_path(self.text_encoder):
+            return (*named, encoder_path(self.text_encoder))
+        return (*named, locate_encoder(MINILM).folder) if self.text_encoder == MINILM else named
 
-
-def is_path(encoder: str) -> bool:
-    """Whether an encoder is the path of a folder: it starts like one."""
-    return encoder.removeprefix(HUB_PREFIX).startswith(_PATH_STARTS)
-
-
-def encoder_path(encoder: str) -> Path:
-    """The folder that an encoder's path means."""
-    return Path(encoder.removeprefix(HUB_PREFIX)).expanduser()
-
-
-def hub_name(encoder: str) -> tuple[str, str | None] | None:
-    """OWNER/NAME and REVISION of a model of the hub; None where the encoder is something else."""
-    if not encoder.startswith(HUB_PREFIX) or is_path(encoder):
-        return None
-    name, at, revision = encoder.removeprefix(HUB_PREFIX).partition("@")
-    parts = name.split("/")
-    return (name, revision or None) if len(parts) == 2 and all(parts) and bool(revision) == bool(at) else None
+    def named_revisions(self) -> Mapping[str, str]:
+        """The commit of an encoder of the hub; `DataUnavailable` where it is not here and cannot be had."""
+        named = super().named_revisions()
+        if hub_name(self.text_encoder) is None:
+            return named
+        return {**named, "text_encoder": HUB_PREFIX + locate_encoder(self.text_encoder).name}

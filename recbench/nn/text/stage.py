@@ -14,7 +14,8 @@ from recbench.core.errors import BadRequest
 from recbench.core.interactions import ItemTable
 from recbench.core.plugin import FitContext
 from recbench.nn.text.location import locate_encoder
-from recbench.nn.text.settings import TFIDF_SVD, TextSettings
+from recbench.nn.text.names import TFIDF_SVD
+from recbench.nn.text.settings import TextSettings
 
 STAGE = "text-vectors"
 VECTORS_FILE, FACTS_FILE = "vectors.npy", "facts.json"

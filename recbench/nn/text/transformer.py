@@ -1,6 +1,7 @@
 """Text vectors from a pretrained language model, read with the transformers library."""
 
 import json
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,13 +16,13 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from recbench.core.errors import BadRequest
+from recbench.core.errors import BadRequest, DataUnavailable
 from recbench.core.plugin import FitContext
 
 Pooling = Literal["mean", "cls", "last"]
 
 _BATCH_TOKENS = {"cpu": 4_096, "cuda": 65_536}
-"""Tokens of one batch, padding included; a batch of short texts holds more of them."""
+"""Tokens of one batch, padding included; a batch of short texts holds more of them. Other devices take as many as the CPU."""
 _TEXTS_PER_TOKENIZER_CALL = 10_000
 _MARK_EVERY_S = 15.0
 
@@ -57,12 +58,12 @@ def encode(
     model = model.to(device=device, dtype=dtype).eval()
     recipe = _recipe(folder, model, pooling)
     dense = nn.Sequential(*recipe.dense).to(device)
-    limit = min(max_tokens, tokenizer.model_max_length)
+    limit = min(max_tokens, tokenizer.model_max_length, _positions(model))
     token_lists, n_cut = _tokens(tokenizer, texts, limit)
     length_N = np.array([len(tokens) for tokens in token_lists], np.int64)
     # Longest first: what does not fit into memory fails at once, and the time left is not promised too short.
     order = np.argsort(-length_N, kind="stable")
-    batches = list(_batches(length_N[order], _BATCH_TOKENS[device.type]))
+    batches = list(_batches(length_N[order], _BATCH_TOKENS.get(device.type, _BATCH_TOKENS["cpu"])))
 
     with torch.inference_mode():
         width = int(_vectors(model, dense, recipe.pooling, token_lists[:1], 0).shape[1])
@@ -156,11 +157,28 @@ def _dense_of(place: Path) -> nn.Module:
         raise BadRequest(
             f"{place / 'config.json'} asks for the activation {activation!r}; Identity and Tanh are known here. Set text_pooling."
         )
-    weights = place / "model.safetensors"
-    tensors = load_file(weights) if weights.is_file() else torch.load(place / "pytorch_model.bin", map_location="cpu", weights_only=True)
+    weights, pickled = place / "model.safetensors", place / "pytorch_model.bin"
+    if not weights.is_file() and not pickled.is_file():
+        raise DataUnavailable(f"{place} holds neither {weights.name} nor {pickled.name}. Complete the folder or set text_pooling.")
+    # `weights_only` reads tensors and refuses everything else that a pickle may hold.
+    tensors = load_file(weights) if weights.is_file() else torch.load(pickled, map_location="cpu", weights_only=True)
     layer = nn.Linear(config["in_features"], config["out_features"], bias=config.get("bias", True))
     layer.load_state_dict({name.removeprefix("linear."): tensor for name, tensor in tensors.items()})
     return nn.Sequential(layer, nn.Tanh()) if activation == "Tanh" else layer
+
+
+def _positions(model: nn.Module) -> float:
+    """How many tokens a model has places for: those of its table of absolute positions; without one, infinitely many."""
+    least = getattr(model.config, "max_position_embeddings", 0)
+    places = [math.inf]
+    for name, table in model.named_modules():
+        own = name.rpartition(".")[2]
+        if not isinstance(table, nn.Embedding) or not ("pos" in own or own == "wpe") or "rel" in own or table.num_embeddings < least:
+            continue
+        # RoBERTa and its kind count from behind the row that stands for padding, BART and OPT from `offset`.
+        first = 0 if table.padding_idx is None else table.padding_idx + 1
+        places.append(table.num_embeddings - max(first, getattr(table, "offset", 0)))
+    return min(places)
 
 
 def _is_decoder_only(model: Any) -> bool:

@@ -2,12 +2,21 @@
 
 import json
 import logging
+import math
+import shutil
+import sys
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+import huggingface_hub
 import numpy as np
 import pytest
 import torch
+from huggingface_hub import constants
+from huggingface_hub.utils import filter_repo_objects
+from safetensors.torch import load_file
 from tiny_models import WIDTH, WORDS, add_modules, save_model
 
 from recbench.core import BadConfig, BadRequest, DataUnavailable
@@ -193,22 +202,125 @@ def test_a_missing_minilm_is_an_error_with_the_command_and_no_other_encoder(tmp_
     assert not (tmp_path / "stages").exists()
 
 
-def test_a_model_of_the_hub_is_read_from_its_local_cache(bert: tuple[Path, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from huggingface_hub import constants
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
-    commit = "0123456789abcdef0123456789abcdef01234567"
-    cached = tmp_path / "hub" / "models--someone--tiny"
-    (cached / "refs").mkdir(parents=True)
-    (cached / "refs" / "main").write_text(commit)
-    (cached / "snapshots").mkdir()
-    bert[0].rename(cached / "snapshots" / commit)
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    for encoder in ("hf:someone/tiny", f"hf:someone/tiny@{commit}"):
-        assert locate_encoder(encoder).name == f"someone/tiny@{commit}"
+
+class Hub:
+    """The hub's model `someone/tiny` in the folder `remote`, and a cache that starts empty; `asked` lists every download's patterns."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.remote, self.cached = folder / "remote", folder / "cache" / "models--someone--tiny"
+        self.asked: list[list[str]] = []
+        self.cached.mkdir(parents=True)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(folder / "cache"))
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+        self._real = huggingface_hub.snapshot_download
+        monkeypatch.setattr(huggingface_hub, "snapshot_download", self._download)
+
+    def put(self, model: Path) -> Path:
+        """Lays a model into the cache as a download does; the folder of its snapshot comes back."""
+        (self.cached / "refs").mkdir()
+        (self.cached / "refs" / "main").write_text(COMMIT)
+        return Path(shutil.copytree(model, self.cached / "snapshots" / COMMIT))
+
+    def _download(self, name: str, *, local_files_only: bool, **options: Any) -> str:
+        if local_files_only or not self.remote.exists():
+            return self._real(name, local_files_only=local_files_only, **options)
+        assert options["revision"] in {None, "main", COMMIT}
+        self.asked.append(options["allow_patterns"])
+        files = [path.relative_to(self.remote).as_posix() for path in self.remote.rglob("*") if path.is_file()]
+        patterns = {key: options[key] for key in ("allow_patterns", "ignore_patterns")}
+        for file in filter_repo_objects(files, **patterns):
+            target = self.cached / "snapshots" / COMMIT / file
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(self.remote / file, target)
+        (self.cached / "refs").mkdir(exist_ok=True)
+        (self.cached / "refs" / "main").write_text(COMMIT)
+        return str(self.cached / "snapshots" / COMMIT)
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hub:
+    return Hub(tmp_path / "hub", monkeypatch)
+
+
+def test_a_model_of_the_hub_is_read_from_its_local_cache(bert: tuple[Path, Any], hub: Hub, tmp_path: Path) -> None:
+    hub.put(bert[0])
+    for encoder in ("hf:someone/tiny", f"hf:someone/tiny@{COMMIT}"):
+        assert locate_encoder(encoder).name == f"someone/tiny@{COMMIT}"
         assert vectors_of(TITLES, tmp_path / encoder[-3:], text_encoder=encoder).vectors.any()
     with pytest.raises(DataUnavailable, match=r"hf:someone/other' is not in the local cache and cannot be downloaded"):
         locate_encoder("hf:someone/other")
+
+
+def _with_pickled_dense(folder: Path) -> None:
+    """Adds a dense layer whose weights are in torch's own format only, and the model's own weights in that format beside the others."""
+    add_modules(folder, {"pooling_mode": "mean"}, dense_width=4)
+    place = folder / "2_Dense"
+    torch.save(load_file(place / "model.safetensors"), place / "pytorch_model.bin")
+    (place / "model.safetensors").unlink()
+    (folder / "pytorch_model.bin").write_bytes(b"never fetched")
+
+
+@pytest.mark.parametrize("is_half_cached", [False, True])
+def test_weights_of_every_module_are_fetched_in_the_format_that_it_has(
+    bert: tuple[Path, Any], hub: Hub, tmp_path: Path, is_half_cached: bool
+) -> None:
+    folder, model = bert
+    _with_pickled_dense(folder)
+    shutil.copytree(folder, hub.remote)
+    if is_half_cached:
+        (hub.put(folder) / "2_Dense" / "pytorch_model.bin").unlink()
+    got = vectors_of(TITLES, tmp_path, text_encoder="hf:someone/tiny", text_unit_length=False)
+    weight = np.linspace(-1, 1, WIDTH * 4).reshape(4, WIDTH)
+    np.testing.assert_allclose(got.vectors[1], weight @ states(model, folder, "Title: blue silk").mean(0), atol=1e-5)
+    assert hub.asked[1:] == [["2_Dense/pytorch_model*.bin"]]
+    assert (hub.cached / "snapshots" / COMMIT / "pytorch_model.bin").exists() == is_half_cached
+    locate_encoder("hf:someone/tiny")
+    assert len(hub.asked) == 2
+
+
+@pytest.mark.parametrize("lost", ["2_Dense/pytorch_model.bin", "model.safetensors"])
+def test_weights_that_nobody_has_are_a_sentence(bert: tuple[Path, Any], hub: Hub, lost: str) -> None:
+    _with_pickled_dense(bert[0])
+    shutil.copytree(bert[0], hub.remote)
+    (hub.remote / "pytorch_model.bin").unlink()
+    (hub.remote / lost).unlink()
+    with pytest.raises(DataUnavailable, match=r"has no (2_Dense/)?model\.safetensors and no (2_Dense/)?pytorch_model\.bin, neither"):
+        locate_encoder("hf:someone/tiny")
+
+
+def test_a_model_of_which_a_shard_is_missing_is_not_here(bert: tuple[Path, Any], hub: Hub) -> None:
+    folder = hub.put(bert[0])
+    (folder / "model.safetensors").rename(folder / "model-00001-of-00002.safetensors")
+    shards = {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": shards}))
+    with pytest.raises(DataUnavailable):
+        locate_encoder("hf:someone/tiny")
+    shutil.copy(folder / shards["a"], folder / shards["b"])
+    assert locate_encoder("hf:someone/tiny").folder == folder
+
+
+def test_a_folder_without_the_weights_of_a_layer_is_a_sentence_and_nothing_is_unpickled(bert: tuple[Path, Any], tmp_path: Path) -> None:
+    _with_pickled_dense(bert[0])
+    weights = bert[0] / "2_Dense" / "pytorch_model.bin"
+    torch.save({"linear.weight": Path("not a tensor")}, weights)
+    with pytest.raises(Exception, match="Weights only load failed"):
+        vectors_of(TITLES, tmp_path, text_encoder=str(bert[0]))
+    weights.unlink()
+    with pytest.raises(DataUnavailable, match=r"2_Dense holds neither model\.safetensors nor pytorch_model\.bin"):
+        vectors_of(TITLES, tmp_path, text_encoder=str(bert[0]))
+
+
+@pytest.mark.parametrize(("kind", "limit"), [("bert", 64), ("gpt2", 64), ("roberta", 38), ("t5", math.inf)])
+def test_a_model_with_a_table_of_positions_reads_no_more_tokens_than_that_has(kind: str, limit: float, tmp_path: Path) -> None:
+    assert transformer._positions(save_model(kind, tmp_path / kind)) == limit
+
+
+def test_a_text_longer_than_a_model_s_positions_is_cut(tmp_path: Path) -> None:
+    save_model("roberta", tmp_path / "roberta")
+    got = vectors_of([" ".join(["red", "hat"] * 50)], tmp_path, text_encoder=str(tmp_path / "roberta"))
+    assert json.loads((got.folder / "facts.json").read_text()).items() >= {"max_tokens": 38, "n_cut": 1}.items()
 
 
 def test_a_folder_that_holds_no_model_is_refused(tmp_path: Path) -> None:
@@ -226,7 +338,19 @@ def test_encoders_of_no_known_form_are_refused(encoder: str) -> None:
     assert isinstance(explain(raised.value, list(TextSettings.model_fields), "Model 'x'"), BadConfig)
 
 
-def test_a_folder_s_content_is_part_of_every_key(tmp_path: Path) -> None:
-    assert TextSettings(text_encoder=f"hf:{tmp_path}").named_files() == (tmp_path,)
-    assert TextSettings(text_encoder=str(tmp_path)).named_files() == (tmp_path,)
-    assert TextSettings(text_encoder="hf:owner/name").named_files() == ()
+def test_what_was_read_is_part_of_every_key(bert: tuple[Path, Any], hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub.put(bert[0])
+    for encoder in (f"hf:{tmp_path}", str(tmp_path)):
+        settings = TextSettings(text_encoder=encoder)
+        assert (settings.named_files(), settings.named_revisions()) == ((tmp_path,), {})
+    for encoder in ("hf:someone/tiny", f"hf:someone/tiny@{COMMIT}"):
+        settings = TextSettings(text_encoder=encoder)
+        assert (settings.named_files(), settings.named_revisions()) == ((), {"text_encoder": f"hf:someone/tiny@{COMMIT}"})
+    settings = TextSettings(text_encoder="tfidf-svd")
+    assert (settings.named_files(), settings.named_revisions()) == ((), {})
+    package = ModuleType("bundled_model")
+    package.MODEL_DIR = str(bert[0])  # type: ignore[attr-defined]
+    package.__spec__ = ModuleSpec("bundled_model", None)
+    monkeypatch.setitem(sys.modules, "bundled_model", package)
+    monkeypatch.setattr(location, "MINILM_MODULE", "bundled_model")
+    assert (TextSettings().named_files(), TextSettings().named_revisions()) == ((bert[0],), {})

@@ -12,6 +12,8 @@ from transformers import (
     GPT2Config,
     GPT2Model,
     PreTrainedModel,
+    RobertaConfig,
+    RobertaModel,
     T5Config,
     T5ForConditionalGeneration,
 )
@@ -30,7 +32,7 @@ def save_tokenizer(folder: Path) -> int:
 
 
 def save_model(kind: str, folder: Path) -> PreTrainedModel:
-    """A `bert`, `gpt2` or `t5` with random weights."""
+    """A `bert`, `gpt2`, `roberta` (with 40 rows of positions) or `t5` with random weights."""
     n_words = save_tokenizer(folder)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -38,6 +40,9 @@ def save_model(kind: str, folder: Path) -> PreTrainedModel:
         if kind == "bert":
             sizes = {"num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32, "max_position_embeddings": 64}
             model = BertModel(BertConfig(vocab_size=n_words, hidden_size=WIDTH, initializer_range=0.5, **sizes))
+        elif kind == "roberta":
+            sizes = {"num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32, "max_position_embeddings": 40}
+            model = RobertaModel(RobertaConfig(vocab_size=n_words, hidden_size=WIDTH, pad_token_id=1, **sizes))
         elif kind == "gpt2":
             model = GPT2Model(GPT2Config(vocab_size=n_words, n_embd=WIDTH, n_layer=2, n_head=2, n_positions=64, initializer_range=0.5))
         else:
