@@ -98,3 +98,7 @@ class SASRec:
             )
         encoder.load_state_dict(weights)
         self.config, self.encoder = config, encoder.to(self.encoder.item_embedding.weight.device).eval()
+
+    def to(self, device: str) -> None:
+        """Move the network."""
+        self.encoder.to(device)

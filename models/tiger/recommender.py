@@ -37,6 +37,10 @@ class TIGER:
         """Read codes and network."""
         self._generator = CodeGenerator.load(folder)
 
+    def to(self, device: str) -> None:
+        """Move the network."""
+        self._trained.to(device)
+
     @property
     def codes(self) -> ItemCodes:
         """The items' codes."""

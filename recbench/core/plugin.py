@@ -203,7 +203,7 @@ class FitContext(Protocol):
 
 
 class Recommender(Ranker, Protocol):
-    """A model. Four methods, no base class."""
+    """A model. Four methods, no base class; `Movable` is a fifth that it may have."""
 
     def fit(self, context: FitContext) -> FitReport:
         """Learn from the train part."""
@@ -213,6 +213,14 @@ class Recommender(Ranker, Protocol):
 
     def load(self, folder: Path) -> None:
         """Read what `save` wrote; the data set is not there any more."""
+
+
+@runtime_checkable
+class Movable(Protocol):
+    """A model that can answer on another device than the CPU. One without this method answers where it is."""
+
+    def to(self, device: str) -> None:
+        """Move to where the run computes: `cpu`, `cuda` or `cuda:N`. Called after `load`; `fit` is told by its context."""
 
 
 class Published(BaseModel):

@@ -141,12 +141,13 @@ def run(
     return outcome
 
 
-def load(run: Path | str, *, plugins: Sequence[Path | str] = ()) -> "LoadedRun":
+def load(run: Path | str, *, plugins: Sequence[Path | str] = (), device: str = "cpu") -> "LoadedRun":
     """The trained model of a run: `load("last").recommend(["B00..."], k=10)`.
 
     Args:
         run: a run folder, a run id or its unique start, or `last`.
         plugins: folders of models that are not installed.
+        device: where the model answers: `auto`, `cpu`, `cuda` or `cuda:N`. A model that cannot be moved answers on the CPU.
     """
     from recbench import registry
     from recbench.running.loaded import LoadedRun
@@ -155,7 +156,7 @@ def load(run: Path | str, *, plugins: Sequence[Path | str] = ()) -> "LoadedRun":
     places = Places.from_environment()
     folder = find_run(str(run), places.runs, places.boards)
     models = registry.models(tuple(Path(path) for path in plugins))
-    return LoadedRun.open(folder, models.load(read_record(folder / RECORD_FILE).model.name))
+    return LoadedRun.open(folder, models.load(read_record(folder / RECORD_FILE).model.name), device=device)
 
 
 def compare(models: Sequence[str], datasets: Sequence[str], *, seeds: int = 1, jobs: int = 1, budget: str | None = None) -> list[Cell]:

@@ -14,7 +14,7 @@ from recbench import registry
 from recbench.core.config import explain
 from recbench.core.errors import BadRequest, nearest
 from recbench.core.interactions import ItemTable
-from recbench.core.plugin import Catalogue, Plugin, Recommender
+from recbench.core.plugin import Catalogue, Movable, Plugin, Recommender
 from recbench.core.progress import Progress
 from recbench.core.ragged import Histories
 from recbench.core.ranking import Queries, View
@@ -22,6 +22,7 @@ from recbench.core.records import RunRecord, read_record
 from recbench.data import Split
 from recbench.running.api import Recommendation
 from recbench.running.context import ranked
+from recbench.running.machine import resolve_device
 from recbench.running.places import Places
 from recbench.running.runs import RECORD_FILE
 from recbench.running.splits import load_split_of
@@ -54,8 +55,15 @@ class LoadedRun:
     titles: Sequence[str | None]
 
     @classmethod
-    def open(cls, folder: Path, plugin: Plugin) -> "LoadedRun":
-        """The run in a folder; published records hold no weights and are refused with a sentence."""
+    def open(cls, folder: Path, plugin: Plugin, *, device: str = "cpu") -> "LoadedRun":
+        """The run in a folder; published records hold no weights and are refused with a sentence.
+
+        Args:
+            folder: of the run.
+            plugin: its model.
+            device: where a model that can be moved answers: `auto`, `cpu`, `cuda` or `cuda:N`.
+        """
+        device = resolve_device(device)
         record = read_record(folder / RECORD_FILE)
         if not (folder / MODEL_FOLDER).is_dir():
             raise BadRequest(f"{folder} holds a record without its model. Make it again: recbench reproduce {folder / RECORD_FILE}")
@@ -69,6 +77,8 @@ class LoadedRun:
             ) from None
         recommender = plugin.build(config, Catalogue(record.dataset.n_items, record.dataset.n_users))
         recommender.load(folder / MODEL_FOLDER)
+        if isinstance(recommender, Movable):
+            recommender.to(device)
         return cls(record, folder, recommender, catalogue["item_id"].to_pylist(), catalogue["title"].to_pylist())
 
     def recommend(self, history: Sequence[str], k: int = 10, *, view: View = "unseen", user_id: str = "") -> list[Recommendation]:

@@ -43,20 +43,10 @@ class Machine:
         """
         import torch
 
-        n_cuda = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        if device == "auto":
-            device = "cuda" if n_cuda else "cpu"
-        kind, _, number = device.partition(":")
-        if kind not in {"cpu", "cuda"} or (number and not number.isdigit()):
-            raise BadRequest(f"--device {device!r} is not known. Use auto, cpu, cuda or cuda:N.")
+        device = resolve_device(device, local_rank)
+        kind = device.partition(":")[0]
         if kind == "cuda":
-            index = int(number) if number else local_rank
-            if index >= n_cuda:
-                raise BadRequest(
-                    f"--device {device!r}: this machine has {n_cuda} CUDA devices. Use --device cpu, or see `recbench doctor`."
-                )
-            device = f"cuda:{index}"
-            torch.cuda.set_device(index)
+            torch.cuda.set_device(device)
         has_bf16 = kind == "cuda" and torch.cuda.is_bf16_supported()
         if precision not in {"auto", "fp32", "bf16"}:
             raise BadRequest(f"--precision {precision!r} is not known. Use auto, fp32 or bf16.")
@@ -68,6 +58,26 @@ class Machine:
         n_threads = threads or max(1, cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
         torch.set_num_threads(n_threads)
         return cls(device, torch.cuda.get_device_name(device) if kind == "cuda" else _processor(), chosen, n_threads)
+
+
+def resolve_device(device: str, local_rank: int = 0) -> str:
+    """`cpu` or `cuda:N` for `auto`, `cpu`, `cuda` or `cuda:N`; a `BadRequest` where it is not there."""
+    if device == "cpu":
+        return device
+    import torch
+
+    n_cuda = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if device == "auto":
+        device = "cuda" if n_cuda else "cpu"
+    kind, _, number = device.partition(":")
+    if kind not in {"cpu", "cuda"} or (number and not number.isdigit()):
+        raise BadRequest(f"--device {device!r} is not known. Use auto, cpu, cuda or cuda:N.")
+    if kind == "cpu":
+        return device
+    index = int(number) if number else local_rank
+    if index >= n_cuda:
+        raise BadRequest(f"--device {device!r}: this machine has {n_cuda} CUDA devices. Use --device cpu, or see `recbench doctor`.")
+    return f"cuda:{index}"
 
 
 def cores() -> int:

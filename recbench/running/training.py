@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from recbench.core.budget import Budget
 from recbench.core.config import PluginConfig
 from recbench.core.errors import BadRequest, PluginFailed, RecbenchError
-from recbench.core.plugin import Catalogue, CurvePoint, FitReport, Parameters, Plugin, Recommender, World
+from recbench.core.plugin import Catalogue, CurvePoint, FitReport, Movable, Parameters, Plugin, Recommender, World
 from recbench.core.progress import Progress
 from recbench.core.records import StagePart
 from recbench.data import Split
 from recbench.running.cache import Stage, StageStore
 from recbench.running.context import RunContext
-from recbench.running.hashing import hash_path, hash_times, hash_value, plugin_source_hash
+from recbench.running.hashing import hash_times, hash_value, named_content, plugin_source_hash
 from recbench.running.machine import Machine
 
 MODEL_FOLDER = "model"
@@ -98,8 +98,7 @@ class Trainer:
             for other in self._used_by(plugin)
         }
         parts = {**inputs, "config": config.model_dump(mode="json"), "seed": seed, "budget": budget_text, "uses": used}
-        if config.named_files():
-            parts["files"] = [hash_path(path) for path in config.named_files()]
+        parts |= named_content(config)
         catalogue = Catalogue(n_items=len(self.split.items), n_users=len(self.split.user_ids))
         # A model that shares no work is trained by rank 0 while the others wait: nothing in there may wait for them.
         worker = self if card.distributed else replace(self, world=World(), store=self.store.alone())
@@ -135,6 +134,8 @@ class Trainer:
         stage = self.store.get(name, parts, fit, together=card.distributed)
         recommender = plugin.build(config, catalogue)
         recommender.load(stage.folder / MODEL_FOLDER)
+        if isinstance(recommender, Movable):
+            recommender.to(self.machine.device)
         report, lineage = read_report(stage.folder)
         if stage.reused:
             lineage = [part.model_copy(update={"reused": True}) for part in lineage]

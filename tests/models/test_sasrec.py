@@ -20,6 +20,7 @@ from recbench.core import (
     Histories,
     Interactions,
     ItemTable,
+    Movable,
     Queries,
     Ranker,
     SilentProgress,
@@ -194,6 +195,13 @@ def test_saved_and_loaded_gives_the_same_lists(tmp_path: Path) -> None:
     np.testing.assert_array_equal(other.generate(queries, 10).items, model.generate(queries, 10).items)
     np.testing.assert_array_equal(other.item_vectors(), model.item_vectors())
     assert model.item_vectors().shape == (40, 32)
+
+
+def test_all_of_the_network_moves() -> None:
+    model = SASRec(SASRecConfig(), Catalogue(40, 50))
+    assert isinstance(model, Movable)
+    model.to("meta")
+    assert {part.device.type for part in (*model.encoder.parameters(), *model.encoder.buffers())} == {"meta"}
 
 
 def test_weights_of_another_size_are_refused(tmp_path: Path) -> None:

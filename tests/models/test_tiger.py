@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from recbench.core import Catalogue, Plugin, Queries
+from recbench.core import Catalogue, Movable, Plugin, Queries
 from recbench.core.plugin import Precision
 from recbench.nn.codes import ItemCodes, make_unique
 from recbench.nn.seq2seq.generator import CodeGenerator
@@ -87,6 +87,20 @@ def test_user_tokens_tell_users_apart_and_strangers_share_one() -> None:
     np.testing.assert_allclose(unknown, unknown[[0, 0, 0]], atol=1e-5)
     without = CodeGenerator(tiny_settings(), random_codes(N_ITEMS), seed=1).generate(asked, 5).scores[0]
     np.testing.assert_allclose(without[0], without[1], atol=1e-5)
+
+
+def test_all_of_the_network_moves_and_the_trie_with_the_question(tmp_path: Path) -> None:
+    CodeGenerator(tiny_settings(), random_codes(N_ITEMS), 0).save(tmp_path)
+    model = PLUGIN.build(PLUGIN.resolve("smoke"), Catalogue(N_ITEMS, 1))
+    assert isinstance(model, TIGER)
+    assert isinstance(model, Movable)
+    model.load(tmp_path)
+    before = model.generate(queries([[1, 2]]), 5)
+    model.to("cpu")
+    np.testing.assert_array_equal(model.generate(queries([[1, 2]]), 5).scores, before.scores)
+    model.to("meta")
+    network = model._trained.network
+    assert {part.device.type for part in (*network.parameters(), *network.buffers())} == {"meta"}
 
 
 def test_codes_do_not_depend_on_events(tmp_path: Path) -> None:

@@ -66,6 +66,10 @@ class CodeGenerator:
             examples_possible=examples.n_possible,
         )
 
+    def to(self, device: str) -> None:
+        """Search and read histories on this device; the trie follows with the first question."""
+        self.network.to(device)
+
     def generate(self, queries: Queries, k: int) -> Rankings:
         """The k items whose codes the search likes best; scores are log-likelihoods of codes, in nats."""
         network = self.network.eval()
