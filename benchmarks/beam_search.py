@@ -1,7 +1,7 @@
 """Our beam search beside the `generate` of the transformers library, its cost over the size of the catalogue, its memory.
 
     python benchmarks/beam_search.py [--parts library,catalogue,memory,products] [--widths 20,50] [--histories beauty,full]
-                                     [--threads 2] [--repeats 5] [--library-users 64] [--users 256] [--batch 64] [--batches 1,16,64]
+                                     [--threads 2] [--repeats 5] [--library-users 64] [--users 512] [--batch 16] [--batches 1,16,64]
                                      [--clock wall]
 
 library     Users per second from token ids to lists, encoder included, of the same T5 (4 + 4 layers, width 128, 6 heads of 64, hidden width
@@ -248,8 +248,8 @@ def main() -> None:
     )
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--library-users", type=int, default=64)
-    parser.add_argument("--users", type=int, default=256)
-    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--users", type=int, default=512)
+    parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--batches", type=numbers, default=[1, 16, 64])
     options = parser.parse_args()
     torch.set_num_threads(options.threads)

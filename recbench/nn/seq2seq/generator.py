@@ -24,7 +24,7 @@ from recbench.nn.training import train
 from recbench.nn.trie import CodeTrie
 
 _WEIGHTS, _SIZES = "network.safetensors", "network.json"
-_BEAMS_AT_A_TIME = {"cpu": 6_400, "cuda": 102_400}
+_BEAMS_AT_A_TIME = {"cpu": 1_600, "cuda": 102_400}
 """Users times beams of all views that are searched together: enough for large products, and little memory."""
 _ITEMS_AT_A_TIME = 256
 
