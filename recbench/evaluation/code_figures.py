@@ -1,8 +1,9 @@
 """Figures about item codes: how much of each level is in use, who shares a code, whether codes follow categories.
 
 The codes come from `codes.parquet`, a standard artefact of a training: `item` int32, `code` list<int32>, the first level first.
-Notes of the file may say how many values each level may take, how many levels at the end only tell items apart, and which share
-of the vectors' variance the levels left over.
+Notes of the file may say how many values each level may take, how many levels at the end only tell items apart, which share of the
+vectors' variance the levels left over, and whether a number means the same token on every level; a column `is_numbered` (bool)
+says of each item whether the last number of its code only tells it apart.
 """
 
 import io
@@ -24,6 +25,7 @@ from recbench.core.ragged import Histories, IntArray, LongArray
 CODES_FILE = "codes.parquet"
 PREFIX = "codes_"
 """Of the names of all these figures in a record's diagnostics."""
+_IS_NUMBERED = "is_numbered"
 _ENDED = -1
 _SHUFFLE_SEED = 0
 _BETWEEN_PARTS = ", "
@@ -39,12 +41,17 @@ class CodeTable:
         level_sizes: (L,) how many values each level may take.
         n_extra: so many levels at the end only tell items of equal codes apart.
         unexplained: share of the vectors' variance that the levels up to this one left over; empty where nobody knows.
+        is_numbered: (n_items,) whether the last number of an item's code only tells items of equal codes apart; None where that is a
+            matter of levels alone.
+        shared_tokens: whether a number means the same token on every level.
     """
 
     code: IntArray
     level_sizes: tuple[int, ...]
     n_extra: int = 0
     unexplained: tuple[float, ...] = ()
+    is_numbered: NDArray[np.bool_] | None = None
+    shared_tokens: bool = False
 
     @property
     def n_levels(self) -> int:
@@ -56,15 +63,31 @@ class CodeTable:
         values = self.code[:, level]
         return np.bincount(values[values != _ENDED], minlength=self.level_sizes[level]).astype(np.int64)
 
+    def lengths(self) -> LongArray:
+        """Levels of each item's code, (n_items,)."""
+        lengths: LongArray = np.count_nonzero(self.code != _ENDED, axis=1).astype(np.int64)
+        return lengths
+
+    def meaning(self) -> IntArray:
+        """The codes without what only tells items apart, (n_items, at most L); a code of nothing else is empty."""
+        if self.is_numbered is None:
+            return self.code[:, : self.n_levels - self.n_extra]
+        code = self.code.copy()
+        code[self.is_numbered, self.lengths()[self.is_numbered] - 1] = _ENDED
+        return code
+
 
 def read_codes(path: Path) -> CodeTable:
     """The codes in a `codes.parquet`; a file that is not one is a `BadData` that names it."""
     again = "Restore it or run it again with --again."
     try:
-        table = pq.read_table(io.BytesIO(path.read_bytes()), columns=["item", "code"], page_checksum_verification=True)
+        data = path.read_bytes()
+        extra = [_IS_NUMBERED] if _IS_NUMBERED in pq.read_schema(io.BytesIO(data)).names else []
+        table = pq.read_table(io.BytesIO(data), columns=["item", "code", *extra], page_checksum_verification=True)
         item = table.column("item").to_numpy()
         column = table.column("code").combine_chunks()
         lists = Histories(column.flatten().to_numpy().astype(np.int32), _offsets(column.value_lengths().to_numpy()))
+        is_numbered = table.column(_IS_NUMBERED).to_numpy() if extra else None
         notes = _Notes.of(table.schema.metadata or {})
     except FileNotFoundError:
         raise BadData(f"{path}: there is no such file. {again}") from None
@@ -81,7 +104,9 @@ def read_codes(path: Path) -> CodeTable:
     sizes = notes.level_sizes or found
     if len(sizes) != len(found) or any(size < used for size, used in zip(sizes, found, strict=True)) or notes.n_extra >= len(found):
         raise BadData(f"{path}: its notes give levels of the sizes {sizes}, {notes.n_extra} extra; its codes need {found}. {again}")
-    return CodeTable(code, sizes, notes.n_extra, notes.unexplained)
+    if is_numbered is not None and is_numbered.dtype != np.bool_:
+        raise BadData(f"{path}: the column {_IS_NUMBERED} is true or false for each item, without gaps. {again}")
+    return CodeTable(code, sizes, notes.n_extra, notes.unexplained, is_numbered, notes.shared_tokens)
 
 
 class _Notes(BaseModel):
@@ -90,6 +115,7 @@ class _Notes(BaseModel):
     level_sizes: tuple[PositiveInt, ...] = ()
     n_extra: NonNegativeInt = 0
     unexplained: tuple[float, ...] = ()
+    shared_tokens: bool = False
 
     @classmethod
     def of(cls, metadata: Mapping[bytes, bytes]) -> "_Notes":
@@ -102,10 +128,13 @@ def code_figures(table: CodeTable, categories: Sequence[str | None] | None = Non
     """All figures of a catalogue's codes, by the names they have in a record's diagnostics; levels count from 1.
 
     Per level: `codes_size_1`, `codes_used_1`, `codes_usage_1` (share), `codes_entropy_1` (bits), `codes_perplexity_1` (2 to that
-    many bits), `codes_prefixes_1` (different beginnings of that length), `codes_items_per_prefix_1`, `codes_unexplained_1` (share
-    of variance), and with categories `codes_purity_1` and `codes_purity_random_1`. Of the codes without the levels that only tell
-    items apart: `codes_distinct`, `codes_colliding_share` (items that share their code with another), `codes_largest_group`. Of
-    the last level: `codes_last_nonzero_share`.
+    many bits), `codes_prefixes_1` (different beginnings of that length), `codes_items_per_prefix_1` (mean), `codes_largest_1` (items
+    of the most common one), `codes_unexplained_1` (share of variance), and with categories `codes_purity_1` and
+    `codes_purity_random_1`. Of whole codes: `codes_unique` (1 where no two are equal, else 0) and `codes_prefix_of_another` (items
+    whose code is the beginning of a longer one). Of the codes without what only tells items apart: `codes_distinct`,
+    `codes_colliding_share` (items that share their code with another), `codes_largest_group`, and where levels share their tokens
+    `codes_distinct_tokens` (on all levels together) and `codes_repeated` (items whose code has a token twice). Where the items
+    are known whose last number only tells them apart: `codes_numbered`. Of the last level: `codes_last_nonzero_share`.
 
     Args:
         table: the codes.
@@ -113,6 +142,8 @@ def code_figures(table: CodeTable, categories: Sequence[str | None] | None = Non
     """
     figures = {f"{PREFIX}items": float(len(table.code)), f"{PREFIX}levels": float(table.n_levels), f"{PREFIX}extra": float(table.n_extra)}
     prefix = np.zeros(len(table.code), dtype=np.int64)
+    lengths = table.lengths()
+    n_beginnings = 0
     purities = _Purities(categories) if categories is not None and any(categories) else None
     for level, size in enumerate(table.level_sizes):
         counts = table.counts(level)
@@ -128,17 +159,29 @@ def code_figures(table: CodeTable, categories: Sequence[str | None] | None = Non
             "perplexity": 2.0**entropy,
             "prefixes": (n_prefixes := len(np.unique(prefix[goes_on]))),
             "items_per_prefix": np.count_nonzero(goes_on) / n_prefixes,
+            "largest": np.bincount(prefix[goes_on]).max(),
         }
+        n_beginnings += int(np.isin(prefix[lengths == level + 1], prefix[lengths > level + 1]).sum())
         if level < len(table.unexplained):
             values["unexplained"] = table.unexplained[level]
         if purities is not None:
             values |= {"purity": purities.of(prefix, goes_on), "purity_random": purities.of_shuffled(prefix, goes_on)}
         figures |= {f"{PREFIX}{name}_{level + 1}": float(value) for name, value in values.items()}
-    group = np.bincount(_groups(table.code[:, : table.n_levels - table.n_extra]))
+    figures[f"{PREFIX}unique"] = float(len(np.unique(prefix)) == len(table.code))
+    figures[f"{PREFIX}prefix_of_another"] = float(n_beginnings)
+    meaning = table.meaning()
+    group = np.bincount(_groups(meaning))
     figures[f"{PREFIX}distinct"] = float(len(group))
     figures[f"{PREFIX}colliding_share"] = float(group[group > 1].sum() / len(table.code))
     figures[f"{PREFIX}largest_group"] = float(group.max())
     figures[f"{PREFIX}last_nonzero_share"] = float((table.code[:, -1] > 0).mean())
+    if table.shared_tokens:
+        tokens = np.sort(meaning, axis=1)
+        is_twice = (tokens[:, 1:] == tokens[:, :-1]) & (tokens[:, 1:] != _ENDED)
+        figures[f"{PREFIX}distinct_tokens"] = float(len(np.unique(meaning[meaning != _ENDED])))
+        figures[f"{PREFIX}repeated"] = float(np.count_nonzero(is_twice.any(axis=1)))
+    if table.is_numbered is not None:
+        figures[f"{PREFIX}numbered"] = float(np.count_nonzero(table.is_numbered))
     return figures
 
 

@@ -25,6 +25,7 @@ FIRST_TOKEN = 3
 ENDED = -1
 """Stands where an item's code has ended before the longest one."""
 _LEVEL_SIZES, _N_EXTRA, _UNEXPLAINED = "recbench.level_sizes", "recbench.n_extra", "recbench.unexplained"
+_SHARED_TOKENS, _IS_NUMBERED = "recbench.shared_tokens", "is_numbered"
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,12 +37,17 @@ class ItemCodes:
         level_sizes: how many values each level may take.
         n_extra: so many levels at the end only tell items of equal codes apart.
         unexplained: what the levels left over of the vectors' variance, one share per level; empty where nobody knows.
+        is_numbered: (n_items,) whether the last number of an item's code, on whatever level it stands, only tells items of equal codes
+            apart; None where that is a matter of levels alone.
+        shared_tokens: whether a number means the same token on every level.
     """
 
     code: IntArray
     level_sizes: tuple[int, ...]
     n_extra: int = 0
     unexplained: tuple[float, ...] = ()
+    is_numbered: NDArray[np.bool_] | None = None
+    shared_tokens: bool = False
 
     def __post_init__(self) -> None:
         if self.code.ndim != 2 or self.code.dtype != np.int32 or self.code.shape[1] != len(self.level_sizes):
@@ -50,6 +56,10 @@ class ItemCodes:
             raise ValueError(f"a code lies outside its level; sizes are {self.level_sizes}, largest {self.code.max(axis=0).tolist()}")
         if (np.diff((self.code == ENDED).astype(np.int8), axis=1) < 0).any():
             raise ValueError("a code goes on after its end")
+        if self.is_numbered is not None and (self.is_numbered.shape != (len(self.code),) or self.is_numbered.dtype != np.bool_):
+            raise ValueError(
+                f"is_numbered of shape {self.is_numbered.shape}, {self.is_numbered.dtype}, does not fit {len(self.code)} items"
+            )
 
     def __len__(self) -> int:
         return len(self.code)
@@ -68,12 +78,13 @@ class ItemCodes:
     @property
     def n_tokens(self) -> int:
         """Different tokens of all levels together."""
-        return sum(self.level_sizes)
+        return max(self.level_sizes) if self.shared_tokens else sum(self.level_sizes)
 
     def tokens(self, first: int = FIRST_TOKEN) -> IntArray:
-        """The codes as tokens, (n_items, L) int32: each level has a range of its own, one after the other from `first` on; 0 where a
-        code has ended."""
-        starts = np.array(list(accumulate(self.level_sizes[:-1], initial=first)), dtype=np.int32)
+        """The codes as tokens, (n_items, L) int32: each level has a range of its own, one after the other from `first` on, or all have
+        one where they share tokens; 0 where a code has ended."""
+        sizes = (0,) * (self.n_levels - 1) if self.shared_tokens else self.level_sizes[:-1]
+        starts = np.array(list(accumulate(sizes, initial=first)), dtype=np.int32)
         return np.where(self.code == ENDED, 0, self.code + starts)
 
     def token_lists(self, first: int = FIRST_TOKEN) -> Ragged:
@@ -82,16 +93,22 @@ class ItemCodes:
         return Ragged(self.tokens(first)[self.code != ENDED], offsets)
 
     def save(self, folder: Path) -> Path:
-        """Write `codes.parquet`: item int32, code list<int32>, and in the notes what else there is to know. Gives back its path."""
+        """Write `codes.parquet`: item int32, code list<int32>, is_numbered bool where it is known, and in the notes what else there is to
+        know. Gives back its path."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
         lists = self.token_lists(0)
         notes = {_LEVEL_SIZES: list(self.level_sizes), _N_EXTRA: self.n_extra, _UNEXPLAINED: list(self.unexplained)}
+        # Codes that know nothing of these two are written as they were before there were any: files are compared by their content.
+        if self.shared_tokens:
+            notes[_SHARED_TOKENS] = True
         columns = {
             "item": pa.array(np.arange(len(self), dtype=np.int32)),
             "code": pa.ListArray.from_arrays(pa.array(lists.offsets.astype(np.int32)), pa.array(self.code[self.code != ENDED])),
         }
+        if self.is_numbered is not None:
+            columns[_IS_NUMBERED] = pa.array(self.is_numbered)
         table = pa.table(columns).replace_schema_metadata({name: json.dumps(value) for name, value in notes.items()})
         path = folder / CODES_FILE
         pq.write_table(table, path, compression="zstd")
@@ -112,7 +129,14 @@ class ItemCodes:
                 column.values.to_numpy().astype(np.int32),
                 column.offsets.to_numpy().astype(np.int64),
             )
-            return cls(lists.padded(ENDED), tuple(notes[_LEVEL_SIZES]), notes[_N_EXTRA], tuple(notes[_UNEXPLAINED]))
+            return cls(
+                lists.padded(ENDED),
+                tuple(notes[_LEVEL_SIZES]),
+                notes[_N_EXTRA],
+                tuple(notes[_UNEXPLAINED]),
+                table.column(_IS_NUMBERED).to_numpy() if _IS_NUMBERED in table.column_names else None,
+                json.loads(table.schema.metadata.get(_SHARED_TOKENS.encode(), b"false")),
+            )
         except (OSError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
             raise BadData(f"{path} holds no item codes: {error}. Delete that folder and give the command again.") from None
 

@@ -1,5 +1,6 @@
 """What a record says about the item codes of its model."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from recbench.core.errors import BadRequest
@@ -19,6 +20,7 @@ class LevelFigures:
         entropy: of the values, in bits; `perplexity` is 2 to that many bits: so many equally common values would have it.
         prefixes: different beginnings of codes of this length.
         items_per_prefix: mean.
+        largest_prefix: items of the most common beginning; None in records made before it was counted.
         purity: share of items whose category is the most common one under their prefix; None where categories are unknown.
         purity_random: the same with categories dealt out at random.
         unexplained: share of the vectors' variance that the levels up to this one left over; None where it is unknown, or the level
@@ -34,6 +36,7 @@ class LevelFigures:
     perplexity: float
     prefixes: int
     items_per_prefix: float
+    largest_prefix: int | None
     purity: float | None
     purity_random: float | None
     unexplained: float | None
@@ -42,15 +45,20 @@ class LevelFigures:
 
 @dataclass(frozen=True)
 class CodeReport:
-    """All figures about the codes of a run.
+    """All figures about the codes of a run; None stands for what the codes do not have, or was not counted when the record was made.
 
     Attributes:
         items: in the catalogue.
         levels: first to last.
-        distinct: different codes without the levels that only tell items apart.
+        distinct: different codes without the levels, or the numbers, that only tell items apart.
         colliding_share: share of items that share such a code with another item.
         largest_group: most items of one such code.
         last_nonzero_share: share of items whose last code is not 0: so many could not do without the level that tells them apart.
+        is_unique: whether no two whole codes are equal.
+        prefix_of_another: items whose whole code is the beginning of a longer one.
+        numbered: items whose code ends in a number that only tells them apart, on whatever level; None where a level does that.
+        distinct_tokens: of all codes, those numbers left aside; None where each level has tokens of its own.
+        repeated: items whose code has a token twice, those numbers left aside; None likewise.
     """
 
     items: int
@@ -59,6 +67,11 @@ class CodeReport:
     colliding_share: float
     largest_group: int
     last_nonzero_share: float
+    is_unique: bool | None
+    prefix_of_another: int | None
+    numbered: int | None
+    distinct_tokens: int | None
+    repeated: int | None
 
 
 def has_codes(record: RunRecord) -> bool:
@@ -84,6 +97,7 @@ def code_report(record: RunRecord) -> CodeReport:
             perplexity=figures[f"perplexity_{level}"],
             prefixes=int(figures[f"prefixes_{level}"]),
             items_per_prefix=figures[f"items_per_prefix_{level}"],
+            largest_prefix=_count(figures, f"largest_{level}"),
             purity=figures.get(f"purity_{level}"),
             purity_random=figures.get(f"purity_random_{level}"),
             unexplained=figures.get(f"unexplained_{level}"),
@@ -98,4 +112,14 @@ def code_report(record: RunRecord) -> CodeReport:
         colliding_share=figures["colliding_share"],
         largest_group=int(figures["largest_group"]),
         last_nonzero_share=figures["last_nonzero_share"],
+        is_unique=None if "unique" not in figures else bool(figures["unique"]),
+        prefix_of_another=_count(figures, "prefix_of_another"),
+        numbered=_count(figures, "numbered"),
+        distinct_tokens=_count(figures, "distinct_tokens"),
+        repeated=_count(figures, "repeated"),
     )
+
+
+def _count(figures: Mapping[str, float], name: str) -> int | None:
+    """A figure that counts something; None where there is none of that name."""
+    return None if name not in figures else int(figures[name])

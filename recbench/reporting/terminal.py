@@ -174,35 +174,61 @@ def record_table(record: RunRecord, card: ModelCard | None = None) -> Renderable
 
 def codes_table(report: CodeReport) -> RenderableType:
     """Figures about item codes: a line per level, then those of whole codes."""
+    has_largest = any(level.largest_prefix is not None for level in report.levels)
     has_purity = any(level.purity is not None for level in report.levels)
-    header = ("Level", "Size", "Used", "Usage", "Entropy", "Perplexity", "Prefixes", "Items per prefix", "Variance left")
-    table = _table(*header, *(("Purity", "at random") if has_purity else ()), words=("Level",))
+    has_variance = any(level.unexplained is not None for level in report.levels)
+    header = ["Level", "Size", "Used", "Usage", "Entropy, bits", "Perplexity", "Prefixes", "Items per prefix"]
+    header += ["at most"] if has_largest else []
+    header += ["Variance left"] if has_variance else []
+    header += ["Purity", "at random"] if has_purity else []
+    table = _table(*header, words=("Level",))
     for level in report.levels:
         cells = [
             f"{level.level} (tells apart)" if level.is_extra else str(level.level),
             f"{level.size:,}",
             f"{level.used:,}",
             f"{level.usage:.1%}",
-            f"{level.entropy:.2f} bits",
+            f"{level.entropy:.2f}",
             f"{level.perplexity:,.1f}",
             f"{level.prefixes:,}",
             f"{level.items_per_prefix:,.1f}",
-            _share(level.unexplained),
         ]
-        table.add_row(*cells, *((_share(level.purity), _share(level.purity_random)) if has_purity else ()))
-    distinct = f"{report.distinct:,} for {report.items:,} items"
-    facts = {
-        "different codes before the level that tells apart": distinct,
-        "items that share theirs with another": _share(report.colliding_share),
-        "items in the largest such group": f"{report.largest_group:,}",
-        "items whose last code is not 0": _share(report.last_nonzero_share),
-    }
-    parts: list[RenderableType] = [table, _pairs("Whole codes", facts)]
+        cells += [_count(level.largest_prefix)] if has_largest else []
+        cells += [_share(level.unexplained)] if has_variance else []
+        cells += [_share(level.purity), _share(level.purity_random)] if has_purity else []
+        table.add_row(*cells)
+    parts: list[RenderableType] = [table, _pairs("Whole codes", _of_whole_codes(report))]
     if has_purity:
         parts.append(
             Text("Purity: items whose category is the most common one under their prefix; at random: the same groups, items shuffled.")
         )
     return Group(*parts)
+
+
+def _of_whole_codes(report: CodeReport) -> dict[str, str]:
+    """What is known of them, by what it is called; records made before a figure was counted have no line for it."""
+    before = "before the level that tells apart" if report.numbered is None else "before the number that tells apart"
+    facts = {
+        f"different codes {before}": f"{report.distinct:,} for {report.items:,} items",
+        "items that share theirs with another": _share(report.colliding_share),
+        "items in the largest such group": f"{report.largest_group:,}",
+    }
+    if report.numbered is None:
+        facts["items whose last code is not 0"] = _share(report.last_nonzero_share)
+    counts = {
+        "items with a number that tells apart": report.numbered,
+        "different tokens in all codes": report.distinct_tokens,
+        "codes with a token twice": report.repeated,
+        "codes that are the beginning of another": report.prefix_of_another,
+    }
+    facts |= {name: _count(value) for name, value in counts.items() if value is not None}
+    if report.is_unique is not None:
+        facts["no two items have the same code"] = "yes" if report.is_unique else "no, some share theirs"
+    return facts
+
+
+def _count(value: int | None) -> str:
+    return NOTHING if value is None else f"{value:,}"
 
 
 def _short(value: float) -> str:

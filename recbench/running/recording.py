@@ -163,7 +163,8 @@ def _keep_codes(folder: Path, facts: RunFacts, loaded: LoadedSplit, trained: Tra
 
 def _model_part(facts: RunFacts, items: ItemTable) -> ModelPart:
     card = facts.plugin.card
-    setting = "text_encoder" if facts.config.get("text_encoder") else "backbone"
+    # Where there are both, the language model says more about the row than the encoder that its preparation read.
+    setting = "backbone" if facts.config.get("backbone") else "text_encoder"
     backbone = facts.revisions.get(setting, facts.config.get(setting))
     if backbone is not None and setting not in facts.revisions and facts.content_hash is not None:
         backbone = f"{backbone} ({facts.content_hash[:12]})"

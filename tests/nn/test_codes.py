@@ -3,7 +3,7 @@
 import logging
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +132,48 @@ def test_codes_survive_the_disk_and_anybody_can_read_them(tmp_path: Path) -> Non
         assert (table.level_sizes, table.n_extra, table.unexplained) == (codes.level_sizes, codes.n_extra, codes.unexplained)
     plain = pq.read_table(path).to_pydict()
     assert plain == {"item": [0, 1], "code": [[1], [0, 2]]}
+
+
+def test_lexical_codes_survive_the_file(tmp_path: Path) -> None:
+    """Which codes end in a number, and that levels share their tokens; other changes keep both."""
+    code = np.array([[0, 1, 2], [0, 1, 3], [1, 2, ENDED]], np.int32)
+    codes = ItemCodes(code, (4, 4, 4), n_extra=1, is_numbered=np.array([True, True, False]), shared_tokens=True)
+    path = replace(codes, unexplained=(0.5,)).save(tmp_path)
+    back = ItemCodes.load(tmp_path)
+    table = read_codes(path)
+    for found in (back, table):
+        assert found.is_numbered is not None
+        assert found.is_numbered.tolist() == [True, True, False]
+        assert found.shared_tokens
+        assert (found.level_sizes, found.n_extra, found.unexplained) == ((4, 4, 4), 1, (0.5,))
+        np.testing.assert_array_equal(found.code, code)
+    assert back.tokens().tolist() == [[3, 4, 5], [3, 4, 6], [4, 5, 0]]
+    assert back.token_lists().item.tolist() == [3, 4, 5, 3, 4, 6, 4, 5]
+    assert (back.n_tokens, codes.n_tokens) == (4, 4)
+    assert code_figures(table)["codes_numbered"] == 2
+
+
+def test_codes_without_either_are_written_as_ever(tmp_path: Path) -> None:
+    """Files are compared by their content: what has nothing new to say must not change."""
+    path = ItemCodes(np.array([[0], [1]], np.int32), (2,)).save(tmp_path)
+    schema = pq.read_schema(path)
+    assert schema.names == ["item", "code"]
+    assert sorted(schema.metadata) == [b"recbench.level_sizes", b"recbench.n_extra", b"recbench.unexplained"]
+    back = ItemCodes.load(tmp_path)
+    assert back.is_numbered is None
+    assert not back.shared_tokens
+
+
+def test_a_column_of_numbers_that_cannot_be_is_refused(tmp_path: Path) -> None:
+    code = np.array([[0], [1]], np.int32)
+    for wrong in (np.array([True]), np.array([1, 0]), np.array([[True, False]])):
+        with pytest.raises(ValueError, match="is_numbered of shape"):
+            ItemCodes(code, (2,), is_numbered=wrong)
+    path = ItemCodes(code, (2,)).save(tmp_path)
+    table = pq.read_table(path)
+    pq.write_table(table.append_column("is_numbered", [[True, None]]), path)
+    with pytest.raises(BadData, match="is_numbered of shape"):
+        ItemCodes.load(tmp_path)
 
 
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:

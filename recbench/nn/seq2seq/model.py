@@ -15,6 +15,7 @@ from recbench.nn.codes import FIRST_TOKEN
 from recbench.nn.dropout import Dropout
 from recbench.nn.losses import full_cross_entropy
 from recbench.nn.seq2seq.settings import Seq2SeqSettings
+from recbench.nn.t5_blocks import attend, replace_dropout, self_attention
 
 # B rows, T items of a history, C targets of a row, L tokens of a code, M tokens of a memory, D width, H heads, N queries, K keys
 
@@ -102,7 +103,7 @@ class CodeSeq2Seq(nn.Module):
             bias = bias.masked_fill((token_BM == PAD)[:, None, None, :], -torch.inf)
         state: Tensor = self.dropout(self.t5.shared(token_BM))
         for block in stack.block:
-            state = self._self_attention(block.layer[0], state, bias)
+            state = self_attention(block.layer[0], state, bias, self.settings.n_heads, self.attention_dropout)
             state = block.layer[1](state)
         memory_BMD: Tensor = self.dropout(stack.final_layer_norm(state))
         return memory_BMD
@@ -148,7 +149,7 @@ class CodeSeq2Seq(nn.Module):
         unseen.masked_fill_(~is_seen_BNM, -torch.inf)
         state: Tensor = self.dropout(self.t5.shared(input_BCL)).flatten(0, 1)
         for block in stack.block:
-            state = self._self_attention(block.layer[0], state, bias)
+            state = self_attention(block.layer[0], state, bias, self.settings.n_heads, self.attention_dropout)
             packed = state.view(n_rows, n_targets * n_tokens, -1)
             packed = self._cross_attention(block.layer[1], packed, memory_BMD, unseen[:, None])
             state = block.layer[2](packed.view(n_rows * n_targets, n_tokens, -1))
@@ -178,37 +179,9 @@ class CodeSeq2Seq(nn.Module):
         """The history's slot that each token of the memory belongs to, (M,); -1 for what stands before the first item."""
         return torch.div(torch.arange(n_memory, device=device) - self.n_front, self.code_length, rounding_mode="floor")
 
-    def _self_attention(self, layer: Any, state_BND: Tensor, bias: Tensor) -> Tensor:
-        attention = layer.SelfAttention
-        projections = torch.cat([attention.q.weight, attention.k.weight, attention.v.weight])
-        query, key, value = functional.linear(layer.layer_norm(state_BND), projections).chunk(3, -1)
-        read: Tensor = layer.dropout(attention.o(self._attend(query, key, value, bias)))
-        return state_BND + read
-
     def _cross_attention(self, layer: Any, state_BND: Tensor, memory_BMD: Tensor, bias: Tensor) -> Tensor:
         attention = layer.EncDecAttention
         query = attention.q(layer.layer_norm(state_BND))
         key, value = functional.linear(memory_BMD, torch.cat([attention.k.weight, attention.v.weight])).chunk(2, -1)
-        read: Tensor = layer.dropout(attention.o(self._attend(query, key, value, bias)))
+        read: Tensor = layer.dropout(attention.o(attend(query, key, value, bias, self.settings.n_heads, self.attention_dropout)))
         return state_BND + read
-
-    def _attend(self, query_BNX: Tensor, key_BKX: Tensor, value_BKX: Tensor, bias: Tensor) -> Tensor:
-        """Attention without scaling (T5's initial weights account for it), (B, N, heads times head width)."""
-        n_heads = self.settings.n_heads
-        query, key, value = (x.view(*x.shape[:2], n_heads, -1).transpose(1, 2) for x in (query_BNX, key_BKX, value_BKX))
-        if self.training and self.settings.attention_dropout:
-            weight = torch.softmax((query @ key.transpose(2, 3) + bias).float(), -1).to(value.dtype)
-            mixed = self.attention_dropout(weight) @ value
-        else:
-            mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias.to(query.dtype), scale=1.0)
-        read: Tensor = mixed.transpose(1, 2).flatten(2)
-        return read
-
-
-def replace_dropout(module: nn.Module) -> None:
-    """Put the cheap `Dropout` in the place of torch's, everywhere below `module`."""
-    for name, child in module.named_children():
-        if isinstance(child, nn.Dropout):
-            setattr(module, name, Dropout(child.p))
-        else:
-            replace_dropout(child)

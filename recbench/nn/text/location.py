@@ -35,8 +35,12 @@ class EncoderFolder:
     is_known_by_content: bool
 
 
-def locate_encoder(encoder: str) -> EncoderFolder:
+def locate_encoder(encoder: str, setting: str = "text_encoder") -> EncoderFolder:
     """The files of `minilm`, of a folder or of a model of the hub, which is downloaded where the local cache does not hold it.
+
+    Args:
+        encoder: as the settings name it.
+        setting: which setting that is; errors name it.
 
     Raises:
         BadRequest: no such folder.
@@ -54,22 +58,22 @@ def locate_encoder(encoder: str) -> EncoderFolder:
         folder = encoder_path(encoder)
         if not (folder / "config.json").is_file():
             raise BadRequest(
-                f"text_encoder={encoder!r}: {folder} holds no config.json. Name a folder that a transformers model was saved in."
+                f"{setting}={encoder!r}: {folder} holds no config.json. Name a folder that a transformers model was saved in."
             )
         return EncoderFolder(folder, "path", is_known_by_content=True)
     named = hub_name(encoder)
     if named is None:
-        raise BadRequest(f"text_encoder={encoder!r} is not known. Use minilm, tfidf-svd, hf:OWNER/NAME or a path.")
-    folder = _snapshot(*named)
+        raise BadRequest(f"{setting}={encoder!r} is not known. Use minilm, tfidf-svd, hf:OWNER/NAME or a path.")
+    folder = _snapshot(*named, setting)
     return EncoderFolder(folder, f"{named[0]}@{folder.name}", is_known_by_content=False)
 
 
-def _snapshot(name: str, revision: str | None) -> Path:
+def _snapshot(name: str, revision: str | None, setting: str) -> Path:
     """The folder of a model of the hub in the local cache, named after its commit."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError
 
-    named = f"text_encoder='hf:{name}{f'@{revision}' if revision else ''}'"
+    named = f"{setting}='hf:{name}{f'@{revision}' if revision else ''}'"
 
     def fetch(patterns: Sequence[str], *, local: bool = False, commit: str | None = None) -> Path:
         found = snapshot_download(

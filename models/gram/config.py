@@ -1,0 +1,136 @@
+"""Settings of GRAM."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+
+from recbench.nn.settings import TrainingSettings
+from recbench.nn.text.location import locate_encoder
+from recbench.nn.text.names import HUB_PREFIX, encoder_path, hub_name, is_path
+from recbench.nn.text.settings import TextSettings
+
+OWN = "none"
+"""The backbone that is no pretrained model: a vocabulary trained on the items' texts, and random weights."""
+
+
+class GRAMConfig(TrainingSettings, TextSettings):
+    """Language model, lexical IDs, neighbours, prompts and search, beside the settings of text vectors and of the training loop."""
+
+    text_fields: tuple[str, ...] = Field(default=("title", "brand", "categories", "description", "price"), min_length=1)
+    """Columns of the item table in the order of the item prompt: what is encoded for the tree of IDs, named by TF-IDF, and read."""
+
+    backbone: str = OWN
+    """`none`: a T5 with random weights over a vocabulary trained on the items' texts, of the sizes below. `hf:OWNER/NAME`,
+    `hf:OWNER/NAME@REVISION` or the path of a folder: a pretrained T5, which has sizes and vocabulary of its own."""
+    vocabulary_size: PositiveInt = 8000
+    """Tokens of the own vocabulary, at most."""
+    width: PositiveInt = 128
+    """Size of token vectors and of every position's state."""
+    n_encoder_layers: PositiveInt = 2
+    """Layers that read a prompt."""
+    n_decoder_layers: PositiveInt = 2
+    """Layers that write an ID."""
+    n_heads: PositiveInt = 4
+    """Attention heads."""
+    head_width: PositiveInt = 32
+    """Size of one head."""
+    hidden: PositiveInt = 512
+    """Inner width of each layer's network."""
+    relative_buckets: PositiveInt = Field(default=32, ge=4)
+    """Classes of distances between two tokens."""
+    relative_distance: PositiveInt = 128
+    """Distances above this one are all alike."""
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+    """On token vectors and on the outputs of attention and network, in training."""
+    attention_dropout: float = Field(default=0.1, ge=0, lt=1)
+    """On attention weights, in training."""
+
+    ids: Path | None = None
+    """A file of lexical IDs in the format that GRAM's authors published; none: made here."""
+    hierarchy: bool = True
+    """Whether IDs name the nodes of a tree of clusters. If not, an item is named by its own best words."""
+    n_clusters: PositiveInt = Field(default=32, ge=2)
+    """Children of a node of the tree, at most; `c` of the paper."""
+    n_levels: PositiveInt = 4
+    """Tokens of an ID; `l` of the paper. One more where items would share an ID."""
+    unique_siblings: bool = False
+    """Whether two children of a node must have different tokens; in the published IDs they need not."""
+    id_text_tokens: PositiveInt = 128
+    """How many of a text's tokens count for the term frequency; all count for the document frequency."""
+    tree_seed: NonNegativeInt = 0
+    """Of k-means. Apart from the run's seed: runs of several seeds share their IDs."""
+    tree_restarts: PositiveInt = 5
+    """k-means runs from so many starts; the one with the smallest error is taken."""
+
+    neighbours: Path | None = None
+    """A file of similar items in the format that GRAM's authors published; none: the nearest items of a SASRec trained here."""
+    n_neighbours: NonNegativeInt = 3
+    """Similar items in an item prompt; 0: none."""
+    neighbour_preset: str = "tuned"
+    """Preset of the SASRec whose item vectors say which items are similar."""
+    neighbour_settings: Mapping[str, bool | int | float | str] = {}
+    """Settings of it, laid over the preset."""
+    neighbour_seed: NonNegativeInt = 0
+    """Of it. Apart from the run's seed: runs of several seeds share their neighbours."""
+
+    user_prompt: bool = True
+    """Whether the decoder reads the prompt of the whole history, which holds IDs only."""
+    item_prompts: bool = True
+    """Whether the decoder reads a prompt of each item of the history."""
+    id_linking: bool = True
+    """Whether an item prompt begins with the item's ID."""
+    slot_vectors: bool = True
+    """Whether the states of each prompt get the learnt vector of its place in the history."""
+    max_history: PositiveInt = 20
+    """How many items of the history are read, the newest ones."""
+    item_prompt_max_len: PositiveInt = Field(default=128, ge=2)
+    """Tokens of an item prompt, the end token included; longer ones are cut."""
+    user_prompt_max_len: PositiveInt = Field(default=128, ge=2)
+    """Tokens of a user prompt, the end token included; longer ones are cut, which costs the oldest items."""
+    user_prompt_start: str = "what would user purchase after "
+    """What stands before the IDs of the history."""
+    user_prompt_separator: str = " ; "
+    """What stands between two of them."""
+    user_prompt_end: str = " ?"
+    """What stands behind them."""
+    missing_text: Literal["skip", "na"] = "skip"
+    """What an item prompt says of a column without a value: nothing, or `na`, as published."""
+
+    packing: Literal["user", "none"] = "user"
+    """`user`: the targets of a user share a batch, in which every item prompt is encoded once. `none`: a batch holds targets of any users,
+    as published. The loss of given targets is the same."""
+    batch_targets: PositiveInt = 128
+    """Most (history, target) pairs in one batch."""
+
+    n_beams: PositiveInt = 50
+    """Beams of the search; lists longer than this are searched with as many beams as they are long."""
+    length_norm: Literal["none", "hf"] = "hf"
+    """`hf`: a log-likelihood is divided by the number of its tokens, the end token included, as published. `none`: it is not."""
+    length_power: PositiveFloat = 1.0
+    """Exponent of that number."""
+
+    @model_validator(mode="after")
+    def _something_is_read(self) -> Self:
+        if not (self.user_prompt or self.item_prompts):
+            raise ValueError("user_prompt=false and item_prompts=false leave nothing to read")
+        return self
+
+    @model_validator(mode="after")
+    def _backbone_has_a_known_form(self) -> Self:
+        if self.backbone != OWN and not is_path(self.backbone) and hub_name(self.backbone) is None:
+            raise ValueError(f"backbone={self.backbone!r} is none of {OWN}, hf:OWNER/NAME, hf:OWNER/NAME@REVISION or the path of a folder")
+        return self
+
+    def named_files(self) -> tuple[Path, ...]:
+        """Also a backbone given by path, and files of IDs and neighbours."""
+        files = [path.expanduser() for path in (self.ids, self.neighbours) if path is not None]
+        backbone = [encoder_path(self.backbone)] if is_path(self.backbone) else []
+        return (*super().named_files(), *files, *backbone)
+
+    def named_revisions(self) -> Mapping[str, str]:
+        """Also the commit of a backbone of the hub; `DataUnavailable` where it is not here and cannot be had."""
+        if hub_name(self.backbone) is None:
+            return super().named_revisions()
+        return {**super().named_revisions(), "backbone": HUB_PREFIX + locate_encoder(self.backbone, "backbone").name}

@@ -1,0 +1,124 @@
+"""What the encoder reads of a user: one prompt with the IDs of the history, and one prompt for each of its items.
+
+Everything is made of token numbers: texts are tokenised once, IDs are put between them as the tokens they are.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from recbench.core import Histories, ItemTable
+from recbench.core.ragged import IntArray, LongArray, Ragged, flat_index
+from recbench_models.gram.config import GRAMConfig
+from recbench_models.gram.vocabulary import EOS, Vocabulary
+
+_MISSING = "na"
+
+
+def item_lines(items: ItemTable, fields: Sequence[str], missing: str) -> list[str]:
+    """The text of every item, lower-case, as `title: ...; brand: ...` (gram.md calls it the item line).
+
+    Args:
+        items: of the data set.
+        fields: columns in order.
+        missing: `skip` leaves out a column without a value, `na` says `na` for it.
+    """
+    return ["; ".join(f"{name}: {value}" for name, value in row) for row in item_fields(items, fields, missing)]
+
+
+def item_fields(items: ItemTable, fields: Sequence[str], missing: str) -> list[list[tuple[str, str]]]:
+    """The name and lower-case value of each column of every item; arguments as for `item_lines`."""
+    columns = [(name, items.columns[name]) for name in fields if name in items.columns]
+    rows = []
+    for row in range(len(items)):
+        values = [(name, str(column[row]).lower() if column[row] else _MISSING) for name, column in columns]
+        rows.append([(name, value) for name, value in values if missing == "na" or value != _MISSING])
+    return rows
+
+
+def marks(fields: Sequence[str], config: GRAMConfig) -> list[str]:
+    """The fixed texts of all prompts; an own vocabulary has one token for each."""
+    parts = ["item: ", "similar items: ", *(f"{name}: " for name in fields)]
+    texts = [*parts, *(f"; {part}" for part in parts), ", "]
+    texts += [config.user_prompt_start, config.user_prompt_separator, config.user_prompt_end]
+    return sorted({text for text in texts if text})
+
+
+def item_prompts(
+    items: ItemTable, tokens: Ragged, neighbours: IntArray | None, vocabulary: Vocabulary, config: GRAMConfig
+) -> Ragged:
+    """The prompt of every item: its ID, the IDs of similar items, best first, then its text; cut, and ended with the end token.
+
+    Args:
+        items: of the data set.
+        tokens: the ID of every item.
+        neighbours: (n_items, k) item rows; None: no field of similar items.
+        vocabulary: of the language model.
+        config: which fields, how long.
+    """
+    rows = item_fields(items, config.text_fields, config.missing_text)
+    values = vocabulary.encode([value for row in rows for _, value in row])
+    ids = [tokens[item].tolist() for item in range(len(tokens))]
+    comma = vocabulary.mark(", ")
+    prompts, at = [], 0
+    for item, row in enumerate(rows):
+        parts: list[tuple[str, list[int]]] = [("item: ", ids[item])] if config.id_linking else []
+        if neighbours is not None and neighbours.shape[1]:
+            similar = [ids[other] for other in neighbours[item]]
+            parts.append(("similar items: ", [*similar[0], *(token for other in similar[1:] for token in (*comma, *other))]))
+        parts += [(f"{name}: ", values[at + place].tolist()) for place, (name, _) in enumerate(row)]
+        at += len(row)
+        prompt = [token for place, (label, own) in enumerate(parts) for token in (*vocabulary.mark("; " * (place > 0) + label), *own)]
+        prompts.append([*prompt[: config.item_prompt_max_len - 1], EOS])
+    return Ragged.from_lists(prompts)
+
+
+class UserPrompts:
+    """Makes the prompts of histories.
+
+    Args:
+        tokens: the ID of every item.
+        start: tokens before the first ID.
+        separator: tokens between two IDs.
+        end: tokens behind the last one.
+        max_len: tokens of a prompt, the end token included.
+    """
+
+    def __init__(self, tokens: Ragged, start: Sequence[int], separator: Sequence[int], end: Sequence[int], max_len: int) -> None:
+        n_items = len(tokens)
+        lists = [list(start), list(end), *(tokens[item].tolist() for item in range(n_items))]
+        lists += [[*separator, *lists[2 + item]] for item in range(n_items)]
+        self._pieces, self._n_items, self._max_len = Ragged.from_lists(lists), n_items, max_len
+
+    def __call__(self, histories: Histories) -> Ragged:
+        """The prompt of each history, its newest item first; cut, and ended with the end token."""
+        n, lengths = len(histories), histories.lengths
+        rows = np.empty(int(lengths.sum()) + 2 * n, dtype=np.int64)
+        offsets = np.concatenate([[0], np.cumsum(lengths + 2)]).astype(np.int64)
+        rows[offsets[:-1]], rows[offsets[1:] - 1] = 0, 1
+        # Newest first: the j-th entry of a history stands j places before the end of its prompt.
+        row = histories.row_of_entry()
+        back = histories.offsets[1:][row] - np.arange(len(histories.item))
+        rows[offsets[:-1][row] + back] = 2 + histories.item + np.where(back > 1, self._n_items, 0)
+        return _joined(self._pieces, rows, offsets, self._max_len)
+
+
+def _joined(pieces: Ragged, rows: LongArray, offsets: LongArray, max_len: int) -> Ragged:
+    """Lists of pieces as lists of tokens, each cut to `max_len` with the end token as its last.
+
+    Args:
+        pieces: lists of tokens.
+        rows: (nnz,) numbers of pieces, one list after the other.
+        offsets: (n + 1,), starts of the lists in `rows`.
+        max_len: tokens of a list at most, the end token included.
+    """
+    index, piece_offsets = flat_index(pieces.offsets, rows)
+    ends = piece_offsets[offsets]
+    kept = np.minimum(np.diff(ends), max_len - 1)
+    out_offsets = np.concatenate([[0], np.cumsum(kept + 1)]).astype(np.int64)
+    out = np.full(out_offsets[-1], EOS, dtype=np.int32)
+    place = np.arange(int(kept.sum()), dtype=np.int64)
+    list_of = np.repeat(np.arange(len(kept)), kept)
+    nth = place - (np.cumsum(kept) - kept)[list_of]
+    out[out_offsets[:-1][list_of] + nth] = pieces.item[index[ends[:-1][list_of] + nth]]
+    return Ragged(out, out_offsets)

@@ -1,0 +1,224 @@
+"""GRAM (arXiv:2506.01673)."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import T5Config, T5ForConditionalGeneration
+
+from recbench.core import BadData, FitContext, FitReport, Queries, Rankings
+from recbench.core.ragged import LongArray, Ragged
+from recbench.core.seeds import derived_seed
+from recbench.nn.beam import beam_search
+from recbench.nn.t5_decoder import T5Decoder, T5DecoderParameters
+from recbench.nn.t5_encoder import T5Encoder
+from recbench.nn.text.location import locate_encoder
+from recbench.nn.threads import over_batches
+from recbench.nn.training import train
+from recbench.nn.trie import CodeTrie
+from recbench_models.gram.config import OWN, GRAMConfig
+from recbench_models.gram.examples import Examples
+from recbench_models.gram.item_states import ItemStates
+from recbench_models.gram.model import START, GRAMNetwork, GRAMTraining
+from recbench_models.gram.preparation import prepare
+from recbench_models.gram.prompts import UserPrompts
+from recbench_models.gram.vocabulary import EOS, PAD
+
+_WEIGHTS, _LISTS, _SIZES = "network.safetensors", "prompts.safetensors", "network.json"
+_BEAMS_AT_A_TIME = {"cpu": 1_600, "cuda": 102_400}
+"""Users times beams of all views that are searched together: enough for large products, and little memory."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Serving:
+    """What questions are answered with, made of one state of the weights."""
+
+    weights_version: int
+    reader: T5Encoder
+    parameters: T5DecoderParameters
+    states: ItemStates
+
+
+@dataclass(frozen=True, eq=False)
+class _Texts:
+    """All that the network reads and writes, in tokens."""
+
+    ids: Ragged
+    prompts: Ragged
+    start: tuple[int, ...]
+    separator: tuple[int, ...]
+    end: tuple[int, ...]
+
+
+class GRAM:
+    """Names items by words, reads a user as a prompt per item and one of the whole history, and writes the next item's name."""
+
+    def __init__(self, config: GRAMConfig) -> None:
+        self.config = config
+        self._network: GRAMNetwork | None = None
+        self._serving: _Serving | None = None
+
+    def fit(self, context: FitContext) -> FitReport:
+        """Name the items, write the prompts, and train every prefix of the train part to write the name of what follows it."""
+        config = self.config
+        prepared = prepare(context, config)
+        vocabulary = prepared.vocabulary
+        fixed = (config.user_prompt_start, config.user_prompt_separator, config.user_prompt_end)
+        texts = _Texts(prepared.ids.tokens, prepared.prompts, *(vocabulary.mark(text) for text in fixed))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derived_seed(context.seed, "gram", "initial weights"))
+            self._build(_backbone(config, vocabulary.size), texts)
+        network = self._trained
+        examples = Examples(config, context.train, self._user_prompts)
+        report = train(
+            context,
+            GRAMTraining(network, examples),
+            batches=lambda epoch: examples.batches(context.generator("batches", epoch)),
+            settings=config,
+            ranker=self,
+            examples_possible=examples.n_possible,
+        )
+        # Old places are seen seldom; second-hand reports say that their vectors grow.
+        norms = network.places.weight.detach().norm(dim=1)
+        context.log.info("norms of the place vectors, user prompt first: %s", " ".join(f"{norm:.2f}" for norm in norms.tolist()))
+        report.artefacts = {**report.artefacts, "codes": prepared.codes_file}
+        return report
+
+    def generate(self, queries: Queries, k: int) -> Rankings:
+        """The k items whose IDs are the likeliest by the search; scores are log-likelihoods, divided as `length_norm` says."""
+        config, network = self.config, self._trained
+        device = network.label_IY.device
+        self._trie = self._trie.to(device)
+        serving = self._served()
+        read = queries.histories.tail(config.max_history if config.item_prompts else 0)
+        with torch.inference_mode():
+            serving.states.ensure(read.item)
+            place_PD = network.places.weight.detach()
+        n_beams = max(config.n_beams, k)
+        # Queries of like length together: little is computed for padding.
+        order = np.argsort(np.minimum(queries.histories.lengths, config.max_history), kind="stable")
+        at_a_time = max(1, _BEAMS_AT_A_TIME.get(device.type, _BEAMS_AT_A_TIME["cuda"]) // (n_beams * len(queries.views)))
+        batches = [order[start : start + at_a_time] for start in range(0, len(order), at_a_time)]
+
+        def search(rows: LongArray) -> Rankings:
+            histories = queries.histories.take(rows)
+            users = self._user_prompts(histories.tail(config.max_history)) if config.user_prompt else None
+            memory_UMD, is_real_UM = serving.states.memory(read.take(rows), users, place_PD)
+            return beam_search(
+                T5Decoder(serving.parameters, memory_UMD, is_real_UM, START),
+                self._trie,
+                histories,
+                k,
+                views=queries.views,
+                n_beams=n_beams,
+                length_norm=config.length_norm,
+                length_power=config.length_power,
+            )
+
+        shape = (len(queries.views), len(queries), k)
+        items, scores = np.full(shape, -1, dtype=np.int32), np.full(shape, -np.inf, dtype=np.float32)
+        counters: dict[str, int] = {}
+        for rows, found in zip(batches, over_batches(search, batches, device), strict=True):
+            items[:, rows], scores[:, rows] = found.items, found.scores
+            for name, count in found.counters.items():
+                counters[name] = counters.get(name, 0) + count
+        return Rankings(queries.views, items, scores, counters)
+
+    def save(self, folder: Path) -> None:
+        """Write IDs, prompts and network."""
+        network, texts = self._trained, self._texts
+        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in network.named_parameters()}
+        save_file(weights, folder / _WEIGHTS)
+        lists = {"ids": texts.ids, "prompts": texts.prompts}
+        tensors = {f"{name}.{part}": torch.from_numpy(getattr(value, part)) for name, value in lists.items() for part in ("item", "offsets")}
+        save_file(tensors, folder / _LISTS)
+        sizes = {
+            "config": self.config.model_dump(mode="json"),
+            "t5": network.t5.config.to_dict(),
+            "user_prompt": [texts.start, texts.separator, texts.end],
+        }
+        (folder / _SIZES).write_text(json.dumps(sizes, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+    def load(self, folder: Path) -> None:
+        """Read IDs, prompts and network; `BadData` where weights and sizes do not fit each other."""
+        sizes = json.loads((folder / _SIZES).read_text(encoding="utf-8"))
+        tensors = load_file(folder / _LISTS)
+        ids, prompts = (Ragged(*(tensors[f"{name}.{part}"].numpy() for part in ("item", "offsets"))) for name in ("ids", "prompts"))
+        self.config = GRAMConfig.model_validate(sizes["config"])
+        self._build(T5ForConditionalGeneration(T5Config.from_dict(sizes["t5"])), _Texts(ids, prompts, *map(tuple, sizes["user_prompt"])))
+        weights, parameters = load_file(folder / _WEIGHTS), dict(self._trained.named_parameters())
+        shapes = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+        expected = {name: tuple(tensor.shape) for name, tensor in parameters.items()}
+        if shapes != expected:
+            odd = sorted(name for name in shapes.keys() | expected.keys() if shapes.get(name) != expected.get(name))[0]
+            raise BadData(
+                f"{folder / _WEIGHTS}: {odd} has shape {shapes.get(odd)}, and {_SIZES} asks for {expected.get(odd)}. "
+                "Take weights and settings from the same run."
+            )
+        with torch.no_grad():
+            for name, parameter in parameters.items():
+                parameter.copy_(weights[name])
+        self._trained.eval()
+
+    def to(self, device: str) -> None:
+        """Move the network; the trie follows with the first question."""
+        self._trained.to(device)
+        self._serving = None
+
+    def _build(self, t5: Any, texts: _Texts) -> None:
+        """The network over these texts, and what belongs to it."""
+        labels = Ragged.from_lists([[*texts.ids[item].tolist(), EOS] for item in range(len(texts.ids))])
+        self._texts = texts
+        self._user_prompts = UserPrompts(texts.ids, texts.start, texts.separator, texts.end, self.config.user_prompt_max_len)
+        self._trie = CodeTrie.from_tokens(labels)
+        self._network = GRAMNetwork(self.config, t5, texts.prompts, labels).eval()
+        self._serving = None
+
+    def _served(self) -> _Serving:
+        """What questions are answered with; made anew when the weights have changed."""
+        network = self._trained
+        if network.training:
+            network.eval()
+        if self._serving is None or self._serving.weights_version != network.weights_version:
+            reader, width = T5Encoder(network.t5), network.places.weight.shape[1]
+            states = ItemStates(reader, self._texts.prompts, width, network.label_IY.device)
+            self._serving = _Serving(network.weights_version, reader, T5DecoderParameters(network.t5), states)
+        return self._serving
+
+    @property
+    def _trained(self) -> GRAMNetwork:
+        if self._network is None:
+            raise RuntimeError("GRAM has no network before fit or load.")
+        return self._network
+
+
+def _backbone(config: GRAMConfig, n_tokens: int) -> Any:
+    """The pretrained T5 that the settings name, or one with random weights and the sizes that they give."""
+    if config.backbone != OWN:
+        folder = locate_encoder(config.backbone, "backbone").folder
+        t5 = T5ForConditionalGeneration.from_pretrained(folder, local_files_only=True)
+        if n_tokens > t5.config.vocab_size:  # numbers that tell IDs apart and that no piece stands for
+            t5.resize_token_embeddings(n_tokens)
+        return t5
+    return T5ForConditionalGeneration(
+        T5Config(
+            vocab_size=n_tokens,
+            d_model=config.width,
+            d_kv=config.head_width,
+            d_ff=config.hidden,
+            num_layers=config.n_encoder_layers,
+            num_decoder_layers=config.n_decoder_layers,
+            num_heads=config.n_heads,
+            relative_attention_num_buckets=config.relative_buckets,
+            relative_attention_max_distance=config.relative_distance,
+            dropout_rate=config.dropout,
+            feed_forward_proj="relu",
+            pad_token_id=PAD,
+            eos_token_id=EOS,
+            decoder_start_token_id=START,
+        )
+    )
