@@ -6,12 +6,13 @@ from typing import Literal, Self
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
+from recbench.core.errors import BadRequest
 from recbench.nn.settings import TrainingSettings
-from recbench.nn.text.location import locate_encoder
-from recbench.nn.text.names import HUB_PREFIX, encoder_path, hub_name, is_path
+from recbench.nn.text.location import EncoderFolder, locate_encoder
+from recbench.nn.text.names import HUB_PREFIX, hub_name, is_path
 from recbench.nn.text.settings import TextSettings
 
-OWN = "none"
+OWN = "scratch"
 """The backbone that is no pretrained model: a vocabulary trained on the items' texts, and random weights."""
 
 
@@ -22,7 +23,7 @@ class GRAMConfig(TrainingSettings, TextSettings):
     """Columns of the item table in the order of the item prompt: what is encoded for the tree of IDs, named by TF-IDF, and read."""
 
     backbone: str = OWN
-    """`none`: a T5 with random weights over a vocabulary trained on the items' texts, of the sizes below. `hf:OWNER/NAME`,
+    """`scratch`: a T5 with random weights over a vocabulary trained on the items' texts, of the sizes below. `hf:OWNER/NAME`,
     `hf:OWNER/NAME@REVISION` or the path of a folder: a pretrained T5, which has sizes and vocabulary of its own."""
     vocabulary_size: PositiveInt = 8000
     """Tokens of the own vocabulary, at most."""
@@ -126,11 +127,18 @@ class GRAMConfig(TrainingSettings, TextSettings):
     def named_files(self) -> tuple[Path, ...]:
         """Also a backbone given by path, and files of IDs and neighbours."""
         files = [path.expanduser() for path in (self.ids, self.neighbours) if path is not None]
-        backbone = [encoder_path(self.backbone)] if is_path(self.backbone) else []
+        backbone = [self.located_backbone().folder] if is_path(self.backbone) else []
         return (*super().named_files(), *files, *backbone)
 
     def named_revisions(self) -> Mapping[str, str]:
         """Also the commit of a backbone of the hub; `DataUnavailable` where it is not here and cannot be had."""
         if hub_name(self.backbone) is None:
             return super().named_revisions()
-        return {**super().named_revisions(), "backbone": HUB_PREFIX + locate_encoder(self.backbone, "backbone").name}
+        return {**super().named_revisions(), "backbone": HUB_PREFIX + self.located_backbone().name}
+
+    def located_backbone(self) -> EncoderFolder:
+        """Where the pretrained backbone lies; a sentence that names the ways out where it does not. Nothing else is taken in its place."""
+        try:
+            return locate_encoder(self.backbone, "backbone")
+        except BadRequest as error:
+            raise type(error)(f"{error} Or name a folder with --set backbone=PATH, or take --preset cpu, which needs no backbone.") from error

@@ -12,7 +12,6 @@ from recbench.core.ragged import IntArray, Ragged
 from recbench.nn.codes import CODES_FILE, ENDED, ItemCodes
 from recbench.nn.quantize.hierarchical_kmeans import hierarchical_kmeans
 from recbench.nn.text import text_vectors
-from recbench.nn.text.location import locate_encoder
 from recbench_models.gram.config import OWN, GRAMConfig
 from recbench_models.gram.lexical_ids import LexicalIds, keyword_ids, lexical_ids, tfidf
 from recbench_models.gram.neighbours import nearest_items
@@ -75,7 +74,7 @@ def _named(context: FitContext, config: GRAMConfig) -> Path:
         settings |= {name: values[name] for name in _OF_VOCABULARY}
         backbone = None
     else:
-        backbone = locate_encoder(config.backbone, "backbone")
+        backbone = config.located_backbone()
         settings["backbone"] = backbone.name
         inputs += [backbone.folder] if backbone.is_known_by_content else []
     published = None

@@ -16,7 +16,6 @@ from recbench.core.seeds import derived_seed
 from recbench.nn.beam import beam_search
 from recbench.nn.t5_decoder import T5Decoder, T5DecoderParameters
 from recbench.nn.t5_encoder import T5Encoder
-from recbench.nn.text.location import locate_encoder
 from recbench.nn.threads import over_batches
 from recbench.nn.training import train
 from recbench.nn.trie import CodeTrie
@@ -199,7 +198,7 @@ class GRAM:
 def _backbone(config: GRAMConfig, n_tokens: int) -> Any:
     """The pretrained T5 that the settings name, or one with random weights and the sizes that they give."""
     if config.backbone != OWN:
-        folder = locate_encoder(config.backbone, "backbone").folder
+        folder = config.located_backbone().folder
         t5 = T5ForConditionalGeneration.from_pretrained(folder, local_files_only=True)
         if n_tokens > t5.config.vocab_size:  # numbers that tell IDs apart and that no piece stands for
             t5.resize_token_embeddings(n_tokens)
