@@ -141,4 +141,6 @@ class GRAMConfig(TrainingSettings, TextSettings):
         try:
             return locate_encoder(self.backbone, "backbone")
         except BadRequest as error:
-            raise type(error)(f"{error} Or name a folder with --set backbone=PATH, or take --preset cpu, which needs no backbone.") from error
+            raise type(error)(
+                f"{error} Or name a folder with --set backbone=PATH, or take --preset cpu, which needs no backbone."
+            ) from error

@@ -21,6 +21,7 @@ from recbench.core.ragged import IntArray, LongArray, Ragged
 from recbench_models.gram.vocabulary import Vocabulary
 
 IDS_FILE = "lexical_ids.safetensors"
+_NOTES = "recbench"
 _NONE = -1
 
 
@@ -47,7 +48,8 @@ class LexicalIds:
         """Write `lexical_ids.safetensors`. Gives back its path."""
         path = folder / IDS_FILE
         tensors = {"item": self.tokens.item, "offsets": self.tokens.offsets, "is_numbered": self.is_numbered}
-        notes = {"n_levels": json.dumps(self.n_levels), "n_skipped": json.dumps(self.n_skipped)}
+        # One entry: the library writes several in any order, and equal IDs must be equal files.
+        notes = {_NOTES: json.dumps({"n_levels": self.n_levels, "n_skipped": self.n_skipped})}
         save_file({name: np.ascontiguousarray(values) for name, values in tensors.items()}, path, metadata=notes)
         return path
 
@@ -57,7 +59,7 @@ class LexicalIds:
         path = folder / IDS_FILE
         try:
             with safe_open(path, framework="numpy") as file:
-                notes = {name: json.loads(value) for name, value in file.metadata().items()}
+                notes = json.loads(file.metadata()[_NOTES])
                 tokens = Ragged(file.get_tensor("item"), file.get_tensor("offsets"))
                 return cls(tokens, notes["n_levels"], file.get_tensor("is_numbered"), notes["n_skipped"])
         except (OSError, SafetensorError, AttributeError, KeyError, TypeError, ValueError) as error:

@@ -78,7 +78,6 @@ def _named(context: FitContext, config: GRAMConfig) -> Path:
         settings["backbone"] = backbone.name
         inputs += [backbone.folder] if backbone.is_known_by_content else []
     published = None
-    path_IL = None
     if config.ids is not None:
         published = read_ids(config.ids.expanduser(), context.items.item_ids)
         inputs.append(config.ids.expanduser())

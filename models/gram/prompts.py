@@ -44,9 +44,7 @@ def marks(fields: Sequence[str], config: GRAMConfig) -> list[str]:
     return sorted({text for text in texts if text})
 
 
-def item_prompts(
-    items: ItemTable, tokens: Ragged, neighbours: IntArray | None, vocabulary: Vocabulary, config: GRAMConfig
-) -> Ragged:
+def item_prompts(items: ItemTable, tokens: Ragged, neighbours: IntArray | None, vocabulary: Vocabulary, config: GRAMConfig) -> Ragged:
     """The prompt of every item: its ID, the IDs of similar items, best first, then its text; cut, and ended with the end token.
 
     Args:

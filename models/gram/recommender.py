@@ -133,7 +133,9 @@ class GRAM:
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in network.named_parameters()}
         save_file(weights, folder / _WEIGHTS)
         lists = {"ids": texts.ids, "prompts": texts.prompts}
-        tensors = {f"{name}.{part}": torch.from_numpy(getattr(value, part)) for name, value in lists.items() for part in ("item", "offsets")}
+        tensors = {
+            f"{name}.{part}": torch.from_numpy(getattr(value, part)) for name, value in lists.items() for part in ("item", "offsets")
+        }
         save_file(tensors, folder / _LISTS)
         sizes = {
             "config": self.config.model_dump(mode="json"),

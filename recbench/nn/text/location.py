@@ -57,9 +57,7 @@ def locate_encoder(encoder: str, setting: str = "text_encoder") -> EncoderFolder
     if is_path(encoder):
         folder = encoder_path(encoder)
         if not (folder / "config.json").is_file():
-            raise BadRequest(
-                f"{setting}={encoder!r}: {folder} holds no config.json. Name a folder that a transformers model was saved in."
-            )
+            raise BadRequest(f"{setting}={encoder!r}: {folder} holds no config.json. Name a folder that a transformers model was saved in.")
         return EncoderFolder(folder, "path", is_known_by_content=True)
     named = hub_name(encoder)
     if named is None:

@@ -17,6 +17,7 @@ from recbench.testing import train
 from recbench_models.gram import PLUGIN
 from recbench_models.popularity import PLUGIN as POPULARITY
 
+Published = Callable[..., tuple[Path, Path]]
 ABLATIONS = ("no-hierarchy", "no-neighbours", "no-user-prompt", "no-item-prompts", "no-linking", "no-slot-vectors")
 
 
@@ -75,7 +76,7 @@ RUN = ("run", "-m", "gram", "-d", "demo", "--preset", "smoke", "--set", "max_ste
 
 
 @pytest.fixture
-def published(tmp_path: Path, demo: Split) -> Callable[..., tuple[Path, Path]]:
+def published(tmp_path: Path, demo: Split) -> Published:
     """Writes IDs and similar items of the demo as GRAM's authors publish theirs; a line of IDs may be replaced."""
 
     def write(line: int | None = None, text: str = "") -> tuple[Path, Path]:
@@ -95,7 +96,7 @@ def published(tmp_path: Path, demo: Split) -> Callable[..., tuple[Path, Path]]:
 
 
 def test_published_ids_and_similar_items_are_read(
-    published: Callable[..., tuple[Path, Path]], home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    published: Published, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ids, similar = published()
     monkeypatch.chdir(tmp_path)
@@ -113,7 +114,7 @@ def test_published_ids_and_similar_items_are_read(
     [(3, "i0002 theme", ("ids.txt", "line 3")), (7, "nobody |▁theme", ("ids.txt", "line 7", "nobody"))],
 )
 def test_a_malformed_line_is_an_error_with_its_number(
-    line: int, text: str, words: tuple[str, ...], published: Callable[..., tuple[Path, Path]], home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    line: int, text: str, words: tuple[str, ...], published: Published, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:  # fmt: skip
     ids, _ = published(line, text)
     monkeypatch.chdir(tmp_path)

@@ -151,7 +151,9 @@ def test_a_user_of_n_events_gives_n_minus_3_targets_and_shows_no_held_out_item(p
     assert len(read.user_prompt) == examples.n_possible
     tokens_of = {item: set(gram._texts.ids[item].tolist()) for item in range(N_ITEMS)}
     shown = set(read.user_prompt.item.tolist())
-    only_held_out = set().union(*(tokens_of[i] for i in held_out)) - set().union(*(tokens_of[i] for i in range(N_ITEMS) if i not in held_out))
+    only_held_out = set().union(*(tokens_of[i] for i in held_out)) - set().union(
+        *(tokens_of[i] for i in range(N_ITEMS) if i not in held_out)
+    )
     assert not shown & only_held_out
 
 

@@ -154,9 +154,7 @@ def test_an_id_may_be_the_beginning_of_another() -> None:
     parts = texts()
     lists = [parts.ids[item].tolist() for item in range(N_ITEMS)]
     lists[2] = lists[1][:2]
-    nested = recommender._Texts(
-        recommender.Ragged.from_lists(lists), parts.prompts, parts.start, parts.separator, (END,)
-    )
+    nested = recommender._Texts(recommender.Ragged.from_lists(lists), parts.prompts, parts.start, parts.separator, (END,))
     gram = model(nested, n_beams=N_ITEMS)
     asked = queries([[3, 4]])
     rankings, exhaustive = gram.generate(asked, N_ITEMS), exhaustive_scores(gram, asked)

@@ -83,7 +83,15 @@ def test_dropout_changes_the_loss_and_seeds_repeat_it() -> None:
 def test_remembers_20_users(packing: str, precision: Precision, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     lists = [rng.permutation(N_ITEMS)[:5].tolist() for _ in range(20)]
-    sizes = {"width": 64, "hidden": 128, "max_steps": 300, "learning_rate": 5e-3, "weight_decay": 0.0, "packing": packing, "batch_targets": 128}
+    sizes = {
+        "width": 64,
+        "hidden": 128,
+        "max_steps": 300,
+        "learning_rate": 5e-3,
+        "weight_decay": 0.0,
+        "packing": packing,
+        "batch_targets": 128,
+    }
     built = trained(lists, tmp_path, precision, **sizes)
     examples = Examples(built.config, interactions(lists, N_ITEMS), built._user_prompts)
     with torch.no_grad():

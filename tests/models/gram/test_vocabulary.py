@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
-from recbench.core.errors import BadData, BadRequest, StageFailed
+from recbench.core.errors import BadData, BadRequest
 from recbench_models.gram.vocabulary import EOS, PAD, UNKNOWN, Vocabulary
 
 TEXTS = ("title: red hat, wool; price: 12.99", "title: blue rope | anchor 7", "title: red rope")
