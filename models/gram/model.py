@@ -18,6 +18,7 @@ from recbench.core import Histories
 from recbench.core.ragged import LongArray, Ragged
 from recbench.nn.dropout import Dropout
 from recbench.nn.losses import full_cross_entropy
+from recbench.nn.projection import linear, replace_linear
 from recbench.nn.t5_blocks import replace_dropout, self_attention
 from recbench_models.gram.config import GRAMConfig
 from recbench_models.gram.examples import Batch, Examples
@@ -50,6 +51,7 @@ class GRAMNetwork(nn.Module):
         self.config, self.t5 = config, t5
         self.prompts = prompts
         replace_dropout(t5, config.dropout)
+        replace_linear(t5)
         self.dropout, self.attention_dropout = Dropout(config.dropout), Dropout(config.attention_dropout)
         # Place 0 is the user prompt, place n the n-th newest item.
         self.places = nn.Embedding(config.max_history + 1, t5.config.d_model)
@@ -160,17 +162,17 @@ class GRAMNetwork(nn.Module):
         items, users = memory.items, memory.users
         if users is not None:
             # (B * C, H, Y, d) against (B * C, H, d, K): each target has a prompt of its own.
-            user_TKX = functional.linear(users.state_SD, key_value)[users.index_TK]
+            user_TKX = linear(users.state_SD, key_value)[users.index_TK]
             key, value = (x.view(*x.shape[:2], shape[3], -1).transpose(1, 2) for x in user_TKX.chunk(2, -1))
             score_THYK = query_BCYHd.flatten(0, 1).transpose(1, 2) @ key.transpose(2, 3)
             score_THYK = score_THYK.masked_fill(~users.is_real_TK[:, None, None], -torch.inf)
             scores.append(score_THYK.unflatten(0, shape[:2]).transpose(1, 2).flatten(2, 3))
             parts.append(value)
         if items is not None:
-            item_BMX = functional.linear(items.state_SD, key_value)[items.index_BM]
+            item_BMX = linear(items.state_SD, key_value)[items.index_BM]
             key, value = (x.view(*x.shape[:2], shape[3], -1).transpose(1, 2) for x in item_BMX.chunk(2, -1))
             place_key, place_value = (
-                x.view(len(x), shape[3], -1).transpose(0, 1) for x in functional.linear(self.places.weight[1:], key_value).chunk(2, -1)
+                x.view(len(x), shape[3], -1).transpose(0, 1) for x in linear(self.places.weight[1:], key_value).chunk(2, -1)
             )
             # A column more for what a target must not read.
             place_score = functional.pad(query_BHQd @ place_key.transpose(1, 2), (0, 1), value=-torch.inf)

@@ -11,6 +11,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from recbench.nn.projection import product
+
 # S slots (places of a sequence with a target), s slots of one chunk, I items, D width, K negatives
 
 _CHUNK_BYTES = {"cpu": 3 * 2**20, "cuda": 2**28}
@@ -47,8 +49,8 @@ class _FullCrossEntropy(torch.autograd.Function):
         wants_hidden, wants_item = ctx.needs_input_grad[:2]
         exact = torch.float64 if hidden_SD.dtype == torch.float64 else torch.float32
         with torch.autocast(hidden_SD.device.type, enabled=False):
-            product = matmul_type or exact
-            hidden, item_t = hidden_SD.to(product), item_ID.to(product).T
+            product_type = matmul_type or exact
+            hidden, item = hidden_SD.to(product_type), item_ID.to(product_type)
             n_slots, n_items = len(hidden_SD), len(item_ID)
             rows = max(1, min(n_slots, chunk_bytes // (torch.finfo(exact).bits // 8 * n_items)))
             loss = hidden.new_zeros((), dtype=exact)
@@ -57,7 +59,7 @@ class _FullCrossEntropy(torch.autograd.Function):
             for start in range(0, n_slots, rows):
                 hidden_sD = hidden[start : start + rows]
                 target_s1 = target_S[start : start + rows, None]
-                logit_sI = (hidden_sD @ item_t).to(exact)
+                logit_sI = product(hidden_sD, item).to(exact)
                 max_s1 = logit_sI.amax(1, keepdim=True)
                 loss -= (logit_sI.gather(1, target_s1) - max_s1).sum()
                 weight_sI = logit_sI.sub_(max_s1).exp_()
@@ -67,15 +69,12 @@ class _FullCrossEntropy(torch.autograd.Function):
                     continue
                 # The softmax minus one at the target, times the row's sum: dividing the small factors is cheaper than dividing all weights.
                 weight_sI.scatter_add_(1, target_s1, -sum_s1)
-                weight = weight_sI.to(product)
+                weight = weight_sI.to(product_type)
                 if grad_hidden is not None:
-                    grad_hidden[start : start + rows] = (weight @ item_t.T).to(exact).div_(sum_s1)
+                    grad_hidden[start : start + rows] = product(weight, item.T).to(exact).div_(sum_s1)
                 if grad_item is not None:
-                    scaled_sD = (hidden_sD.to(exact) / sum_s1).to(product)
-                    if product == exact:
-                        grad_item.addmm_(weight.T, scaled_sD)
-                    else:
-                        grad_item += weight.T @ scaled_sD
+                    scaled_sD = (hidden_sD.to(exact) / sum_s1).to(product_type)
+                    grad_item += product(weight.T, scaled_sD.T)
         ctx.save_for_backward(
             None if grad_hidden is None else grad_hidden.to(hidden_SD.dtype), None if grad_item is None else grad_item.to(item_ID.dtype)
         )

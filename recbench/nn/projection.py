@@ -1,7 +1,14 @@
-"""Products with a matrix that stays the same for many calls."""
+"""Matrix products, by the library that is fast at them here.
+
+On processors that are not Intel's oneDNN multiplies float32 matrices two to three times as fast as MKL, which torch asks by itself
+(`benchmarks/beam_search.py --parts products`). The products are those of float32 either way, up to the order of their sums.
+"""
+
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 
@@ -12,11 +19,64 @@ def _has_packed_products() -> bool:
     )
 
 
+_HAS_PACKED_PRODUCTS = _has_packed_products()
+
+
+def product(x_NX: Tensor, y_YX: Tensor) -> Tensor:
+    """`x @ y.T`, (N, Y), without gradient; either may be a transposed view."""
+    is_plain = x_NX.device.type == "cpu" and x_NX.dtype == y_YX.dtype == torch.float32 and _HAS_PACKED_PRODUCTS
+    if not is_plain or x_NX.numel() == 0 or y_YX.numel() == 0 or torch.is_autocast_enabled("cpu"):
+        return x_NX @ y_YX.T
+    out: Tensor = torch.ops.mkldnn._linear_pointwise(x_NX, y_YX, None, "none", [], "")
+    return out
+
+
+def linear(x: Tensor, weight: Tensor) -> Tensor:
+    """`x @ weight.T`, for training: (..., X) and (Y, X) give (..., Y)."""
+    if x.device.type != "cpu" or torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling():
+        return functional.linear(x, weight)
+    out: Tensor = _Linear.apply(x.flatten(0, -2), weight)  # type: ignore[no-untyped-call]
+    return out.view(*x.shape[:-1], -1)
+
+
+class _Linear(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x_NX: Tensor, weight_YX: Tensor) -> Tensor:
+        ctx.save_for_backward(x_NX, weight_YX)
+        return product(x_NX, weight_YX)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_NY: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        x_NX, weight_YX = ctx.saved_tensors
+        wants_x, wants_weight = ctx.needs_input_grad
+        grad_x = product(grad_NY, weight_YX.T) if wants_x else None
+        return grad_x, product(grad_NY.T, x_NX.T) if wants_weight else None
+
+
+class Linear(nn.Linear):
+    """torch's layer with the products of `linear`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., Y)."""
+        return super().forward(x) if self.bias is not None else linear(x, self.weight)
+
+
+def replace_linear(module: nn.Module) -> None:
+    """Put `Linear` in the place of torch's layers without bias, everywhere below `module`; the parameters stay the same objects."""
+    for name, child in module.named_children():
+        if type(child) is nn.Linear and child.bias is None:
+            replacement = Linear(child.in_features, child.out_features, bias=False, device="meta")
+            replacement.weight = child.weight
+            setattr(module, name, replacement)
+        else:
+            replace_linear(child)
+
+
 class Projection:
     """`x @ weight.T`, for inference.
 
-    In float32 on a CPU the weight is put once into the order in which oneDNN reads it, which is faster than MKL's product on processors
-    that are not Intel's (`benchmarks/beam_search.py --parts products`). Elsewhere it is torch's product.
+    In float32 on a CPU the weight is put once into the order in which oneDNN reads it. Elsewhere it is torch's product.
 
     Args:
         weight: (Y, X).
@@ -25,7 +85,7 @@ class Projection:
     def __init__(self, weight: Tensor) -> None:
         weight = weight.detach().contiguous()
         self.n_out = len(weight)
-        is_packed = weight.device.type == "cpu" and weight.dtype == torch.float32 and _has_packed_products()
+        is_packed = weight.device.type == "cpu" and weight.dtype == torch.float32 and _HAS_PACKED_PRODUCTS
         self._packed: Tensor | None = torch.ops.mkldnn._reorder_linear_weight(weight) if is_packed else None
         self._weight = weight
 
@@ -33,5 +93,5 @@ class Projection:
         """(N, Y)."""
         if self._packed is None:
             return functional.linear(x_NX, self._weight)
-        product: Tensor = torch.ops.mkldnn._linear_pointwise(x_NX, self._packed, None, "none", [], "")
-        return product
+        out: Tensor = torch.ops.mkldnn._linear_pointwise(x_NX, self._packed, None, "none", [], "")
+        return out

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from recbench.nn.dropout import Dropout
+from recbench.nn.projection import linear
 
 # B rows, N queries, K keys, D width, X heads times head width
 
@@ -26,7 +27,7 @@ def self_attention(layer: Any, state_BND: Tensor, bias: Tensor, n_heads: int, dr
     """
     attention = layer.SelfAttention
     projections = torch.cat([attention.q.weight, attention.k.weight, attention.v.weight])
-    query, key, value = functional.linear(layer.layer_norm(state_BND), projections).chunk(3, -1)
+    query, key, value = linear(layer.layer_norm(state_BND), projections).chunk(3, -1)
     read: Tensor = layer.dropout(attention.o(attend(query, key, value, bias, n_heads, dropout)))
     return state_BND + read
 
