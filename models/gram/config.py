@@ -104,6 +104,9 @@ class GRAMConfig(TrainingSettings, TextSettings):
     as published. The loss of given targets is the same."""
     batch_targets: PositiveInt = 128
     """Most (history, target) pairs in one batch."""
+    windows_per_user: PositiveInt | None = None
+    """At most so many stretches of a user's history are trained in one epoch, drawn anew for each epoch; none: all. It keeps an epoch
+    short where histories are long. A stretch has at most twice as many targets as `max_history` under packing `user`, else one."""
 
     n_beams: PositiveInt = 50
     """Beams of the search; lists longer than this are searched with as many beams as they are long."""

@@ -77,8 +77,10 @@ class Examples:
 
     def batches(self, generator: np.random.Generator) -> Sequence[LongArray]:
         """The stretches of the batches of one epoch, those of like length together."""
-        windows = self.windows
-        return length_bucketed(windows.n_targets, windows.length, size=self._config.batch_targets, unit="targets", generator=generator)
+        windows, size = self.windows, self._config.batch_targets
+        drawn = windows.drawn(self._config.windows_per_user, generator)
+        batches = length_bucketed(windows.n_targets[drawn], windows.length[drawn], size=size, unit="targets", generator=generator)
+        return [drawn[batch] for batch in batches]
 
     def batch(self, rows: LongArray) -> Batch:
         """What stretches `rows` hold."""

@@ -1,5 +1,6 @@
 """GRAM on the synthetic data set: it beats popularity, every ablation changes it, and published files are read."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -104,9 +105,14 @@ def test_published_ids_and_similar_items_are_read(
     assert done.exit_code == 0, done.stderr
     shown = command(home, "show", "last", "--codes")
     assert shown.exit_code == 0, shown.stderr
-    text = " ".join(shown.stdout.split())
-    # Seven second words, six of 300 items with a number, and no word twice in an ID.
-    assert "6 items" in text or " 6 " in text
+    assert "items with a number that tells apart" in shown.stdout
+    codes = json.loads(command(home, "show", "last", "--codes", "--json").stdout)["codes"]
+    # 300 items: theme, one of seven numbers, one of 43 words, and a number behind every fiftieth.
+    assert (codes["items"], codes["numbered"], codes["repeated"], codes["is_unique"]) == (300, 6, 0, True)
+    assert codes["distinct_tokens"] == 1 + 7 + 43
+    assert [level["prefixes"] for level in codes["levels"][:3]] == [1, 7, 300]
+    assert [level["largest_prefix"] for level in codes["levels"][:3]] == [300, 43, 1]
+    assert codes["prefix_of_another"] == 0
 
 
 @pytest.mark.parametrize(
