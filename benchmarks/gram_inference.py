@@ -1,7 +1,8 @@
 """GRAM's inference step by step: what each way of saving work does to users per second, with the same lists.
 
-    RECBENCH_DATA=... python benchmarks/gram_inference.py [--dataset beauty] [--run FOLDER] [--users 200] [--reference-users 24]
-                                                          [--batches 1,4,16] [--threads 2] [--repeats 3] [--clock wall]
+    RECBENCH_DATA=... python benchmarks/gram_inference.py [--dataset beauty] [--run FOLDER | --levels 3] [--users 200]
+                                                          [--reference-users 24] [--batches 1,4,16] [--threads 2] [--repeats 3]
+                                                          [--clock wall]
 
 Every row answers test users (histories: all but the last event) with lists of 50 by 50 beams, view `keep`, in float32, with the same
 weights and as many threads. Weights are random and of preset `cpu`'s sizes, over the data set's own texts: IDs named after the tree of
@@ -24,40 +25,37 @@ search           The same work one user at a time in a plain loop, with the arit
 
 The reference answers fewer users, evenly spread over the lengths. `MB/user` are the keys and values of the cross-attention that are
 projected for a user, on average. Lists are compared with those of the reference for its users and with those of `+ chains` for all:
-items in order wherever scores differ by more than 1e-5. Repeats alternate between the rows; medians are printed.
+items in order wherever scores differ by more than 1e-5. Repeats alternate between the rows; medians are printed. IDs of preset `cpu`
+have three words, which leaves little to a chain; `--levels 7` makes them as long as the published ones.
+
+Measured on: not yet.
 """
 
 import argparse
-import os
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 from unittest import mock
 
 import numpy as np
 import torch
+from gram_batches import Slots, divided, laid_end_to_end, library_memory, library_model, untrained
 from numpy.typing import NDArray
 from torch import Tensor
-from transformers import LogitsProcessorList, T5ForConditionalGeneration
+from transformers import LogitsProcessorList
 from transformers.modeling_outputs import BaseModelOutput
 
-from recbench.core import Histories, Queries, SilentProgress
+from recbench.core import Queries
 from recbench.core.ragged import LongArray
-from recbench.data import SplitProtocol, locate, make_split, read_dataset
-from recbench.data.split import Split
 from recbench.nn.beam import beam_search
 from recbench.nn.t5_decoder import T5Decoder
-from recbench.testing import LightContext
 from recbench_models.gram import PLUGIN, recommender
-from recbench_models.gram.model import START, padded_tokens
-from recbench_models.gram.preparation import prepare
-from recbench_models.gram.recommender import GRAM, _backbone, _Texts
+from recbench_models.gram.model import START
+from recbench_models.gram.recommender import GRAM
 from recbench_models.gram.vocabulary import EOS, PAD
 
 # B users, N slots, L tokens of a slot, M tokens of a memory, W beams, T tokens of a beam, D width, V vocabulary, K length of a list
@@ -71,74 +69,11 @@ Words = dict[int, Any]
 """A tree of dictionaries from token to subtree."""
 
 
-def divided(dataset: str) -> Split:
-    """The data set's train, validation and test part."""
-    if "RECBENCH_DATA" not in os.environ:
-        sys.exit("RECBENCH_DATA is not set. Point it at a folder that holds NAME/interactions.parquet.")
-    progress, home = SilentProgress(), Path.home() / ".cache" / "recbench"
-    located = locate(dataset, data_dir=Path(os.environ["RECBENCH_DATA"]), home=home, progress=progress, fetch=False)
-    return make_split(read_dataset(located, progress), SplitProtocol())
-
-
-def untrained(split: Split, **changes: Any) -> GRAM:
-    """GRAM of preset `cpu` over the data set's texts, with random weights; the similar items that prompts name are random."""
-    with TemporaryDirectory() as name:
-        context = LightContext(split.train, Path(name), texts=split.items.columns)
-        neighbours, item_ids = Path(name) / "neighbours.txt", context.items.item_ids
-        config = PLUGIN.resolve("cpu", None, {"text_encoder": "tfidf-svd", "neighbours": str(neighbours), **changes})
-        n_items = len(item_ids)
-        step = np.random.default_rng(0).choice(np.arange(1, n_items), config.n_neighbours, replace=False)
-        lines = [" ".join([item_ids[row], *item_ids[(row + step) % n_items]]) for row in range(n_items)]
-        neighbours.write_text("\n".join(["anchor similar", *lines]) + "\n", encoding="utf-8")
-        prepared = prepare(context, config)
-    fixed = (config.user_prompt_start, config.user_prompt_separator, config.user_prompt_end)
-    gram = GRAM(config)
-    torch.manual_seed(0)
-    texts = _Texts(prepared.ids.tokens, prepared.prompts, *(prepared.vocabulary.mark(text) for text in fixed))
-    gram._build(_backbone(config, prepared.vocabulary.size), texts)
-    return gram
-
-
 def loaded(folder: Path) -> GRAM:
     """GRAM of a trained run."""
     gram = GRAM(PLUGIN.resolve("cpu"))
     gram.load(folder / "model" if (folder / "model").is_dir() else folder)
     return gram
-
-
-def library_model(gram: GRAM) -> Any:
-    """The library's own T5 with GRAM's weights: GRAM's has other layers in the places of torch's."""
-    t5 = gram._trained.t5
-    copy = T5ForConditionalGeneration(t5.config)
-    copy.load_state_dict(t5.state_dict())
-    return copy.eval()
-
-
-class Slots:
-    """Histories as rectangles of texts: the user prompt, then the item prompts from the newest item on."""
-
-    def __init__(self, gram: GRAM) -> None:
-        prompt_IL = padded_tokens(gram._texts.prompts)
-        # A row more, for slots without an item.
-        self._prompt_IL = np.concatenate([prompt_IL, np.full_like(prompt_IL[:1], PAD)])
-        self._user_prompts, self._max_history = gram._user_prompts, gram.config.max_history
-
-    def __call__(self, histories: Histories) -> Tensor:
-        """Tokens (B, N, L), N by the longest history and L by the longest text; `PAD` where there is nothing."""
-        histories = histories.tail(self._max_history)
-        user_BL = padded_tokens(self._user_prompts(histories))
-        item_BNL = self._prompt_IL[histories.padded(-1, side="left")[:, ::-1]]
-        longest = max(user_BL.shape[1], item_BNL.shape[2])
-        token_BNL = np.full((len(histories), item_BNL.shape[1] + 1, longest), PAD)
-        token_BNL[:, 0, : user_BL.shape[1]] = user_BL
-        token_BNL[:, 1:, : item_BNL.shape[2]] = item_BNL
-        return torch.from_numpy(token_BNL[:, :, : int((token_BNL != PAD).sum(2).max())])
-
-
-def laid_end_to_end(state: Tensor, token_BNL: Tensor, place_PD: Tensor) -> tuple[Tensor, Tensor]:
-    """The memory (B, M, D) of encoded slots, vectors of places added, and where it is real (B, M)."""
-    state_BNLD = state.view(*token_BNL.shape, -1) + place_PD[: token_BNL.shape[1], None]
-    return state_BNLD.flatten(1, 2), (token_BNL != PAD).flatten(1)
 
 
 def dictionaries(codes: list[tuple[int, ...]]) -> Words:
@@ -168,6 +103,8 @@ class Case:
 
     def __post_init__(self) -> None:
         self.t5, self.slots = library_model(self.gram), Slots(self.gram)
+        # `generate` of transformers 5.24 makes the decoder's cache with as many layers as the encoder has, and fails where these are fewer.
+        self.t5.config.num_layers = self.t5.config.num_decoder_layers
         self.place_PD = self.gram._trained.places.weight.detach()
         codes = [tuple(token for token in row if token != PAD) for row in self.gram._trained.label_IY.tolist()]
         self.item_of, self.root = {code: item for item, code in enumerate(codes)}, dictionaries(codes)
@@ -179,9 +116,7 @@ class Case:
     def reference(self, rows: LongArray) -> Lists:
         """The lists of users `rows`, in one batch, by the library alone."""
         token_BNL = self.slots(self.queries.histories.take(rows))
-        token_NL = token_BNL.flatten(0, 1)
-        state = self.t5.encoder(input_ids=token_NL, attention_mask=(token_NL != PAD).long()).last_hidden_state
-        memory_BMD, is_real_BM = laid_end_to_end(state, token_BNL, self.place_PD)
+        memory_BMD, is_real_BM = library_memory(self.t5, token_BNL, self.place_PD)
         out = self.t5.generate(
             encoder_outputs=BaseModelOutput(last_hidden_state=memory_BMD),
             attention_mask=is_real_BM.long(),
@@ -334,6 +269,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", default="beauty")
     parser.add_argument("--run", type=Path, help="a trained run, or its model/ folder")
+    parser.add_argument("--levels", type=int, default=3, help="words of an ID, without --run")
     parser.add_argument("--users", type=int, default=200)
     parser.add_argument("--reference-users", type=int, default=24)
     parser.add_argument("--batches", type=lambda text: [int(part) for part in text.split(",")], default=[1, 4, 16])
@@ -347,7 +283,7 @@ def main() -> None:
     split = divided(options.dataset)
     queries = split.test.queries(split.user_ids, views=("keep",))
     queries = queries.take(np.linspace(0, len(queries) - 1, min(options.users, len(queries))).astype(np.int64))
-    case = Case(loaded(options.run) if options.run else untrained(split), queries)
+    case = Case(loaded(options.run) if options.run else untrained(split, n_levels=options.levels), queries)
     few = case.by_length[np.linspace(0, len(queries) - 1, min(options.reference_users, len(queries))).astype(np.int64)]
     rows = rows_of(case, few, options.batches)
     now = time.perf_counter if options.clock == "wall" else time.process_time

@@ -29,8 +29,9 @@ START = PAD
 # N texts, L tokens of a text, S tokens of all texts, D width, B stretches, J items of a stretch, C targets of a stretch, T targets,
 # Y tokens of an ID with its end token, M tokens of a stretch's items, K tokens of a user prompt, P places, H heads, d width of a head
 
-_GROUP_TOKENS = 4096
-"""Texts are encoded in groups of like length and about so many tokens."""
+_GROUP_TOKENS = {"cpu": 4_096}
+_MAX_GROUP_TOKENS = 131_072
+"""Texts are encoded in groups of like length and about so many tokens: what passes between layers should stay in a processor's caches."""
 
 
 class GRAMNetwork(nn.Module):
@@ -73,7 +74,8 @@ class GRAMNetwork(nn.Module):
         """The states of all tokens of some texts, (S, D), and where those of each text begin, (N,)."""
         device = self.places.weight.device
         order = np.argsort(texts.lengths, kind="stable")
-        cuts = np.flatnonzero(np.diff(np.cumsum(texts.lengths[order]) // _GROUP_TOKENS)) + 1
+        size = _GROUP_TOKENS.get(device.type, _MAX_GROUP_TOKENS)
+        cuts = np.flatnonzero(np.diff(np.cumsum(texts.lengths[order]) // size)) + 1
         parts = []
         for rows in np.split(order, cuts):
             group = texts.take(rows)

@@ -322,9 +322,9 @@ class _Search:
         for start, low, high in zip(starts, bounds[:-1], bounds[1:], strict=True):
             value_NV = self.decoder.logits(state_ND[start : start + n_rows])
             row = row_E[low:high] - start
-            if not self.renormalise:
-                value_NV = torch.log_softmax(value_NV, 1)
             value = value_NV.flatten()[row * value_NV.shape[1] + token_E[low:high]]
+            if not self.renormalise:
+                value = value - _logsumexp(value_NV)[row]
             if self.renormalise and legal_E is not None:
                 value = value - _segment_logsumexp(torch.where(legal_E[low:high], value, -torch.inf), row, len(value_NV))[row]
             parts.append(value)
@@ -465,6 +465,16 @@ def _best(score_uC: Tensor, n: int, first_items: Callable[[], Tensor]) -> Tensor
         column[rows] = torch.gather(by_item, 1, by_score[:, :n])
     best_uC = torch.zeros(score_uC.shape, dtype=torch.bool, device=score_uC.device)
     return best_uC.scatter_(1, column, value[:, :n] != -torch.inf)
+
+
+def _logsumexp(value_NV: Tensor) -> Tensor:
+    """Log-sum-exp of each row, (N,).
+
+    On a CPU torch's softmax takes half the time of its log-softmax, and its largest share says what the sum was.
+    """
+    if value_NV.device.type != "cpu":
+        return torch.logsumexp(value_NV, 1)
+    return value_NV.amax(1) - torch.softmax(value_NV, 1).amax(1).log()
 
 
 def _segment_logsumexp(value_E: Tensor, row_E: Tensor, n_rows: int) -> Tensor:

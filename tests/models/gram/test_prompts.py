@@ -157,6 +157,18 @@ def test_a_user_of_n_events_gives_n_minus_3_targets_and_shows_no_held_out_item(p
     assert not shown & only_held_out
 
 
+def test_an_epoch_may_draw_some_stretches_of_each_user() -> None:
+    gram = model(windows_per_user=1, max_history=2, batch_targets=4)
+    examples = Examples(gram.config, interactions([list(range(30)), [40, 41]], N_ITEMS), gram._user_prompts)
+    epochs = [np.concatenate(examples.batches(np.random.default_rng(seed))) for seed in range(20)]
+    assert all(sorted(examples.windows.user[rows].tolist()) == [0, 1] for rows in epochs)
+    assert len({int(row) for rows in epochs for row in rows}) > 4
+    everything = Examples(
+        gram.config.model_copy(update={"windows_per_user": None}), interactions([list(range(30))], N_ITEMS), gram._user_prompts
+    )
+    assert sum(int(everything.windows.n_targets[rows].sum()) for rows in everything.batches(np.random.default_rng(0))) == 29
+
+
 def test_a_batch_names_each_item_once() -> None:
     read = batch(model(), [[1, 2, 3, 2], [2, 3]])
     assert read.item.tolist() == [1, 2, 3]
