@@ -28,7 +28,9 @@ projected for a user, on average. Lists are compared with those of the reference
 items in order wherever scores differ by more than 1e-5. Repeats alternate between the rows; medians are printed. IDs of preset `cpu`
 have three words, which leaves little to a chain; `--levels 7` makes them as long as the published ones.
 
-Measured on: not yet.
+Measured on 2026-11-27, two cores of an AMD EPYC, the model of the beauty board (`--run`, 2 repeats, 12 reference users, batches 1 and 4),
+users per second: reference 20.8 (batch 4: 20.2), search 36.0, + item states 36.2, + shared keys 74.3, + batched trie 394.8, + chains
+387.7, cold 321.2; no settled place differs.
 """
 
 import argparse

@@ -98,10 +98,8 @@ class GRAM:
             serving.states.ensure(read.item)
             place_PD = network.places.weight.detach()
         n_beams = max(config.n_beams, k)
-        # Queries of like length together: little is computed for padding.
-        order = np.argsort(np.minimum(queries.histories.lengths, config.max_history), kind="stable")
-        at_a_time = max(1, _BEAMS_AT_A_TIME.get(device.type, _BEAMS_AT_A_TIME["cuda"]) // (n_beams * len(queries.views)))
-        batches = [order[start : start + at_a_time] for start in range(0, len(order), at_a_time)]
+        at_a_time = _BEAMS_AT_A_TIME.get(device.type, _BEAMS_AT_A_TIME["cuda"]) // (n_beams * len(queries.views))
+        batches = _batches(np.minimum(queries.histories.lengths, config.max_history), max(1, at_a_time), device)
 
         def search(rows: LongArray) -> Rankings:
             histories = queries.histories.take(rows)
@@ -195,6 +193,19 @@ class GRAM:
         if self._network is None:
             raise RuntimeError("GRAM has no network before fit or load.")
         return self._network
+
+
+def _batches(length_B: LongArray, at_a_time: int, device: torch.device) -> list[LongArray]:
+    """All queries, those of like length together, in batches of at most `at_a_time`.
+
+    On a CPU every thread gets as many batches as any other, long ones first, so that they end together.
+    """
+    n_batches = -(-len(length_B) // at_a_time)
+    if device.type == "cpu" and n_batches > 1:
+        n_threads = torch.get_num_threads()
+        n_batches = -(-n_batches // n_threads) * n_threads
+    order = np.argsort(-length_B, kind="stable")
+    return [rows for rows in np.array_split(order, max(n_batches, 1)) if len(rows)]
 
 
 def _backbone(config: GRAMConfig, n_tokens: int) -> Any:

@@ -55,17 +55,17 @@ class _Linear(torch.autograd.Function):
 
 
 class Linear(nn.Linear):
-    """torch's layer with the products of `linear`."""
+    """torch's layer, without bias, with the products of `linear`."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., Y)."""
-        return super().forward(x) if self.bias is not None else linear(x, self.weight)
+        return linear(x, self.weight)
 
 
 def replace_linear(module: nn.Module) -> None:
     """Put `Linear` in the place of torch's layers without bias, everywhere below `module`; the parameters stay the same objects."""
     for name, child in module.named_children():
-        if type(child) is nn.Linear and child.bias is None:
+        if type(child) is nn.Linear and "bias" not in dict(child.named_parameters()):
             replacement = Linear(child.in_features, child.out_features, bias=False, device="meta")
             replacement.weight = child.weight
             setattr(module, name, replacement)
