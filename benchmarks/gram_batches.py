@@ -19,8 +19,8 @@ Before anything is trained the mean loss per token over all samples and the grad
 users are compared. Every repeat starts from the same weights and runs the rows one after the other; no row runs more than
 `--most-batches`, the first of which is not timed. The median of the repeats is printed.
 
-Measured on 2026-11-27, two cores of an AMD EPYC, 300 users, 8 batches, 3 repeats, samples per second: padded slots 170 (with oneDNN 228), flat
-slots 510, user-packed 828.
+Measured on 2026-11-27, two cores of an AMD EPYC, 300 users, 8 batches, 3 repeats, samples per second: padded slots 170 (with oneDNN 228),
+flat slots 510, user-packed 828.
 """
 
 import argparse
