@@ -8,6 +8,7 @@ queries, keys) and positions, that its positions are absolute or rotary, and tha
 Llama, Mistral, Qwen 2 and 3 and what is built like them.
 """
 
+import inspect
 from typing import Any
 
 import torch
@@ -72,6 +73,8 @@ class CausalDecoder:
                 "Merge adapters into the model and leave its head unquantised."
             )
         self._model, self._dtype = model.base_model, head.weight.dtype
+        # What newer versions call `cache` was `past_key_values`, and is a deprecated name there.
+        self._cache_name = "cache" if "cache" in inspect.signature(self._model.forward).parameters else "past_key_values"
         self._head_VD = head.weight.detach().float()
         self._bias_V = None if head.bias is None else head.bias.detach().float()
         self.vocabulary: int = len(self._head_VD)
@@ -95,7 +98,7 @@ class CausalDecoder:
                     input_ids=prompts,
                     attention_mask=mask.long(),
                     position_ids=(mask.cumsum(1) - 1).clamp(min=0),
-                    past_key_values=self._cache,
+                    **{self._cache_name: self._cache},
                     use_cache=True,
                 )
         else:
@@ -145,7 +148,7 @@ class CausalDecoder:
             input_ids=token_uWR.flatten(1),
             attention_mask=mask.flatten(1, 2)[:, None],
             position_ids=place_uR[:, None].expand(-1, width, -1).flatten(1),
-            past_key_values=cache,
+            **{self._cache_name: cache},
             use_cache=True,
         ).last_hidden_state
         cache.is_frozen = False

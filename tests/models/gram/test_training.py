@@ -86,7 +86,7 @@ def test_remembers_20_users(packing: str, precision: Precision, tmp_path: Path) 
     sizes = {
         "width": 64,
         "hidden": 128,
-        "max_steps": 300,
+        "max_steps": 450,
         "learning_rate": 5e-3,
         "weight_decay": 0.0,
         "packing": packing,
