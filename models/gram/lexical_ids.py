@@ -1,4 +1,4 @@
-"""Lexical IDs: an item is called by words, one for each cluster on its way through a tree of clusters (gram.md, sections 1.4 and 1.5).
+"""Lexical IDs: an item is called by words, one for each cluster on its way through a tree of clusters (GRAM, arXiv:2506.01673).
 
 The word of a cluster is the best token of its items' texts by TF-IDF that no larger cluster around it has got already.
 """

@@ -1,4 +1,4 @@
-"""Which items are similar: the nearest ones by the cosine of trained item vectors (gram.md calls it collaborative semantics)."""
+"""Which items are similar: the nearest ones by the cosine of trained item vectors (GRAM, arXiv:2506.01673)."""
 
 import numpy as np
 from numpy.typing import NDArray

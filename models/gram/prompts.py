@@ -16,7 +16,7 @@ _MISSING = "na"
 
 
 def item_lines(items: ItemTable, fields: Sequence[str], missing: str) -> list[str]:
-    """The text of every item, lower-case, as `title: ...; brand: ...` (gram.md calls it the item line).
+    """The text of every item, lower-case, as `title: ...; brand: ...`.
 
     Args:
         items: of the data set.

@@ -1,4 +1,4 @@
-"""Files that the authors of GRAM published: IDs of items and lists of similar items (gram.md, section 1.1)."""
+"""Files that the authors of GRAM published: IDs of items and lists of similar items (repository skleee/GRAM)."""
 
 from pathlib import Path
 

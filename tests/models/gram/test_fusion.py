@@ -1,4 +1,4 @@
-"""Tests 12 to 17 and 25 of gram.md, section 7: what the decoder reads, held against the library's own forward pass."""
+"""What the decoder reads, held against the library's own forward pass."""
 
 from dataclasses import replace
 

@@ -51,7 +51,7 @@ def naive_tfidf(lists: list[list[int]], max_tokens: int) -> NDArray[np.float64]:
 
 
 def naive_ids(path_IL: IntArray, dense: NDArray[np.float64], n_candidates: int) -> list[list[int]]:
-    """The rules of gram.md, sections 1.4 and 1.5, an item and a node at a time."""
+    """The rules of the lexical IDs, an item and a node at a time."""
     names = []
     for item in range(len(path_IL)):
         name: list[int] = []

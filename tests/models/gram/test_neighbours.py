@@ -1,4 +1,4 @@
-"""Test 8 of gram.md, section 7: similar items. That held-out events do not reach them is part of the contract's leak test."""
+"""Similar items. That held-out events do not reach them is part of the contract's leak test."""
 
 import numpy as np
 from hypothesis import given, settings

@@ -1,4 +1,4 @@
-"""Tests 9 to 11 of gram.md, section 7: prompts to the token, and which histories and targets training shows."""
+"""Prompts to the token, and which histories and targets training shows."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Tests 16 and 18 to 24 of gram.md, section 7: the search over lexical IDs, with item states kept."""
+"""The search over lexical IDs, with item states kept."""
 
 from functools import partial
 

@@ -1,4 +1,4 @@
-"""Tests 25 to 29 of gram.md, section 7: training by user is training by prefix, and it learns."""
+"""Training by user is training by prefix, and it learns."""
 
 from pathlib import Path
 from typing import Any
