@@ -31,8 +31,8 @@ def item_fields(items: ItemTable, fields: Sequence[str], missing: str) -> list[l
     columns = [(name, items.columns[name]) for name in fields if name in items.columns]
     rows = []
     for row in range(len(items)):
-        values = [(name, str(column[row]).lower() if column[row] else _MISSING) for name, column in columns]
-        rows.append([(name, value) for name, value in values if missing == "na" or value != _MISSING])
+        values = [(name, column[row]) for name, column in columns if column[row] or missing == "na"]
+        rows.append([(name, str(value).lower() if value else _MISSING) for name, value in values])
     return rows
 
 

@@ -468,10 +468,7 @@ def _best(score_uC: Tensor, n: int, first_items: Callable[[], Tensor]) -> Tensor
 
 
 def _logsumexp(value_NV: Tensor) -> Tensor:
-    """Log-sum-exp of each row, (N,).
-
-    On a CPU torch's softmax takes half the time of its log-softmax, and its largest share says what the sum was.
-    """
+    """Log-sum-exp of each row, (N,); on a CPU by torch's softmax, whose largest share says what the sum was."""
     if value_NV.device.type != "cpu":
         return torch.logsumexp(value_NV, 1)
     return value_NV.amax(1) - torch.softmax(value_NV, 1).amax(1).log()

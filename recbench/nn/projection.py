@@ -1,6 +1,6 @@
 """Matrix products, by the library that is fast at them here.
 
-On processors that are not Intel's oneDNN multiplies float32 matrices two to three times as fast as MKL, which torch asks by itself
+On processors that are not Intel's oneDNN multiplies float32 matrices faster than MKL, which torch asks by itself
 (`benchmarks/beam_search.py --parts products`). The products are those of float32 either way, up to the order of their sums.
 """
 

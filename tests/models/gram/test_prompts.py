@@ -47,6 +47,8 @@ def ids(made: Vocabulary) -> Ragged:
 def test_an_item_line_is_lower_case_and_says_or_skips_what_is_missing() -> None:
     assert item_lines(items(), FIELDS, "skip")[1] == "title: blue hat; categories: hats; price: 12"
     assert item_lines(items(), FIELDS, "na")[1] == "title: blue hat; brand: na; categories: hats; price: 12"
+    named_na = ItemTable(np.array(["a"], object), {"title": np.array(["NA"], object)})
+    assert item_lines(named_na, ("title",), "skip") == ["title: na"]
 
 
 def test_an_item_prompt_is_id_then_similar_items_then_text() -> None:
