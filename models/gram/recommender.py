@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import T5Config, T5ForConditionalGeneration
 
-from recbench.core import BadData, FitContext, FitReport, Queries, Rankings
+from recbench.core import FitContext, FitReport, Queries, Rankings
 from recbench.core.ragged import LongArray, Ragged
 from recbench.core.seeds import derived_seed
 from recbench.nn.beam import beam_search
@@ -19,6 +19,7 @@ from recbench.nn.t5_encoder import T5Encoder
 from recbench.nn.threads import over_batches
 from recbench.nn.training import train
 from recbench.nn.trie import CodeTrie
+from recbench.nn.weights import load_weights
 from recbench_models.gram.config import OWN, GRAMConfig
 from recbench_models.gram.examples import Examples
 from recbench_models.gram.item_states import ItemStates
@@ -149,18 +150,7 @@ class GRAM:
         ids, prompts = (Ragged(*(tensors[f"{name}.{part}"].numpy() for part in ("item", "offsets"))) for name in ("ids", "prompts"))
         self.config = GRAMConfig.model_validate(sizes["config"])
         self._build(T5ForConditionalGeneration(T5Config.from_dict(sizes["t5"])), _Texts(ids, prompts, *map(tuple, sizes["user_prompt"])))
-        weights, parameters = load_file(folder / _WEIGHTS), dict(self._trained.named_parameters())
-        shapes = {name: tuple(tensor.shape) for name, tensor in weights.items()}
-        expected = {name: tuple(tensor.shape) for name, tensor in parameters.items()}
-        if shapes != expected:
-            odd = sorted(name for name in shapes.keys() | expected.keys() if shapes.get(name) != expected.get(name))[0]
-            raise BadData(
-                f"{folder / _WEIGHTS}: {odd} has shape {shapes.get(odd)}, and {_SIZES} asks for {expected.get(odd)}. "
-                "Take weights and settings from the same run."
-            )
-        with torch.no_grad():
-            for name, parameter in parameters.items():
-                parameter.copy_(weights[name])
+        load_weights(dict(self._trained.named_parameters()), folder / _WEIGHTS)
         self._trained.eval()
 
     def to(self, device: str) -> None:

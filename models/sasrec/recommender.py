@@ -6,14 +6,15 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
-from recbench.core import BadData, Catalogue, FitContext, FitReport, Histories, Queries, Rankings
+from recbench.core import Catalogue, FitContext, FitReport, Histories, Queries, Rankings
 from recbench.core.ragged import LongArray
 from recbench.core.seeds import derived_seed
 from recbench.nn.topk import full_catalogue_topk
 from recbench.nn.training import train
+from recbench.nn.weights import load_weights
 from recbench.nn.windows import Windows, length_bucketed
 from recbench_models.sasrec.config import SASRecConfig
 from recbench_models.sasrec.model import SASRecTraining, build_encoder
@@ -87,16 +88,7 @@ class SASRec:
         sizes = json.loads((folder / "model.json").read_text(encoding="utf-8"))
         config = SASRecConfig.model_validate(sizes["config"])
         encoder = build_encoder(config, sizes["n_items"])
-        weights = load_file(folder / "model.safetensors")
-        shapes = {name: tuple(tensor.shape) for name, tensor in weights.items()}
-        expected = {name: tuple(tensor.shape) for name, tensor in encoder.state_dict().items()}
-        if shapes != expected:
-            odd = sorted(name for name in shapes.keys() | expected.keys() if shapes.get(name) != expected.get(name))[0]
-            raise BadData(
-                f"{folder / 'model.safetensors'}: {odd} has shape {shapes.get(odd)}, and model.json asks for {expected.get(odd)}. "
-                "Take weights and settings from the same run."
-            )
-        encoder.load_state_dict(weights)
+        load_weights(encoder.state_dict(), folder / "model.safetensors")
         self.config, self.encoder = config, encoder.to(self.encoder.item_embedding.weight.device).eval()
 
     def to(self, device: str) -> None:

@@ -2,7 +2,7 @@
 
 import re
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from recbench.core.errors import BadConfig
@@ -49,6 +49,17 @@ class Budget:
         if self.unit != "seconds":
             return float("inf")
         return self.amount - self.reserve_s - (time.monotonic() - self.started_at)
+
+    def part(self, share: float) -> "Budget":
+        """A share, 0 to 1, of what is left now: for the first of several trainings of one run."""
+        if self.unit != "seconds":
+            return replace(self, amount=self.amount * share)
+        used_s = time.monotonic() - self.started_at
+        return replace(self, amount=used_s + self.reserve_s + share * max(self.seconds_left(), 0.0))
+
+    def without(self, *, steps: int, examples: int) -> "Budget":
+        """What a training of so many steps and examples leaves; seconds pass by themselves."""
+        return replace(self, amount=self.amount - {"steps": steps, "examples": examples}.get(self.unit or "", 0))
 
     def is_spent(self, *, steps: int, examples: int) -> bool:
         """Whether training must stop now, after so many steps and examples."""

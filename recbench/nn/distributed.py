@@ -124,6 +124,40 @@ def copy_from_first(tensors: Iterable[Tensor], world: World) -> None:
             dist.broadcast(tensor, src=0)
 
 
+def gather_rows(rows_ND: Tensor, world: World) -> Tensor:
+    """The rows of all ranks, rank by rank; as many columns on each, any number of rows.
+
+    A gradient with respect to a row goes back to the rank that gave it, summed over all ranks: losses that are summed over ranks later get
+    the gradient of their sum.
+    """
+    if world.size == 1:
+        return rows_ND
+    gathered: Tensor = _GatheredRows.apply(rows_ND, world)  # type: ignore[no-untyped-call]
+    return gathered
+
+
+class _GatheredRows(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, rows_ND: Tensor, world: World) -> Tensor:
+        counts = np.zeros(world.size)
+        counts[world.rank] = len(rows_ND)
+        counts = sum_over_ranks(counts, world).astype(np.int64)
+        # Ranks send alike many rows; those that fill up are cut off again.
+        mine = rows_ND.new_zeros(int(counts.max()), *rows_ND.shape[1:])
+        mine[: len(rows_ND)] = rows_ND
+        received = [torch.empty_like(mine) for _ in range(world.size)]
+        dist.all_gather(received, mine)
+        start = int(counts[: world.rank].sum())
+        ctx.own = slice(start, start + len(rows_ND))
+        return torch.cat([part[:count] for part, count in zip(received, counts.tolist(), strict=True)])
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        total = grad.contiguous().clone()
+        dist.all_reduce(total)
+        return total[ctx.own], None
+
+
 def shard_rows(n: int, world: World) -> NDArray[np.int64]:
     """The rows of 0..n-1 that are this rank's: every row is exactly one rank's, none is repeated to fill up."""
     return np.arange(world.rank, n, world.size, dtype=np.int64)

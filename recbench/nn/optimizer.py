@@ -1,5 +1,7 @@
 """Optimisers and the sorting of a module's parameters."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
@@ -8,21 +10,30 @@ from recbench.core.plugin import Parameters
 from recbench.nn.settings import TrainingSettings
 
 
-def make_optimizer(module: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
-    """Adam or AdamW over the parameters that need a gradient, those without decay in a group of their own."""
+def make_optimizer(module: nn.Module, settings: TrainingSettings, rate_factors: Mapping[str, float] | None = None) -> torch.optim.Optimizer:
+    """Adam or AdamW over the parameters that need a gradient, in groups of like decay and rate.
+
+    Args:
+        module: whose parameters are trained.
+        settings: of the optimiser.
+        rate_factors: by the first part of parameters' names, what the learning rate is multiplied with for them; 1 for all others. A
+            group says its own as `rate_factor`.
+    """
     tables = {id(table) for table in _embedding_tables(module)}
-    parameters = [p for p in module.parameters() if p.requires_grad]
-    if not parameters:
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
+    for name, parameter in module.named_parameters():
+        if parameter.requires_grad:
+            is_decayed = settings.decay_on == "all" or (parameter.ndim >= 2 and id(parameter) not in tables)
+            factor = next((value for start, value in (rate_factors or {}).items() if name.startswith(start)), 1.0)
+            groups.setdefault((factor, is_decayed), []).append(parameter)
+    if not groups:
         raise StageFailed(f"{type(module).__name__} has no parameter that needs a gradient. There is nothing to train.")
-    is_decayed = [settings.decay_on == "all" or (p.ndim >= 2 and id(p) not in tables) for p in parameters]
-    groups = [
-        {"params": [p for p, decayed in zip(parameters, is_decayed, strict=True) if decayed], "weight_decay": settings.weight_decay},
-        {"params": [p for p, decayed in zip(parameters, is_decayed, strict=True) if not decayed], "weight_decay": 0.0},
-    ]
     kind = torch.optim.AdamW if settings.optimizer == "adamw" else torch.optim.Adam
-    return kind(
-        [group for group in groups if group["params"]], lr=settings.learning_rate, betas=settings.betas, eps=settings.epsilon, fused=True
-    )
+    described = [
+        {"params": groups[key], "weight_decay": settings.weight_decay * key[1], "rate_factor": key[0]}
+        for key in sorted(groups, key=lambda key: (key[0], not key[1]))
+    ]
+    return kind(described, lr=settings.learning_rate, betas=settings.betas, eps=settings.epsilon, fused=True)
 
 
 def count_parameters(module: nn.Module) -> Parameters:

@@ -31,43 +31,45 @@ def product(x_NX: Tensor, y_YX: Tensor) -> Tensor:
     return out
 
 
-def linear(x: Tensor, weight: Tensor) -> Tensor:
-    """`x @ weight.T`, for training: (..., X) and (Y, X) give (..., Y)."""
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """`x @ weight.T + bias`, for training: (..., X), (Y, X) and (Y,) give (..., Y)."""
     if x.device.type != "cpu" or torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling():
-        return functional.linear(x, weight)
-    out: Tensor = _Linear.apply(x.flatten(0, -2), weight)  # type: ignore[no-untyped-call]
+        return functional.linear(x, weight, bias)
+    out: Tensor = _Linear.apply(x.flatten(0, -2), weight, bias)  # type: ignore[no-untyped-call]
     return out.view(*x.shape[:-1], len(weight))
 
 
 class _Linear(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x_NX: Tensor, weight_YX: Tensor) -> Tensor:
+    def forward(ctx: Any, x_NX: Tensor, weight_YX: Tensor, bias_Y: Tensor | None) -> Tensor:
         ctx.save_for_backward(x_NX, weight_YX)
-        return product(x_NX, weight_YX)
+        out_NY = product(x_NX, weight_YX)
+        return out_NY if bias_Y is None else out_NY.add_(bias_Y)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad_NY: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    def backward(ctx: Any, grad_NY: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         x_NX, weight_YX = ctx.saved_tensors
-        wants_x, wants_weight = ctx.needs_input_grad
+        wants_x, wants_weight, wants_bias = ctx.needs_input_grad
         grad_x = product(grad_NY, weight_YX.T) if wants_x else None
-        return grad_x, product(grad_NY.T, x_NX.T) if wants_weight else None
+        grad_weight = product(grad_NY.T, x_NX.T) if wants_weight else None
+        return grad_x, grad_weight, grad_NY.sum(0) if wants_bias else None
 
 
 class Linear(nn.Linear):
-    """torch's layer, without bias, with the products of `linear`."""
+    """torch's layer with the products of `linear`."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., Y)."""
-        return linear(x, self.weight)
+        return linear(x, self.weight, self.bias)
 
 
 def replace_linear(module: nn.Module) -> None:
-    """Put `Linear` in the place of torch's layers without bias, everywhere below `module`; the parameters stay the same objects."""
+    """Put `Linear` in the place of torch's layers, everywhere below `module`; the parameters stay the same objects."""
     for name, child in module.named_children():
-        if type(child) is nn.Linear and "bias" not in dict(child.named_parameters()):
-            replacement = Linear(child.in_features, child.out_features, bias=False, device="meta")
-            replacement.weight = child.weight
+        if type(child) is nn.Linear:
+            replacement = Linear(child.in_features, child.out_features, bias=child.bias is not None, device="meta")
+            replacement.weight, replacement.bias = child.weight, child.bias
             setattr(module, name, replacement)
         else:
             replace_linear(child)

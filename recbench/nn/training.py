@@ -7,7 +7,7 @@ later step depends on stands in the checkpoint.
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NoReturn, Protocol, Self, TypeAlias, runtime_checkable
 
@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from recbench.core.budget import Budget
 from recbench.core.errors import BadRequest, Interrupted, StageFailed
 from recbench.core.plugin import CurvePoint, FitContext, FitReport, Ranker
 from recbench.core.progress import Task
@@ -65,6 +66,8 @@ def train(
     ranker: Ranker | None = None,
     examples_possible: int = 0,
     name: str = "training",
+    budget: Budget | None = None,
+    rate_factors: Mapping[str, float] | None = None,
 ) -> FitReport:
     """Train `module` in place and leave the weights in it that validation liked best; what was done comes back.
 
@@ -81,12 +84,14 @@ def train(
         ranker: who is validated; it should rank with `module` in its present state. None: the last weights are taken.
         examples_possible: distinct (history, target) pairs, for the report.
         name: of this training within the model; a second training of one `fit` needs a name of its own.
+        budget: what this training may spend, where it is one of several of a run; None: all that the context has.
+        rate_factors: by the beginning of parameters' names, what the learning rate is multiplied with for them.
 
     Raises:
         StageFailed: the loss is not a finite number, there are no batches, or a checkpoint cannot be written.
         Interrupted: SIGTERM or Ctrl-C; a checkpoint is written and the next call with the same arguments goes on from it.
     """
-    return _Training(context, module, batches, settings, ranker, examples_possible, name).run()
+    return _Training(context, module, batches, settings, ranker, examples_possible, name, budget or context.budget, rate_factors).run()
 
 
 class _Training:
@@ -99,14 +104,16 @@ class _Training:
         ranker: Ranker | None,
         examples_possible: int,
         name: str,
+        budget: Budget,
+        rate_factors: Mapping[str, float] | None,
     ) -> None:
-        self.context, self.settings, self.ranker, self.name = context, settings, ranker, name
+        self.context, self.settings, self.ranker, self.name, self.budget = context, settings, ranker, name, budget
         self.device = torch.device(context.device)
         self.module = module.to(self.device)
         self.batches = batches
         self.examples_possible = examples_possible
         self.parameters = [p for p in module.parameters() if p.requires_grad]
-        self.optimizer = make_optimizer(module, settings)
+        self.optimizer = make_optimizer(module, settings, rate_factors)
         self.folder = CheckpointFolder(context.checkpoints / name)
         self.state = State()
         self.kept: dict[int, dict[str, Tensor]] = {}
@@ -116,7 +123,7 @@ class _Training:
         self.in_flight: list[tuple[int, Tensor, int]] = []
         """Step, loss and number of targets of steps whose loss was not looked at yet."""
         self.epoch_batches: tuple[int, Sequence[Batch]] | None = None
-        self.clock = Clock(context, settings.checkpoint_every_s)
+        self.clock = Clock(budget, context.world, settings.checkpoint_every_s)
         self.steps_here = self.examples_here = 0
         """Done by this attempt."""
         self.last_shown = time.monotonic()
@@ -195,7 +202,7 @@ class _Training:
         batch = batches[state.batches_done]
         state.learning_rate = settings.learning_rate * self._rate_factor()
         for group in self.optimizer.param_groups:
-            group["lr"] = state.learning_rate
+            group["lr"] = state.learning_rate * group["rate_factor"]
         self.optimizer.zero_grad(set_to_none=True)
         loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
         n_targets = 0
@@ -282,7 +289,7 @@ class _Training:
 
     def _progress(self) -> float:
         """How much of the training is done, 0 to 1, by the bound that comes first."""
-        state, settings, budget = self.state, self.settings, self.context.budget
+        state, settings, budget = self.state, self.settings, self.budget
         shares = [self._epochs() / settings.max_epochs, state.time_share]
         if settings.max_steps is not None:
             shares.append(state.step / settings.max_steps)
@@ -306,11 +313,11 @@ class _Training:
             return max(round(self.state.step / progress) - self.state.step, 0)
         bounds = [self.settings.max_epochs * self._epoch_length(self._batches(self.state.epoch))]
         bounds += [self.settings.max_steps] if self.settings.max_steps is not None else []
-        bounds += [math.ceil(self.context.budget.amount)] if self.context.budget.unit == "steps" else []
+        bounds += [math.ceil(self.budget.amount)] if self.budget.unit == "steps" else []
         return min(bounds)
 
     def _reason_to_stop(self, moment: Moment) -> str | None:
-        state, settings, budget = self.state, self.settings, self.context.budget
+        state, settings, budget = self.state, self.settings, self.budget
         if settings.patience is not None and state.without_gain >= settings.patience:
             return "patience"
         if state.epoch >= settings.max_epochs or state.step >= (settings.max_steps or math.inf):
@@ -446,7 +453,13 @@ class _Training:
         self._load(checkpoint.tensors["weights"])
         load_optimizer_tensors(self.optimizer, checkpoint.tensors["optimizer"])
         self.kept = {candidate.step: checkpoint.tensors[f"candidate-{candidate.step}"] for candidate in self.state.candidates}
-        self.clock = Clock(self.context, self.settings.checkpoint_every_s, before_s=self.state.seconds, before_share=self.state.time_share)
+        self.clock = Clock(
+            self.budget,
+            self.context.world,
+            self.settings.checkpoint_every_s,
+            before_s=self.state.seconds,
+            before_share=self.state.time_share,
+        )
         self.resumed_at = self.state.step
         self.context.log.info("resumed at step %d", self.state.step)
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from recbench.core.plugin import FitContext
+from recbench.core.budget import Budget
+from recbench.core.plugin import World
 from recbench.nn.distributed import sum_over_ranks
 
 _EARLY_VALIDATION = 0.1
@@ -40,14 +41,17 @@ class Clock:
     """Measures steps and validations, and says what there is still time for.
 
     Args:
-        context: its budget is asked, its world must agree.
+        budget: what is asked.
+        world: who must agree.
         checkpoint_every_s: seconds between two checkpoints.
         before_s: seconds that earlier attempts trained.
         before_share: share of a budget of seconds that they used up.
     """
 
-    def __init__(self, context: FitContext, checkpoint_every_s: float, *, before_s: float = 0.0, before_share: float = 0.0) -> None:
-        self._budget, self._world = context.budget, context.world
+    def __init__(
+        self, budget: Budget, world: World, checkpoint_every_s: float, *, before_s: float = 0.0, before_share: float = 0.0
+    ) -> None:
+        self._budget, self._world = budget, world
         self._checkpoint_every_s = checkpoint_every_s
         self._before_s, self._before_share = before_s, before_share
         self._start = self._last_checkpoint = time.monotonic()

@@ -161,10 +161,14 @@ def _keep_codes(folder: Path, facts: RunFacts, loaded: LoadedSplit, trained: Tra
     return [path], evaluation.code_figures(table, None if paths is None else evaluation.main_categories(list(paths)))
 
 
+_BACKBONES = ("backbone", "item_tower", "text_encoder")
+"""Settings that name pretrained weights."""
+
+
 def _model_part(facts: RunFacts, items: ItemTable) -> ModelPart:
     card = facts.plugin.card
-    # Where there are both, the language model says more about the row than the encoder that its preparation read.
-    setting = "backbone" if facts.config.get("backbone") else "text_encoder"
+    # Where there are several, the language model says more about the row than the encoder that its preparation read.
+    setting = next((name for name in _BACKBONES if facts.config.get(name)), _BACKBONES[-1])
     backbone = facts.revisions.get(setting, facts.config.get(setting))
     if backbone is not None and setting not in facts.revisions and facts.content_hash is not None:
         backbone = f"{backbone} ({facts.content_hash[:12]})"

@@ -14,13 +14,19 @@ def test_values_and_gradients_are_torchs(shape: tuple[int, ...], dtype: torch.dt
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(shape, generator=generator, dtype=dtype)
     weight = torch.randn(11, 7, generator=generator, dtype=dtype)
+    bias = torch.randn(11, generator=generator, dtype=dtype)
     down = torch.randn(*shape[:-1], 11, generator=generator, dtype=dtype)
+    for given in ((x, weight), (x, weight, bias)):
+        _assert_alike(given, down)
+
+
+def _assert_alike(given: tuple[torch.Tensor, ...], down: torch.Tensor) -> None:
     found = []
     for multiply in (linear, functional.linear):
-        parts = x.clone().requires_grad_(), weight.clone().requires_grad_()
+        parts = [part.clone().requires_grad_() for part in given]
         out = multiply(*parts)
         out.backward(down)
-        found.append((out.detach(), parts[0].grad, parts[1].grad))
+        found.append((out.detach(), *(part.grad for part in parts)))
     for ours, torchs in zip(*found, strict=True):
         torch.testing.assert_close(ours, torchs, rtol=1e-5, atol=1e-5)
 
@@ -57,7 +63,7 @@ def test_layers_are_replaced_with_their_parameters_and_ties() -> None:
     replace_linear(module)
     assert type(module.head) is Linear
     assert type(module.inner[0]) is Linear
-    assert type(module.inner[1]) is nn.Linear
+    assert type(module.inner[1]) is Linear
     assert {name: id(parameter) for name, parameter in module.named_parameters(remove_duplicate=False)} == names
     torch.testing.assert_close(module.head(module.inner(x)), before, rtol=1e-5, atol=1e-5)
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
-from recbench.core import BadData, FitContext, FitReport, Queries, Rankings, StageFailed
+from recbench.core import FitContext, FitReport, Queries, Rankings, StageFailed
 from recbench.core.ragged import LongArray
 from recbench.core.seeds import derived_seed
 from recbench.nn.beam import beam_search
@@ -22,6 +22,7 @@ from recbench.nn.t5_encoder import T5Encoder
 from recbench.nn.threads import over_batches
 from recbench.nn.training import train
 from recbench.nn.trie import CodeTrie
+from recbench.nn.weights import load_weights
 
 _WEIGHTS, _SIZES = "network.safetensors", "network.json"
 _BEAMS_AT_A_TIME = {"cpu": 1_600, "cuda": 102_400}
@@ -149,19 +150,7 @@ class CodeGenerator:
         """What `save` wrote; `BadData` where weights and sizes do not fit each other."""
         settings = Seq2SeqSettings.model_validate(json.loads((folder / _SIZES).read_text(encoding="utf-8")))
         loaded = cls(settings, ItemCodes.load(folder), seed=0)
-        weights = load_file(folder / _WEIGHTS)
-        parameters = dict(loaded.network.named_parameters())
-        shapes = {name: tuple(tensor.shape) for name, tensor in weights.items()}
-        expected = {name: tuple(tensor.shape) for name, tensor in parameters.items()}
-        if shapes != expected:
-            odd = sorted(name for name in shapes.keys() | expected.keys() if shapes.get(name) != expected.get(name))[0]
-            raise BadData(
-                f"{folder / _WEIGHTS}: {odd} has shape {shapes.get(odd)}, and {_SIZES} asks for {expected.get(odd)}. "
-                "Take weights and settings from the same run."
-            )
-        with torch.no_grad():
-            for name, parameter in parameters.items():
-                parameter.copy_(weights[name])
+        load_weights(dict(loaded.network.named_parameters()), folder / _WEIGHTS)
         return loaded
 
 

@@ -49,9 +49,10 @@ def locate_encoder(encoder: str, setting: str = "text_encoder") -> EncoderFolder
     if encoder == MINILM:
         # find_spec: the package's own code asks for nothing, but what is not installed must not look like a fault in it.
         if importlib.util.find_spec(MINILM_MODULE) is None:
+            other = "text_encoder=tfidf-svd" if setting == "text_encoder" else f"{setting}=hf:OWNER/NAME"
             raise DataUnavailable(
-                f"The text encoder {MINILM!r} is not installed. Run: {MINILM_COMMAND} "
-                "(or choose another one, such as --set text_encoder=tfidf-svd, under which the row then stands)."
+                f"{setting}={MINILM!r} is not installed. Run: {MINILM_COMMAND} "
+                f"(or choose another one, such as --set {other}, under which the row then stands)."
             )
         return EncoderFolder(Path(importlib.import_module(MINILM_MODULE).MODEL_DIR), MINILM, is_known_by_content=True)
     if is_path(encoder):

@@ -1,30 +1,27 @@
 """Text vectors from a pretrained language model, read with the transformers library."""
 
 import json
-import math
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
-from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from recbench.core.errors import BadRequest, DataUnavailable
 from recbench.core.plugin import FitContext
+from recbench.nn.matrix_file import MatrixFile
+from recbench.nn.text.pretrained import is_decoder_only, load_pretrained, n_positions
 
 Pooling = Literal["mean", "cls", "last"]
 
 _BATCH_TOKENS = {"cpu": 4_096, "cuda": 65_536}
 """Tokens of one batch, padding included; a batch of short texts holds more of them. Other devices take as many as the CPU."""
 _TEXTS_PER_TOKENIZER_CALL = 10_000
-_MARK_EVERY_S = 15.0
 
 # B texts of a batch, T tokens, D width
 
@@ -54,11 +51,11 @@ def encode(
     """
     device = torch.device(context.device)
     dtype = torch.bfloat16 if context.precision == "bf16" else torch.float32
-    model, tokenizer = _loaded(folder)
+    model, tokenizer = load_pretrained(folder)
     model = model.to(device=device, dtype=dtype).eval()
     recipe = _recipe(folder, model, pooling)
     dense = nn.Sequential(*recipe.dense).to(device)
-    limit = min(max_tokens, tokenizer.model_max_length, _positions(model))
+    limit = min(max_tokens, tokenizer.model_max_length, n_positions(model))
     token_lists, n_cut = _tokens(tokenizer, texts, limit)
     length_N = np.array([len(tokens) for tokens in token_lists], np.int64)
     # Longest first: what does not fit into memory fails at once, and the time left is not promised too short.
@@ -67,7 +64,7 @@ def encode(
 
     with torch.inference_mode():
         width = int(_vectors(model, dense, recipe.pooling, token_lists[:1], 0).shape[1])
-    store = _Blocks(context.checkpoints, (len(texts), width))
+    store = MatrixFile(context.checkpoints, (len(texts), width))
     n_done = store.n_batches_done
     if n_done:
         context.log.info("%s: %d of %d batches were there from before", title, n_done, len(batches))
@@ -84,45 +81,13 @@ def encode(
     return store.vectors, {**facts, "n_cut": n_cut, "max_tokens": limit, "model_type": model.config.model_type}
 
 
-def _loaded(folder: Path) -> tuple[Any, Any]:
-    """Model and tokenizer of a folder; of an encoder-decoder model the encoder."""
-    from transformers import AutoConfig, AutoModel, AutoModelForTextEncoding, AutoTokenizer
-
-    with _quiet():
-        try:
-            config = AutoConfig.from_pretrained(folder, local_files_only=True)
-            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-            kind = AutoModelForTextEncoding if config.is_encoder_decoder else AutoModel
-            model = kind.from_pretrained(folder, local_files_only=True)
-        except (OSError, ValueError, ImportError) as error:
-            first = str(error).strip().split("\n")[0]
-            raise BadRequest(
-                f"The text encoder in {folder} cannot be read: {first} Complete the folder or choose another encoder."
-            ) from error
-    return model, tokenizer
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """No bar of the transformers library inside ours."""
-    from transformers.utils import logging
-
-    was_on = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if was_on:
-            logging.enable_progress_bar()
-
-
 def _recipe(folder: Path, model: Any, pooling: Literal["auto"] | Pooling) -> _Recipe:
     """What to do with the vectors of tokens: what was asked for, or what the model's files say, or what suits its kind."""
     if pooling != "auto":
         return _Recipe(pooling)
     modules = folder / "modules.json"
     if not modules.is_file():
-        return _Recipe("last" if _is_decoder_only(model) else "mean")
+        return _Recipe("last" if is_decoder_only(model) else "mean")
     found: Pooling | None = None
     dense = []
     for module in json.loads(modules.read_text(encoding="utf-8")):
@@ -167,28 +132,6 @@ def _dense_of(place: Path) -> nn.Module:
     return nn.Sequential(layer, nn.Tanh()) if activation == "Tanh" else layer
 
 
-def _positions(model: nn.Module) -> float:
-    """How many tokens a model has places for: those of its table of absolute positions; without one, infinitely many."""
-    least = getattr(model.config, "max_position_embeddings", 0)
-    places = [math.inf]
-    for name, table in model.named_modules():
-        own = name.rpartition(".")[2]
-        if not isinstance(table, nn.Embedding) or not ("pos" in own or own == "wpe") or "rel" in own or table.num_embeddings < least:
-            continue
-        # RoBERTa and its kind count from behind the row that stands for padding, BART and OPT from `offset`.
-        first = 0 if table.padding_idx is None else table.padding_idx + 1
-        places.append(table.num_embeddings - max(first, getattr(table, "offset", 0)))
-    return min(places)
-
-
-def _is_decoder_only(model: Any) -> bool:
-    """Whether a token sees only what stands before it: the kind that can write but not fill gaps."""
-    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_MASKED_LM_MAPPING
-
-    kind = type(model.config)
-    return not model.config.is_encoder_decoder and kind in MODEL_FOR_CAUSAL_LM_MAPPING and kind not in MODEL_FOR_MASKED_LM_MAPPING
-
-
 def _tokens(tokenizer: Any, texts: list[str], limit: int) -> tuple[list[list[int]], int]:
     """Tokens of each text, and how many texts were cut."""
     lists: list[list[int]] = []
@@ -227,39 +170,3 @@ def _vectors(model: Any, dense: nn.Module, pooling: Pooling, token_lists: list[l
         pooled_BD = (hidden_BTD * mask_BT[..., None]).sum(1) / length_B[:, None]
     result: Tensor = dense(pooled_BD)
     return result
-
-
-class _Blocks:
-    """A matrix on disk that is filled batch by batch, with a mark up to where it is filled."""
-
-    def __init__(self, folder: Path, shape: tuple[int, int]) -> None:
-        self._mark = folder / "batches-done.json"
-        path = folder / "vectors.npy"
-        self.n_batches_done = 0
-        if path.is_file() and self._mark.is_file():
-            self.vectors: NDArray[np.float32] = np.load(path, mmap_mode="r+")
-            self.n_batches_done = int(json.loads(self._mark.read_text(encoding="utf-8"))["batches"])
-        else:
-            self.vectors = open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
-        self._marked_at = time.monotonic()
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, *error: object) -> None:
-        self._set_mark()
-
-    def write(self, rows: NDArray[np.int64], block: NDArray[np.float32]) -> None:
-        """The next batch is done."""
-        self.vectors[rows] = block
-        self.n_batches_done += 1
-        if time.monotonic() - self._marked_at >= _MARK_EVERY_S:
-            self._set_mark()
-
-    def _set_mark(self) -> None:
-        # The vectors first: a mark must never be ahead of them.
-        self.vectors.flush()  # type: ignore[attr-defined]
-        temporary = self._mark.with_suffix(".tmp")
-        temporary.write_text(json.dumps({"batches": self.n_batches_done}), encoding="utf-8")
-        temporary.replace(self._mark)
-        self._marked_at = time.monotonic()

@@ -1,0 +1,145 @@
+"""Language models without heads: the bodies of both towers."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import AutoConfig, AutoModel, LlamaConfig, LlamaModel
+
+from recbench.core import BadRequest
+from recbench.nn.projection import replace_linear
+from recbench.nn.text.pretrained import quiet
+from recbench_models.hllm.config import OWN, HLLMConfig
+
+_DROPOUTS = (
+    "hidden_dropout_prob",
+    "attention_probs_dropout_prob",
+    "attention_dropout",
+    "dropout",
+    "resid_pdrop",
+    "embd_pdrop",
+    "attn_pdrop",
+)
+_MIN_POSITIONS = 512
+
+
+def item_body(config: HLLMConfig) -> Any:
+    """The body that reads tokens; random weights come from torch's default generator."""
+    if config.item_tower != OWN:
+        return _body_of(config, "item_tower", is_pretrained=config.item_weights == "pretrained")
+    return _prepared(
+        LlamaModel(
+            LlamaConfig(
+                vocab_size=config.vocabulary_size,
+                hidden_size=config.item_width,
+                num_hidden_layers=config.item_depth,
+                num_attention_heads=config.item_heads,
+                num_key_value_heads=config.item_heads,
+                intermediate_size=4 * config.item_width,
+                max_position_embeddings=max(_MIN_POSITIONS, config.max_text_tokens + 1),
+                use_cache=False,
+                pad_token_id=None,
+                bos_token_id=None,
+                eos_token_id=None,
+            )
+        )
+    )
+
+
+def user_body(config: HLLMConfig, item_width: int) -> Any:
+    """The body that reads item vectors, without a table of words; random weights come from torch's default generator."""
+    if config.user_tower != OWN:
+        body = _body_of(config, "user_tower", is_pretrained=config.user_weights == "pretrained")
+    else:
+        width = config.user_width or item_width
+        if width % (2 * config.user_heads):
+            raise BadRequest(
+                f"The user tower would be {width} wide, which is not a multiple of twice user_heads={config.user_heads}. "
+                "Set user_width or user_heads."
+            )
+        body = _prepared(
+            LlamaModel(
+                LlamaConfig(
+                    vocab_size=1,
+                    hidden_size=width,
+                    num_hidden_layers=config.user_depth,
+                    num_attention_heads=config.user_heads,
+                    num_key_value_heads=config.user_key_heads,
+                    intermediate_size=config.user_hidden,
+                    max_position_embeddings=max(_MIN_POSITIONS, config.max_length + 1),
+                    rms_norm_eps=1e-5,
+                    use_cache=False,
+                    pad_token_id=None,
+                    bos_token_id=None,
+                    eos_token_id=None,
+                )
+            )
+        )
+    return without_words(body)
+
+
+def body_from(values: dict[str, Any]) -> Any:
+    """A body with random weights and no table of words, of the architecture that a saved configuration describes."""
+    return without_words(_prepared(AutoModel.from_config(AutoConfig.for_model(**values))))
+
+
+def without_words(body: Any) -> Any:
+    """The same body with its table of word vectors thrown away."""
+    body.set_input_embeddings(None)
+    return body
+
+
+def layers_of(body: nn.Module) -> tuple[nn.Module, str]:
+    """Where the list of a body's layers stands: the module that has it, and its name there.
+
+    Raises:
+        BadRequest: there is no such list, or more than one.
+    """
+    n_layers = getattr(body.config, "num_hidden_layers", None)
+    found = [
+        (parent, name)
+        for parent in body.modules()
+        for name, child in parent.named_children()
+        if isinstance(child, nn.ModuleList) and len(child) == n_layers
+    ]
+    if len(found) != 1:
+        raise BadRequest(
+            f"{type(body).__name__} has {len(found)} lists of {n_layers} layers where one is looked for, so that its layers cannot be told "
+            "apart. Set item_layers=all and checkpointing to none or batches."
+        )
+    return found[0]
+
+
+def _body_of(config: HLLMConfig, setting: str, *, is_pretrained: bool) -> Any:
+    folder = config.located(setting).folder
+    with quiet():
+        try:
+            described = AutoConfig.from_pretrained(folder, local_files_only=True)
+            for name in _DROPOUTS:
+                if isinstance(getattr(described, name, None), float):
+                    setattr(described, name, 0.0)
+            described.use_cache = False
+            if not is_pretrained:
+                return _prepared(AutoModel.from_config(described))
+            return _prepared(AutoModel.from_pretrained(folder, config=described, local_files_only=True, dtype=torch.float32))
+        except (OSError, ValueError, ImportError) as error:
+            first = str(error).strip().split("\n")[0]
+            raise BadRequest(f"{setting}: {folder} cannot be read: {first} Complete the folder or choose another tower.") from error
+
+
+def _prepared(body: Any) -> Any:
+    """Without dropout, which would give one item two vectors in one batch, without a pooler, and with fast products."""
+    if getattr(body, "pooler", None) is not None:
+        body.pooler = None
+    for module in body.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    replace_linear(body)
+    return body
+
+
+def freeze(parameters: Iterable[nn.Parameter]) -> None:
+    """These get no gradient."""
+    for parameter in parameters:
+        parameter.requires_grad_(False)

@@ -1,0 +1,91 @@
+"""Vectors of the whole catalogue, computed once and memory-mapped."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save
+
+from recbench.core import FitContext
+from recbench.core.ragged import LongArray
+from recbench.nn.matrix_file import MatrixFile
+from recbench_models.hllm.config import OWN, HLLMConfig
+from recbench_models.hllm.item_tower import ItemTower
+
+VECTORS_FILE = "vectors.npy"
+_OF_TOWER = ("item_tower", "item_weights", "item_pooling", "item_position", "max_text_tokens", "item_width", "item_depth", "item_heads")
+
+
+def item_vectors(context: FitContext, tower: ItemTower, config: HLLMConfig) -> Path:
+    """The file with the vectors of all items and of the empty text, (n_items + 1, D) float32, from the cache or computed now."""
+    settings, inputs = _identity(tower, config)
+
+    def build(folder: Path) -> None:
+        every = np.arange(len(tower.tokens), dtype=np.int64)
+        batches = tower.batches(every)[::-1]  # longest first: what does not fit into memory fails at once
+        store = MatrixFile(context.alone().checkpoints, (len(every), tower.width))
+
+        def read(rows: LongArray) -> None:
+            store.write(rows, tower.vectors(rows).cpu().numpy())
+
+        with torch.no_grad(), store:
+            _over(context, "item vectors (tokens)", tower, batches, store, read)
+        np.save(folder / VECTORS_FILE, store.vectors)
+
+    return context.common_stage("item-vectors", build, config=settings, inputs=inputs) / VECTORS_FILE
+
+
+def store_lower_states(context: FitContext, tower: ItemTower, config: HLLMConfig) -> None:
+    """Compute what the trained layers read of every token, once, and let the tower run on it."""
+    settings, inputs = _identity(tower, config)
+    settings["trained_layers"] = tower.n_trained
+
+    def build(folder: Path) -> None:
+        batches = tower.batches(np.arange(len(tower.tokens), dtype=np.int64))[::-1]
+        store = MatrixFile(context.alone().checkpoints, (len(tower.tokens.item), tower.width))
+
+        def read(rows: LongArray) -> None:
+            states, index = tower.lower_states(rows)
+            store.write(index, states)
+
+        with torch.no_grad(), store:
+            _over(context, "lower layers (tokens)", tower, batches, store, read)
+        np.save(folder / VECTORS_FILE, store.vectors)
+
+    folder = context.common_stage("lower-states", build, config=settings, inputs=inputs)
+    tower.use_stored(np.load(folder / VECTORS_FILE, mmap_mode="r"))
+
+
+def _over(
+    context: FitContext, title: str, tower: ItemTower, batches: Sequence[LongArray], store: MatrixFile, read: Callable[[LongArray], None]
+) -> None:
+    """Read the batches that are not in the store yet."""
+    length = tower.tokens.lengths
+    n_done = store.n_batches_done
+    with context.progress.task(title, int(length.sum())) as task:
+        task.advance(sum(int(length[rows].sum()) for rows in batches[:n_done]))
+        for rows in batches[n_done:]:
+            read(rows)
+            task.advance(int(length[rows].sum()))
+
+
+def _identity(tower: ItemTower, config: HLLMConfig) -> tuple[dict[str, Any], list[str | Path]]:
+    """What the vectors are a function of: the tokens, the tower, and what training has made of it."""
+    values = config.model_dump(mode="json")
+    settings: dict[str, Any] = {name: values[name] for name in _OF_TOWER}
+    settings["tokens"] = hashlib.sha256(tower.tokens.item.tobytes() + tower.tokens.offsets.tobytes()).hexdigest()
+    random = config.item_tower == OWN or config.item_weights == "random"
+    settings["weights"] = _digest(dict(tower.state_dict()) if random else tower.trained_weights())
+    inputs: list[str | Path] = []
+    if config.item_tower != OWN:
+        located = config.located("item_tower")
+        settings["item_tower"] = located.name
+        inputs = [located.folder] if located.is_known_by_content else []
+    return settings, inputs
+
+
+def _digest(weights: dict[str, torch.Tensor]) -> str:
+    return hashlib.sha256(save({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()})).hexdigest()

@@ -1,0 +1,205 @@
+"""HLLM (arXiv:2409.12740)."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from recbench.core import Catalogue, FitContext, FitReport, Queries, Rankings
+from recbench.core.ragged import LongArray
+from recbench.core.seeds import derived_seed
+from recbench.nn.optimizer import count_parameters
+from recbench.nn.settings import TrainingSettings
+from recbench.nn.training import train
+from recbench.nn.weights import load_weights
+from recbench_models.hllm.answers import Answers
+from recbench_models.hllm.bodies import body_from, item_body
+from recbench_models.hllm.catalogue import item_vectors, store_lower_states
+from recbench_models.hllm.collapse import warn_of_alike_items
+from recbench_models.hllm.config import HLLMConfig
+from recbench_models.hllm.item_text import item_tokens
+from recbench_models.hllm.item_tower import ItemTower
+from recbench_models.hllm.sequences import batches_of, sequences_of
+from recbench_models.hllm.training import CachedItems, HLLMTraining
+from recbench_models.hllm.user_side import UserSide
+
+_USER, _VECTORS, _ITEM_TOWER, _SIZES = "user.safetensors", "items.safetensors", "item_tower.safetensors", "hllm.json"
+
+
+class HLLM:
+    """Ranks items by the cosine of their text's vector with what the user tower makes of the vectors of the history."""
+
+    def __init__(self, config: HLLMConfig, catalogue: Catalogue) -> None:
+        self.config = config
+        self.n_items = catalogue.n_items
+        self._user: UserSide | None = None
+        self._vectors: NDArray[np.float32] | None = None
+        """(n_items + 1, width of the item tower); None while the item tower is trained."""
+        self._training: HLLMTraining | None = None
+        self._tuned: dict[str, Tensor] = {}
+        self._answers: Answers | None = None
+
+    def fit(self, context: FitContext) -> FitReport:
+        """Read the items' texts and train the towers: both together, the user tower alone, or one after the other."""
+        config = self.config
+        self.n_items = context.train.n_items
+        tokens = item_tokens(context, config)
+        context.log.info(
+            "item texts: %.1f tokens on average, %d of %d cut", tokens.lengths.mean(), _n_cut(tokens.lengths, config), len(tokens)
+        )
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derived_seed(context.seed, "hllm", "initial weights"))
+            tower = ItemTower(item_body(config), tokens, config)
+            self._user = UserSide(config, tower.width)
+        n_item_parameters = count_parameters(tower)
+        tower.to(context.device)
+        windows = sequences_of(context.train, config)
+        warn_of_alike_items(tower, self.n_items, config, context.generator("alike items"), context.log)
+        if tower.can_store:
+            store_lower_states(context, tower, config)
+
+        def run(
+            items: ItemTower | CachedItems, settings: TrainingSettings, *, batch_size: int, n_negatives: int | None, **more: Any
+        ) -> FitReport:
+            assert self._user is not None
+            self._training = HLLMTraining(items, self._user, windows, self.n_items, config, n_negatives, context.world, context.log)
+            name = more.get("name", "training")
+
+            def batches(epoch: int) -> list[LongArray]:
+                generator = context.generator("batches", name, epoch)
+                return batches_of(windows, batch_size, generator, n_shares=context.world.size * settings.accumulate)
+
+            n_possible = int(windows.n_targets.sum())
+            return train(context, self._training, batches=batches, settings=settings, examples_possible=n_possible, **more)
+
+        first = None
+        budget = context.budget
+        if tower.n_trained and config.item_steps is not None:
+            first = run(
+                tower,
+                config.model_copy(update={"max_steps": config.item_steps, "patience": None}),
+                batch_size=config.item_batch_size or config.batch_size,
+                n_negatives=config.item_negatives or config.n_negatives,
+                rate_factors=_rate_factors(config),
+                budget=budget.part(config.item_budget_share),
+                name="towers",
+            )
+            budget = budget.without(steps=first.steps, examples=first.examples_seen)
+        if tower.n_trained and config.item_steps is None:
+            report = run(
+                tower, config, batch_size=config.batch_size, n_negatives=config.n_negatives, rate_factors=_rate_factors(config), ranker=self
+            )
+            vectors_file = item_vectors(context, tower, config)
+        else:
+            vectors_file = item_vectors(context, tower, config)
+            self._vectors = np.load(vectors_file, mmap_mode="r")
+            cached = CachedItems(self._vectors, torch.device(context.device))
+            report = run(cached, config, batch_size=config.batch_size, n_negatives=config.n_negatives, ranker=self, budget=budget)
+        self._vectors = np.load(vectors_file, mmap_mode="r")
+        self._tuned = tower.trained_weights() if tower.n_trained else {}
+        self._training = self._answers = None
+        report = report if first is None else _joined(first, report)
+        parameters = count_parameters(self._user)
+        n_tuned = sum(tensor.numel() for tensor in self._tuned.values())
+        report.parameters = replace(
+            parameters,
+            total=parameters.total + n_item_parameters.total,
+            trainable=parameters.trainable + n_tuned,
+            embedding=parameters.embedding + n_item_parameters.embedding,
+        )
+        report.artefacts = {**report.artefacts, "vectors": vectors_file}
+        return report
+
+    def generate(self, queries: Queries, k: int) -> Rankings:
+        """The k items with the largest cosine, or the largest logit where the task is discriminative; of the whole catalogue, exactly. An
+        empty history is read as one item without text."""
+        version = -1 if self._training is None else self._training.weights_version
+        if self._answers is None or self._answers.weights_version != version:
+            user = self._trained.eval()
+            self._answers = Answers(user, self._known_vectors(), self.config, version)
+        return self._answers.rank(queries, k)
+
+    def item_vectors(self) -> NDArray[np.float32]:
+        """The vectors of the items' texts by the item tower, (n_items, D) float32."""
+        return np.array(self._known_vectors()[:-1])
+
+    def save(self, folder: Path) -> None:
+        """Write the items' vectors, everything beside the item tower, and what of the item tower was trained."""
+        user = self._trained
+        save_file({"vectors": torch.from_numpy(np.array(self._known_vectors()))}, folder / _VECTORS)
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in user.state_dict().items()}, folder / _USER)
+        if self._tuned:
+            save_file(self._tuned, folder / _ITEM_TOWER)
+        sizes = {"config": self.config.model_dump(mode="json"), "n_items": self.n_items, "user_tower": user.tower.body.config.to_dict()}
+        (folder / _SIZES).write_text(json.dumps(sizes, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+    def load(self, folder: Path) -> None:
+        """Read what answering needs; `BadData` where weights and sizes do not fit each other. The item tower is not read."""
+        sizes = json.loads((folder / _SIZES).read_text(encoding="utf-8"))
+        self.config = HLLMConfig.model_validate(sizes["config"])
+        self.n_items = int(sizes["n_items"])
+        self._vectors = load_file(folder / _VECTORS)["vectors"].numpy()
+        with torch.random.fork_rng(devices=[]):
+            user = UserSide(self.config, self._vectors.shape[1], body_from(sizes["user_tower"]))
+        load_weights(user.state_dict(), folder / _USER)
+        self._user, self._answers, self._training = user.eval(), None, None
+
+    def to(self, device: str) -> None:
+        """Move what answers."""
+        self._trained.to(device)
+        self._answers = None
+
+    def _known_vectors(self) -> NDArray[np.float32]:
+        """The vectors of all items and of the empty text; read anew by the item tower while that is trained."""
+        if self._vectors is not None:
+            return self._vectors
+        if self._training is None:
+            raise RuntimeError("HLLM has no item vectors before fit or load.")
+        tower = self._training.items
+        every = np.arange(self.n_items + 1, dtype=np.int64)
+        vectors = np.empty((len(every), tower.width), np.float32)
+        with torch.inference_mode():
+            for rows in tower.batches(every):
+                vectors[rows] = tower.vectors(rows).cpu().numpy()
+        return vectors
+
+    @property
+    def _trained(self) -> UserSide:
+        if self._user is None:
+            raise RuntimeError("HLLM has no user tower before fit or load.")
+        return self._user
+
+
+def _rate_factors(config: HLLMConfig) -> dict[str, float]:
+    """Of the item tower's parameters, by how their names begin in the training module."""
+    return {"items.": config.item_learning_rate / config.learning_rate} if config.item_learning_rate is not None else {}
+
+
+def _n_cut(length_I: LongArray, config: HLLMConfig) -> int:
+    return int(np.count_nonzero(length_I == config.max_text_tokens))
+
+
+def _joined(first: FitReport, second: FitReport) -> FitReport:
+    """One report of two trainings, the second one's steps counted on from the first one's."""
+    seconds = first.curve[-1].seconds if first.curve else 0.0
+    behind = [
+        replace(point, step=point.step + first.steps, epoch=point.epoch + first.epochs, seconds=point.seconds + seconds)
+        for point in second.curve
+    ]
+    chosen = dict(second.chosen)
+    chosen["step"] = int(chosen.get("step", second.steps)) + first.steps
+    return replace(
+        second,
+        steps=first.steps + second.steps,
+        epochs=first.epochs + second.epochs,
+        examples_seen=first.examples_seen + second.examples_seen,
+        curve=[*first.curve, *behind],
+        chosen=chosen,
+        resumed_at=first.resumed_at if second.resumed_at is None else second.resumed_at + first.steps,
+    )

@@ -1,0 +1,56 @@
+"""A matrix that is computed batch by batch and outlives a kill."""
+
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+from numpy.lib.format import open_memmap
+from numpy.typing import NDArray
+
+_MARK_EVERY_S = 15.0
+
+
+class MatrixFile:
+    """A float32 matrix on disk that is filled batch by batch, with a mark up to where it is filled: after a kill the work goes on there.
+
+    Args:
+        folder: where file and mark lie; this work's alone.
+        shape: of the matrix.
+
+    Attributes:
+        vectors: the matrix, memory-mapped.
+        n_batches_done: how many batches were in it when it was opened, and have been written since.
+    """
+
+    def __init__(self, folder: Path, shape: tuple[int, int]) -> None:
+        self._mark = folder / "batches-done.json"
+        path = folder / "vectors.npy"
+        self.n_batches_done = 0
+        if path.is_file() and self._mark.is_file():
+            self.vectors: NDArray[np.float32] = np.load(path, mmap_mode="r+")
+            self.n_batches_done = int(json.loads(self._mark.read_text(encoding="utf-8"))["batches"])
+        else:
+            self.vectors = open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+        self._marked_at = time.monotonic()
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *error: object) -> None:
+        self._set_mark()
+
+    def write(self, rows: NDArray[np.int64], block: NDArray[np.float32]) -> None:
+        """The next batch is done."""
+        self.vectors[rows] = block
+        self.n_batches_done += 1
+        if time.monotonic() - self._marked_at >= _MARK_EVERY_S:
+            self._set_mark()
+
+    def _set_mark(self) -> None:
+        # The vectors first: a mark must never be ahead of them.
+        self.vectors.flush()  # type: ignore[attr-defined]
+        temporary = self._mark.with_suffix(".tmp")
+        temporary.write_text(json.dumps({"batches": self.n_batches_done}), encoding="utf-8")
+        temporary.replace(self._mark)
+        self._marked_at = time.monotonic()
