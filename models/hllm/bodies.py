@@ -1,10 +1,12 @@
 """Language models without heads: the bodies of both towers."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 from transformers import AutoConfig, AutoModel, LlamaConfig, LlamaModel
 
 from recbench.core import BadRequest
@@ -109,6 +111,22 @@ def layers_of(body: nn.Module) -> tuple[nn.Module, str]:
             "apart. Set item_layers=all and checkpointing to none or batches."
         )
     return found[0]
+
+
+def layer_list(body: Any) -> list[nn.Module]:
+    """The layers of a body, the lowest first."""
+    parent, name = layers_of(body)
+    return list(getattr(parent, name))
+
+
+def recompute_layers(body: Any) -> None:
+    """Keep of every layer what it reads and gives, and compute what is inside again for the gradient."""
+    for layer in layer_list(body):
+        layer.forward = partial(_recomputed, layer.forward)
+
+
+def _recomputed(forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    return checkpoint(forward, *args, use_reentrant=False, **kwargs) if torch.is_grad_enabled() else forward(*args, **kwargs)
 
 
 def _body_of(config: HLLMConfig, setting: str, *, is_pretrained: bool) -> Any:

@@ -12,6 +12,7 @@ from safetensors.torch import save
 from recbench.core import FitContext
 from recbench.core.ragged import LongArray
 from recbench.nn.matrix_file import MatrixFile
+from recbench.nn.sharding import gathered
 from recbench_models.hllm.config import OWN, HLLMConfig
 from recbench_models.hllm.item_tower import ItemTower
 
@@ -78,7 +79,7 @@ def _identity(tower: ItemTower, config: HLLMConfig) -> tuple[dict[str, Any], lis
     settings: dict[str, Any] = {name: values[name] for name in _OF_TOWER}
     settings["tokens"] = hashlib.sha256(tower.tokens.item.tobytes() + tower.tokens.offsets.tobytes()).hexdigest()
     random = config.item_tower == OWN or config.item_weights == "random"
-    settings["weights"] = _digest(dict(tower.state_dict()) if random else tower.trained_weights())
+    settings["weights"] = _digest(dict(tower.named_parameters()) if random else tower.trained_weights())
     inputs: list[str | Path] = []
     if config.item_tower != OWN:
         located = config.located("item_tower")
@@ -88,4 +89,4 @@ def _identity(tower: ItemTower, config: HLLMConfig) -> tuple[dict[str, Any], lis
 
 
 def _digest(weights: dict[str, torch.Tensor]) -> str:
-    return hashlib.sha256(save({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()})).hexdigest()
+    return hashlib.sha256(save({name: gathered(tensor.detach()).cpu().contiguous() for name, tensor in weights.items()})).hexdigest()

@@ -13,8 +13,9 @@ from torch.utils.checkpoint import checkpoint
 
 from recbench.core import BadRequest, Histories
 from recbench.core.ragged import LongArray, Ragged, flat_index
+from recbench.nn.sharding import gathered
 from recbench.nn.text.pretrained import is_decoder_only, n_positions
-from recbench_models.hllm.bodies import freeze, layers_of
+from recbench_models.hllm.bodies import freeze, layers_of, recompute_layers
 from recbench_models.hllm.config import HLLMConfig
 
 # M items, m items of one batch, T tokens, D width
@@ -65,7 +66,7 @@ class ItemTower(nn.Module):
         else:
             self.n_trained = n_layers
         if config.checkpointing == "layers":
-            body.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+            recompute_layers(body)
 
     @property
     def can_store(self) -> bool:
@@ -219,7 +220,7 @@ class ItemTower(nn.Module):
 
     def trained_weights(self) -> dict[str, Tensor]:
         """What training changed, by the names that the whole body has."""
-        weights = {name: p.detach().cpu().contiguous() for name, p in self.named_parameters() if p.requires_grad}
+        weights = {name: gathered(p.detach()).cpu().contiguous() for name, p in self.named_parameters() if p.requires_grad}
         if self.lower is None:
             return weights
         parent, name = layers_of(self.body)

@@ -1,6 +1,7 @@
 """HLLM (arXiv:2409.12740)."""
 
 import json
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,15 +12,15 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from recbench.core import Catalogue, FitContext, FitReport, Queries, Rankings
+from recbench.core import Catalogue, FitContext, FitReport, Parameters, Queries, Rankings
 from recbench.core.ragged import LongArray
 from recbench.core.seeds import derived_seed
 from recbench.nn.optimizer import count_parameters
-from recbench.nn.settings import TrainingSettings
+from recbench.nn.sharding import shard_weights, whole
 from recbench.nn.training import train
 from recbench.nn.weights import load_weights
 from recbench_models.hllm.answers import Answers
-from recbench_models.hllm.bodies import body_from, item_body
+from recbench_models.hllm.bodies import body_from, item_body, layer_list
 from recbench_models.hllm.catalogue import item_vectors, store_lower_states
 from recbench_models.hllm.collapse import warn_of_alike_items
 from recbench_models.hllm.config import HLLMConfig
@@ -27,7 +28,7 @@ from recbench_models.hllm.item_text import item_tokens
 from recbench_models.hllm.item_tower import ItemTower
 from recbench_models.hllm.sequences import batches_of, sequences_of
 from recbench_models.hllm.training import CachedItems, HLLMTraining
-from recbench_models.hllm.user_side import UserSide
+from recbench_models.hllm.user_side import UserSide, unspread
 
 _USER, _VECTORS, _ITEM_TOWER, _SIZES = "user.safetensors", "items.safetensors", "item_tower.safetensors", "hllm.json"
 
@@ -50,71 +51,82 @@ class HLLM:
         config = self.config
         self.n_items = context.train.n_items
         tokens = item_tokens(context, config)
-        context.log.info(
-            "item texts: %.1f tokens on average, %d of %d cut", tokens.lengths.mean(), _n_cut(tokens.lengths, config), len(tokens)
-        )
+        n_cut = int(np.count_nonzero(tokens.lengths == config.max_text_tokens))
+        context.log.info("item texts: %.1f tokens on average, %d of %d cut", tokens.lengths.mean(), n_cut, self.n_items)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derived_seed(context.seed, "hllm", "initial weights"))
             tower = ItemTower(item_body(config), tokens, config)
             self._user = UserSide(config, tower.width)
-        n_item_parameters = count_parameters(tower)
+        of_tower = count_parameters(tower)
         tower.to(context.device)
-        windows = sequences_of(context.train, config)
         warn_of_alike_items(tower, self.n_items, config, context.generator("alike items"), context.log)
         if tower.can_store:
             store_lower_states(context, tower, config)
-
-        def run(
-            items: ItemTower | CachedItems, settings: TrainingSettings, *, batch_size: int, n_negatives: int | None, **more: Any
-        ) -> FitReport:
-            assert self._user is not None
-            self._training = HLLMTraining(items, self._user, windows, self.n_items, config, n_negatives, context.world, context.log)
-            name = more.get("name", "training")
-
-            def batches(epoch: int) -> list[LongArray]:
-                generator = context.generator("batches", name, epoch)
-                return batches_of(windows, batch_size, generator, n_shares=context.world.size * settings.accumulate)
-
-            n_possible = int(windows.n_targets.sum())
-            return train(context, self._training, batches=batches, settings=settings, examples_possible=n_possible, **more)
-
-        first = None
-        budget = context.budget
+        towers, budget = None, context.budget
         if tower.n_trained and config.item_steps is not None:
-            first = run(
+            towers = self._train(
+                context,
                 tower,
-                config.model_copy(update={"max_steps": config.item_steps, "patience": None}),
-                batch_size=config.item_batch_size or config.batch_size,
-                n_negatives=config.item_negatives or config.n_negatives,
-                rate_factors=_rate_factors(config),
-                budget=budget.part(config.item_budget_share),
+                config.model_copy(
+                    update={
+                        "max_steps": config.item_steps,
+                        "batch_size": config.item_batch_size or config.batch_size,
+                        "n_negatives": config.item_negatives or config.n_negatives,
+                    }
+                ),
                 name="towers",
+                budget=budget.part(config.item_budget_share),
             )
-            budget = budget.without(steps=first.steps, examples=first.examples_seen)
+            budget = budget.without(steps=towers.steps, examples=towers.examples_seen)
         if tower.n_trained and config.item_steps is None:
-            report = run(
-                tower, config, batch_size=config.batch_size, n_negatives=config.n_negatives, rate_factors=_rate_factors(config), ranker=self
-            )
-            vectors_file = item_vectors(context, tower, config)
+            report = self._train(context, tower, config, ranker=self)
+            vectors_file = self._read_catalogue(context, tower)
         else:
-            vectors_file = item_vectors(context, tower, config)
-            self._vectors = np.load(vectors_file, mmap_mode="r")
-            cached = CachedItems(self._vectors, torch.device(context.device))
-            report = run(cached, config, batch_size=config.batch_size, n_negatives=config.n_negatives, ranker=self, budget=budget)
-        self._vectors = np.load(vectors_file, mmap_mode="r")
+            vectors_file = self._read_catalogue(context, tower)
+            report = self._train(
+                context, CachedItems(self._known_vectors(), torch.device(context.device)), config, ranker=self, budget=budget
+            )
+            self._end_training(tower)
         self._tuned = tower.trained_weights() if tower.n_trained else {}
-        self._training = self._answers = None
-        report = report if first is None else _joined(first, report)
-        parameters = count_parameters(self._user)
-        n_tuned = sum(tensor.numel() for tensor in self._tuned.values())
-        report.parameters = replace(
-            parameters,
-            total=parameters.total + n_item_parameters.total,
-            trainable=parameters.trainable + n_tuned,
-            embedding=parameters.embedding + n_item_parameters.embedding,
+        of_user = count_parameters(self._trained)
+        parameters = Parameters(
+            total=of_user.total + of_tower.total,
+            trainable=of_user.trainable + sum(tensor.numel() for tensor in self._tuned.values()),
+            embedding=of_user.embedding + of_tower.embedding,
         )
-        report.artefacts = {**report.artefacts, "vectors": vectors_file}
-        return report
+        report = report if towers is None else _joined(towers, report)
+        return replace(report, parameters=parameters, artefacts={**report.artefacts, "vectors": vectors_file})
+
+    def _read_catalogue(self, context: FitContext, tower: ItemTower) -> Path:
+        """The file with the vectors of the catalogue by the tower as it is now, which is trained no more."""
+        with whole(self._training) if self._training is not None else nullcontext():
+            file = item_vectors(context, tower, self.config)
+        self._vectors = np.load(file, mmap_mode="r")
+        self._end_training(tower)
+        return file
+
+    def _end_training(self, tower: ItemTower) -> None:
+        self._user = unspread(self._trained, self.config, tower.width)
+        self._training = self._answers = None
+
+    def _train(self, context: FitContext, items: ItemTower | CachedItems, config: HLLMConfig, **more: Any) -> FitReport:
+        """One training of the user side, and of the item tower where that makes the items' vectors."""
+        windows = sequences_of(context.train, config)
+        self._training = HLLMTraining(items, self._trained, windows, self.n_items, config, context.world, context.log).to(context.device)
+        self._answers = None
+        if config.sharding == "full":
+            bodies = [self._trained.tower.body, *([items.body] if isinstance(items, ItemTower) else [])]
+            shard_weights(
+                self._training, [layer for body in bodies for layer in layer_list(body)], context.world, torch.device(context.device)
+            )
+        n_shares = context.world.size * config.accumulate
+
+        def batches(epoch: int) -> list[LongArray]:
+            return batches_of(windows, config.batch_size, context.generator("batches", type(items).__name__, epoch), n_shares=n_shares)
+
+        factors = {"items.": config.item_learning_rate / config.learning_rate} if config.item_learning_rate is not None else {}
+        n_possible = int(windows.n_targets.sum())
+        return train(context, self._training, batches=batches, settings=config, examples_possible=n_possible, rate_factors=factors, **more)
 
     def generate(self, queries: Queries, k: int) -> Rankings:
         """The k items with the largest cosine, or the largest logit where the task is discriminative; of the whole catalogue, exactly. An
@@ -174,15 +186,6 @@ class HLLM:
         if self._user is None:
             raise RuntimeError("HLLM has no user tower before fit or load.")
         return self._user
-
-
-def _rate_factors(config: HLLMConfig) -> dict[str, float]:
-    """Of the item tower's parameters, by how their names begin in the training module."""
-    return {"items.": config.item_learning_rate / config.learning_rate} if config.item_learning_rate is not None else {}
-
-
-def _n_cut(length_I: LongArray, config: HLLMConfig) -> int:
-    return int(np.count_nonzero(length_I == config.max_text_tokens))
 
 
 def _joined(first: FitReport, second: FitReport) -> FitReport:

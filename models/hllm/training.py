@@ -51,7 +51,6 @@ class HLLMTraining(nn.Module):
         windows: the sequences.
         n_items: of the catalogue.
         config: of the model.
-        n_negatives: of a batch over all processes; None: as many for each sequence as it may have items.
         world: the processes that share negatives.
         log: where the choice among candidates is reported.
     """
@@ -63,15 +62,12 @@ class HLLMTraining(nn.Module):
         windows: Windows,
         n_items: int,
         config: HLLMConfig,
-        n_negatives: int | None,
         world: World,
         log: logging.Logger,
     ) -> None:
         super().__init__()
         self.items, self.user = items, user
-        self._windows, self._n_items, self._config, self._n_negatives, self._world, self._log = (
-            windows, n_items, config, n_negatives, world, log,
-        )  # fmt: skip
+        self._windows, self._n_items, self._config, self._world, self._log = windows, n_items, config, world, log
         self._watch, self._n_looks = Watch(), 0
         self.weights_version = 0
         """Changes with every switch between training and answering."""
@@ -85,11 +81,11 @@ class HLLMTraining(nn.Module):
         item_BT, target_BT = self._windows.padded(rows, self._n_items)
         is_target_BT = target_BT >= 0
         own = torch.from_numpy(np.concatenate([np.where(item_BT < self._n_items, item_BT, -1), target_BT], 1))
-        if self._n_negatives is None:
+        if self._config.n_negatives is None:
             n_targets = torch.from_numpy(is_target_BT.sum(1))
             pool_N = drawn_beside(own, n_targets, self._n_items, self._config.max_length + 1).flatten()
         else:
-            pool_N = drawn(-(-self._n_negatives // self._world.size), self._n_items)
+            pool_N = drawn(-(-self._config.n_negatives // self._world.size), self._n_items)
         row_S, slot_S = np.nonzero(is_target_BT)
         target_S = target_BT[row_S, slot_S]
         groups = [item_BT, target_S, pool_N.numpy()]

@@ -4,7 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from recbench_models.hllm.bodies import user_body
+from recbench.nn.sharding import gathered, is_sharded
+from recbench_models.hllm.bodies import body_from, user_body
 from recbench_models.hllm.config import HLLMConfig
 from recbench_models.hllm.objective import Temperature
 from recbench_models.hllm.user_tower import UserTower
@@ -102,3 +103,13 @@ class UserSide(nn.Module):
         """The user's vector as of some places of the history, (B, C, D): the state of the learnt vector `[USER]` behind them."""
         assert self.user_token is not None
         return self.tower.behind(vector_BTD, self.user_token.expand(*slot_BC.shape, -1), slot_BC)
+
+
+def unspread(user: UserSide, config: HLLMConfig, item_width: int) -> UserSide:
+    """The same with whole weights in every process, on the CPU, where they were spread over the processes; else the very same."""
+    if not any(map(is_sharded, user.parameters())):
+        return user
+    weights = {name: gathered(tensor.detach()).cpu() for name, tensor in user.state_dict().items()}
+    alone = UserSide(config, item_width, body_from(user.tower.body.config.to_dict()))
+    alone.load_state_dict(weights)
+    return alone.eval()

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from recbench_models.hllm.bodies import recompute_layers
 from recbench_models.hllm.config import HLLMConfig
 
 # B sequences, T columns, E extra vectors of a sequence, D width
@@ -29,7 +30,7 @@ class UserTower(nn.Module):
         self.dropout = nn.Dropout(config.user_dropout)
         self._takes_positions = "position_ids" in inspect.signature(body.forward).parameters
         if config.checkpointing == "layers":
-            body.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+            recompute_layers(body)
 
     def forward(self, vector_BTD: Tensor) -> Tensor:
         """The state of every place, (B, T, D) float32: what a place knows of itself and all before it."""

@@ -26,6 +26,7 @@ from recbench.nn.checkpoints import CheckpointFolder
 from recbench.nn.interrupts import StopNow, StopSignals
 from recbench.nn.optimizer import count_parameters, load_optimizer_tensors, make_optimizer, optimizer_tensors, trained_weights
 from recbench.nn.settings import TrainingSettings, rate_factor
+from recbench.nn.sharding import clip_norm, is_sharded, scattered, whole
 from recbench.nn.training_clock import Clock, Moment
 from recbench.nn.training_state import STATE, Candidate, State
 
@@ -132,7 +133,7 @@ class _Training:
     def run(self) -> FitReport:
         """Train to the end."""
         self._resume()
-        distributed.copy_from_first((parameter.detach() for parameter in self.parameters), self.context.world)
+        distributed.copy_from_first((p.detach() for p in self.parameters if not is_sharded(p)), self.context.world)
         cuda = [self.device] if self.device.type == "cuda" else []
         with self.signals, torch.random.fork_rng(devices=cuda):
             try:
@@ -220,13 +221,16 @@ class _Training:
         if world.size > 1:
             # One message with all gradients after the backward pass, not torch's wrapper, which takes the mean over ranks where we
             # need the sum over targets, and waits for ever for a rank whose part of the batch is empty.
-            distributed.sum_in_place(gradients, world)
+            distributed.sum_in_place((gradient for gradient in gradients if not is_sharded(gradient)), world)
             total, count = distributed.sum_over_ranks(np.array([loss_sum.item(), n_targets], dtype=np.float64), world)
             loss_sum, n_targets = torch.tensor(total, dtype=torch.float64), int(count)
         for gradient in gradients:
             gradient.div_(max(n_targets, 1))
         if settings.clip_norm is not None:
-            nn.utils.clip_grad_norm_(self.parameters, settings.clip_norm)
+            if any(map(is_sharded, self.parameters)):
+                clip_norm(self.parameters, settings.clip_norm)
+            else:
+                nn.utils.clip_grad_norm_(self.parameters, settings.clip_norm)
         self.optimizer.step()
 
         state.step += 1
@@ -332,7 +336,7 @@ class _Training:
         began = time.monotonic()
         self.module.eval()
         # Under torchrun the ranks rank together, and one that left would leave the others waiting.
-        with self.signals.breakable() if self.context.world.size == 1 else nullcontext():
+        with self.signals.breakable() if self.context.world.size == 1 else nullcontext(), whole(self.module):
             result = self.context.validate(ranker)
         self.module.train()
         validation_s = time.monotonic() - began
@@ -368,7 +372,8 @@ class _Training:
     def _value_over_all(self, candidate: Candidate, ranker: Ranker) -> float:
         self._load(self.kept[candidate.step])
         self.module.eval()
-        return float(self.context.validate(ranker, all_users=True).metrics[_METRIC])
+        with whole(self.module):
+            return float(self.context.validate(ranker, all_users=True).metrics[_METRIC])
 
     def _look_at_losses(self) -> None:
         """Add the losses not looked at yet to the curve's mean, and stop at one that is not a number."""
@@ -424,8 +429,9 @@ class _Training:
     def _checkpoint(self) -> None:
         """Write all that going on needs; rank 0 writes, the others wait."""
         self._look_at_losses()
-        if self.context.world.rank == 0:
+        if self.context.world.rank == 0 or any(map(is_sharded, self.parameters)):
             tensors = {"weights": trained_weights(self.module), "optimizer": optimizer_tensors(self.optimizer)}
+        if self.context.world.rank == 0:
             tensors |= {f"candidate-{step}": weights for step, weights in self.kept.items()}
             self.folder.write({"identity": self._identity(), "state": STATE.dump_python(self.state, mode="json")}, tensors)
         distributed.barrier(self.context.world)
@@ -465,7 +471,7 @@ class _Training:
 
     def _load(self, weights: dict[str, Tensor]) -> None:
         # Not strict: weights that need no gradient are not in a checkpoint.
-        self.module.load_state_dict(weights, strict=False)
+        self.module.load_state_dict(scattered(weights, dict(self.module.named_parameters())), strict=False)
 
 
 def _autocast(context: FitContext) -> AbstractContextManager[None]:

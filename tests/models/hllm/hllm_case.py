@@ -1,5 +1,6 @@
 """Small towers with random weights, and training modules over made-up items."""
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -39,14 +40,14 @@ def body(kind: str = "decoder", seed: int = 0, n_layers: int = 2) -> Any:
     """A language model whose weights are large enough to matter."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
+        common: dict[str, Any] = {"vocab_size": N_WORDS, "hidden_size": WIDTH, "num_hidden_layers": n_layers, "num_attention_heads": 4,
+                                  "intermediate_size": 64, "max_position_embeddings": 64, "initializer_range": 0.2}  # fmt: skip
         if kind == "decoder":
-            sizes = {"num_key_value_heads": 2, "use_cache": False, "pad_token_id": None, "bos_token_id": None, "eos_token_id": None}
-            made: Any = LlamaModel(LlamaConfig(vocab_size=N_WORDS, hidden_size=WIDTH, num_hidden_layers=n_layers, num_attention_heads=4,
-                                               intermediate_size=64, max_position_embeddings=64, initializer_range=0.2, **sizes))  # fmt: skip
+            none = {"pad_token_id": None, "bos_token_id": None, "eos_token_id": None}
+            made: Any = LlamaModel(LlamaConfig(**common, **none, num_key_value_heads=2, use_cache=False))
         else:
-            made = BertModel(BertConfig(vocab_size=N_WORDS, hidden_size=WIDTH, num_hidden_layers=n_layers, num_attention_heads=4,
-                                        intermediate_size=64, max_position_embeddings=64, initializer_range=0.2,
-                                        hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0), add_pooling_layer=False)  # fmt: skip
+            no_dropout = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+            made = BertModel(BertConfig(**common, **no_dropout), add_pooling_layer=False)
     return made
 
 
@@ -79,15 +80,10 @@ def module(
     user: UserSide | None = None,
     n_items: int = N_ITEMS,
     world: World | None = None,
-    n_negatives: int | None = -1,
 ) -> HLLMTraining:
-    import logging
-
     settings = settings or config()
-    negatives = settings.n_negatives if n_negatives == -1 else n_negatives
     sequences = windows(settings, events, n_items)
-    log = logging.getLogger("test")
-    return HLLMTraining(items, user or user_side(settings), sequences, n_items, settings, negatives, world or World(), log)
+    return HLLMTraining(items, user or user_side(settings), sequences, n_items, settings, world or World(), logging.getLogger("test"))
 
 
 def loss_and_gradients(training: HLLMTraining, rows: Sequence[int], seed: int = 0) -> tuple[torch.Tensor, int, dict[str, torch.Tensor]]:

@@ -33,7 +33,9 @@ def test_the_published_template() -> None:
 
 def test_order_separator_prompt_and_missing_columns_are_settings() -> None:
     items = table(title=["A"], description=["d"])
-    assert lines(items, text_fields=["description", "brand", "title"], item_prompt="", field_separator=" | ") == ["description: d | title: A"]
+    assert lines(items, text_fields=["description", "brand", "title"], item_prompt="", field_separator=" | ") == [
+        "description: d | title: A"
+    ]
 
 
 def test_shuffled_texts_are_the_same_texts_at_other_items() -> None:
