@@ -135,8 +135,8 @@ def main() -> None:
         for value in zip(*((len(e), len(f), len(np.unique(np.concatenate([e, p])))) for e, f, _, p in batches), strict=True)
     )
     print(
-        f"{options.dataset}: {options.sequences} sequences, {n_slots:.0f} slots, {n_events:.0f} events and {options.negatives} negatives of which "
-        f"{n_distinct:.0f} are distinct; {tokens.lengths.mean():.0f} tokens of at most {options.tokens}; {options.threads} threads"
+        f"{options.dataset}: {options.sequences} sequences, {n_slots:.0f} slots, {n_events:.0f} events and {options.negatives} negatives, "
+        f"{n_distinct:.0f} of them distinct; {tokens.lengths.mean():.0f} tokens of at most {options.tokens}; {options.threads} threads"
     )
     expected: list[Tensor] | None = None
     first_rate = {}

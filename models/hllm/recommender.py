@@ -16,7 +16,7 @@ from recbench.core import Catalogue, FitContext, FitReport, Parameters, Queries,
 from recbench.core.ragged import LongArray
 from recbench.core.seeds import derived_seed
 from recbench.nn.optimizer import count_parameters
-from recbench.nn.sharding import shard_weights, whole
+from recbench.nn.sharding import is_sharded, shard_weights, whole
 from recbench.nn.training import train
 from recbench.nn.weights import load_weights
 from recbench_models.hllm.answers import Answers
@@ -103,6 +103,8 @@ class HLLM:
             file = item_vectors(context, tower, self.config)
         self._vectors = np.load(file, mmap_mode="r")
         self._end_training(tower)
+        if not any(map(is_sharded, tower.parameters())):
+            tower.cpu()  # a language model of billions of weights would stand in the way of what comes
         return file
 
     def _end_training(self, tower: ItemTower) -> None:

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from safetensors.torch import save_file
 from training_case import FakeContext, TinyModel, batches_of, restless
 
 from recbench.core import Interrupted, World
-from recbench.nn.distributed import broadcast, connected, shard_rows, sum_over_ranks, world_from_environment
+from recbench.nn.distributed import broadcast, connected, gather_rows, shard_rows, sum_over_ranks, world_from_environment
 from recbench.nn.settings import TrainingSettings
 from recbench.nn.training import Batch, train
 
@@ -56,6 +57,17 @@ def smooth(ranker: Any) -> float:
     return float(ranker.item.weight.detach().double().abs().sum())
 
 
+def gathered_rows(world: World) -> dict[str, Any]:
+    """Rows of both ranks, one of which gives none or some, and the gradients that come back."""
+    found = {}
+    for counts in ((2, 3), (0, 2)):
+        own = torch.arange(2.0 * counts[world.rank]).view(-1, 2).add(10.0 * world.rank).requires_grad_()
+        rows = gather_rows(own, world)
+        (rows * (1.0 + world.rank)).sum().backward()
+        found[f"{counts[0]}+{counts[1]}"] = [rows.tolist(), own.grad.tolist()]
+    return found
+
+
 def main(out: Path) -> None:
     world, local_rank = world_from_environment()
     facts: dict[str, Any] = {"local_rank": local_rank}
@@ -66,6 +78,7 @@ def main(out: Path) -> None:
         facts["sum"] = sum_over_ranks(np.array([[1.0, world.rank]]), world).tolist()
         facts["rows"] = shard_rows(7, world).tolist()
         group.barrier()
+        facts["gathered"] = gathered_rows(world)
         for name in CASES:
             module, facts[name] = run_case(name, out, world, score=smooth)
             save_file(module.state_dict(), out / f"{name}-{world.rank}.safetensors")

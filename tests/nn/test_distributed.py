@@ -87,6 +87,16 @@ def test_processes_agree(two_ranks: tuple[Path, list[dict[str, Any]]]) -> None:
 
 
 @pytest.mark.slow
+def test_rows_of_all_processes_stand_in_the_order_of_ranks_and_gradients_are_summed(two_ranks: tuple[Path, list[dict[str, Any]]]) -> None:
+    first, second = (facts["gathered"] for facts in two_ranks[1])
+    rows = [[0, 1], [2, 3], [10, 11], [12, 13], [14, 15]]
+    assert first["2+3"] == [rows, [[3, 3]] * 2]
+    assert second["2+3"] == [rows, [[3, 3]] * 3]
+    assert first["0+2"] == [[[10, 11], [12, 13]], []]
+    assert second["0+2"][1] == [[3, 3]] * 2
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("case", list(distributed_child.CASES))
 def test_two_processes_train_as_one_on_disjoint_samples(two_ranks: tuple[Path, list[dict[str, Any]]], case: str, tmp_path: Path) -> None:
     out, facts = two_ranks
