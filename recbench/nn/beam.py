@@ -40,6 +40,8 @@ LengthNorm = Literal["none", "hf"]
 _CHUNK_BYTES = {"cpu": 4 * 2**20}
 _MAX_CHUNK_BYTES = 256 * 2**20
 _MIN_CHUNK_ROWS = 256
+_SMALL_SHARE = 1e-30
+"""Float32 numbers lose digits not far below."""
 
 
 class StepDecoder(Protocol):
@@ -322,10 +324,12 @@ class _Search:
         for start, low, high in zip(starts, bounds[:-1], bounds[1:], strict=True):
             value_NV = self.decoder.logits(state_ND[start : start + n_rows])
             row = row_E[low:high] - start
-            value = value_NV.flatten()[row * value_NV.shape[1] + token_E[low:high]]
+            place = row * value_NV.shape[1] + token_E[low:high]
             if not self.renormalise:
-                value = value - _logsumexp(value_NV)[row]
-            if self.renormalise and legal_E is not None:
+                parts.append(_log_softmax_at(value_NV, row, place))
+                continue
+            value = value_NV.flatten()[place]
+            if legal_E is not None:
                 value = value - _segment_logsumexp(torch.where(legal_E[low:high], value, -torch.inf), row, len(value_NV))[row]
             parts.append(value)
         return torch.cat(parts)
@@ -467,11 +471,26 @@ def _best(score_uC: Tensor, n: int, first_items: Callable[[], Tensor]) -> Tensor
     return best_uC.scatter_(1, column, value[:, :n] != -torch.inf)
 
 
-def _logsumexp(value_NV: Tensor) -> Tensor:
-    """Log-sum-exp of each row, (N,); on a CPU by torch's softmax, whose largest share says what the sum was."""
+def _log_softmax_at(value_NV: Tensor, row_E: Tensor, place_E: Tensor) -> Tensor:
+    """The log-softmax of rows at some of their places, (E,).
+
+    On a CPU it is the logarithm of torch's softmax, which is faster than its log-sum-exp; where a share is too small to be exact, the
+    log-sum-exp after all.
+
+    Args:
+        value_NV: logits.
+        row_E: which row each place is in.
+        place_E: places in the flat logits.
+    """
     if value_NV.device.type != "cpu":
-        return torch.logsumexp(value_NV, 1)
-    return value_NV.amax(1) - torch.softmax(value_NV, 1).amax(1).log()
+        return value_NV.flatten()[place_E] - torch.logsumexp(value_NV, 1)[row_E]
+    share_E = torch.softmax(value_NV, 1).flatten()[place_E]
+    small = torch.nonzero(share_E < _SMALL_SHARE).squeeze(1)
+    log_E = share_E.log()
+    if len(small):
+        rows, inverse = torch.unique(row_E[small], return_inverse=True)
+        log_E[small] = value_NV.flatten()[place_E[small]] - torch.logsumexp(value_NV[rows], 1)[inverse]
+    return log_E
 
 
 def _segment_logsumexp(value_E: Tensor, row_E: Tensor, n_rows: int) -> Tensor:

@@ -224,6 +224,15 @@ def test_what_the_model_rules_out_is_not_listed_and_nan_is_seen() -> None:
     assert np.isnan(ranked.scores[0, 1]).all()
 
 
+def test_what_is_next_to_impossible_has_its_exact_score() -> None:
+    """Shares of the softmax that float32 can hardly hold, or not at all."""
+    logits = torch.tensor([0.0, -60.0, -75.0, -100.0, -400.0])
+    ranked = search(TableDecoder(lambda user, prefix: logits, [0], VOCABULARY), [(a, 4) for a in range(5)], [[]], 5, views=("keep",))
+    expected = torch.log_softmax(logits.double(), 0)
+    assert ranked.items[0, 0].tolist() == [0, 1, 2, 3, 4]
+    np.testing.assert_allclose(ranked.scores[0, 0], (expected + expected[4]).numpy(), rtol=1e-6)
+
+
 def test_only_beams_that_are_alive_go_through_the_decoder() -> None:
     """One at first; later as many as the user with the most; nobody after the end of the codes."""
     codes = [(a, b, c) for a in range(2) for b in range(3) for c in range(4)]
