@@ -50,6 +50,7 @@ class HLLM:
         """Read the items' texts and train the towers: both together, the user tower alone, or one after the other."""
         config = self.config
         self.n_items = context.train.n_items
+        self._vectors = self._answers = None
         tokens = item_tokens(context, config)
         n_cut = int(np.count_nonzero(tokens.lengths == config.max_text_tokens))
         context.log.info("item texts: %.1f tokens on average, %d of %d cut", tokens.lengths.mean(), n_cut, self.n_items)
