@@ -11,7 +11,7 @@ from transformers import AutoConfig, AutoModel, LlamaConfig, LlamaModel
 
 from recbench.core import BadRequest
 from recbench.nn.projection import replace_linear
-from recbench.nn.text.pretrained import quiet
+from recbench.nn.text.pretrained import is_decoder_only, quiet
 from recbench_models.hllm.config import OWN, HLLMConfig
 
 _DROPOUTS = (
@@ -53,6 +53,11 @@ def user_body(config: HLLMConfig, item_width: int) -> Any:
     """The body that reads item vectors, without a table of words; random weights come from torch's default generator."""
     if config.user_tower != OWN:
         body = _body_of(config, "user_tower", is_pretrained=config.user_weights == "pretrained")
+        if not is_decoder_only(body):
+            raise BadRequest(
+                f"user_tower={config.user_tower!r} is a {body.config.model_type}, whose places see what comes after them: it would read "
+                "the items it is to predict. Name a decoder, or user_tower=scratch."
+            )
     else:
         width = config.user_width or item_width
         if width % (2 * config.user_heads):

@@ -6,6 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, field_validator, model_validator
 
+from recbench.core.errors import BadRequest
 from recbench.nn.settings import TrainingSettings
 from recbench.nn.text.location import EncoderFolder, locate_encoder
 from recbench.nn.text.names import HUB_PREFIX, MINILM, hub_name, is_path
@@ -149,7 +150,12 @@ class HLLMConfig(TrainingSettings):
 
     def located(self, setting: str) -> EncoderFolder:
         """Where the files of a tower lie; a sentence with the ways out where they do not. Nothing else is taken in their place."""
-        return locate_encoder(getattr(self, setting), setting)
+        try:
+            return locate_encoder(getattr(self, setting), setting)
+        except BadRequest as error:
+            raise type(error)(
+                f"{error} Or name a folder with --set {setting}=PATH, or take --preset cpu, which needs MiniLM only."
+            ) from error
 
     def named_files(self) -> tuple[Path, ...]:
         """Also the folders of towers that are given by path or lie in a package."""

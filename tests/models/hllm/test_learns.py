@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from recbench.core import Budget, Catalogue
+from recbench.core import BadRequest, Budget, Catalogue
 from recbench.core.ranking import Queries
 from recbench.testing import LightContext, interactions, queries
 from recbench_models.hllm import PLUGIN
@@ -121,3 +121,16 @@ def test_a_llama_from_a_folder_serves_as_both_towers(tmp_path: Path) -> None:
         own = recommender._user.tower.body.layers[0].mlp.up_proj.weight.detach()
         pretrained = case.body().layers[0].mlp.up_proj.weight.detach()
         assert torch.allclose(own, pretrained, atol=1e-5) == (weights == "pretrained")
+
+
+def test_an_encoder_is_refused_as_user_tower(tmp_path: Path) -> None:
+    case.body("encoder").save_pretrained(tmp_path / "bert")
+    config = case.config(user_tower=str(tmp_path / "bert"))
+    with pytest.raises(BadRequest, match=r"is a bert, whose places see what comes after them"):
+        case.user_side(config)
+
+
+def test_a_tower_that_is_not_here_says_what_to_do(tmp_path: Path) -> None:
+    config = case.config(item_tower=str(tmp_path / "nowhere"))
+    with pytest.raises(BadRequest, match=r"holds no config\.json.*--set item_tower=PATH, or take --preset cpu"):
+        config.named_files()
