@@ -23,6 +23,7 @@ from recbench.core import BadConfig, BadRequest, DataUnavailable
 from recbench.core.config import explain
 from recbench.nn.text import TextSettings, TextVectors, location, text_vectors, transformer
 from recbench.nn.text.location import locate_encoder
+from recbench.nn.text.pretrained import n_positions
 from recbench.testing import LightContext, interactions
 
 TITLES: list[str | None] = ["red wool hat", "blue silk", None, "red wool hat", "anchor", " ".join(WORDS[:13]), "  - !"]
@@ -314,7 +315,7 @@ def test_a_folder_without_the_weights_of_a_layer_is_a_sentence_and_nothing_is_un
 
 @pytest.mark.parametrize(("kind", "limit"), [("bert", 64), ("gpt2", 64), ("roberta", 38), ("t5", math.inf)])
 def test_a_model_with_a_table_of_positions_reads_no_more_tokens_than_that_has(kind: str, limit: float, tmp_path: Path) -> None:
-    assert transformer._positions(save_model(kind, tmp_path / kind)) == limit
+    assert n_positions(save_model(kind, tmp_path / kind)) == limit
 
 
 def test_a_text_longer_than_a_model_s_positions_is_cut(tmp_path: Path) -> None:
