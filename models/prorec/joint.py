@@ -33,11 +33,11 @@ class JointVectors:
 
     Attributes:
         collab: (N, D) float32.
-        adapted: (N, D) the text vectors in the same space; None where nothing was aligned.
+        adapted: (N, D) the text vectors in the same space; by an adapter as it began where nothing was aligned.
     """
 
     collab: NDArray[np.float32]
-    adapted: NDArray[np.float32] | None
+    adapted: NDArray[np.float32]
 
 
 class JointTraining(nn.Module):
@@ -57,18 +57,18 @@ class JointTraining(nn.Module):
             torch.manual_seed(derived_seed(context.seed, "prorec", "collaborative encoder"))
             self.encoder = collaborative_encoder(self.n_items, config)
         own = torch.Generator().manual_seed(derived_seed(context.seed, "prorec", "adapter"))
-        # Without alignment nothing reads the adapter, unless the sequences do.
-        self.adapter = Adapter(text.shape[1], config, own) if align_weight or config.sequence_input == "integrated" else None
+        self.adapter = Adapter(text.shape[1], config, own)
+        if not align_weight and config.sequence_input == "collab":
+            # Nobody reads it: it must not decay, and nothing of it may reach the encoder.
+            self.adapter.requires_grad_(False)
         self.register_buffer("text_NS", torch.from_numpy(np.array(text)), persistent=False)
         self.windows = self.encoder.windows(context.train)
         self.last = {"next item": 0.0, "alignment": 0.0}
         """Means of the losses of the last batch, for the log."""
 
     def vectors(self) -> tuple[Tensor, Tensor]:
-        """What the encoder reads of each item, (N + 1, D), and the adapted text vectors (N, D); zeros where there is no adapter."""
+        """What the encoder reads of each item, (N + 1, D), and the adapted text vectors (N, D)."""
         table = self.encoder.item_embedding.weight
-        if self.adapter is None:
-            return table, torch.zeros_like(table[:-1])
         adapted = self.adapter(self.text_NS, table[:-1])
         if self.config.sequence_input == "integrated":
             return torch.cat([table[:-1] + adapted, table[-1:]]), adapted
@@ -94,7 +94,6 @@ class JointTraining(nn.Module):
         if len(item_M) > config.align_max_items:
             item_M = item_M[torch.randperm(len(item_M))[: config.align_max_items].to(item_M.device)]
         collab_MD = self.encoder.item_embedding(item_M)
-        assert self.adapter is not None
         adapted_MD = self.adapter(self.text_NS[item_M], collab_MD)
         if config.align_detach_collab:
             collab_MD = collab_MD.detach()
@@ -128,9 +127,9 @@ def joint_vectors(
     settings = {name: value for name, value in values.items() if name.startswith(_OF_STAGE)}
     settings |= {name: values[name] for name in ("sequence_input", "adapter", "adaln_condition", "clip_norm")}
     settings["align_weight"] = align_weight
-    if not align_weight and config.sequence_input == "collab":
-        # Nothing of these is read: trainings that differ in them alone are the same.
-        settings = {name: value for name, value in settings.items() if not name.startswith(("align_", "ada"))}
+    if not align_weight:
+        # Trainings that differ in how they would align are the same.
+        settings = {name: value for name, value in settings.items() if not name.startswith("align_")}
     if context.budget.unit is not None:
         settings["budget"] = str(context.budget)
 
@@ -157,14 +156,12 @@ def joint_vectors(
         module.eval()
         with torch.no_grad():
             table, adapted = module.encoder.item_embedding.weight[:-1], module.vectors()[1]
-        arrays = {"collab": table.detach().float().cpu().numpy().copy()}
-        if module.adapter is not None:
-            arrays["adapted"] = adapted.float().cpu().numpy().copy()
-        save_file(arrays, folder / _FILE)
+        arrays = {"collab": table, "adapted": adapted}
+        save_file({name: part.detach().float().cpu().numpy().copy() for name, part in arrays.items()}, folder / _FILE)
 
     folder = context.stage("joint" if align_weight else "collaborative", build, config=settings, inputs=[text_folder])
     arrays = load_file(folder / _FILE)
-    return JointVectors(arrays["collab"], arrays.get("adapted"))
+    return JointVectors(arrays["collab"], arrays["adapted"])
 
 
 def _tell(log: logging.Logger, module: JointTraining, steps: int, why: str) -> None:

@@ -96,7 +96,7 @@ class PRORec:
 
 
 def _distilled(
-    context: FitContext, config: PRORecConfig, teachers: list[NDArray[np.float32] | None], network: CodeSeq2Seq, examples: Examples
+    context: FitContext, config: PRORecConfig, teachers: list[NDArray[np.float32]], network: CodeSeq2Seq, examples: Examples
 ) -> DistilledTraining:
     """Stage 2 with its students, whose first weights come from a generator of their own."""
     generator = torch.Generator().manual_seed(derived_seed(context.seed, "prorec", "student"))
@@ -122,7 +122,7 @@ def _spaces(
         "naive concat": np.concatenate([plain.collab, text], 1),
         "quantised": vectors,
     }
-    if joint is not None and joint.adapted is not None:
+    if joint is not None:
         halves = joint.collab, joint.adapted
         spaces["l2 concat"] = np.concatenate([normed(half, "l2") for half in halves], 1)
         spaces["centred l2 concat"] = np.concatenate([normed(half, "center-l2") for half in halves], 1)

@@ -1,6 +1,6 @@
 """`recbench show`."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -58,6 +58,7 @@ def show(
         raise BadRequest("--codes and --domination show two different things. Give one of them.")
     folder = run_folder(run)
     record = read_record(folder / "record.json")
+    content: dict[str, Any]
     if codes:
         report = code_report(record)
         content, table, draw = {"codes": report}, codes_table(report), plot_codes
@@ -65,11 +66,8 @@ def show(
         spaces = domination_report(record)
         content, table, draw = {"domination": spaces}, domination_table(spaces), plot_domination
     else:
-        content, table, draw = (
-            {"record": record.model_dump(mode="json")},
-            record_table(record, model_cards(plugin).get(record.model.name)),
-            plot_run,
-        )
+        content, draw = {"record": record.model_dump(mode="json")}, plot_run
+        table = record_table(record, model_cards(plugin).get(record.model.name))
     picture = draw(folder) if plot else None
     if as_json:
         print_json({"folder": folder, "plot": picture, **content})

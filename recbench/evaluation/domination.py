@@ -4,8 +4,8 @@ The spaces come from `spaces.safetensors`, a standard artefact of a training: fl
 references `collaborative` and `semantic`; every other one is held against these two. The definitions are ours; they need only matrices.
 
 - overlap O(X, Y): the mean share of an item's 10 nearest items by cosine in X that are among its 10 nearest in Y; chance is 10 / (N - 1).
-- domination index of X: (O'(X, S) - O'(X, C)) / (O'(X, S) + O'(X, C)), with O' the overlap above chance, scaled so that all is 1 and cut at 0.
-  +1: neighbours in X are those of the text; -1: those of behaviour; 0: as much of both, or nothing of either.
+- domination index of X: (O'(X, S) - O'(X, C)) / (O'(X, S) + O'(X, C)), with O' the overlap above chance, as a share of what there is above
+  it, never below 0. +1: neighbours in X are those of the text; -1: those of behaviour; 0: as much of both, or nothing of either.
 - CKA(X, Y): linear centred kernel alignment, between 0 and 1, the same up to rotation and scale.
 """
 

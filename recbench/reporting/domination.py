@@ -52,8 +52,8 @@ def domination_report(record: RunRecord) -> DominationReport:
     """The figures of a record; a `BadRequest` where its model named no spaces."""
     if not has_spaces(record):
         raise BadRequest(
-            f"{record.run_id} compares no spaces of item vectors: {record.model.row_name} names none. Choose a run of a model that makes one "
-            "vector of behaviour and text."
+            f"{record.run_id} compares no spaces of item vectors: {record.model.row_name} names none. Choose a run of a model that makes "
+            "one vector of behaviour and text."
         )
     figures = record.diagnostics
     names = [name.removeprefix(f"{PREFIX}index:") for name in figures if name.startswith(f"{PREFIX}index:")]
