@@ -1,6 +1,6 @@
 """`recbench show`."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -18,11 +18,19 @@ def show(
             help="Show figures about the model's item codes instead: use, collisions, how well they follow categories, if known.",
         ),
     ] = False,
+    domination: Annotated[
+        bool,
+        typer.Option(
+            "--domination",
+            help="Show instead whether behaviour or text decides which items are alike, in every space of vectors that the model names.",
+        ),
+    ] = False,
     plot: Annotated[
         bool,
         typer.Option(
             "--plot",
-            help="Draw training curve and groups of users into plot.png of the run's folder; with --codes, the codes into codes.png.",
+            help="Draw training curve and groups of users into plot.png of the run's folder; with --codes, the codes into codes.png; "
+            "with --domination, the spaces into domination.png.",
         ),
     ] = False,
     plugin: Plugins = None,
@@ -33,18 +41,38 @@ def show(
 
     Example: recbench show last --plot
     """
+    from recbench.core.errors import BadRequest
     from recbench.core.records import read_record
-    from recbench.reporting import code_report, codes_table, plot_codes, plot_run, record_table
+    from recbench.reporting import (
+        code_report,
+        codes_table,
+        domination_report,
+        domination_table,
+        plot_codes,
+        plot_domination,
+        plot_run,
+        record_table,
+    )
 
+    if codes and domination:
+        raise BadRequest("--codes and --domination show two different things. Give one of them.")
     folder = run_folder(run)
     record = read_record(folder / "record.json")
-    report = code_report(record) if codes else None
-    picture = (plot_codes(folder) if codes else plot_run(folder)) if plot else None
+    content: dict[str, Any]
+    if codes:
+        report = code_report(record)
+        content, table, draw = {"codes": report}, codes_table(report), plot_codes
+    elif domination:
+        spaces = domination_report(record)
+        content, table, draw = {"domination": spaces}, domination_table(spaces), plot_domination
+    else:
+        content, draw = {"record": record.model_dump(mode="json")}, plot_run
+        table = record_table(record, model_cards(plugin).get(record.model.name))
+    picture = draw(folder) if plot else None
     if as_json:
-        result = {"record": record.model_dump(mode="json")} if report is None else {"codes": report}
-        print_json({"folder": folder, "plot": picture, **result})
+        print_json({"folder": folder, "plot": picture, **content})
         return
-    stdout().print(record_table(record, model_cards(plugin).get(record.model.name)) if report is None else codes_table(report))
+    stdout().print(table)
     print_line(f"record: {folder}")
     if picture is not None:
         print_line(f"plot: {picture}")

@@ -1,6 +1,7 @@
 """Rankings to ranks to figures: metrics, slices, intervals, significance. No torch, no pandas."""
 
 from recbench.evaluation.code_figures import CODES_FILE, CodeTable, code_figures, main_categories, read_codes
+from recbench.evaluation.domination import SPACES_FILE, domination_figures, read_spaces
 from recbench.evaluation.evaluate import BOOTSTRAP_SEED, Evaluation, evaluate
 from recbench.evaluation.exposure import TOP, Exposure, beyond_accuracy, exposure_counts
 from recbench.evaluation.metrics import CUTOFFS, MAIN_METRIC, metric_names, parse_metric, per_user, values_per_user
@@ -34,6 +35,7 @@ __all__ = [
     "CUTOFFS",
     "MAIN_METRIC",
     "MISS",
+    "SPACES_FILE",
     "TOP",
     "CodeTable",
     "Evaluation",
@@ -46,6 +48,7 @@ __all__ = [
     "code_figures",
     "compare_with_best",
     "content_name",
+    "domination_figures",
     "evaluate",
     "expected_hit",
     "expected_mrr",
@@ -64,6 +67,7 @@ __all__ = [
     "read_exposure",
     "read_items",
     "read_ranks",
+    "read_spaces",
     "read_targets",
     "sign_flip_test",
     "target_facts",

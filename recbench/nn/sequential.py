@@ -149,11 +149,14 @@ class SequenceEncoder(nn.Module):
             item_BT: (B, T) int64 item rows, oldest first, `n_items` after the end.
             length_B: (B,) how many items each sequence has, at most `max_length`.
         """
-        n_columns = item_BT.shape[1]
-        slot_BT = (self.max_length - length_B)[:, None] + torch.arange(n_columns, device=item_BT.device)
+        return self.states_of(self.item_embedding(item_BT), length_B)
+
+    def states_of(self, vector_BTD: Tensor, length_B: Tensor) -> Tensor:
+        """The same from the items' vectors, whatever they are."""
+        n_columns = vector_BTD.shape[1]
+        slot_BT = (self.max_length - length_B)[:, None] + torch.arange(n_columns, device=vector_BTD.device)
         position_BTD = self.position_embedding(slot_BT.clamp(max=self.max_length - 1))
-        x_BTD = self.item_embedding(item_BT) * self.embedding_scale + position_BTD
-        x_BTD = self.dropout(x_BTD)
+        x_BTD = self.dropout(vector_BTD * self.embedding_scale + position_BTD)
         for block in self.blocks:
             x_BTD = block(x_BTD)
         states: Tensor = self.last_norm(x_BTD)

@@ -5,11 +5,21 @@ from recbench.reporting.board import Board, BoardRow, MissingBaseline, Section, 
 from recbench.reporting.codes import CodeReport, LevelFigures, code_report
 from recbench.reporting.comparison import Comparison, compare_runs
 from recbench.reporting.difference import Difference, diff
+from recbench.reporting.domination import DominationReport, SpaceFigures, domination_report
 from recbench.reporting.export import FORMATS, export_board
-from recbench.reporting.plots import plot_board, plot_codes, plot_comparison, plot_run
+from recbench.reporting.plots import plot_board, plot_codes, plot_comparison, plot_domination, plot_run
 from recbench.reporting.publish import PublishResult, Skipped, publish
 from recbench.reporting.rows import Cost, Figure, Row
-from recbench.reporting.terminal import RunLine, codes_table, comparison_table, diff_table, record_table, run_lines, run_table
+from recbench.reporting.terminal import (
+    RunLine,
+    codes_table,
+    comparison_table,
+    diff_table,
+    domination_table,
+    record_table,
+    run_lines,
+    run_table,
+)
 from recbench.reporting.verdicts import PublishedFigure
 from recbench.reporting.verify import VerifyReport, inspect_boards, verify
 
@@ -21,6 +31,7 @@ __all__ = [
     "Comparison",
     "Cost",
     "Difference",
+    "DominationReport",
     "Fault",
     "Figure",
     "LevelFigures",
@@ -31,6 +42,7 @@ __all__ = [
     "RunLine",
     "Section",
     "Skipped",
+    "SpaceFigures",
     "StoredRun",
     "VerifyReport",
     "code_report",
@@ -39,12 +51,15 @@ __all__ = [
     "comparison_table",
     "diff",
     "diff_table",
+    "domination_report",
+    "domination_table",
     "export_board",
     "inspect_boards",
     "make_boards",
     "plot_board",
     "plot_codes",
     "plot_comparison",
+    "plot_domination",
     "plot_run",
     "publish",
     "record_folders",

@@ -14,6 +14,7 @@ from recbench.reporting.archive import StoredRun
 from recbench.reporting.board import Board, BoardRow, Section, protocol_title
 from recbench.reporting.codes import CodeReport, code_report
 from recbench.reporting.comparison import Comparison
+from recbench.reporting.domination import domination_report
 from recbench.reporting.grids import metric_title
 
 BLUE, ORANGE, GREY = "#2b6cb0", "#c05621", "#8a8f98"
@@ -84,6 +85,34 @@ def plot_codes(folder: Path, path: Path | None = None) -> Path:
         _draw_purity(purity_axes, report)
         figure.suptitle(f"Item codes of {record.model.row_name} on {record.dataset.title}, seed {record.seed}", fontsize=10)
         return save(path or folder / "codes.png")
+
+
+def plot_domination(folder: Path, path: Path | None = None) -> Path:
+    """Every space by how much its neighbours are those of behaviour and of text; gives the picture's path.
+
+    Args:
+        folder: a run folder.
+        path: of the PNG; `domination.png` in the folder by default.
+
+    Raises:
+        BadRequest: the run's model named no spaces.
+    """
+    record = StoredRun.open(folder).record
+    report = domination_report(record)
+    with _figure(6.0, 4.6) as (figure, save):
+        axes = figure.subplots()
+        most = max([report.chance, *(value for space in report.spaces for value in (space.overlap_collaborative, space.overlap_semantic))])
+        axes.plot([0, most], [0, most], color=GREY, linewidth=0.8)
+        for space in report.spaces:
+            place = space.overlap_collaborative, space.overlap_semantic
+            axes.plot(*place, marker="o", markersize=5, color=BLUE)
+            axes.annotate(f"{space.name} ({space.index:+.2f})", place, xytext=(5, 4), textcoords="offset points", fontsize=8)
+        axes.set_xlabel("neighbours shared with behaviour")
+        axes.set_ylabel("neighbours shared with text")
+        axes.set_title("Above the line text decides, below it behaviour")
+        axes.margins(0.15)
+        figure.suptitle(f"Item vectors of {record.model.row_name} on {record.dataset.title}, seed {record.seed}", fontsize=10)
+        return save(path or folder / "domination.png")
 
 
 def plot_board(board: Board, path: Path) -> Path:

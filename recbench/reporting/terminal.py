@@ -19,6 +19,8 @@ from recbench.reporting.codes import PREFIX as CODE_FIGURES
 from recbench.reporting.codes import CodeReport, has_codes
 from recbench.reporting.comparison import Comparison
 from recbench.reporting.difference import Difference
+from recbench.reporting.domination import PREFIX as SPACE_FIGURES
+from recbench.reporting.domination import DominationReport, has_spaces
 from recbench.reporting.grids import NOTHING, Grid, metric_title
 from recbench.reporting.rows import Figure, Row, code_version, machine
 from recbench.reporting.verdicts import PublishedFigure, published_figures
@@ -163,9 +165,12 @@ def record_table(record: RunRecord, card: ModelCard | None = None) -> Renderable
             figure = grids.with_interval(Figure(interval.value, interval.low, interval.high))
             groups.add_row(escape(f"{part.slice}: {part.group}"), part.view, f"{part.n:,}", escape(figure))
     beyond = {f"{name} {view}": grids.number(value) for view, figures in record.beyond.items() for name, value in figures.items()}
-    diagnostics = {name: _short(value) for name, value in record.diagnostics.items() if not name.startswith(CODE_FIGURES)}
+    apart = (CODE_FIGURES, SPACE_FIGURES)
+    diagnostics = {name: _short(value) for name, value in record.diagnostics.items() if not name.startswith(apart)}
     if has_codes(record):
         diagnostics["item codes"] = "shown with --codes"
+    if has_spaces(record):
+        diagnostics["behaviour against text"] = "shown with --domination"
     parts = [run_table(record, card), _pairs("How it was made", facts)]
     parts += [_pairs("Settings", {key: str(value) for key, value in record.config.items()}), stages]
     parts += [groups, _pairs("Beyond accuracy", beyond), _pairs("Diagnostics", diagnostics)]
@@ -203,6 +208,19 @@ def codes_table(report: CodeReport) -> RenderableType:
             Text("Purity: items whose category is the most common one under their prefix; at random: the same groups, items shuffled.")
         )
     return Group(*parts)
+
+
+def domination_table(report: DominationReport) -> RenderableType:
+    """Which of behaviour and text decides who is alike: a line per space."""
+    table = _table("Space", "Domination", "Overlap with behaviour", "with text", "CKA with behaviour", "with text", words=("Space",))
+    for space in report.spaces:
+        figures = space.overlap_collaborative, space.overlap_semantic, space.cka_collaborative, space.cka_semantic
+        table.add_row(space.name, f"{space.index:+.2f}", *(f"{value:.3f}" for value in figures))
+    note = (
+        f"Domination: +1, the nearest items are those of the text; -1, those of behaviour. Behaviour and text themselves overlap by "
+        f"{report.overlap_of_references:.3f}; chance is {report.chance:.4f}."
+    )
+    return Group(table, Text(note))
 
 
 def _of_whole_codes(report: CodeReport) -> dict[str, str]:

@@ -1,12 +1,13 @@
 """A recommender made of item codes and the encoder-decoder over them: trained on histories, asked by constrained beam search."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from recbench.core import FitContext, FitReport, Queries, Rankings, StageFailed
 from recbench.core.ragged import LongArray
@@ -53,14 +54,22 @@ class CodeGenerator:
         self.network.eval()
         self._trie = CodeTrie.from_tokens(codes.tokens(FIRST_CODE))
 
-    def fit(self, context: FitContext, settings: TrainingSettings) -> FitReport:
-        """Train every prefix of the train part to write the code of what follows it."""
+    def fit(
+        self, context: FitContext, settings: TrainingSettings, around: Callable[[CodeSeq2Seq, Examples], nn.Module] = CodeTraining
+    ) -> FitReport:
+        """Train every prefix of the train part to write the code of what follows it.
+
+        Args:
+            context: of the run.
+            settings: of the training loop.
+            around: makes of network and examples what is trained; one that adds a loss of its own wraps both as `CodeTraining` does.
+        """
         examples = Examples(self.settings, context.train, context.user_ids)
         if self.settings.compile and context.device.startswith("cuda"):
             self.network.compile_parts()
         return train(
             context,
-            CodeTraining(self.network, examples),
+            around(self.network, examples),
             batches=lambda epoch: examples.batches(context.generator("batches", epoch)),
             settings=settings,
             ranker=self,

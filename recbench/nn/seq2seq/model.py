@@ -24,8 +24,9 @@ EMPTY = START
 """What the encoder reads where there is no history; elsewhere it never reads this token."""
 PADDED_SLOT, EMPTY_HISTORY = -1, -2
 """What stands for an item in slots past the end of a history, and in the first slot where there is no history."""
+SUMMARY = 2
+"""A token that no code has. A model may let the decoder read it behind a code and take the state there for what it likes."""
 FIRST_CODE = FIRST_TOKEN
-"""Token 2 is reserved: PRORec's distillation reads the state at it."""
 
 
 class CodeSeq2Seq(nn.Module):
@@ -168,12 +169,23 @@ class CodeSeq2Seq(nn.Module):
             slot_BC: (B, C) slots of the history that the targets follow.
         """
         memory_BMD = self.encode(item_BT, user_B)
+        return self.code_loss(self.decode(memory_BMD, self.decoder_input(target_BC), slot_BC), target_BC)
+
+    def decoder_input(self, target_BC: Tensor) -> Tensor:
+        """What the decoder reads while it writes the targets' codes, (B, C, L): the start, and all tokens but the last."""
         code_BCL = self.item_tokens[target_BC]
-        start_BC1 = code_BCL.new_full((*target_BC.shape, 1), START)
-        state_BCLD = self.decode(memory_BMD, torch.cat([start_BC1, code_BCL[..., :-1]], 2), slot_BC)
+        return torch.cat([code_BCL.new_full((*target_BC.shape, 1), START), code_BCL[..., :-1]], 2)
+
+    def code_loss(self, state_BCLD: Tensor, target_BC: Tensor) -> tuple[Tensor, int]:
+        """Sum over targets of the negative log-likelihood of their codes, given the states that write them, and the number of targets."""
         is_target_BC = target_BC >= 0
-        state_SD, code_S = state_BCLD[is_target_BC].flatten(0, 1), code_BCL[is_target_BC].flatten()
+        state_SD, code_S = state_BCLD[is_target_BC].flatten(0, 1), self.item_tokens[target_BC][is_target_BC].flatten()
         return full_cross_entropy(state_SD, self.t5.shared.weight, code_S), int(is_target_BC.sum())
+
+    def mean_memory(self, memory_BMD: Tensor, slot_BC: Tensor) -> Tensor:
+        """The mean of the states that each target may see, (B, C, D); arguments as for `decode`."""
+        seen_BCM = (self._slot_of_memory(memory_BMD.shape[1], memory_BMD.device) <= slot_BC[:, :, None]).to(memory_BMD.dtype)
+        return (seen_BCM @ memory_BMD) / seen_BCM.sum(2, keepdim=True)
 
     def _slot_of_memory(self, n_memory: int, device: torch.device) -> Tensor:
         """The history's slot that each token of the memory belongs to, (M,); -1 for what stands before the first item."""

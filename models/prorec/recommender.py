@@ -1,0 +1,136 @@
+"""PRORec (arXiv:2502.06269), later published as UNGER: a reconstruction, see README.md."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.numpy import save
+
+from recbench.core import FitContext, FitReport, Queries, Rankings
+from recbench.core.seeds import derived_seed
+from recbench.nn.codes import ItemCodes, item_codes
+from recbench.nn.seq2seq.examples import Examples
+from recbench.nn.seq2seq.generator import CodeGenerator
+from recbench.nn.seq2seq.model import CodeSeq2Seq
+from recbench.nn.text import TextVectors, text_vectors
+from recbench_models.prorec.config import USES_ALIGNED, USES_PLAIN, PRORecConfig
+from recbench_models.prorec.distillation import DistilledTraining, Student
+from recbench_models.prorec.integrated import integrated, normed
+from recbench_models.prorec.joint import JointVectors, joint_vectors
+
+SPACES_FILE = "spaces.safetensors"
+
+
+@dataclass(frozen=True, eq=False)
+class _Vectors:
+    """Item vectors, for codes."""
+
+    vectors: NDArray[np.float32]
+
+
+class PRORec:
+    """Text and behaviour -> one vector -> one code per item; the encoder-decoder writes codes and is told the vectors behind them."""
+
+    def __init__(self, config: PRORecConfig) -> None:
+        self.config = config
+        self._generator: CodeGenerator | None = None
+
+    def fit(self, context: FitContext) -> FitReport:
+        """Stage 1, the codes, stage 2; every prefix of the train part is an example of both stages."""
+        config = self.config
+        text = text_vectors(context, config)
+        joint = self._stage_1(context, text, config.align_weight) if config.fusion in USES_ALIGNED else None
+        plain = self._stage_1(context, text, 0.0) if config.fusion in USES_PLAIN or config.domination else None
+        behaviour = plain if config.fusion in USES_PLAIN else joint
+        is_trained = context.train.item_counts() > 0
+        plain_text = np.asarray(text.vectors)
+        vectors = integrated(
+            config, plain_text, None if behaviour is None else behaviour.collab, None if joint is None else joint.adapted, is_trained
+        )
+        codes = item_codes(context, _Vectors(vectors), config)
+        self._generator = CodeGenerator(config, codes.codes, context.seed)
+        if config.kd_weight == 0:
+            report = self._generator.fit(context, config)
+        else:
+            teachers = [joint.collab, joint.adapted] if config.kd_targets == "both" and joint is not None else [vectors]
+            report = self._generator.fit(
+                context, config, lambda network, examples: _distilled(context, config, teachers, network, examples)
+            )
+        report.artefacts = {**report.artefacts, "codes": codes.file}
+        if plain is not None and config.domination:
+            report.artefacts = {**report.artefacts, "spaces": _spaces(context, plain_text, plain, joint, vectors)}
+        return report
+
+    def _stage_1(self, context: FitContext, text: TextVectors, align_weight: float) -> JointVectors:
+        return joint_vectors(context, self.config, np.asarray(text.vectors), text.folder, align_weight=align_weight)
+
+    def generate(self, queries: Queries, k: int) -> Rankings:
+        """The k items whose codes are the likeliest, by the search's scores."""
+        return self._trained.generate(queries, k)
+
+    def save(self, folder: Path) -> None:
+        """Write codes and network."""
+        self._trained.save(folder)
+
+    def load(self, folder: Path) -> None:
+        """Read codes and network."""
+        self._generator = CodeGenerator.load(folder)
+
+    def to(self, device: str) -> None:
+        """Move the network."""
+        self._trained.to(device)
+
+    @property
+    def codes(self) -> ItemCodes:
+        """The items' codes."""
+        return self._trained.codes
+
+    @property
+    def _trained(self) -> CodeGenerator:
+        if self._generator is None:
+            raise RuntimeError("PRORec has no codes before fit or load.")
+        return self._generator
+
+
+def _distilled(
+    context: FitContext, config: PRORecConfig, teachers: list[NDArray[np.float32]], network: CodeSeq2Seq, examples: Examples
+) -> DistilledTraining:
+    """Stage 2 with its students, whose first weights come from a generator of their own."""
+    generator = torch.Generator().manual_seed(derived_seed(context.seed, "prorec", "student"))
+    students = [
+        Student(torch.from_numpy(np.array(teacher)), network.settings.width, config, generator)
+        for teacher in teachers
+        if teacher is not None
+    ]
+    return DistilledTraining(network, examples, students, config)
+
+
+def _spaces(
+    context: FitContext,
+    text: NDArray[np.float32],
+    plain: JointVectors,
+    joint: JointVectors | None,
+    vectors: NDArray[np.float32],
+) -> Path:
+    """The file with the spaces that are compared: behaviour and text as references, and what was or could have been made of them."""
+    spaces = {
+        "collaborative": plain.collab,
+        "semantic": text,
+        "naive concat": np.concatenate([plain.collab, text], 1),
+        "quantised": vectors,
+    }
+    if joint is not None:
+        halves = joint.collab, joint.adapted
+        spaces["l2 concat"] = np.concatenate([normed(half, "l2") for half in halves], 1)
+        spaces["centred l2 concat"] = np.concatenate([normed(half, "center-l2") for half in halves], 1)
+
+    spaces = {name: np.ascontiguousarray(value, np.float32) for name, value in spaces.items()}
+    content = save(spaces)
+
+    def build(folder: Path) -> None:
+        (folder / SPACES_FILE).write_bytes(content)
+
+    return context.stage("spaces", build, config={"content": hashlib.sha256(content).hexdigest()}) / SPACES_FILE

@@ -1,0 +1,71 @@
+"""What a record says about which of text and behaviour decides where items lie."""
+
+from dataclasses import dataclass
+
+from recbench.core.errors import BadRequest
+from recbench.core.records import RunRecord
+
+PREFIX = "domination_"
+"""Of the names of these figures in a record's diagnostics; `evaluation.domination` says what each one is."""
+
+
+@dataclass(frozen=True)
+class SpaceFigures:
+    """One space, held against the plain vectors of behaviour and of text.
+
+    Attributes:
+        name: of the space; `quantised` is the one that became codes.
+        overlap_collaborative, overlap_semantic: shares of the nearest items that are those of the reference.
+        index: +1: text decides; -1: behaviour does.
+        cka_collaborative, cka_semantic: linear kernel alignment with the reference.
+    """
+
+    name: str
+    overlap_collaborative: float
+    overlap_semantic: float
+    index: float
+    cka_collaborative: float
+    cka_semantic: float
+
+
+@dataclass(frozen=True)
+class DominationReport:
+    """All figures of a run.
+
+    Attributes:
+        chance: what any overlap would be of spaces that have nothing to do with each other.
+        overlap_of_references: of behaviour and text themselves.
+        spaces: by name.
+    """
+
+    chance: float
+    overlap_of_references: float
+    spaces: tuple[SpaceFigures, ...]
+
+
+def has_spaces(record: RunRecord) -> bool:
+    """Whether the run's model named spaces to compare."""
+    return f"{PREFIX}chance" in record.diagnostics
+
+
+def domination_report(record: RunRecord) -> DominationReport:
+    """The figures of a record; a `BadRequest` where its model named no spaces."""
+    if not has_spaces(record):
+        raise BadRequest(
+            f"{record.run_id} compares no spaces of item vectors: {record.model.row_name} names none. Choose a run of a model that makes "
+            "one vector of behaviour and text."
+        )
+    figures = record.diagnostics
+    names = [name.removeprefix(f"{PREFIX}index:") for name in figures if name.startswith(f"{PREFIX}index:")]
+    spaces = tuple(
+        SpaceFigures(
+            name=name,
+            overlap_collaborative=figures[f"{PREFIX}overlap_collaborative:{name}"],
+            overlap_semantic=figures[f"{PREFIX}overlap_semantic:{name}"],
+            index=figures[f"{PREFIX}index:{name}"],
+            cka_collaborative=figures[f"{PREFIX}cka_collaborative:{name}"],
+            cka_semantic=figures[f"{PREFIX}cka_semantic:{name}"],
+        )
+        for name in sorted(names)
+    )
+    return DominationReport(figures[f"{PREFIX}chance"], figures[f"{PREFIX}overlap_of_references"], spaces)
