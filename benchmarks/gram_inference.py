@@ -28,9 +28,10 @@ projected for a user, on average. Lists are compared with those of the reference
 items in order wherever scores differ by more than 1e-5. Repeats alternate between the rows; medians are printed. IDs of preset `cpu`
 have three words, which leaves little to a chain; `--levels 7` makes them as long as the published ones.
 
-Measured on 2026-11-27, two cores of an AMD EPYC, the model of the beauty board (`--run`, 2 repeats, 12 reference users, batches 1 and 4),
-users per second: reference 20.8 (batch 4: 20.2), search 36.0, + item states 36.2, + shared keys 74.3, + batched trie 394.8, + chains
-387.7, cold 321.2; no settled place differs.
+Measured on 2026-11-27, two cores of an AMD EPYC, 12 reference users, batches 1 and 4, users per second; no settled place differs.
+`--run`, the model of the beauty board, 3 repeats: reference 20.7 (batch 4: 20.0), search 34.8, + item states 37.3, + shared keys 65.7,
++ batched trie 389.4, + chains 394.1 (19.0 x; other runs 17.6 to 19.6), cold 332.7. `--levels 7`, 2 repeats: 8.6 (5.7), 15.4, 21.3, 36.3, 181.1,
+194.8 (22.6 x), cold 185.8.
 """
 
 import argparse
