@@ -30,8 +30,8 @@ have three words, which leaves little to a chain; `--levels 7` makes them as lon
 
 Measured on 2026-11-27, two cores of an AMD EPYC, 12 reference users, batches 1 and 4, users per second; no settled place differs.
 `--run`, the model of the beauty board, 3 repeats: reference 20.7 (batch 4: 20.0), search 34.8, + item states 37.3, + shared keys 65.7,
-+ batched trie 389.4, + chains 394.1 (19.0 x; other runs 17.6 to 19.6), cold 332.7. `--levels 7`, 2 repeats: 8.6 (5.7), 15.4, 21.3, 36.3, 181.1,
-194.8 (22.6 x), cold 185.8.
++ batched trie 389.4, + chains 394.1 (19.0 x; other runs 17.6 to 19.6), cold 332.7. `--levels 7`, 2 repeats, the same rows: 8.6 (5.7), 15.4,
+21.3, 36.3, 181.1, 194.8 (22.6 x), 185.8.
 """
 
 import argparse
