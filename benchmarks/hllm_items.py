@@ -8,6 +8,7 @@ products; each gets the number of tokens at a time, of those named, that is best
 
 slots                 What the published code encodes: every slot of every sequence, with random items where a sequence has ended, and the
                       negatives; each text padded to the limit.
+slots, longest        The same, padded to the longest text of those that are read together.
 repeats               Only events and negatives, each as often as it occurs, padded to the limit.
 repeats, longest      The same, padded to the longest text of those that are read together.
 distinct              Every item once, padded to the limit.
@@ -48,7 +49,8 @@ Encode = Callable[[LongArray], Tensor]
 def padded(tower: ItemTower, item_M: LongArray, at_a_time: int, *, to_limit: bool) -> Tensor:
     """The vectors (M, D) in the order given, each text padded to the limit or to the longest of those read together."""
     limit = tower.config.max_text_tokens
-    rows = max(1, at_a_time // limit)
+    # As many as fit when all are as long as the limit, or as the longest of all.
+    rows = max(1, at_a_time // (limit if to_limit else int(tower.tokens.lengths[item_M].max())))
     parts = []
     for start in range(0, len(item_M), rows):
         texts = tower.tokens.take(item_M[start : start + rows])
@@ -112,9 +114,9 @@ def main() -> None:
 
         return vectors
 
-    def of_slots(size: int) -> Callable[..., Tensor]:
+    def of_slots(size: int, to_limit: bool) -> Callable[..., Tensor]:
         def vectors(_: LongArray, filled: LongArray, is_event: LongArray, pool: LongArray) -> Tensor:
-            found = padded(plain, np.concatenate([filled, pool]), size, to_limit=True)
+            found = padded(plain, np.concatenate([filled, pool]), size, to_limit=to_limit)
             return found[torch.from_numpy(np.concatenate([np.flatnonzero(is_event), np.arange(len(filled), len(found))]))]
 
         return vectors
@@ -123,7 +125,8 @@ def main() -> None:
         return lambda events, _, __, pool: padded(plain, np.concatenate([events, pool]), size, to_limit=to_limit)
 
     ways: dict[str, Callable[[int], Callable[..., Tensor]]] = {
-        "slots": of_slots,
+        "slots": lambda size: of_slots(size, True),
+        "slots, longest": lambda size: of_slots(size, False),
         "repeats": lambda size: of_repeats(size, True),
         "repeats, longest": lambda size: of_repeats(size, False),
         "distinct": lambda size: once(lambda items: padded(plain, items, size, to_limit=True)),
@@ -157,7 +160,9 @@ def main() -> None:
         apart = max(float((left - right).abs().max()) for left, right in zip(found, expected, strict=True))
         best = max(rates, key=lambda size: rates[size])
         first_rate[name] = rates[best]
-        ratios = "  ".join(f"{rates[best] / first_rate[other]:5.2f} x {other}" for other in ("slots", "repeats") if other in first_rate)
+        ratios = "  ".join(
+            f"{rates[best] / first_rate[other]:5.2f} x {other}" for other in ("slots, longest", "repeats, longest") if other in first_rate
+        )
         print(f"{name:18} {rates[best]:8.3f} batches/s at {best} tokens   {ratios}   vectors within {apart:.1e}", flush=True)
 
 

@@ -1,13 +1,13 @@
 """PRORec (arXiv:2502.06269), later published as UNGER: a reconstruction, see README.md."""
 
 import hashlib
+import io
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.numpy import save
 
 from recbench.core import FitContext, FitReport, Queries, Rankings
 from recbench.core.seeds import derived_seed
@@ -21,7 +21,7 @@ from recbench_models.prorec.distillation import DistilledTraining, Student
 from recbench_models.prorec.integrated import integrated, normed
 from recbench_models.prorec.joint import JointVectors, joint_vectors
 
-SPACES_FILE = "spaces.safetensors"
+SPACES_FILE = "spaces.npz"
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,8 +127,10 @@ def _spaces(
         spaces["l2 concat"] = np.concatenate([normed(half, "l2") for half in halves], 1)
         spaces["centred l2 concat"] = np.concatenate([normed(half, "center-l2") for half in halves], 1)
 
-    spaces = {name: np.ascontiguousarray(value, np.float32) for name, value in spaces.items()}
-    content = save(spaces)
+    # numpy dates the parts of the archive 1980: equal spaces are equal bytes.
+    archive = io.BytesIO()
+    np.savez(archive, **{name: np.ascontiguousarray(value, np.float32) for name, value in spaces.items()})
+    content = archive.getvalue()
 
     def build(folder: Path) -> None:
         (folder / SPACES_FILE).write_bytes(content)

@@ -1,6 +1,6 @@
 """Does text or behaviour decide which items are alike in a space that was made of both?
 
-The spaces come from `spaces.safetensors`, a standard artefact of a training: float32 matrices with a row per item, two of which are the
+The spaces come from `spaces.npz`, a standard artefact of a training: float32 matrices with a row per item, two of which are the
 references `collaborative` and `semantic`; every other one is held against these two. The definitions are ours; they need only matrices.
 
 - overlap O(X, Y): the mean share of an item's 10 nearest items by cosine in X that are among its 10 nearest in Y; chance is 10 / (N - 1).
@@ -11,15 +11,14 @@ references `collaborative` and `semantic`; every other one is held against these
 
 from collections.abc import Mapping
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load_file
 
 from recbench.core.errors import BadData
 
-SPACES_FILE = "spaces.safetensors"
+SPACES_FILE = "spaces.npz"
 COLLABORATIVE, SEMANTIC = "collaborative", "semantic"
 PREFIX = "domination_"
 """Of the names of these figures in a record's diagnostics."""
@@ -37,8 +36,9 @@ FloatArray = NDArray[np.float32]
 def read_spaces(path: Path) -> dict[str, FloatArray]:
     """The spaces of a file, by name; `BadData` where it is something else, or lacks a reference."""
     try:
-        spaces: dict[str, FloatArray] = load_file(path)
-    except (OSError, SafetensorError, ValueError) as error:
+        with np.load(path, allow_pickle=False) as arrays:
+            spaces: dict[str, FloatArray] = {name: arrays[name] for name in arrays.files}
+    except (OSError, ValueError, EOFError, AttributeError, BadZipFile) as error:
         raise BadData(f"{path} holds no item vectors: {error}. Make it anew with the run.") from None
     missing = [name for name in (COLLABORATIVE, SEMANTIC) if name not in spaces]
     if missing:

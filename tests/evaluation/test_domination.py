@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
 
 from recbench.core import BadData
 from recbench.evaluation import domination_figures, read_spaces
@@ -87,10 +86,13 @@ def test_many_items_are_looked_at_in_part(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_files_that_are_something_else_are_named(tmp_path: Path) -> None:
     with pytest.raises(BadData, match="holds no item vectors"):
-        read_spaces(tmp_path / "nowhere.safetensors")
-    save_file({"semantic": np.zeros((3, 2), np.float32)}, tmp_path / "one.safetensors")
+        read_spaces(tmp_path / "nowhere.npz")
+    (tmp_path / "text.npz").write_text("no archive")
+    with pytest.raises(BadData, match="holds no item vectors"):
+        read_spaces(tmp_path / "text.npz")
+    np.savez(tmp_path / "one.npz", semantic=np.zeros((3, 2), np.float32))
     with pytest.raises(BadData, match="no space called 'collaborative'"):
-        read_spaces(tmp_path / "one.safetensors")
-    save_file({"semantic": np.zeros((3, 2), np.float32), "collaborative": np.zeros((4, 2), np.float32)}, tmp_path / "two.safetensors")
+        read_spaces(tmp_path / "one.npz")
+    np.savez(tmp_path / "two.npz", semantic=np.zeros((3, 2), np.float32), collaborative=np.zeros((4, 2), np.float32))
     with pytest.raises(BadData, match="each needs a row for every item"):
-        read_spaces(tmp_path / "two.safetensors")
+        read_spaces(tmp_path / "two.npz")
