@@ -6,6 +6,8 @@ Vectors and histories are generated; the vectors lie in a file that is memory-ma
 process of its own, whose peak resident size is printed, mapped pages included. `blocks` is `recbench.nn.topk`, both views in one pass;
 `faiss` is `recbench.nn.flat_index`; `product` computes the same scores in the same blocks and throws them away. The lists of both ways are
 compared: a place may differ only where scores are within 1e-6 of each other.
+
+Measured on 2026-11-27, two cores of an AMD EPYC, 2 repeats: blocks 152 users/s and 1.86 GiB, faiss 242 and 3.12, product 164.
 """
 
 import argparse
