@@ -15,8 +15,8 @@ distinct              Every item once, padded to the limit.
 distinct, buckets     Every item once, texts of like length together: the default here.
 distinct, packed      Every item once, one behind the other in one row.
 
-Measured on 2026-11-27, two cores of an AMD EPYC, `--sequences 32 --negatives 128 --batches 1 --at-a-time 2048,8192`, batches per second: slots 0.067,
-slots, longest 0.420, repeats 0.168, repeats, longest 0.925, distinct 0.162, distinct, buckets 1.309, distinct, packed 0.473.
+Measured on 2026-11-27, two cores of an AMD EPYC, `--sequences 32 --negatives 128 --batches 1 --at-a-time 2048,8192`, batches per second:
+slots 0.067, slots, longest 0.420, repeats 0.168, repeats, longest 0.925, distinct 0.162, distinct, buckets 1.309, distinct, packed 0.473.
 
 The vectors of all rows are compared at the events. `--gradient` times a training step of the whole tower instead of the forward pass.
 """
