@@ -130,9 +130,8 @@ class ItemTower(nn.Module):
         place_T = torch.arange(len(owner_T), device=self.device)
         position_T = place_T - (end_m - read)[owner_T] + self._first_position(read)[owner_T]
         mask: Tensor | None = None
-        if (
-            getattr(self.body.config, "_attn_implementation", None) != "flash_attention_2"
-        ):  # which sees from the positions where items begin
+        # Flash attention sees from the positions where items begin.
+        if getattr(self.body.config, "_attn_implementation", None) != "flash_attention_2":
             sees_TT = owner_T[:, None] == owner_T
             if self.is_decoder:
                 sees_TT &= place_T[:, None] >= place_T

@@ -52,8 +52,8 @@ class HLLM:
         self.n_items = context.train.n_items
         self._vectors = self._answers = None
         tokens = item_tokens(context, config)
-        n_cut = int(np.count_nonzero(tokens.lengths == config.max_text_tokens))
-        context.log.info("item texts: %.1f tokens on average, %d of %d cut", tokens.lengths.mean(), n_cut, self.n_items)
+        n_full = int(np.count_nonzero(tokens.lengths == config.max_text_tokens))
+        context.log.info("item texts: %.1f tokens on average, %d of %d as long as may be", tokens.lengths.mean(), n_full, self.n_items)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derived_seed(context.seed, "hllm", "initial weights"))
             tower = ItemTower(item_body(config), tokens, config)

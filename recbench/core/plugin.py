@@ -88,8 +88,8 @@ class FitReport:
     resumed_at: int | None = None
     """The step at which training went on after a stop; None where it ran through."""
     artefacts: Mapping[str, Path] = field(default_factory=dict)
-    """Files in standard formats: `codes` (codes.parquet), `vectors` (npy, a row per item), `spaces` (npz, see
-    `recbench.evaluation.domination`)."""
+    """Files in standard formats: `codes` (codes.parquet), `vectors` (npy, a row per item; one more behind them may be that of the empty
+    text), `spaces` (npz, see `recbench.evaluation.domination`)."""
 
 
 @runtime_checkable

@@ -1,7 +1,5 @@
 """The k nearest items by a flat index of faiss: exact, and in the one order that `recbench.nn.topk` promises."""
 
-from dataclasses import replace
-
 import faiss
 import numpy as np
 import torch
@@ -13,6 +11,8 @@ from recbench.nn.topk import full_catalogue_topk
 # B queries, I items, K length of a list, N candidates of a query, D width
 
 _QUERIES_AT_A_TIME = 1024
+_CLOSE = 1e-6
+"""Relative difference of two scores that different orders of summation can make."""
 
 
 def flat_index_topk(query_vectors: Tensor, item_vectors: Tensor, queries: Queries, k: int) -> Rankings:
@@ -52,10 +52,6 @@ def flat_index_topk(query_vectors: Tensor, item_vectors: Tensor, queries: Querie
                     open_rows.append(row)
     again = np.unique(np.array(open_rows, np.int64))
     if len(again):
-        exact = full_catalogue_topk(torch.from_numpy(query_BD[again]), torch.from_numpy(item_ID), replace(queries.take(again)), k)
+        exact = full_catalogue_topk(torch.from_numpy(query_BD[again]), torch.from_numpy(item_ID), queries.take(again), k)
         items[:, again], scores[:, again] = exact.items, exact.scores
     return Rankings(queries.views, items, scores)
-
-
-_CLOSE = 1e-6
-"""Relative difference of two scores that different orders of summation can make."""

@@ -24,8 +24,6 @@ def by_hand(tower: ItemTower, item: int) -> Tensor:
     if tower.slot is not None:
         inputs = torch.cat([inputs, tower.slot[None]])
     first = tower.config.max_text_tokens - len(token) if tower.config.item_position == "right" else 0
-    if tower.config.item_position == "right" and tower.slot is None:
-        first = tower.config.max_text_tokens - len(token)
     hidden = tower.body(inputs_embeds=inputs[None], position_ids=(torch.arange(len(inputs)) + first)[None]).last_hidden_state[0]
     return hidden[-1] if tower.slot is not None else hidden.mean(0)
 
