@@ -79,7 +79,8 @@ class PRORecConfig(TrainingSettings, Seq2SeqSettings, QuantizerSettings, TextSet
     """What becomes a code. `concat`: collaborative and adapted text vector side by side; `collab`: the collaborative one, after alignment;
     `mean` of both; `naive-concat`: the plain collaborative and the plain text vector; `semantic`: the plain text vector; `collab-only`."""
     block_norm: Literal["l2", "center-l2", "none"] = "l2"
-    """What is done to each half before `concat` and `mean`: length 1, the same after the mean over items is taken off, or nothing."""
+    """What is done to each vector before `concat`, `collab` and `mean` make one of them: length 1, the same after the mean over items is
+    taken off, or nothing."""
     fill_untrained: bool = True
     """Give items without an event in the train part their adapted text vector in place of the collaborative one, which is chance."""
     domination: bool = True

@@ -33,7 +33,7 @@ def integrated(
     if config.fill_untrained:
         collab = np.where(is_trained[:, None], collab, adapted)
     if config.fusion == "collab":
-        return collab
+        return normed(collab, config.block_norm)
     halves = [normed(half, config.block_norm) for half in (collab, adapted)]
     return np.concatenate(halves, 1) if config.fusion == "concat" else (halves[0] + halves[1]) / np.float32(2)
 

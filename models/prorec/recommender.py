@@ -122,14 +122,17 @@ def _spaces(
         "naive concat": np.concatenate([plain.collab, text], 1),
         "quantised": vectors,
     }
+    side_by_side = ["naive concat"]
     if joint is not None:
         halves = joint.collab, joint.adapted
         spaces["l2 concat"] = np.concatenate([normed(half, "l2") for half in halves], 1)
         spaces["centred l2 concat"] = np.concatenate([normed(half, "center-l2") for half in halves], 1)
+        side_by_side += ["l2 concat", "centred l2 concat"]
+    text_begins = {f"{name}/text begins": np.int64(plain.collab.shape[1]) for name in side_by_side}
 
     # numpy dates the parts of the archive 1980: equal spaces are equal bytes.
     archive = io.BytesIO()
-    np.savez(archive, **{name: np.ascontiguousarray(value, np.float32) for name, value in spaces.items()})
+    np.savez(archive, **{name: np.ascontiguousarray(value, np.float32) for name, value in spaces.items()}, **text_begins)
     content = archive.getvalue()
 
     def build(folder: Path) -> None:

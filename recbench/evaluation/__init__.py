@@ -1,7 +1,7 @@
 """Rankings to ranks to figures: metrics, slices, intervals, significance. No torch, no pandas."""
 
 from recbench.evaluation.code_figures import CODES_FILE, CodeTable, code_figures, main_categories, read_codes
-from recbench.evaluation.domination import SPACES_FILE, domination_figures, read_spaces
+from recbench.evaluation.domination import SPACES_FILE, Spaces, domination_figures, read_spaces
 from recbench.evaluation.evaluate import BOOTSTRAP_SEED, Evaluation, evaluate
 from recbench.evaluation.exposure import TOP, Exposure, beyond_accuracy, exposure_counts
 from recbench.evaluation.metrics import CUTOFFS, MAIN_METRIC, metric_names, parse_metric, per_user, values_per_user
@@ -42,6 +42,7 @@ __all__ = [
     "Exposure",
     "PairedComparison",
     "RankTable",
+    "Spaces",
     "TargetFacts",
     "beyond_accuracy",
     "check_rankings",

@@ -18,6 +18,7 @@ class SpaceFigures:
         overlap_collaborative, overlap_semantic: shares of the nearest items that are those of the reference.
         index: +1: text decides; -1: behaviour does.
         cka_collaborative, cka_semantic: linear kernel alignment with the reference.
+        text_variance: the share of the variance that lies in the half of the text; None where there are no halves.
     """
 
     name: str
@@ -26,6 +27,7 @@ class SpaceFigures:
     index: float
     cka_collaborative: float
     cka_semantic: float
+    text_variance: float | None = None
 
 
 @dataclass(frozen=True)
@@ -36,11 +38,15 @@ class DominationReport:
         chance: what any overlap would be of spaces that have nothing to do with each other.
         overlap_of_references: of behaviour and text themselves.
         spaces: by name.
+        nmi_collaborative, nmi_semantic: how much the first token of the codes says about the cluster of an item in the reference, between 0
+            and 1; None where there are no codes.
     """
 
     chance: float
     overlap_of_references: float
     spaces: tuple[SpaceFigures, ...]
+    nmi_collaborative: float | None = None
+    nmi_semantic: float | None = None
 
 
 def has_spaces(record: RunRecord) -> bool:
@@ -65,7 +71,14 @@ def domination_report(record: RunRecord) -> DominationReport:
             index=figures[f"{PREFIX}index:{name}"],
             cka_collaborative=figures[f"{PREFIX}cka_collaborative:{name}"],
             cka_semantic=figures[f"{PREFIX}cka_semantic:{name}"],
+            text_variance=figures.get(f"{PREFIX}text_variance:{name}"),
         )
         for name in sorted(names)
     )
-    return DominationReport(figures[f"{PREFIX}chance"], figures[f"{PREFIX}overlap_of_references"], spaces)
+    return DominationReport(
+        chance=figures[f"{PREFIX}chance"],
+        overlap_of_references=figures[f"{PREFIX}overlap_of_references"],
+        spaces=spaces,
+        nmi_collaborative=figures.get(f"{PREFIX}nmi_collaborative"),
+        nmi_semantic=figures.get(f"{PREFIX}nmi_semantic"),
+    )

@@ -212,15 +212,25 @@ def codes_table(report: CodeReport) -> RenderableType:
 
 def domination_table(report: DominationReport) -> RenderableType:
     """Which of behaviour and text decides who is alike: a line per space."""
-    table = _table("Space", "Domination", "Overlap with behaviour", "with text", "CKA with behaviour", "with text", words=("Space",))
+    table = _table(
+        "Space", "Domination", "Overlap with behaviour", "with text", "CKA with behaviour", "with text", "Text's variance", words=("Space",)
+    )
     for space in report.spaces:
         figures = space.overlap_collaborative, space.overlap_semantic, space.cka_collaborative, space.cka_semantic
-        table.add_row(space.name, f"{space.index:+.2f}", *(f"{value:.3f}" for value in figures))
+        table.add_row(space.name, f"{space.index:+.2f}", *(f"{value:.3f}" for value in figures), _share(space.text_variance))
     note = (
         f"Domination: +1, the nearest items are those of the text; -1, those of behaviour. Behaviour and text themselves overlap by "
         f"{report.overlap_of_references:.3f}; chance is {report.chance:.4f}."
     )
-    return Group(table, Text(note))
+    parts: list[RenderableType] = [table, Text(note)]
+    if report.nmi_collaborative is not None and report.nmi_semantic is not None:
+        parts.append(
+            Text(
+                f"Mutual information (normalised) of the codes' first token with clusters of behaviour {report.nmi_collaborative:.3f}, "
+                f"of text {report.nmi_semantic:.3f}."
+            )
+        )
+    return Group(*parts)
 
 
 def _of_whole_codes(report: CodeReport) -> dict[str, str]:

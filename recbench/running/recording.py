@@ -122,7 +122,7 @@ def write_run(folder: Path, run_id: str, facts: RunFacts, loaded: LoadedSplit, t
             **evaluation.tie_sensitivity(rankings, part.targets),
             **{name: float(count) for name, count in rankings.counters.items()},
             **code_figures,
-            **_domination(facts, trained),
+            **_domination(facts, trained, folder),
         },
         cost=_cost_part(stages, tested, len(part)),
         files=[FilePart(name=path.name, sha256=hash_file(path)) for path in [*written, *codes]],
@@ -162,16 +162,18 @@ def _keep_codes(folder: Path, facts: RunFacts, loaded: LoadedSplit, trained: Tra
     return [path], evaluation.code_figures(table, None if paths is None else evaluation.main_categories(list(paths)))
 
 
-def _domination(facts: RunFacts, trained: TrainedModel) -> dict[str, float]:
-    """What is to be said about the spaces of item vectors that the model names; nothing where it names none. The matrices stay where they
-    are: they are too large for a record."""
+def _domination(facts: RunFacts, trained: TrainedModel, folder: Path) -> dict[str, float]:
+    """What is to be said about the spaces of item vectors that the model names, and about codes that lie in the folder; nothing where it
+    names none. The matrices stay where they are: they are too large for a record."""
     source = trained.report.artefacts.get("spaces")
     if source is None:
         return {}
     try:
-        return evaluation.domination_figures(evaluation.read_spaces(source))
+        spaces = evaluation.read_spaces(source)
     except BadData as error:
         raise PluginFailed(f"Model {facts.plugin.card.name!r} gave spaces that cannot be read. {error}") from error
+    codes = folder / evaluation.CODES_FILE
+    return evaluation.domination_figures(spaces, evaluation.read_codes(codes).code[:, 0] if codes.exists() else None)
 
 
 _BACKBONES = ("backbone", "item_tower", "text_encoder")
