@@ -7,6 +7,7 @@ from recbench.core.ranking import View
 from recbench.evaluation import MAIN_METRIC
 from recbench.reporting.board import Board, BoardRow, Section
 from recbench.reporting.rows import Figure, Row, code_version, machine
+from recbench.reporting.standing import Standings
 from recbench.reporting.verdicts import PublishedFigure
 
 NOTHING = "–"
@@ -58,6 +59,17 @@ def with_interval(figure: Figure | None) -> str:
         return NOTHING
     std = f" ± {figure.std:.4f}" if figure.std is not None else ""
     return f"{figure.value:.4f}{std} [{figure.low:.4f}, {figure.high:.4f}]"
+
+
+def targets_line(section: Section) -> str:
+    """Size and peculiarities of the test part, in two sentences."""
+    targets = section.rows[0].row.record.targets
+    tied = "" if targets.share_tied is None else f"; {100 * targets.share_tied:.1f} % share their time stamp with the event before"
+    return (
+        f"{targets.n_users:,} test users with {targets.n_targets:,} targets, full catalogue. "
+        f"{100 * targets.share_in_history:.2f} % of the targets stand in the user's history already; "
+        f"{targets.n_cold:,} targets never occur in the train part{tied}."
+    )
 
 
 def accuracy(section: Section, view: View) -> Grid:
@@ -258,3 +270,17 @@ def overview(boards: Sequence[Board]) -> list[OverviewLine]:
         for section in board.sections
         for best in [section.rows[0].row]
     ]
+
+
+def standing(found: Standings) -> Grid:
+    """Models across data sets: on how many each stands, mean rank, wins, and per data set NDCG@10 with the rank in brackets."""
+    header = ("Model", "Data sets", "Mean rank", "Wins", *found.datasets, "Best rows")
+    rows = []
+    for model in found.models:
+        places = [model.places.get(name) for name in found.datasets]
+        cells = [NOTHING if place is None else number(place.value) + ("" if place.rank is None else f" ({place.rank:g})") for place in places]
+        labels = dict.fromkeys(place.row for place in places if place is not None)
+        mean_rank = NOTHING if model.mean_rank is None else f"{model.mean_rank:.2f}"
+        count = f"{len(model.places)} of {len(found.datasets)}"
+        rows.append((model.model, count, mean_rank, str(model.wins), *cells, "; ".join(labels)))
+    return Grid(header, tuple(rows), words=("Model", "Data sets", "Best rows"))

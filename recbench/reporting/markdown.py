@@ -10,6 +10,7 @@ from recbench.core.ranking import VIEWS
 from recbench.reporting import grids
 from recbench.reporting.board import Board
 from recbench.reporting.grids import Grid
+from recbench.reporting.standing import standings
 
 MADE_BY = "<!-- Made by `recbench leaderboard publish` from records/. Do not edit: `recbench verify` compares every digit. -->"
 """First line of every page; what does not start with it is left alone."""
@@ -19,7 +20,8 @@ INDEX = "index.md"
 def render_pages(boards: Sequence[Board]) -> dict[str, str]:
     """File name and text of every page: one per board and the index."""
     pages = {f"{board.name}.md": _environment().get_template("board.md.jinja").render(board=board) for board in boards}
-    return pages | {INDEX: _environment().get_template("index.md.jinja").render(lines=grids.overview(boards))}
+    index = _environment().get_template("index.md.jinja").render(lines=grids.overview(boards), standings=standings(boards))
+    return pages | {INDEX: index}
 
 
 def escape(text: str) -> str:
@@ -53,6 +55,7 @@ def _environment() -> Environment:
         "made_by": MADE_BY,
         "views": VIEWS,
         "hash_digits": grids.HASH_DIGITS,
+        "targets_line": grids.targets_line,
         "accuracy": grids.accuracy,
         "published": grids.published,
         "cost": grids.cost,
@@ -60,5 +63,6 @@ def _environment() -> Environment:
         "slices": grids.slices,
         "beyond": grids.beyond,
         "made": grids.made,
+        "standing": grids.standing,
     }
     return environment

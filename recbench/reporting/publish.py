@@ -8,8 +8,9 @@ from pathlib import Path
 from recbench.core.errors import BadData, VerifyFailed
 from recbench.core.plugin import ModelCard
 from recbench.reporting.archive import StoredRun, files_at_fault, record_folders, sha256_of, store
-from recbench.reporting.board import make_boards
+from recbench.reporting.board import Board, make_boards
 from recbench.reporting.markdown import MADE_BY, render_pages
+from recbench.reporting.page import PAGE, render_page
 from recbench.reporting.printed import records_on_pages
 
 _SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.=+-]*")
@@ -58,7 +59,7 @@ def publish(boards: Path, runs: Sequence[Path], cards: Mapping[str, ModelCard]) 
     published = {folder.name: StoredRun.open(folder) for folder in record_folders(boards)}
     _refuse_damaged(boards, published)
     fresh, skipped = _new_runs(runs, published)
-    pages = render_pages(make_boards([*published.values(), *fresh.values()], cards))
+    pages = all_pages(make_boards([*published.values(), *fresh.values()], cards))
     written = [path for run_id in sorted(fresh) for path in store(fresh[run_id], boards)]
     unchanged: list[Path] = []
     boards.mkdir(parents=True, exist_ok=True)
@@ -70,10 +71,15 @@ def publish(boards: Path, runs: Sequence[Path], cards: Mapping[str, ModelCard]) 
     return PublishResult(tuple(written), tuple(unchanged), tuple(stale), tuple(skipped))
 
 
+def all_pages(boards: Sequence[Board]) -> dict[str, str]:
+    """File name and text of every page: one in markdown per board, the index, and all boards in one HTML page."""
+    return render_pages(boards) | {PAGE: render_page(boards)}
+
+
 def generated_pages(boards: Path) -> list[Path]:
-    """Pages that publishing wrote, by name; markdown of somebody else is not among them."""
+    """Pages that publishing wrote, by name; markdown and HTML of somebody else are not among them."""
     marker = MADE_BY.encode()
-    return [page for page in sorted(boards.glob("*.md")) if page.read_bytes().startswith(marker)]
+    return [page for page in sorted([*boards.glob("*.md"), *boards.glob("*.html")]) if page.read_bytes().startswith(marker)]
 
 
 def _refuse_damaged(boards: Path, published: Mapping[str, StoredRun]) -> None:

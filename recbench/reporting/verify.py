@@ -13,9 +13,8 @@ from recbench.core.records import Interval, SlicePart, TargetsPart
 from recbench.evaluation import evaluate, targets_part
 from recbench.reporting.archive import Fault, StoredRun, files_at_fault, record_folders, sha256_of
 from recbench.reporting.board import make_boards
-from recbench.reporting.markdown import render_pages
 from recbench.reporting.printed import records_on_pages
-from recbench.reporting.publish import generated_pages
+from recbench.reporting.publish import all_pages, generated_pages
 
 _CONTEXT = 30
 """Characters shown on each side of a difference."""
@@ -154,7 +153,7 @@ def _pages_as_rendered(
         return 0, []
     try:
         made = make_boards(runs, cards)
-        rendered = render_pages(made)
+        rendered = all_pages(made)
     except RecbenchError as error:
         return 0, [Fault(boards, None, f"the pages cannot be made from the records: {error}")]
     faults = []

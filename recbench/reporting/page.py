@@ -1,0 +1,120 @@
+"""All boards as one HTML page that sorts, filters and plots without a network: style, script and figures stand inside the page.
+
+The figures are those of the markdown pages, as text, in a block of JSON with a line per row; the script shows them and computes none.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from functools import cache
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from recbench.core.ranking import VIEWS, View
+from recbench.reporting import grids
+from recbench.reporting.board import Board, BoardRow, Section
+from recbench.reporting.grids import Grid
+from recbench.reporting.markdown import MADE_BY
+from recbench.reporting.standing import standings
+
+PAGE = "index.html"
+_FOLDER = Path(__file__).parent
+
+
+def render_page(boards: Sequence[Board]) -> str:
+    """Text of the page; equal boards give equal bytes."""
+    return _environment().get_template("index.html.jinja").render(boards=boards, figures=Markup(figures_json(boards)))
+
+
+def figures_json(boards: Sequence[Board]) -> str:
+    """A JSON object, a line for each board and each row, so that a difference names its row; it holds no `<`, which could end a script."""
+    across = [{**asdict(grids.standing(found)), "protocol": found.protocol, "view": found.view} for found in standings(boards)]
+    sections = [(board, section) for board in boards for section in board.sections]
+    about = [asdict(line) for line in grids.overview(boards)]
+    parts = [
+        f'"columns":{_line(_columns(sections[0][1]) if sections else {})}',
+        f'"across":{_lines([_line(part) for part in across])}',
+        f'"boards":{_lines([_board(line, section) for line, (_, section) in zip(about, sections, strict=True)])}',
+    ]
+    return "{" + ",\n".join(parts) + "}"
+
+
+def _columns(section: Section) -> dict[str, Sequence[str]]:
+    """Titles of the columns of each table, without the row's name; the same for every section."""
+    tables = {"accuracy": grids.accuracy(section, "keep"), "beyond": grids.beyond(section, "keep"), "cost": grids.cost(section)}
+    tables |= {"against": grids.significance(section), "published": grids.published(section)}
+    return {name: _titles(grid) for name, grid in tables.items()}
+
+
+def _titles(grid: Grid) -> tuple[str, ...]:
+    return grid.header[grid.header.index("Model") + 1 :]
+
+
+def _cells(grid: Grid, label: str) -> list[tuple[str, ...]]:
+    """The cells of every line of a grid that belongs to a row, without the row's name."""
+    place = grid.header.index("Model")
+    return [cells[place + 1 :] for cells in grid.rows if cells[place] == label]
+
+
+def _board(overview: dict[str, object], section: Section) -> str:
+    """One section: a line about it, then a line per row."""
+    about = overview | {
+        "targets": grids.targets_line(section),
+        "fingerprint": section.test_fingerprint[: grids.HASH_DIGITS],
+        "missing": [f"{baseline.model} ({baseline.state}: {baseline.reason})" for baseline in section.missing],
+    }
+    tables = {"cost": grids.cost(section), "against": grids.significance(section), "published": grids.published(section)}
+    views = {view: {"accuracy": grids.accuracy(section, view), "beyond": grids.beyond(section, view)} for view in VIEWS}
+    made = grids.made(section)
+    rows = []
+    for board_row in section.rows:
+        label = board_row.row.label
+        row: dict[str, object] = {"model": label, "kind": _kind(board_row)}
+        for view, shown in views.items():
+            row[view] = {name: _cells(grid, label)[0] for name, grid in shown.items()} | {"groups": _groups(board_row, view)}
+        row |= {name: _cells(grid, label) for name, grid in tables.items()}
+        row["made"] = [
+            [line.seed, f"records/{line.run_id}/record.json", line.sha256, line.config_hash, line.machine, line.code, line.date, line.state]
+            for line in made
+            if line.row == label
+        ]
+        rows.append(_line(row))
+    return f'{{"about":{_line(about)},"rows":{_lines(rows)}}}'
+
+
+def _kind(board_row: BoardRow) -> str:
+    """`trivial`, or the model's family."""
+    model = board_row.row.record.model
+    return "trivial" if model.is_trivial else model.family
+
+
+def _groups(board_row: BoardRow, view: View) -> list[list[str]]:
+    """NDCG@10 per group of users: how they are grouped, the group, its size, the value."""
+    return [[part.slice, part.group, f"{part.n:,}", grids.number(part.value)] for part in board_row.row.slices(view)]
+
+
+def _line(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
+
+
+def _lines(values: Sequence[str]) -> str:
+    return "[\n" + ",\n".join(values) + "\n]" if values else "[]"
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(_FOLDER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        newline_sequence="\n",
+    )
+    # Both are our own text: put in as they are.
+    environment.globals |= {name: Markup((_FOLDER / f"index.{name}").read_text(encoding="utf-8")) for name in ("css", "js")}
+    environment.globals["made_by"] = Markup(MADE_BY)
+    return environment
