@@ -37,6 +37,7 @@ def test_gates_are_executable_and_call_make_test_with_a_version_of_torch() -> No
     script = ROOT / ".ci" / "run"
     assert os.access(script, os.X_OK)
     assert "make test TORCH=torch==" in script.read_text()
+    assert "apt-get install" in script.read_text(), "the test of the boards' page needs a browser"
     subprocess.run(["bash", "-n", str(script)], check=True, timeout=20)
 
 

@@ -145,8 +145,9 @@ def test_the_wheel_runs_without_the_checkout(installed: Path, tmp_path: Path) ->
         assert (package.parent / "recbench_datasets" / file.name).is_file()
     for file in ROOT.glob("models/*/card.toml"):
         assert (package.parent / "recbench_models" / file.parent.name / "card.toml").is_file()
-    for file in ROOT.glob("recbench/**/*.jinja"):
-        assert (package / file.relative_to(ROOT / "recbench")).is_file()
+    for file in (ROOT / "recbench").rglob("*"):
+        if file.suffix in {".jinja", ".css", ".js"}:
+            assert (package / file.relative_to(ROOT / "recbench")).is_file()
 
     listed = json.loads(answer(str(installed / "recbench"), "list", "models", "--json"))
     assert {row["name"] for row in listed} == set(names)

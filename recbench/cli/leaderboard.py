@@ -18,7 +18,9 @@ def publish(
     as_json: Json = False,
     debug: Debug = False,  # noqa: ARG001 (read by `verb`)
 ) -> None:
-    """Take the finished runs of ./runs into leaderboards/records and write the pages anew. The same records give the same files.
+    """Take the finished runs of ./runs into leaderboards/records and write the pages anew, markdown and index.html.
+
+    The same records give the same files.
 
     Example: recbench leaderboard publish
     """

@@ -278,7 +278,9 @@ def standing(found: Standings) -> Grid:
     rows = []
     for model in found.models:
         places = [model.places.get(name) for name in found.datasets]
-        cells = [NOTHING if place is None else number(place.value) + ("" if place.rank is None else f" ({place.rank:g})") for place in places]
+        cells = [
+            NOTHING if place is None else number(place.value) + ("" if place.rank is None else f" ({place.rank:g})") for place in places
+        ]
         labels = dict.fromkeys(place.row for place in places if place is not None)
         mean_rank = NOTHING if model.mean_rank is None else f"{model.mean_rank:.2f}"
         count = f"{len(model.places)} of {len(found.datasets)}"

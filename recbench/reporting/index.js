@@ -51,13 +51,10 @@ function column(title, text, { note = "", words = false, ascending = words, show
   return { title, text, note, words, ascending, long, show: show ?? ((row) => [text(row)]) };
 }
 
-function cellsOf(row, table) {
-  return VIEWS.includes(table) ? null : table === "accuracy" || table === "beyond" ? row[state.view][table] : row[table][0];
-}
-
-/** The text of a row's cell by table and column title; an en dash where the row has none. */
+/** The text of a row's cell by table and column title, of the view shown where the table has views; an en dash where the row has none. */
 function cell(row, table, title) {
-  return cellsOf(row, table)?.[columns[table].indexOf(title)] ?? NOTHING;
+  const cells = row[state.view][table] ?? row[table][0] ?? [];
+  return cells[columns[table].indexOf(title)] ?? NOTHING;
 }
 
 function showFigure(text) {
@@ -74,7 +71,7 @@ function showWhisker(text, scale) {
   line.style.left = percent(low);
   line.style.width = percent(high - low);
   dot.style.left = percent(Number(value));
-  return [make("span", { className: "figure" }, make("span", { className: "whisker", ariaHidden: "true" }, line, dot), label)];
+  return [make("span", { className: "figure" }, make("span", { className: "whisker", "aria-hidden": "true" }, line, dot), label)];
 }
 
 function showCost(text) {
@@ -82,7 +79,7 @@ function showCost(text) {
 }
 
 function verdictClass(verdict) {
-  return verdict.startsWith("reproduced") ? "good" : verdict.startsWith("below") || verdict.startsWith("above") ? "warn" : "soft";
+  return { reproduced: "good", below: "warn", above: "above" }[verdict] ?? "soft";
 }
 
 function showPublished(text) {
@@ -114,7 +111,7 @@ function rowColumns(scale) {
   const notes = of("accuracy", "Notes", { words: true, long: true });
   const accuracy = columns.accuracy.filter((title) => title !== "Notes").map((title) => of("accuracy", title, { note: state.view }));
   const against = columns.against.map((title) =>
-    of("against", title, { note: "NDCG@10, keep", words: title === "Seeds", ascending: /^(p|Seeds)/.test(title), print: (text) => [text] }),
+    of("against", title, { note: "keep", words: title === "Seeds", ascending: /^(p|Seeds)/.test(title), print: (text) => [text] }),
   );
   const cost = columns.cost.map((title) =>
     of("cost", title, { words: title === "Machine", long: title === "Machine", ascending: title !== "Users/s", print: showCost }),
@@ -150,7 +147,7 @@ function nameOf(label) {
 // Tables: one tbody per row, so that a row and its details move together.
 
 function sortable(id, caption, shown, rows, { start, detail = null, rowId = () => "" }) {
-  const head = make("tr"), table = make("table", { id }, make("caption", {}, caption), make("thead", {}, head));
+  const head = make("tr"), table = make("table", { id, "aria-label": caption }, make("thead", {}, head));
   const bodies = rows.map((row, place) => ({ row, place, body: rowBody(row, shown, detail, rowId(row)) }));
   const order = () => {
     const [title, direction] = sorts.get(id);
@@ -164,7 +161,7 @@ function sortable(id, caption, shown, rows, { start, detail = null, rowId = () =
     table.append(...keyed.map(({ body }) => body));
   };
   for (const one of shown) {
-    const button = make("button", { type: "button" }, one.title);
+    const button = make("button", { type: "button" }, unbroken(one.title));
     if (one.note) button.prepend(make("small", {}, one.note));
     button.addEventListener("click", () => {
       const [title, direction] = sorts.get(id);
@@ -176,7 +173,13 @@ function sortable(id, caption, shown, rows, { start, detail = null, rowId = () =
   }
   if (!shown.some((one) => one.title === sorts.get(id)?.[0])) sorts.set(id, start);
   order();
-  return make("div", { className: "scroll", tabIndex: 0, role: "region", ariaLabel: caption }, table);
+  const scroll = make("div", { className: "scroll wide", tabIndex: 0, role: "region", "aria-label": caption }, table);
+  return make("div", {}, make("p", { className: "caption" }, caption), scroll);
+}
+
+/** A title whose unit does not go to a line of its own. */
+function unbroken(text) {
+  return text.replace(/ (?=\S$|%)/g, "\u00a0");
 }
 
 /** Nothing goes last in either direction; equal cells stay in the order of the board. */
@@ -206,7 +209,7 @@ function detailLine(row, shown, detail) {
 }
 
 function moreButton(row, body, shown, detail) {
-  const button = make("button", { type: "button", className: "more", title: "Groups of users, published numbers, records", ariaLabel: `Details of ${row.model}` });
+  const button = make("button", { type: "button", className: "more", title: "Groups of users, published numbers, records", "aria-label": `Details of ${row.model}` });
   button.setAttribute("aria-expanded", opened.has(row.id));
   button.addEventListener("click", () => {
     const isOpen = opened.delete(row.id);
@@ -236,7 +239,7 @@ function plainTable(titles, rows, words) {
 
 /** What a row holds beyond its line: groups of users in this view, published numbers, how each record was made. */
 function details(row) {
-  const groups = Map.groupBy ? Map.groupBy(row[state.view].groups, ([kind]) => kind) : grouped(row[state.view].groups);
+  const groups = grouped(row[state.view].groups);
   const most = Math.max(...row[state.view].groups.map((group) => Number(group[3])), 1e-9);
   const made = [];
   if (groups.size) {
@@ -259,6 +262,7 @@ function details(row) {
   return made;
 }
 
+/** Lines by their first cell, in the order they come in. */
 function grouped(lines) {
   const found = new Map();
   for (const line of lines) found.set(line[0], [...(found.get(line[0]) ?? []), line]);
@@ -268,7 +272,7 @@ function grouped(lines) {
 function bar(share) {
   const filled = make("i");
   filled.style.width = `${100 * share}%`;
-  return make("span", { className: "bar", ariaHidden: "true" }, filled);
+  return make("span", { className: "bar", "aria-hidden": "true" }, filled);
 }
 
 // The chart: NDCG@10 in the view shown against seconds of training.
@@ -279,9 +283,10 @@ function symbol(kind, x, y) {
   return draw("circle", { class: "mark", cx: x, cy: y, r: 4.5 });
 }
 
-function stepOf(span) {
+/** A round distance between at most six lines from 0 to `span`. */
+function tickOf(span) {
   const power = 10 ** Math.floor(Math.log10(span / 4));
-  return [1, 2, 5, 10].map((factor) => factor * power).find((step) => span / step <= 5);
+  return [1, 2, 5, 10].map((factor) => factor * power).find((tick) => span / tick <= 5);
 }
 
 function chart(rows, width) {
@@ -296,9 +301,9 @@ function chart(rows, width) {
   const first = Math.floor(Math.min(...decades)), last = Math.max(Math.ceil(Math.max(...decades)), first + 1);
   const x = (seconds) => left + 8 + ((Math.log10(seconds) - first) / (last - first)) * (width - left - right - 8);
   const y = (value) => height - bottom - (value / (1.04 * highest)) * (height - bottom - top);
+  const step = ({ seconds, quality }, place) => (place ? `H${x(seconds)}V${y(quality)}` : `M${x(seconds)} ${y(quality)}`);
   const picture = draw("svg", { width, height, viewBox: `0 0 ${width} ${height}`, role: "group" });
-  const step = stepOf(highest);
-  for (let value = 0; value <= 1.04 * highest; value += step) {
+  for (let value = 0; value <= 1.04 * highest; value += tickOf(highest)) {
     picture.append(draw("line", { class: "grid", x1: left, x2: width - right, y1: y(value), y2: y(value) }));
     picture.append(draw("text", { class: "axis", x: left - 6, y: y(value) + 4, "text-anchor": "end" }, String(Number(value.toPrecision(3)))));
   }
@@ -309,7 +314,7 @@ function chart(rows, width) {
   }
   picture.append(
     draw("text", { class: "axis", x: width - right, y: height - 6, "text-anchor": "end" }, "seconds of training (log scale)"),
-    draw("path", { class: "frontier", d: frontier(points).map(({ seconds, quality }, place) => (place ? `H${x(seconds)}V${y(quality)}` : `M${x(seconds)} ${y(quality)}`)).join("") }),
+    draw("path", { class: "frontier", d: `${frontier(points).map(step).join("")}H${width - right}` }),
   );
   const taken = points.map((point) => box(x(point.seconds) - 6, y(point.quality) - 6, 12, 12));
   for (const point of points) picture.append(mark(point, x(point.seconds), y(point.quality), y));
@@ -395,7 +400,7 @@ function boardSection(board) {
     "section",
     {},
     title,
-    make("p", {}, make("code", {}, about.name), ` · ${described} Test fingerprint `, make("code", {}, about.fingerprint), ". ", make("a", { href: `${about.name}.md` }, "As markdown"), "."),
+    make("p", {}, make("code", {}, about.name), ` · ${unbroken(described)} Test fingerprint `, make("code", {}, about.fingerprint), ". ", make("a", { href: `${about.name}.md` }, "As markdown"), "."),
   );
   node.dataset.dataset = about.name;
   node.dataset.protocol = about.protocol;
@@ -428,7 +433,7 @@ function publishedTable(board, rows) {
   );
   const caption = `Published and measured, ${board.about.title}`;
   const table = sortable(`${board.id}-published`, caption, [nameColumn(), ...shown], lines, { start: ["Model", 1] });
-  return make("details", { open: true }, make("summary", {}, `Published numbers beside ours (${lines.length})`), table);
+  return make("details", {}, make("summary", {}, `Published numbers beside ours (${lines.length})`), table);
 }
 
 function acrossSection() {
@@ -437,8 +442,8 @@ function acrossSection() {
   const count = (key) => (line) => line[key].toLocaleString("en");
   const shown = [
     { ...column("Data set", (line) => line.name, { words: true }), isName: true, show: (line) => [make("a", { href: `#${line.id}` }, line.name)] },
-    column("Title", (line) => line.title, { words: true }),
-    column("Protocol", (line) => line.protocol, { words: true }),
+    column("Title", (line) => line.title, { words: true, long: true }),
+    column("Protocol", (line) => line.protocol, { words: true, long: true }),
     column("Test users", count("n_users")),
     column("Items", count("n_items")),
     column("Interactions", count("n_interactions")),
@@ -488,7 +493,7 @@ function render() {
 function choices(id, options) {
   const place = document.getElementById(id);
   for (const [value, title] of Object.entries(options)) {
-    const input = make("input", { type: "radio", name: id, value, checked: state[id] === value });
+    const input = make("input", { type: "radio", name: id, value, defaultChecked: state[id] === value });
     input.addEventListener("change", () => change(id, value));
     place.append(make("label", {}, input, make("span", {}, title)));
   }
@@ -518,7 +523,7 @@ function start() {
   selection("dataset", boards.map(({ about }) => about.name));
   selection("protocol", boards.map(({ about }) => about.protocol));
   choices("view", { keep: "keep", unseen: "unseen" });
-  choices("columns", { overview: "overview", accuracy: "accuracy", against: "against the best", cost: "cost", beyond: "beyond accuracy", all: "all" });
+  choices("columns", { overview: "overview", accuracy: "accuracy", against: "significance", cost: "cost", beyond: "beyond accuracy", all: "all" });
   const input = document.getElementById("model");
   input.addEventListener("input", () => change("model", input.value));
   const form = document.getElementById("filters");

@@ -68,7 +68,8 @@ def contents(folder: Path) -> dict[str, bytes]:
 def test_publishing_again_changes_no_file(boards: tuple[Give, Path]) -> None:
     give, folder = boards
     before = contents(folder)
-    assert {"index.md", "walks.md"} <= set(before)
+    assert {"index.md", "index.html", "walks.md"} <= set(before)
+    assert give("leaderboard", "publish").stdout.strip() == "0 files written, 3 pages unchanged"
     done = give("leaderboard", "publish", "--json")
     assert done.exit_code == 0
     assert json.loads(done.stdout)["written"] == []
@@ -90,7 +91,7 @@ def other_digit(match: re.Match[str]) -> str:
     return match[0][:-1] + str((int(match[0][-1]) + 1) % 10)
 
 
-@pytest.mark.parametrize("victim", ["walks.md", "record.json", "ranks.parquet"])
+@pytest.mark.parametrize("victim", ["walks.md", "index.html", "record.json", "ranks.parquet"])
 def test_one_edited_digit_is_found_and_the_file_named(boards: tuple[Give, Path], victim: str) -> None:
     give, folder = boards
     file = next(folder.rglob(victim))

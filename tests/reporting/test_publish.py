@@ -14,7 +14,7 @@ def content(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-def test_a_page_an_index_and_the_small_files_are_written(workshop: Any, cards: Any, tmp_path: Path) -> None:
+def test_pages_an_index_and_the_small_files_are_written(workshop: Any, cards: Any, tmp_path: Path) -> None:
     run = workshop.run()
     (run / "model").mkdir()
     (run / "model" / "weights.safetensors").write_bytes(b"large")
@@ -23,7 +23,7 @@ def test_a_page_an_index_and_the_small_files_are_written(workshop: Any, cards: A
     names = set(content(tmp_path / "boards"))
     own = {f"records/{run.name}/{name}" for name in ("record.json", "ranks.parquet", "exposure.parquet", "curve.csv")}
     shared = {name for name in names if name.startswith("records/shared/")}
-    assert names == {"toy.md", "index.md"} | own | shared
+    assert names == {"toy.md", "index.md", "index.html"} | own | shared
     assert len(shared) == 2
     assert {str(path.relative_to(tmp_path / "boards")) for path in result.written} == names
     assert (tmp_path / "boards/records" / run.name / "record.json").read_bytes() == (run / "record.json").read_bytes()
@@ -36,7 +36,7 @@ def test_publishing_twice_changes_nothing(workshop: Any, cards: Any, tmp_path: P
     again = publish(tmp_path / "boards", runs, cards)
     assert content(tmp_path / "boards") == before
     assert not again.written
-    assert {path.name for path in again.unchanged} == {"toy.md", "index.md"}
+    assert {path.name for path in again.unchanged} == {"toy.md", "index.md", "index.html"}
     assert [skipped.reason for skipped in again.skipped] == ["published already"] * 2
 
 
@@ -76,7 +76,7 @@ def test_what_cannot_be_published_is_skipped_with_a_reason(workshop: Any, cards:
     assert "sha256" in reasons[damaged]
     assert "ranks.parquet" in reasons[incomplete]
     assert "file name" in reasons[outside]
-    assert set(content(tmp_path / "boards")) == {"index.md"}
+    assert set(content(tmp_path / "boards")) == {"index.md", "index.html"}
 
 
 def test_records_of_different_splits_are_refused_and_nothing_is_written(workshop: Any, cards: Any, tmp_path: Path) -> None:
@@ -106,7 +106,12 @@ def test_an_edited_record_is_not_laundered(workshop: Any, cards: Any, tmp_path: 
     publish(tmp_path, [run], cards)
     record = tmp_path / "records" / run.name / "record.json"
     record.write_text(record.read_text().replace('"train_s":12.5', '"train_s":11.5').replace('"train_s": 12.5', '"train_s": 11.5'))
+    before = content(tmp_path)
     with pytest.raises(VerifyFailed, match=r"record\.json was edited"):
+        publish(tmp_path, [], cards)
+    assert content(tmp_path) == before
+    (tmp_path / "toy.md").unlink()
+    with pytest.raises(VerifyFailed, match=r"record\.json was edited: .*, index\.html line \d+ says"):
         publish(tmp_path, [], cards)
 
 
@@ -125,13 +130,17 @@ def test_a_page_without_records_goes_and_foreign_pages_stay(workshop: Any, cards
     run = workshop.run()
     publish(tmp_path, [run], cards)
     (tmp_path / "notes.md").write_text("mine")
+    (tmp_path / "notes.html").write_text("<!doctype html>")
     for path in (tmp_path / "records" / run.name).iterdir():
         path.unlink()
     (tmp_path / "records" / run.name).rmdir()
     result = publish(tmp_path, [], cards)
     assert [path.name for path in result.removed] == ["toy.md"]
     assert (tmp_path / "notes.md").read_text() == "mine"
-    assert "There is no record yet" in (tmp_path / "index.md").read_text()
+    assert (tmp_path / "notes.html").is_file()
+    for name in ("index.md", "index.html"):
+        assert "There is no record yet" in (tmp_path / name).read_text()
+    assert run.name not in (tmp_path / "index.html").read_text()
 
 
 def test_another_record_of_a_published_name_is_skipped(workshop: Any, cards: Any, tmp_path: Path) -> None:

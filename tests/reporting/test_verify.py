@@ -34,7 +34,7 @@ def a_record(boards: Path) -> Path:
 
 def test_a_clean_board_passes(boards: Path, cards: Any) -> None:
     report = verify(boards, cards)
-    assert (report.n_pages, report.n_rows, report.n_records) == (2, 3, 4)
+    assert (report.n_pages, report.n_rows, report.n_records) == (3, 3, 4)
     assert report.n_figures > 500
     assert report.faults == ()
 
@@ -58,6 +58,55 @@ def test_an_edited_index_is_found(boards: Path, cards: Any) -> None:
     page = boards / "index.md"
     page.write_text(page.read_text().replace("| 200 |", "| 201 |", 1))
     assert "index.md, line 7" in refusal(boards, cards)
+
+
+@pytest.mark.parametrize(
+    "figure",
+    [
+        r'"keep":\{"accuracy":\["0\.\d{4}',
+        r'"unseen":\{"accuracy":\["0\.\d{4}',
+        r'"beyond":\["0\.\d{4}',
+        r'"target popularity","mid","\d',
+        r'"cost":\[\["[^]]*"12\.5',
+        r'"against":\[\["2 and 1","\+0\.\d{4}',
+        r'"published":\[\["NDCG@10","keep","[^]]*"0\.5',
+        r'"made":\[\[\d',
+        r'"n_users":\d',
+        r'"fingerprint":"\d',
+        r'"protocol":"leave-one-out, ties shuffle=\d',
+        r"LEAST_SECONDS = 0\.\d",
+    ],
+)
+def test_one_digit_of_the_html_page_is_found_with_its_line(boards: Path, cards: Any, figure: str) -> None:
+    page = boards / "index.html"
+    text = page.read_text()
+    match = re.search(figure, text)
+    assert match is not None
+    page.write_text(next_digit(text, match.end() - 1))
+    message = refusal(boards, cards)
+    assert f"index.html, line {text[: match.end()].count(chr(10)) + 1}: it reads " in message
+    assert next_digit(match[0], len(match[0]) - 1)[-12:] in message
+    assert message.count("\n") == 1
+
+
+def test_another_hash_of_a_record_in_the_html_page_is_found(boards: Path, cards: Any) -> None:
+    page = boards / "index.html"
+    found = re.search(r'/record\.json","([0-9a-f]{16})"', page.read_text())
+    assert found is not None
+    page.write_text(page.read_text().replace(found[1], found[1][::-1]))
+    message = refusal(boards, cards)
+    assert f"says {found[1][::-1]}: one was edited" in message
+    assert "index.html, line" in message
+
+
+def test_another_protocol_in_a_record_is_found(boards: Path, cards: Any) -> None:
+    record = a_record(boards) / "record.json"
+    text = re.sub(r'("ties": ?)"source"', r'\1"shuffle=7"', record.read_text(), count=1)
+    assert text != record.read_text()
+    record.write_text(text)
+    message = refusal(boards, cards)
+    for named in (str(record), "index.html line", "index.html, line", "toy.md, line"):
+        assert named in message
 
 
 @pytest.mark.parametrize(
@@ -153,7 +202,8 @@ def test_a_removed_record_is_named(boards: Path, cards: Any) -> None:
     shutil.rmtree(folder)
     message = refusal(boards, cards)
     assert f"{folder / 'record.json'}: the record is gone" in message
-    assert "toy.md" in message
+    for page in ("toy.md", "index.html"):
+        assert re.search(rf"{page} line \d+ names it", message)
 
 
 def test_a_record_that_no_page_shows_is_found(boards: Path, cards: Any, workshop: Any, tmp_path: Path) -> None:
@@ -173,6 +223,16 @@ def test_a_missing_page_and_a_page_too_many_are_found(boards: Path, cards: Any) 
     message = refusal(boards, cards)
     assert "toy.md: the page is missing" in message
     assert "toys.md: no record belongs to this page" in message
+
+
+def test_a_missing_and_a_second_html_page_are_found_and_a_foreign_one_is_not_looked_at(boards: Path, cards: Any) -> None:
+    (boards / "notes.html").write_text("<!doctype html>")
+    assert verify(boards, cards).n_pages == 3
+    (boards / "index.html").rename(boards / "copy.html")
+    message = refusal(boards, cards)
+    assert "index.html: the page is missing" in message
+    assert "copy.html: no record belongs to this page" in message
+    assert "notes.html" not in message
 
 
 def test_all_faults_are_listed(boards: Path, cards: Any) -> None:

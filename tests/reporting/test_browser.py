@@ -1,0 +1,243 @@
+"""The HTML page in a real browser without a network: it sorts, filters, unfolds, links and fits, wide and narrow."""
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed; install the extra dev")
+
+BOARDS = Path(__file__).resolve().parents[2] / "leaderboards"
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+WIDE, NARROW = 1400, 380
+QUALITY = "NDCG@10 [95 %]"
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here; on Debian: apt-get install chromium"),
+]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with sync_api.sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
+        yield started
+        started.close()
+
+
+class Window:
+    """A page opened from a file, everything else refused; what it asked for and complained about."""
+
+    def __init__(self, browser: Any, file: Path, width: int, **options: Any) -> None:
+        self.asked: list[str] = []
+        self.complaints: list[str] = []
+        self.address = file.as_uri()
+        self.context = browser.new_context(viewport={"width": width, "height": 900}, offline=True, **options)
+        self.context.route("**/*", self._answer)
+        self.page = self.context.new_page()
+        self.page.set_default_timeout(20_000)
+        self.page.on("console", lambda message: self.complaints.append(message.text) if message.type in {"error", "warning"} else None)
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.goto(self.address)
+
+    def _answer(self, route: Any) -> None:
+        if route.request.url == self.address:
+            route.continue_()
+        else:
+            self.asked.append(route.request.url)
+            route.abort()
+
+    def header(self, table: str, title: str) -> Any:
+        return self.page.locator(f'#{table} thead th[data-title="{title}"]')
+
+    def column(self, table: str, title: str) -> list[str]:
+        """Text of a column's cells from top to bottom, the details of unfolded rows left out."""
+        place = self.page.locator(f"#{table} thead th").evaluate_all(
+            f"cells => cells.findIndex(cell => cell.dataset.title === {json.dumps(title)})"
+        )
+        return self.page.locator(f"#{table} > tbody > tr:first-child > :nth-child({place + 1})").all_inner_texts()
+
+    def overflow(self) -> int:
+        """By how many pixels the page is wider than the window."""
+        return self.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+
+    def sections(self) -> list[str]:
+        return self.page.locator("main section[data-dataset]").evaluate_all("nodes => nodes.map(node => node.dataset.dataset)")
+
+    def choose(self, group: str, value: str) -> None:
+        self.page.locator(f'#{group} input[value="{value}"]').check()
+
+
+@pytest.fixture(params=[WIDE, NARROW])
+def window(browser: Any, request: pytest.FixtureRequest) -> Iterator[Window]:
+    """The published page; at the end no request left and nothing was complained about."""
+    opened = Window(browser, BOARDS / "index.html", request.param)
+    yield opened
+    opened.context.close()
+    assert opened.asked == []
+    assert opened.complaints == []
+
+
+@pytest.fixture(scope="module")
+def boards() -> list[dict[str, Any]]:
+    """The boards as the published page holds them."""
+    text = (BOARDS / "index.html").read_text(encoding="utf-8")
+    block = re.search(r'id="figures">(.*?)</script>', text, re.DOTALL)
+    assert block is not None
+    return json.loads(block[1])["boards"]
+
+
+def numbers(cells: list[str]) -> list[float]:
+    """The first number of each cell, those without one left out."""
+    found = [re.search(r"[-+−]?\d[\d,]*(\.\d+)?", cell) for cell in cells]
+    return [float(match[0].replace(",", "").replace("−", "-")) for match in found if match]
+
+
+def test_a_click_on_a_header_sorts_and_a_second_one_turns_the_order(window: Window, boards: list[dict[str, Any]]) -> None:
+    header = window.header("board-1-rows", QUALITY)
+    assert header.get_attribute("aria-sort") == "descending"
+    best_first = numbers(window.column("board-1-rows", QUALITY))
+    assert best_first == sorted(best_first, reverse=True)
+    assert len(best_first) == len(boards[0]["rows"])
+    header.locator("button").click()
+    assert header.get_attribute("aria-sort") == "ascending"
+    assert numbers(window.column("board-1-rows", QUALITY)) == best_first[::-1] != best_first
+    window.header("board-1-rows", "Model").locator("button").press("Enter")
+    assert header.get_attribute("aria-sort") is None
+    assert window.column("board-1-rows", "Model") == sorted(window.column("board-1-rows", "Model"))
+
+
+def test_every_column_of_every_table_sorts_both_ways(browser: Any) -> None:
+    window = Window(browser, BOARDS / "index.html", WIDE)
+    window.choose("columns", "all")
+    for table in ("board-1-rows", "overview", "across-0"):
+        titles = window.page.locator(f"#{table} thead th").evaluate_all("cells => cells.map(cell => cell.dataset.title)")
+        assert len(titles) == len(set(titles)) > 5
+        for title in titles:
+            header = window.header(table, title)
+            for _ in range(2):
+                header.locator("button").click()
+                direction = header.get_attribute("aria-sort")
+                if "words" not in header.get_attribute("class") and title not in {"Model", "Data set", "Records"}:
+                    shown = window.column(table, title)
+                    found = numbers(shown)
+                    assert found == sorted(found, reverse=direction == "descending"), title
+                    assert len(numbers(shown[: len(found)])) == len(found), f"{title}: cells without a number go last"
+    assert window.complaints == []
+    window.context.close()
+
+
+def test_filters_leave_what_was_asked_for(window: Window, boards: list[dict[str, Any]]) -> None:
+    page = window.page
+    names = [board["about"]["name"] for board in boards]
+    assert window.sections() == names
+    page.select_option("#dataset", names[-1])
+    assert window.sections() == names[-1:]
+    assert page.locator("#across").count() == 0
+    n_rows = [len(board["rows"]) for board in boards]
+    assert page.locator("#count").inner_text() == f"{n_rows[-1]} of {sum(n_rows)} rows"
+    page.select_option("#dataset", "")
+    page.select_option("#protocol", boards[0]["about"]["protocol"])
+    assert window.sections() == [board["about"]["name"] for board in boards if board["about"]["protocol"] == boards[0]["about"]["protocol"]]
+    page.fill("#model", "SASRec ce")
+    assert all("sasrec" in label and "ce" in label for label in window.column("board-1-rows", "Model"))
+    page.fill("#model", "no such model")
+    assert page.locator("#board-1-rows").count() == 0
+    page.fill("#model", "")
+    for view in ("unseen", "keep"):
+        window.choose("view", view)
+        printed = {row["model"].split(" ")[0]: row[view]["accuracy"] for row in boards[0]["rows"]}
+        assert len(window.column("board-1-rows", QUALITY)) == n_rows[0]
+        top = window.column("board-1-rows", "Model")[0].split()[0]
+        best = max(float(cells[4].split()[0]) for cells in printed.values())
+        assert numbers(window.column("board-1-rows", QUALITY))[0] == best
+        assert top in {name for name, cells in printed.items() if float(cells[4].split()[0]) == best}
+
+
+def test_the_protocol_filter_leaves_one_of_two(browser: Any, published_boards: Path) -> None:
+    window = Window(browser, published_boards / "index.html", WIDE)
+    assert window.sections() == ["toy", "toy"]
+    window.page.select_option("#protocol", "leave-one-out, ties shuffle=1")
+    assert window.page.locator("main section[data-dataset]").get_attribute("data-protocol") == "leave-one-out, ties shuffle=1"
+    assert window.complaints == window.asked == []
+    window.context.close()
+
+
+def test_links_point_to_files_and_places_that_exist(window: Window, boards: list[dict[str, Any]]) -> None:
+    page = window.page
+    for button in page.locator(".more").all():
+        button.click()
+    targets = set(page.locator("a").evaluate_all("links => links.map(link => link.getAttribute('href'))"))
+    files = {target for target in targets if not target.startswith("#")}
+    assert all((BOARDS / target).is_file() for target in files)
+    assert {line[1] for board in boards for row in board["rows"] for line in row["made"]} <= files
+    for target in targets - files:
+        assert page.locator(target).count() == 1
+
+
+def test_a_row_unfolds_into_groups_published_numbers_and_records(window: Window, boards: list[dict[str, Any]]) -> None:
+    board = next(number for number, board in enumerate(boards, start=1) if any(row["published"] for row in board["rows"]))
+    row, place = next((row, place) for place, row in enumerate(boards[board - 1]["rows"], start=1) if row["published"])
+    body = window.page.locator(f"#board-{board}-{place}")
+    button = body.locator(".more")
+    assert button.get_attribute("aria-expanded") == "false"
+    button.press("Enter")
+    assert button.get_attribute("aria-expanded") == "true"
+    detail = body.locator("td.detail").inner_text()
+    for text in [row["keep"]["groups"][0][3], row["published"][0][3], row["published"][0][4], row["made"][0][2]]:
+        assert text in detail
+    window.header(f"board-{board}-rows", "Model").locator("button").click()
+    assert body.locator("td.detail").count() == 1
+    assert window.overflow() <= 0
+    button.click()
+    assert body.locator("td.detail").count() == 0
+    window.page.locator(f"details:has(#board-{board}-published) summary").click()
+    assert row["published"][0][3] in window.column(f"board-{board}-published", "Verdict")
+
+
+def test_the_chart_has_a_mark_with_a_title_for_each_row(window: Window, boards: list[dict[str, Any]]) -> None:
+    for number, board in enumerate(boards):
+        titles = window.page.locator("figure").nth(number).locator("a title").all_text_contents()
+        accuracy = {row["model"]: row["keep"]["accuracy"][4] for row in board["rows"]}
+        assert {title.partition(": NDCG@10 ")[0] for title in titles} == set(accuracy)
+        assert all(accuracy[title.partition(": NDCG@10 ")[0]].split()[0] in title for title in titles)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [WIDE, NARROW])
+def test_the_page_fits_the_window(browser: Any, tmp_path: Path, width: int, scheme: str) -> None:
+    window = Window(browser, BOARDS / "index.html", width, color_scheme=scheme)
+    for chosen in ("all", "overview"):
+        window.choose("columns", chosen)
+        assert window.overflow() <= 0
+    scrolls = window.page.locator("#board-1-rows").evaluate("table => table.parentElement.scrollWidth > table.parentElement.clientWidth")
+    assert scrolls or width == WIDE
+    picture = tmp_path / f"{width}-{scheme}.png"
+    window.page.screenshot(path=picture, full_page=True)
+    assert picture.stat().st_size > 20_000
+    assert window.complaints == window.asked == []
+    window.context.close()
+
+
+def test_without_scripts_the_page_points_to_the_markdown(browser: Any, boards: list[dict[str, Any]]) -> None:
+    window = Window(browser, BOARDS / "index.html", WIDE, java_script_enabled=False)
+    assert "drawn by a script" in window.page.locator("body").inner_text()
+    for board in boards:
+        assert window.page.get_by_role("link", name=f"{board['about']['name']}.md").is_visible()
+    assert not window.page.locator("#filters").is_visible()
+    window.context.close()
