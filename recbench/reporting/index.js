@@ -7,6 +7,8 @@ const QUALITY = "NDCG@10 [95 %]";
 const SECONDS = "Training s";
 const NOTHING = "–";
 const LEAST_SECONDS = 0.1; // figures have one decimal; a logarithmic axis has no zero
+const PUBLISHED = ["Metric", "View", "Published", "Measured", "Difference", "Verdict", "Source"];
+const PUBLISHED_WORDS = ["Metric", "View", "Verdict", "Source"];
 const KINDS = { trivial: "trivial baseline", scoring: "scoring model", generative: "generative model" };
 const SHARED = "Measured while several runs shared the machine: no basis for a comparison.";
 const SVG = document.querySelector("template").content.firstElementChild.namespaceURI;
@@ -97,7 +99,8 @@ function showNotes(text) {
 
 function showRecords(row) {
   const counting = row.made.filter((line) => line.at(-1) === "counts");
-  return counting.flatMap(([seed, path], place) => [...(place ? [", "] : []), make("a", { href: path }, `seed ${seed}`)]);
+  const link = ([seed, path], place) => make("a", { href: path, title: path }, place ? `${seed}` : `seed ${seed}`);
+  return counting.flatMap((line, place) => [...(place ? [", "] : []), link(line, place)]);
 }
 
 function rowColumns(scale) {
@@ -177,9 +180,9 @@ function sortable(id, caption, shown, rows, { start, detail = null, rowId = () =
   return make("div", {}, make("p", { className: "caption" }, caption), scroll);
 }
 
-/** A title whose unit does not go to a line of its own. */
+/** A text whose single letters and per cent signs do not stand on a line of their own. */
 function unbroken(text) {
-  return text.replace(/ (?=\S$|%)/g, "\u00a0");
+  return text.replace(/(?<=^\S) | (?=\S$|%)/g, "\u00a0");
 }
 
 /** Nothing goes last in either direction; equal cells stay in the order of the board. */
@@ -253,13 +256,17 @@ function details(row) {
     made.push(make("h4", {}, `NDCG@10 by group of users, view ${state.view}`), make("div", { className: "groups" }, ...tables));
   }
   if (row.published.length) {
-    const words = ["Metric", "View", "Source", "Verdict"];
-    made.push(make("h4", {}, "Published numbers beside ours"), plainTable(columns.published, row.published, words));
+    const lines = row.published.map((cells) => PUBLISHED.map((title) => publishedCell(cells, title)));
+    made.push(make("h4", {}, "Published numbers beside ours"), plainTable(PUBLISHED, lines, PUBLISHED_WORDS));
   }
   const titles = ["Seed", "Record", "sha256 of record.json", "Config", "Machine", "Code", "Date", "State"];
   const lines = row.made.map(([seed, path, ...rest]) => [String(seed), make("a", { href: path }, path.split("/")[1]), ...rest]);
   made.push(make("h4", {}, "How it was made"), plainTable(titles, lines, titles.slice(1)));
   return made;
+}
+
+function publishedCell(cells, title) {
+  return cells[columns.published.indexOf(title)];
 }
 
 /** Lines by their first cell, in the order they come in. */
@@ -424,13 +431,11 @@ function boardSection(board) {
 function publishedTable(board, rows) {
   const lines = rows.flatMap((row) => row.published.map((cells) => ({ model: row.model, kind: row.kind, cells })));
   if (!lines.length) return make("p", { className: "soft" }, "The cards of these models name no published number for this data set.");
-  const shown = columns.published.map((title, place) =>
-    column(title, ({ cells }) => cells[place], {
-      words: place < 4,
-      long: title === "Source" || title === "Verdict",
-      show: ({ cells }) => (title === "Verdict" ? [make("span", { className: verdictClass(cells[place]) }, cells[place])] : [cells[place]]),
-    }),
-  );
+  const shown = PUBLISHED.map((title) => {
+    const text = ({ cells }) => publishedCell(cells, title);
+    const show = (line) => [title === "Verdict" ? make("span", { className: verdictClass(text(line)) }, text(line)) : text(line)];
+    return column(title, text, { words: PUBLISHED_WORDS.includes(title), long: title === "Source" || title === "Verdict", show });
+  });
   const caption = `Published and measured, ${board.about.title}`;
   const table = sortable(`${board.id}-published`, caption, [nameColumn(), ...shown], lines, { start: ["Model", 1] });
   return make("details", {}, make("summary", {}, `Published numbers beside ours (${lines.length})`), table);
