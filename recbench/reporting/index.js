@@ -457,24 +457,20 @@ function acrossSection() {
     ...VIEWS.map((view) => column(`NDCG@10, ${view}`, (line) => line[view], { note: "of that row" })),
   ];
   node.append(sortable("overview", "Data sets and the best row of each", shown, lines, { start: ["Data set", 1] }));
-  across.forEach((found, place) => {
-    if (found.view !== state.view || (state.protocol && found.protocol !== state.protocol)) return;
-    const numbered = found.header.map((title, at) => {
-      const words = found.words.includes(title), ascending = words || title === "Mean rank";
-      const made = column(title, (cells) => cells[at], { words, ascending, note: found.header.length - 2 >= at && at > 3 ? "NDCG@10 (rank)" : "" });
-      return { ...made, isName: !at };
+  across.forEach(({ about, rows }, number) => {
+    if (about.view !== state.view || (state.protocol && about.protocol !== state.protocol)) return;
+    const found = about.columns.map((title, place) => {
+      const words = about.words.includes(title), note = about.datasets.includes(title) ? "NDCG@10 (rank)" : "";
+      return { ...column(title, (cells) => cells[place], { words, note, ascending: words || title === "Mean rank" }), isName: !place };
     });
-    const ranked = found.rows.filter((cells) => cells[2] !== NOTHING).length;
-    const caption = `${found.protocol}, view ${found.view}: ${found.header.length - 5} data sets, ${ranked} models on all of them`;
+    const caption = `${about.protocol}, view ${about.view}: ${about.datasets.length} data sets, ${about.ranked} models on all of them`;
+    const meaning =
+      "A model stands with its best row on each data set, chosen by the figure shown, so a model with more rows has more chances. Rank: among the " +
+      "models that stand on every data set of the table; models on fewer have none. Wins: data sets on which no model has a higher NDCG@10.";
     node.append(
-      make("h3", {}, `Models across data sets, view ${found.view}`),
-      make(
-        "p",
-        { className: "soft" },
-        "A model stands with its best row on each data set, chosen by the figure shown, so a model with more rows has more chances. Rank: among the " +
-          "models that stand on every data set of the table; models on fewer have none. Wins: data sets on which no model has a higher NDCG@10.",
-      ),
-      sortable(`across-${place}`, caption, numbered, found.rows, { start: ["Mean rank", 1] }),
+      make("h3", {}, `Models across data sets, view ${about.view}`),
+      make("p", { className: "soft" }, meaning),
+      sortable(`across-${number}`, caption, found, rows, { start: ["Mean rank", 1] }),
     );
   });
   return node;

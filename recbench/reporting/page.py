@@ -15,9 +15,9 @@ from markupsafe import Markup
 from recbench.core.ranking import VIEWS, View
 from recbench.reporting import grids
 from recbench.reporting.board import Board, BoardRow, Section
-from recbench.reporting.grids import Grid
+from recbench.reporting.grids import Grid, OverviewLine
 from recbench.reporting.markdown import MADE_BY
-from recbench.reporting.standing import standings
+from recbench.reporting.standing import Standings, standings
 
 PAGE = "index.html"
 _FOLDER = Path(__file__).parent
@@ -29,14 +29,12 @@ def render_page(boards: Sequence[Board]) -> str:
 
 
 def figures_json(boards: Sequence[Board]) -> str:
-    """A JSON object, a line for each board and each row, so that a difference names its row; it holds no `<`, which could end a script."""
-    across = [{**asdict(grids.standing(found)), "protocol": found.protocol, "view": found.view} for found in standings(boards)]
-    sections = [(board, section) for board in boards for section in board.sections]
-    about = [asdict(line) for line in grids.overview(boards)]
+    """A JSON object with a line per board and per row, so that a difference names its row; no `<` in it can end the script block."""
+    sections = [section for board in boards for section in board.sections]
     parts = [
-        f'"columns":{_line(_columns(sections[0][1]) if sections else {})}',
-        f'"across":{_lines([_line(part) for part in across])}',
-        f'"boards":{_lines([_board(line, section) for line, (_, section) in zip(about, sections, strict=True)])}',
+        f'"columns":{_line(_columns(sections[0]) if sections else {})}',
+        f'"across":{_lines([_across(found) for found in standings(boards)])}',
+        f'"boards":{_lines([_board(line, section) for line, section in zip(grids.overview(boards), sections, strict=True)])}',
     ]
     return "{" + ",\n".join(parts) + "}"
 
@@ -58,9 +56,23 @@ def _cells(grid: Grid, label: str) -> list[tuple[str, ...]]:
     return [cells[place + 1 :] for cells in grid.rows if cells[place] == label]
 
 
-def _board(overview: dict[str, object], section: Section) -> str:
+def _across(found: Standings) -> str:
+    """Models across data sets in one view: a line about them, then a line per model."""
+    grid = grids.standing(found)
+    about = {
+        "protocol": found.protocol,
+        "view": found.view,
+        "datasets": found.datasets,
+        "ranked": found.n_ranked,
+        "columns": grid.header,
+        "words": grid.words,
+    }
+    return f'{{"about":{_line(about)},"rows":{_lines([_line(cells) for cells in grid.rows])}}}'
+
+
+def _board(overview: OverviewLine, section: Section) -> str:
     """One section: a line about it, then a line per row."""
-    about = overview | {
+    about = asdict(overview) | {
         "targets": grids.targets_line(section),
         "fingerprint": section.test_fingerprint[: grids.HASH_DIGITS],
         "missing": [f"{baseline.model} ({baseline.state}: {baseline.reason})" for baseline in section.missing],

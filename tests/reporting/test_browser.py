@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from recbench.reporting import publish
+
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed; install the extra dev")
 
 BOARDS = Path(__file__).resolve().parents[2] / "leaderboards"
@@ -230,6 +232,35 @@ def test_the_page_fits_the_window(browser: Any, tmp_path: Path, width: int, sche
     picture = tmp_path / f"{width}-{scheme}.png"
     window.page.screenshot(path=picture, full_page=True)
     assert picture.stat().st_size > 20_000
+    assert window.complaints == window.asked == []
+    window.context.close()
+
+
+def test_odd_rows_and_names_are_shown_as_they_are(browser: Any, workshop: Any, tmp_path: Path) -> None:
+    title = "<script>document.title = 'gone'</script> & co"
+    runs = [workshop.run("a", dataset={"title": title}), workshop.run("b", views=("keep",), list_length=10, dataset={"title": title})]
+    publish(tmp_path, runs, {})
+    window = Window(browser, tmp_path / "index.html", NARROW)
+    assert window.page.locator("h2#board-1").inner_text() == title
+    assert window.page.title() == "recbench leaderboards"
+    window.choose("columns", "all")
+    window.choose("view", "unseen")
+    for direction in ("descending", "ascending"):
+        assert window.header("board-1-rows", QUALITY).get_attribute("aria-sort") == direction
+        assert window.column("board-1-rows", QUALITY)[-1] == "–"
+        window.header("board-1-rows", QUALITY).locator("button").click()
+    window.page.locator(".more").first.click()
+    window.page.locator(".more").last.click()
+    assert window.page.locator("figure a").count() == 1
+    assert window.complaints == window.asked == []
+    window.context.close()
+
+
+def test_a_page_without_records_says_what_to_do(browser: Any, tmp_path: Path) -> None:
+    publish(tmp_path, [], {})
+    window = Window(browser, tmp_path / "index.html", NARROW)
+    assert "There is no record yet" in window.page.locator("header").inner_text()
+    assert not window.page.locator("#filters").is_visible()
     assert window.complaints == window.asked == []
     window.context.close()
 

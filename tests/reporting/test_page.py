@@ -52,6 +52,16 @@ def test_every_row_has_a_line_of_its_own(published_boards: Path) -> None:
     assert sum(line.startswith('{"about":') for line in lines) == 2
 
 
+def test_every_model_across_data_sets_has_a_line_of_its_own(workshop: Any) -> None:
+    runs = [workshop.run(model, dataset={"name": name}) for name in ("one", "two") for model in ("a", "b")]
+    text = figures_json(make_boards([StoredRun.open(run) for run in runs], {}))
+    (keep, unseen) = json.loads(text)["across"]
+    assert (keep["about"]["view"], unseen["about"]["view"]) == VIEWS
+    assert keep["about"]["datasets"] == ["one", "two"]
+    assert keep["about"]["ranked"] == len(keep["rows"]) == 2
+    assert all(f"\n{json.dumps(cells, ensure_ascii=False, separators=(',', ':'))}" in text for cells in keep["rows"])
+
+
 def test_no_text_of_a_record_or_card_can_end_the_script(workshop: Any, make_card: Any) -> None:
     title = "</script><script>alert(1)</script><!-- <script>"
     cards = {
