@@ -165,7 +165,7 @@ def clusters(space: FloatArray, n_clusters: int) -> IntArray:
         # That a cluster lost its last item: fewer are as good for a comparison.
         warnings.simplefilter("ignore", UserWarning)
         _, label = kmeans2(unit, n_clusters, iter=_KMEANS_ITERATIONS, minit="++", rng=np.random.default_rng(_SEED))
-    return label.astype(np.int32)
+    return np.asarray(label, np.int32)
 
 
 def normalised_mutual_information(left: IntArray, right: IntArray) -> float:
