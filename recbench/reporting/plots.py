@@ -1,6 +1,7 @@
 """Pictures of runs and boards, drawn without a screen."""
 
 import csv
+import itertools
 import math
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +20,7 @@ from recbench.reporting.grids import metric_title
 
 BLUE, ORANGE, GREY = "#2b6cb0", "#c05621", "#8a8f98"
 _LEVEL_COLORS = (BLUE, ORANGE, "#2f855a", "#6b46c1")
+_MARKERS = "osD^v<>ph*"
 _STYLE = {
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -99,19 +101,22 @@ def plot_domination(folder: Path, path: Path | None = None) -> Path:
     """
     record = StoredRun.open(folder).record
     report = domination_report(record)
-    with _figure(6.0, 4.6) as (figure, save):
+    with _figure(6.0, 4.8) as (figure, save):
         axes = figure.subplots()
         most = max([report.chance, *(value for space in report.spaces for value in (space.overlap_collaborative, space.overlap_semantic))])
         axes.plot([0, most], [0, most], color=GREY, linewidth=0.8)
-        for space in report.spaces:
+        # Spaces that lie on top of each other are told apart by the shape and by the legend, where no two names overlap.
+        for space, (marker, color) in zip(report.spaces, itertools.product(_MARKERS, (BLUE, ORANGE)), strict=False):
+            label = f"{space.name} ({space.index:+.2f})"
             place = space.overlap_collaborative, space.overlap_semantic
-            axes.plot(*place, marker="o", markersize=5, color=BLUE)
-            axes.annotate(f"{space.name} ({space.index:+.2f})", place, xytext=(5, 4), textcoords="offset points", fontsize=8)
-        axes.set_xlabel("neighbours shared with behaviour")
-        axes.set_ylabel("neighbours shared with text")
+            axes.plot(*place, marker=marker, markersize=7, color=color, fillstyle="none", linestyle="none", label=label)
+        axes.set_xlabel("nearest items shared with behaviour")
+        axes.set_ylabel("nearest items shared with text")
         axes.set_title("Above the line text decides, below it behaviour")
-        axes.margins(0.15)
-        figure.suptitle(f"Item vectors of {record.model.row_name} on {record.dataset.title}, seed {record.seed}", fontsize=10)
+        axes.set_xlim(-0.03 * most, 1.03 * most)
+        axes.set_ylim(-0.03 * most, 1.03 * most)
+        axes.legend(loc="lower right")
+        figure.suptitle(f"{record.model.row_name} on {record.dataset.name}, seed {record.seed}", fontsize=10)
         return save(path or folder / "domination.png")
 
 
