@@ -10,6 +10,7 @@ from recbench.cli.compare import compare
 from recbench.cli.data import check, fetch, stats
 from recbench.cli.diff import diff
 from recbench.cli.doctor import doctor
+from recbench.cli.import_ranks import import_ranks
 from recbench.cli.leaderboard import export, publish
 from recbench.cli.list import datasets, models, runs
 from recbench.cli.recommend import recommend
@@ -42,6 +43,7 @@ def _group(name: str, help: str, panel: str) -> typer.Typer:  # noqa: A002 (type
 app.command(rich_help_panel=_BENCHMARK)(run)
 app.command(rich_help_panel=_BENCHMARK)(compare)
 app.command(rich_help_panel=_BENCHMARK)(reproduce)
+app.command(rich_help_panel=_BENCHMARK)(import_ranks)
 
 _list = _group("list", "List models, data sets or runs.", _RESULTS)
 _list.command()(models)

@@ -105,13 +105,14 @@ def runs(as_json: Json = False, debug: Debug = False) -> None:  # noqa: ARG001
         record = records[folder]
         view = "keep" if "keep" in record.metrics else "unseen"
         ndcg = record.metrics[view]["ndcg@10"].value
+        spent = "–" if record.cost is None else f"{record.cost.train_s:.1f} s"
         table.add_row(
             escape(folder.name),
             escape(record.model.row_name),
             escape(record.dataset.name),
             str(record.seed),
             f"{ndcg:.4f}" + ("" if view == "keep" else " (unseen)"),
-            f"{record.cost.train_s:.1f} s",
+            spent,
             record.started[:16].replace("T", " "),
         )
     stdout().print(table)

@@ -15,8 +15,11 @@ def recommend(
     history: Annotated[str | None, typer.Option(metavar="ID,ID,...", help="Item ids of one user's history, oldest first.")] = None,
     k: Annotated[int | None, typer.Option("--k", min=1, help="How many items: 10 after a history, 50 in an export by default.")] = None,
     export: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write the lists of all test users (view keep) into this csv file instead.")
+        Path | None, typer.Option(metavar="FILE", help="Write the lists of all test users into this csv file instead.")
     ] = None,
+    seen: Annotated[
+        str, typer.Option(help="For --export: lists that may hold items of the history (keep), that must not (unseen), or both.")
+    ] = "keep",
     plugin: Plugins = None,
     data_dir: DataDir = None,
     as_json: Json = False,
@@ -32,6 +35,7 @@ def recommend(
     from recbench.core.errors import BadRequest
     from recbench.core.progress import ConsoleProgress
     from recbench.running.api import load
+    from recbench.running.execute import views_of
     from recbench.running.loaded import export_lists
 
     if history is not None and export is None:
@@ -47,7 +51,8 @@ def recommend(
         if not export.parent.is_dir():
             raise BadRequest(f"--export {export}: there is no folder {export.parent}. Make it first.")
         folder = run_folder(run)
-        n_users = export_lists(folder, export, places(data_dir), ConsoleProgress(stderr()), k=k or 50, plugins=plugin or ())
+        views = views_of(seen)
+        n_users = export_lists(folder, export, places(data_dir), ConsoleProgress(stderr()), k=k or 50, views=views, plugins=plugin or ())
         if as_json:
             print_json({"file": export, "n_users": n_users})
         else:

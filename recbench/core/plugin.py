@@ -16,8 +16,10 @@ from recbench.core.errors import BadConfig, nearest
 from recbench.core.interactions import Interactions, ItemTable, StringArray
 from recbench.core.progress import Progress
 from recbench.core.ranking import Queries, Rankings
+from recbench.core.tuning import TuneCard
 
 Precision = Literal["fp32", "bf16"]
+_MOST_DRAWS = 100
 
 
 @dataclass(frozen=True)
@@ -282,10 +284,13 @@ class ModelCard(BaseModel):
     default: DefaultPresets
     published: tuple[Published, ...] = ()
     deviations: tuple[str, ...] = ()
+    tune: TuneCard | None = None
+    """What `recbench tune` searches; None: nothing."""
 
     @model_validator(mode="after")
     def _presets_exist(self) -> "ModelCard":
-        wanted = [self.default.cpu, self.default.cuda, *(p.preset for p in self.published)]
+        tuned = [] if self.tune is None else [self.tune.preset]
+        wanted = [self.default.cpu, self.default.cuda, *tuned, *(p.preset for p in self.published)]
         missing = sorted({name for name in wanted if name not in self.presets})
         if missing:
             raise ValueError(f"preset {missing[0]!r} is named but not defined under [presets]")
@@ -338,6 +343,33 @@ class Plugin:
             return self.config.model_validate(values)
         except ValidationError as error:
             raise explain(error, list(self.config.model_fields), f"Model {name!r}") from None
+
+    def trial(self, number: int, seed: int, preset: str) -> tuple[dict[str, Any], PluginConfig]:
+        """What is drawn for one trial of a search over the card's space, and the settings that it makes of a preset.
+
+        Draws that the settings refuse, such as a number of heads that does not divide the width, are drawn again.
+
+        Raises:
+            BadConfig: the card declares no space, or one that does not fit the settings.
+        """
+        tune = self.card.tune
+        if tune is None:
+            raise BadConfig(f"The card of {self.card.name!r} declares no space to search. Add a section [tune], or take another model.")
+        unknown = [name for name in tune.space if name not in self.config.model_fields]
+        if unknown:
+            known = self.config.model_fields
+            raise BadConfig(
+                f"The card of {self.card.name!r} searches {unknown[0]!r}, which is no setting.{nearest(unknown[0], known)} Correct it."
+            )
+        for attempt in range(_MOST_DRAWS):
+            values = tune.draw(self.card.name, seed, number, attempt)
+            try:
+                return values, self.resolve(preset, None, values)
+            except BadConfig as error:
+                if number == 0:
+                    raise
+                fault = error
+        raise BadConfig(f"The card of {self.card.name!r}: {_MOST_DRAWS} draws for trial {number} were all refused, the last so: {fault}")
 
     def full_card(self) -> ModelCard:
         """The card with every setting in each preset, those left at their defaults too: what a run's settings are held against."""

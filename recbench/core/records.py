@@ -7,6 +7,7 @@ A run folder holds
                       0 is best, -1 is not in the list
     exposure.parquet  item (int32), keep (int32), unseen (int32): how often an item stands in a top 10
     curve.csv, config.toml, log.txt, model/, catalogue.parquet
+    tune.json         where the settings come from a search: all its trials (`recbench.core.tuning`)
 
 and two files that all runs on one split share, stored under the hash of their content:
 
@@ -24,7 +25,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from recbench.core.config import canonical_json
 from recbench.core.errors import BadData
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""2 added `tuned` and `foreign`, both empty in records of version 1."""
 
 
 class _Part(BaseModel):
@@ -35,7 +37,8 @@ class ModelPart(_Part):
     name: str
     preset: str
     row_name: str
-    family: Literal["generative", "scoring"]
+    family: Literal["generative", "scoring", "unknown"]
+    """`unknown` where the lists were made elsewhere."""
     is_trivial: bool
     reads_text: bool
     backbone: str | None = None
@@ -155,6 +158,35 @@ class FilePart(_Part):
     sha256: str
 
 
+class TunePart(_Part):
+    """The search that a run's settings come from; all its trials stand in `tune.json`."""
+
+    trials: int
+    """How many settings were tried, the failed ones counted."""
+    trial: int
+    """Number of the one that was taken; 0 is the preset itself."""
+    score: float
+    """Its NDCG@10 `keep` on the validation part."""
+    dataset: str
+    """What was searched on."""
+    valid: str
+    """Fingerprint of the validation part that the trials were ranked by."""
+
+
+class ForeignPart(_Part):
+    """Lists that another toolkit made and this one only measured."""
+
+    file: str
+    """Name of the file, without its folder."""
+    sha256: str
+    users_without_list: dict[Literal["keep", "unseen"], int]
+    """Test users that the file says nothing about, per view: misses everywhere."""
+    users_not_asked: int
+    """Users of the file that have no test query; their lists count for nothing."""
+    lists_cut: int
+    """Lists, in all views, that were longer than what is measured."""
+
+
 class RunRecord(_Part):
     """`record.json`."""
 
@@ -185,8 +217,13 @@ class RunRecord(_Part):
     """View, then figure: coverage@10, gini@10, entropy@10, popularity_lift@10, tail_share@10, novelty@10."""
     diagnostics: dict[str, float]
     """Mean list length and share of short lists per view; counters of generative models."""
-    cost: CostPart
+    cost: CostPart | None
+    """None where the lists were made elsewhere."""
     files: list[FilePart]
+    tuned: TunePart | None = None
+    """The search that the settings come from; None where nobody searched, or they were changed since."""
+    foreign: ForeignPart | None = None
+    """Where the lists come from; None for a model that was trained here. `device` is then where they were measured, and `fit` is empty."""
 
     def file(self, prefix: str) -> FilePart:
         """The file of this run whose name starts with `prefix`."""

@@ -2,7 +2,7 @@
 
 A published record is a run folder without its weights and logs:
 
-    BOARDS/records/RUN_ID/    record.json, ranks.parquet, exposure.parquet, curve.csv
+    BOARDS/records/RUN_ID/    record.json, ranks.parquet, exposure.parquet, curve.csv, tune.json where settings were searched
     BOARDS/records/shared/    targets-HASH.parquet, items-HASH.parquet, each once however many records name it
 """
 
@@ -19,6 +19,7 @@ from recbench.core.errors import BadData
 from recbench.core.ragged import LongArray
 from recbench.core.ranking import View
 from recbench.core.records import RunRecord, read_record
+from recbench.core.tuning import TUNE_LOG
 from recbench.evaluation import (
     Exposure,
     RankTable,
@@ -34,7 +35,7 @@ FloatArray = NDArray[np.float64]
 
 RECORDS = "records"
 SHARED = "shared"
-OWN_FILES = ("ranks.parquet", "exposure.parquet", "curve.csv")
+OWN_FILES = ("ranks.parquet", "exposure.parquet", "curve.csv", TUNE_LOG)
 SHARED_FILES = ("targets-", "items-")
 
 

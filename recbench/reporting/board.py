@@ -10,6 +10,7 @@ from recbench.core.ranking import VIEWS, View
 from recbench.core.records import DatasetPart, ProtocolPart, RunRecord
 from recbench.evaluation import MAIN_METRIC, PairedComparison, compare_with_best
 from recbench.reporting.archive import StoredRun
+from recbench.reporting.badges import badge_of_runs
 from recbench.reporting.rows import Row, merge_seeds
 from recbench.reporting.verdicts import PublishedFigure, changed_settings, published_figures
 
@@ -31,6 +32,7 @@ class BoardRow:
         row: the runs.
         below: per view the trivial baselines with a higher NDCG@10 there, best first; none for trivial baselines themselves.
         published: published figures beside ours.
+        badge: where its settings come from, see `recbench.reporting.badges`; empty where there is nothing to say.
         changed: settings in which the row departs from its preset as the card has it, such as `width=128`.
     """
 
@@ -38,12 +40,14 @@ class BoardRow:
     below: Mapping[View, tuple[str, ...]]
     published: tuple[PublishedFigure, ...]
     changed: tuple[str, ...]
+    badge: str = ""
 
     def marks(self, view: View) -> list[str]:
-        """All marks of the row beside its figures in one view, the gravest first."""
+        """All marks of the row beside its figures in one view: its badge, then the gravest first."""
+        badge = [self.badge] if self.badge else []
         below = [f"below {', '.join(self.below[view])}"] if self.below[view] else []
         changed = [f"not as its preset: {', '.join(self.changed)}"] if self.changed else []
-        return [*below, *changed, *self.row.marks()]
+        return [*badge, *below, *changed, *self.row.marks()]
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,7 +137,8 @@ def make_section(runs: Sequence[StoredRun], cards: Mapping[str, ModelCard]) -> S
 
 def _board_row(row: Row, rows: Sequence[Row], card: ModelCard | None) -> BoardRow:
     changed = changed_settings(row.record, card) if card is not None else []
-    return BoardRow(row, {view: _trivial_above(row, rows, view) for view in VIEWS}, tuple(published_figures(row, card)), tuple(changed))
+    below = {view: _trivial_above(row, rows, view) for view in VIEWS}
+    return BoardRow(row, below, tuple(published_figures(row, card)), tuple(changed), badge_of_runs(row.runs, card))
 
 
 def tests_against_best(rows: Sequence[Row]) -> list[PairedComparison]:
@@ -172,7 +177,7 @@ def _trivial_above(row: Row, rows: Sequence[Row], view: View) -> tuple[str, ...]
 
 
 def _missing_baselines(rows: Sequence[Row], record: RunRecord, cards: Mapping[str, ModelCard]) -> list[MissingBaseline]:
-    present = {row.record.model.name for row in rows}
+    present = {row.record.model.name for row in rows if row.record.foreign is None}
     dataset = record.dataset
     found = []
     for name in sorted(name for name, card in cards.items() if card.is_trivial and name not in present):

@@ -65,6 +65,7 @@ def _values(board: Board, section: Section, board_row: BoardRow) -> dict[str, An
         "model": record.model.name,
         "preset": record.model.preset,
         "row": row.label,
+        "badge": board_row.badge,
         "seeds": " ".join(str(run.record.seed) for run in row.runs),
         "config_hash": record.config_hash,
         "test_fingerprint": section.test_fingerprint,
@@ -78,11 +79,11 @@ def _values(board: Board, section: Section, board_row: BoardRow) -> dict[str, An
                 values[f"{metric}_{view}_low"] = figure and figure.low
                 values[f"{metric}_{view}_high"] = figure and figure.high
     values |= {
-        "parameters": spent.parameters,
-        "train_s": spent.train_s,
-        "users_per_s": spent.users_per_s,
-        "peak_memory_bytes": spent.peak_memory_bytes,
-        "cost_is_shared": spent.is_shared,
+        "parameters": spent and spent.parameters,
+        "train_s": spent and spent.train_s,
+        "users_per_s": spent and spent.users_per_s,
+        "peak_memory_bytes": spent and spent.peak_memory_bytes,
+        "cost_is_shared": spent and spent.is_shared,
         "marks": "; ".join(board_row.marks("keep")),
         "records": " ".join(run.record.run_id for run in row.runs),
     }

@@ -142,9 +142,12 @@ def _against(figure: PublishedFigure) -> tuple[str, str, str]:
 def cost(section: Section) -> Grid:
     """Parameters, times and memory; figures of runs that shared the machine carry a dagger."""
     header = ("Model", "Machine", "Parameters", "Training s", "Users/s", "Peak memory MiB")
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for board_row in section.rows:
         spent = board_row.row.cost
+        if spent is None:
+            rows.append((board_row.row.label, machine(board_row.row.record), *(NOTHING,) * 4))
+            continue
         dagger = " †" if spent.is_shared else ""
         times = (f"{spent.train_s:,.1f}", f"{spent.users_per_s:,.0f}", f"{spent.peak_memory_bytes / _MIB:,.0f}")
         rows.append((board_row.row.label, spent.machine, f"{spent.parameters:,}", *(value + dagger for value in times)))

@@ -278,14 +278,15 @@ def _draw_intervals(axes: Any, section: Section, rows: Sequence[BoardRow]) -> No
 
 def _draw_costs(axes: Any, rows: Sequence[BoardRow]) -> None:
     points = []
+    drawn = []
     for board_row in rows:
-        figure = board_row.row.figure(MAIN_METRIC, "keep")
-        if figure is not None:
-            spent = board_row.row.cost
+        figure, spent = board_row.row.figure(MAIN_METRIC, "keep"), board_row.row.cost
+        if figure is not None and spent is not None:
+            drawn.append(board_row)
             points.append((max(spent.train_s, _LEAST_SECONDS), figure.value))
             axes.plot(*points[-1], "o", color=BLUE, fillstyle="none" if spent.is_shared else "full", markersize=5, clip_on=False)
-    top = 1.15 * max(value for _, value in points) or 1.0
-    for board_row, point, height in zip(rows, points, _label_heights(points, 0.06 * top), strict=True):
+    top = 1.15 * max((value for _, value in points), default=0.0) or 1.0
+    for board_row, point, height in zip(drawn, points, _label_heights(points, 0.06 * top), strict=True):
         axes.annotate(board_row.row.label, (point[0], height), xytext=(6, 0), textcoords="offset points", fontsize=7, va="center")
     axes.set_xscale("log")
     axes.margins(x=0.25)

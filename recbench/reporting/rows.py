@@ -71,6 +71,8 @@ def code_version(record: RunRecord) -> str:
 
 def machine(record: RunRecord) -> str:
     """Device, threads, precision and, where several worked together, the number of processes."""
+    if record.foreign is not None:
+        return "lists made elsewhere"
     device = record.device
     name = f"{device.type}: {device.name}" if device.name and device.name != device.type else device.type
     world = f", {device.world_size} processes" if device.world_size > 1 else ""
@@ -155,15 +157,18 @@ class Row:
         return np.stack([run.per_user(metric, view) for run in self.runs])
 
     @property
-    def cost(self) -> Cost:
-        """Means over the seeds that had the machine to themselves; over all, and marked, where none had."""
-        alone = [run.record for run in self.runs if run.record.device.jobs == 1]
-        records = alone or [run.record for run in self.runs]
+    def cost(self) -> Cost | None:
+        """Means over the seeds that had the machine to themselves; over all, and marked, where none had. None for lists made elsewhere."""
+        known = [(run.record, run.record.cost) for run in self.runs if run.record.cost is not None]
+        alone = [(record, cost) for record, cost in known if record.device.jobs == 1]
+        if not known:
+            return None
+        records, costs = zip(*(alone or known), strict=True)
         return Cost(
             parameters=records[0].fit.parameters,
-            train_s=statistics.fmean(record.cost.train_s for record in records),
-            users_per_s=statistics.fmean(record.cost.users_per_s for record in records),
-            peak_memory_bytes=round(statistics.fmean(record.cost.peak_memory_bytes for record in records)),
+            train_s=statistics.fmean(cost.train_s for cost in costs),
+            users_per_s=statistics.fmean(cost.users_per_s for cost in costs),
+            peak_memory_bytes=round(statistics.fmean(cost.peak_memory_bytes for cost in costs)),
             is_shared=not alone,
             machine="; ".join(sorted({machine(record) for record in records})),
         )
@@ -195,7 +200,7 @@ class Row:
             found.append("mixed code versions")
         if any(record.code.is_dirty for record in records):
             found.append("uncommitted changes")
-        if self.record.model.distribution != "recbench":
+        if self.record.model.distribution != "recbench" and self.record.foreign is None:
             found.append(f"plugin from {self.record.model.distribution}")
         return found
 

@@ -89,9 +89,12 @@ def _source_note(figure: PublishedFigure) -> str:
 
 def _cost_sentence(record: RunRecord) -> str:
     spent = record.cost
+    sizes = f"{record.targets.n_users:,} test users, {record.dataset.n_items:,} items."
+    if spent is None:
+        return f"{sizes} The lists were made elsewhere: their cost is not known."
     shared = f" Measured while {record.device.jobs} runs shared the machine." if record.device.jobs > 1 else ""
     return (
-        f"{record.targets.n_users:,} test users, {record.dataset.n_items:,} items. {record.fit.parameters:,} parameters, "
+        f"{sizes} {record.fit.parameters:,} parameters, "
         f"{spent.train_s:,.1f} s of training, {spent.users_per_s:,.0f} users/s, {spent.peak_memory_bytes / _MIB:,.0f} MiB at most."
         f"{shared} {machine(record)}."
     )
@@ -149,6 +152,7 @@ def record_table(record: RunRecord, card: ModelCard | None = None) -> Renderable
         "machine": machine(record),
         "training": f"{fit.steps:,} steps, {fit.epochs:.2f} epochs, {fit.examples_seen:,} examples, stopped by {fit.stopped_by}"
         + (f", resumed at step {fit.resumed_at:,}" if fit.resumed_at is not None else ""),
+        "settings from": _origin(record),
         "chosen": ", ".join(f"{key}={value}" for key, value in fit.chosen.items()) or NOTHING,
         "parameters": f"{fit.parameters:,}, {fit.parameters_trainable:,} trainable, {fit.parameters_embedding:,} in embeddings",
         "test fingerprint": record.fingerprints.test,
@@ -175,6 +179,17 @@ def record_table(record: RunRecord, card: ModelCard | None = None) -> Renderable
     parts += [_pairs("Settings", {key: str(value) for key, value in record.config.items()}), stages]
     parts += [groups, _pairs("Beyond accuracy", beyond), _pairs("Diagnostics", diagnostics)]
     return Group(*parts)
+
+
+def _origin(record: RunRecord) -> str:
+    """Where the settings, or the lists, come from."""
+    if record.foreign is not None:
+        missing = ", ".join(f"{count:,} in {view}" for view, count in record.foreign.users_without_list.items())
+        return f"{record.foreign.file}, made by another toolkit; test users without a list: {missing}"
+    if record.tuned is not None:
+        found = record.tuned
+        return f"trial {found.trial} of {found.trials} of a search on {found.dataset}, validation {metric_title(MAIN_METRIC)} {found.score:.4f}"
+    return f"preset {record.model.preset}"
 
 
 def codes_table(report: CodeReport) -> RenderableType:

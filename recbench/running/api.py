@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recbench.core.errors import BadRequest
-from recbench.core.records import RunRecord, read_record
+from recbench.core.records import RunRecord
 from recbench.running.places import Places
 
 if TYPE_CHECKING:
@@ -150,13 +150,13 @@ def load(run: Path | str, *, plugins: Sequence[Path | str] = (), device: str = "
         device: where the model answers: `auto`, `cpu`, `cuda` or `cuda:N`. A model that cannot be moved answers on the CPU.
     """
     from recbench import registry
-    from recbench.running.loaded import LoadedRun
-    from recbench.running.runs import RECORD_FILE, find_run
+    from recbench.running.loaded import LoadedRun, record_with_model
+    from recbench.running.runs import find_run
 
     places = Places.from_environment()
     folder = find_run(str(run), places.runs, places.boards)
     models = registry.models(tuple(Path(path) for path in plugins))
-    return LoadedRun.open(folder, models.load(read_record(folder / RECORD_FILE).model.name), device=device)
+    return LoadedRun.open(folder, models.load(record_with_model(folder).model.name), device=device)
 
 
 def compare(models: Sequence[str], datasets: Sequence[str], *, seeds: int = 1, jobs: int = 1, budget: str | None = None) -> list[Cell]:

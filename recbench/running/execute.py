@@ -11,7 +11,7 @@ from typing import Any
 
 from recbench import registry
 from recbench.core.budget import Budget
-from recbench.core.config import PluginConfig, read_toml
+from recbench.core.config import PluginConfig
 from recbench.core.errors import BadRequest, Interrupted, nearest
 from recbench.core.plugin import Plugin, World
 from recbench.core.progress import Progress
@@ -28,6 +28,7 @@ from recbench.running.ranking import RANKING_STAGE, rank_test
 from recbench.running.recording import RunFacts, write_run
 from recbench.running.splits import LoadedSplit, load_split
 from recbench.running.training import Trainer, training_stage
+from recbench.running.tuned import TunedSettings, read_settings
 
 LIST_LENGTH = 50
 LOG_FILE = "log.txt"
@@ -63,7 +64,7 @@ def run_request(
     started = datetime.now(UTC)
     budget = Budget.parse(request.budget, started_at)
     world, local_rank = world_from_environment()
-    settings = _settle(request, world, local_rank)
+    settings = settle(request, world, local_rank)
     with connected(world, settings.machine.device) as group:
         store = StageStore(places.home / "stages", rerun=_to_rerun(request.rerun, settings.plugin, places.home), world=group)
         loaded = load_split(request.dataset, settings.protocol, places, store, progress)
@@ -116,7 +117,7 @@ def run_request(
 
 
 @dataclass(frozen=True)
-class _Settings:
+class Settings:
     """A request with every open choice made."""
 
     request: RunRequest
@@ -129,6 +130,8 @@ class _Settings:
     world: World
     views: tuple[View, ...]
     protocol: SplitProtocol
+    tuned: TunedSettings | None
+    """The search that gave these settings."""
 
     @property
     def row_name(self) -> str:
@@ -163,6 +166,8 @@ class _Settings:
         }
         if "time" in self.plugin.card.needs:
             identity["times"] = hash_times(loaded.split.train.timestamp, loaded.split.valid.timestamp, loaded.split.test.timestamp)
+        if self.tuned is not None:
+            identity["tune"] = self.tuned.sha256
         identity |= self.named
         return runs.RunName(loaded.card.name, self.plugin.card.name, self.preset, self.request.seed, hash_value(identity))
 
@@ -191,28 +196,41 @@ class _Settings:
                 list_length=LIST_LENGTH,
                 views=self.views,
             ),
+            tuned=self.tuned,
         )
 
 
-def _settle(request: RunRequest, world: World, local_rank: int) -> _Settings:
-    if request.seen not in _SEEN:
-        raise BadRequest(f"--seen {request.seen!r} is not known.{nearest(request.seen, _SEEN)} Use keep, unseen or both.")
+def views_of(seen: str) -> tuple[View, ...]:
+    """The views that `--seen keep|unseen|both` asks for."""
+    if seen not in _SEEN:
+        raise BadRequest(f"--seen {seen!r} is not known.{nearest(seen, _SEEN)} Use keep, unseen or both.")
+    return _SEEN[seen]
+
+
+def settle(request: RunRequest, world: World, local_rank: int) -> Settings:
+    """Every open choice of a request made; a `BadRequest` where one cannot be."""
+    views = views_of(request.seen)
     models = registry.models(request.plugins)
     plugin = models.load(request.model)
     machine = Machine.resolve(request.device, request.precision, request.threads, local_rank)
-    preset = request.preset or plugin.default_preset(machine.device)
-    file_values = read_toml(request.config_file) if request.config_file is not None else None
-    return _Settings(
+    file_values, tuned = read_settings(request.config_file, request.model) if request.config_file is not None else (None, None)
+    preset = request.preset or (tuned.log.preset if tuned is not None else plugin.default_preset(machine.device))
+    config = plugin.resolve(preset, file_values, request.overrides)
+    if tuned is not None and not tuned.gave(config):
+        log.warning("these are not the settings that the search of %s chose; the run will not be marked as tuned", request.config_file)
+        tuned = None
+    return Settings(
         request=request,
         plugin=plugin,
         load_plugin=models.load,
         distribution=models.distribution(request.model),
         preset=preset,
-        config=plugin.resolve(preset, file_values, request.overrides),
+        config=config,
         machine=machine,
         world=world,
-        views=_SEEN[request.seen],
+        views=views,
         protocol=SplitProtocol.parse(request.protocol, ties=request.ties),
+        tuned=tuned,
     )
 
 

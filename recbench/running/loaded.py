@@ -37,6 +37,14 @@ def write_catalogue(items: ItemTable, folder: Path) -> None:
     pq.write_table(table, folder / CATALOGUE_FILE, compression="zstd")
 
 
+def record_with_model(folder: Path) -> RunRecord:
+    """The record of a run; a `BadRequest` where its lists were made elsewhere, so that no model can be asked."""
+    record = read_record(folder / RECORD_FILE)
+    if record.foreign is not None:
+        raise BadRequest(f"{record.run_id} holds lists that another toolkit made; there is no model here to ask. Name a run of your own.")
+    return record
+
+
 @dataclass(frozen=True)
 class LoadedRun:
     """The trained model of a run with the catalogue it knows.
@@ -64,7 +72,7 @@ class LoadedRun:
             device: where a model that can be moved answers: `auto`, `cpu`, `cuda` or `cuda:N`.
         """
         device = resolve_device(device)
-        record = read_record(folder / RECORD_FILE)
+        record = record_with_model(folder)
         if not (folder / MODEL_FOLDER).is_dir():
             raise BadRequest(f"{folder} holds a record without its model. Make it again: recbench reproduce {folder / RECORD_FILE}")
         catalogue = pq.read_table(folder / CATALOGUE_FILE)
@@ -104,20 +112,27 @@ class LoadedRun:
         pairs = zip(rankings.items[0, 0].tolist(), rankings.scores[0, 0].tolist(), strict=True)
         return [Recommendation(self.item_ids[item], self.titles[item], score) for item, score in pairs if item >= 0]
 
-    def export(self, path: Path, split: Split, progress: Progress, *, k: int = 50, view: View = "keep") -> int:
-        """Write the lists of all test users as csv (user_id, rank from 1, item_id, score); returns the number of users."""
-        queries = split.test.queries(split.user_ids, (view,))
+    def export(self, path: Path, split: Split, progress: Progress, *, k: int = 50, views: tuple[View, ...] = ("keep",)) -> int:
+        """Write the lists of all test users as csv (user_id, rank from 1, item_id, score, and view where there are two).
+
+        Returns:
+            The number of users.
+        """
+        queries = split.test.queries(split.user_ids, views)
+        names = [(view,) if len(views) > 1 else () for view in views]
         temporary = path.with_name(f".{path.name}.writing")
         try:
             with temporary.open("w", encoding="utf-8", newline="") as stream:
                 writer = csv.writer(stream)
-                writer.writerow(["user_id", "rank", "item_id", "score"])
+                writer.writerow(["user_id", "rank", "item_id", "score", *(("view",) if len(views) > 1 else ())])
                 for first, rankings in ranked(self.recommender, queries, k, len(self.item_ids), progress, "ranking test users"):
-                    for row, (items, scores) in enumerate(zip(rankings.items[0].tolist(), rankings.scores[0].tolist(), strict=True)):
-                        user_id = queries.user_ids[first + row]
-                        for place, (item, score) in enumerate(zip(items, scores, strict=True), start=1):
-                            if item >= 0:
-                                writer.writerow([user_id, place, self.item_ids[item], repr(score)])
+                    for view, name in zip(views, names, strict=True):
+                        index = rankings.views.index(view)
+                        lists = zip(rankings.items[index].tolist(), rankings.scores[index].tolist(), strict=True)
+                        for user_id, (items, scores) in zip(queries.user_ids[first:], lists, strict=False):
+                            for place, (item, score) in enumerate(zip(items, scores, strict=True), start=1):
+                                if item >= 0:
+                                    writer.writerow([user_id, place, self.item_ids[item], repr(score), *name])
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
@@ -131,7 +146,7 @@ def export_lists(
     progress: Progress,
     *,
     k: int = 50,
-    view: View = "keep",
+    views: tuple[View, ...] = ("keep",),
     dataset: str | None = None,
     plugins: Sequence[Path] = (),
 ) -> int:
@@ -143,13 +158,13 @@ def export_lists(
         places: where data and cache are.
         progress: where the ranking reports.
         k: length of the lists.
-        view: whether items of the history may stand in them.
+        views: whether items of the history may stand in them; with both, a column says which list is which.
         dataset: where the data are now, if the record's name is not enough.
         plugins: folders of models that are not installed.
 
     Raises:
         SplitMismatch: the data here make another split than the run's.
     """
-    record = read_record(folder / RECORD_FILE)
+    record = record_with_model(folder)
     run = LoadedRun.open(folder, registry.models(plugins).load(record.model.name))
-    return run.export(path, load_split_of(record, dataset, places, progress).split, progress, k=k, view=view)
+    return run.export(path, load_split_of(record, dataset, places, progress).split, progress, k=k, views=views)

@@ -57,7 +57,7 @@ class Machine:
             raise BadRequest(f"--threads {threads}: at least one is needed.")
         n_threads = threads or max(1, cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
         torch.set_num_threads(n_threads)
-        return cls(device, torch.cuda.get_device_name(device) if kind == "cuda" else _processor(), chosen, n_threads)
+        return cls(device, torch.cuda.get_device_name(device) if kind == "cuda" else processor(), chosen, n_threads)
 
 
 def resolve_device(device: str, local_rank: int = 0) -> str:
@@ -86,7 +86,8 @@ def cores() -> int:
     return len(affinity(0)) if affinity is not None else psutil.cpu_count(logical=False) or 1
 
 
-def _processor() -> str:
+def processor() -> str:
+    """What the processor calls itself."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as stream:  # noqa: PTH123 (a pseudo file)
             for line in stream:

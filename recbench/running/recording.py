@@ -2,7 +2,7 @@
 
 import csv
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -12,6 +12,7 @@ import recbench.evaluation as evaluation
 from recbench.core.errors import BadData, PluginFailed
 from recbench.core.interactions import ItemTable
 from recbench.core.plugin import FitReport, Plugin
+from recbench.core.ranking import Rankings
 from recbench.core.records import (
     CostPart,
     DatasetPart,
@@ -22,7 +23,10 @@ from recbench.core.records import (
     ProtocolPart,
     RunRecord,
     StagePart,
+    TargetsPart,
 )
+from recbench.core.tuning import TUNE_LOG
+from recbench.data import Split
 from recbench.running import provenance
 from recbench.running.hashing import hash_file, plugin_source_hash
 from recbench.running.loaded import write_catalogue
@@ -31,6 +35,7 @@ from recbench.running.ranking import RANKING_STAGE, RankedTest, queries_of_test
 from recbench.running.runs import RECORD_FILE
 from recbench.running.splits import LoadedSplit
 from recbench.running.training import MODEL_FOLDER, TrainedModel, link_or_copy
+from recbench.running.tuned import TunedSettings
 
 _CURVE_COLUMNS = ("step", "epoch", "seconds", "loss", "learning_rate")
 
@@ -57,44 +62,79 @@ class RunFacts:
     world_size: int
     jobs: int
     protocol: ProtocolPart
+    tuned: TunedSettings | None = None
+    """The search that the settings come from."""
 
 
-def write_run(folder: Path, run_id: str, facts: RunFacts, loaded: LoadedSplit, trained: TrainedModel, tested: RankedTest) -> RunRecord:
-    """Fill a run folder with ranks, exposure, curve, settings, model and, last, the record that ties them together."""
-    split, rankings = loaded.split, tested.rankings
+@dataclass(frozen=True)
+class Measured:
+    """What follows from the lists of all test users.
+
+    Attributes:
+        result: metrics, slices and figures beyond accuracy.
+        targets: sizes and shares of the test part.
+        files: the tables that it was computed from.
+    """
+
+    result: evaluation.Evaluation
+    targets: TargetsPart
+    files: tuple[Path, ...]
+
+
+def write_measured(folder: Path, split: Split, rankings: Rankings) -> Measured:
+    """Evaluate lists and write the tables that `verify` needs to do it again; whoever made the lists comes through here."""
     part = split.test
     targets = evaluation.target_facts(split.train, part.histories, part.targets, part.user, part.is_tied)
     rank = evaluation.ranks_of_targets(rankings, part.targets, queries_of_test(split, rankings.views))
     ranks = evaluation.RankTable.of_queries(part.user, part.targets, rank, rankings.k)
     exposure = evaluation.exposure_counts(rankings, len(split.items))
     train_count = split.train.item_counts()
-    result = evaluation.evaluate(ranks, targets, exposure, train_count)
-    written = [
+    files = (
         evaluation.write_ranks(ranks, folder / "ranks.parquet"),
         evaluation.write_exposure(exposure, folder / "exposure.parquet"),
         evaluation.write_targets(targets, folder),
         evaluation.write_items(train_count, folder),
-        write_curve(trained.report, folder),
-    ]
+    )
+    result = evaluation.evaluate(ranks, targets, exposure, train_count)
+    return Measured(result, evaluation.targets_part(targets, split.n_users_train_only), files)
+
+
+def dataset_part(loaded: LoadedSplit) -> DatasetPart:
+    """The data set as a record keeps it."""
+    return DatasetPart(
+        name=loaded.card.name,
+        title=loaded.card.title,
+        is_synthetic=loaded.card.is_synthetic,
+        time=loaded.split.train.time.value,
+        n_users=len(loaded.split.user_ids),
+        n_items=len(loaded.split.items),
+        n_interactions=len(loaded.dataset.interactions.item),
+    )
+
+
+def file_parts(paths: Sequence[Path]) -> list[FilePart]:
+    """Names and hashes of a run's files."""
+    return [FilePart(name=path.name, sha256=hash_file(path)) for path in paths]
+
+
+def write_run(folder: Path, run_id: str, facts: RunFacts, loaded: LoadedSplit, trained: TrainedModel, tested: RankedTest) -> RunRecord:
+    """Fill a run folder with ranks, exposure, curve, settings, model and, last, the record that ties them together."""
+    split, rankings = loaded.split, tested.rankings
+    measured = write_measured(folder, split, rankings)
+    written = [*measured.files, write_curve(trained.report, folder)]
     codes, code_figures = _keep_codes(folder, facts, loaded, trained)
     (folder / "config.toml").write_text(_config_text(facts), encoding="utf-8")
     write_catalogue(split.items, folder)
     shutil.copytree(trained.stage.folder / MODEL_FOLDER, folder / MODEL_FOLDER, copy_function=link_or_copy)
+    if facts.tuned is not None:
+        written.append(facts.tuned.keep(folder / TUNE_LOG))
     stages = [*(stage.part() for stage in loaded.stages), *trained.lineage, tested.stage.part()]
     record = RunRecord(
         run_id=run_id,
         started=facts.started.isoformat(timespec="seconds"),
         command=list(facts.command),
         model=_model_part(facts, loaded.split.items),
-        dataset=DatasetPart(
-            name=loaded.card.name,
-            title=loaded.card.title,
-            is_synthetic=loaded.card.is_synthetic,
-            time=split.train.time.value,
-            n_users=len(split.user_ids),
-            n_items=len(split.items),
-            n_interactions=len(loaded.dataset.interactions.item),
-        ),
+        dataset=dataset_part(loaded),
         protocol=facts.protocol,
         fingerprints=split.fingerprints,
         config=dict(facts.config),
@@ -113,19 +153,20 @@ def write_run(folder: Path, run_id: str, facts: RunFacts, loaded: LoadedSplit, t
         ),
         stages=stages,
         fit=_fit_part(trained.report),
-        targets=evaluation.targets_part(targets, split.n_users_train_only),
-        metrics=dict(result.metrics),
-        slices=result.slices,
-        beyond=dict(result.beyond),
+        targets=measured.targets,
+        metrics=dict(measured.result.metrics),
+        slices=measured.result.slices,
+        beyond=dict(measured.result.beyond),
         diagnostics={
             **evaluation.list_diagnostics(rankings),
-            **evaluation.tie_sensitivity(rankings, part.targets),
+            **evaluation.tie_sensitivity(rankings, split.test.targets),
             **{name: float(count) for name, count in rankings.counters.items()},
             **code_figures,
             **_domination(facts, trained, folder),
         },
-        cost=_cost_part(stages, tested, len(part)),
-        files=[FilePart(name=path.name, sha256=hash_file(path)) for path in [*written, *codes]],
+        cost=_cost_part(stages, tested, len(split.test)),
+        files=file_parts([*written, *codes]),
+        tuned=None if facts.tuned is None else facts.tuned.part(),
     )
     (folder / RECORD_FILE).write_text(record.to_json(), encoding="utf-8")
     return record
@@ -221,12 +262,17 @@ def _fit_part(report: FitReport) -> FitPart:
 def _cost_part(stages: list[StagePart], tested: RankedTest, n_users: int) -> CostPart:
     """Costs do not depend on cache luck: a reused stage counts with what it cost when it was computed."""
     return CostPart(
-        train_s=sum(stage.seconds for stage in stages if stage.name not in {"dataset", "split", RANKING_STAGE}),
+        train_s=training_seconds(stages),
         rank_s=tested.rank_s,
         total_s=sum(stage.seconds for stage in stages),
         users_per_s=n_users / max(tested.rank_s, 1e-9),
         peak_memory_bytes=max(stage.peak_memory_bytes for stage in stages),
     )
+
+
+def training_seconds(stages: Sequence[StagePart]) -> float:
+    """What stands between the split and the ranking: the training and all that it asked for."""
+    return sum(stage.seconds for stage in stages if stage.name not in {"dataset", "split", RANKING_STAGE})
 
 
 def _config_text(facts: RunFacts) -> str:

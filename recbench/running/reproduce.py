@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import recbench.evaluation as evaluation
+from recbench.core.errors import BadRequest
 from recbench.core.progress import Progress
 from recbench.core.records import RunRecord, read_record
 from recbench.running.api import RunOutcome, RunRequest
@@ -88,6 +89,11 @@ def reproduce(
     """
     folder = record_path if record_path.is_dir() else record_path.parent
     record = read_record(folder / RECORD_FILE)
+    if record.foreign is not None:
+        raise BadRequest(
+            f"{record.run_id} holds lists that another toolkit made; nothing here can make them again. "
+            f"With the file {record.foreign.file} they can be measured again: recbench import-ranks"
+        )
     # Before the training, not after it: other data would be other targets.
     load_split_of(record, dataset, places, progress)
     outcome = run_request(request_of(record, dataset, plugins), places, progress, command=("recbench", "reproduce", record.run_id))

@@ -1,0 +1,59 @@
+"""`recbench import-ranks`."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from recbench.cli.options import DataDir, Debug, Json, Protocol, Ties, places
+from recbench.cli.terminal import print_json, print_line, stderr, stdout, verb
+
+
+@verb
+def import_ranks(
+    file: Annotated[
+        Path,
+        typer.Argument(metavar="FILE", help="csv or parquet with the columns user_id, item_id, rank or score, and view if it has both."),
+    ],
+    model: Annotated[str, typer.Option("--model", "-m", help="What to call the model on boards.")],
+    dataset: Annotated[str, typer.Option("--dataset", "-d", help="Name of a data set, or path of a card or of a folder of data.")],
+    seen: Annotated[
+        str | None,
+        typer.Option(
+            help="What the lists are: items of the history may stand in them (keep) or not (unseen). Needed without a column view."
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Number of this training of the model: boards merge several into one row.")] = 0,
+    ties: Ties = "source",
+    protocol: Protocol = "leave-one-out",
+    data_dir: DataDir = None,
+    as_json: Json = False,
+    debug: Debug = False,  # noqa: ARG001 (read by `verb`)
+) -> None:
+    """Measure another toolkit's lists as a run's are measured, and write a record marked foreign below ./runs.
+
+    A test user without a list is a miss everywhere. Lists are cut to 50 items; of equal scores the smaller item row goes first.
+
+    Example: recbench import-ranks lists.csv --model BPR --dataset ml-100k --seen unseen
+    """
+    from recbench.core.progress import ConsoleProgress
+    from recbench.reporting import run_table
+    from recbench.running.importing import ImportRequest
+    from recbench.running.importing import import_ranks as measure
+
+    request = ImportRequest(file=file, model=model, dataset=dataset, seen=seen, seed=seed, ties=ties, protocol=protocol)
+    outcome = measure(request, places(data_dir), ConsoleProgress(stderr()), command=("recbench", *sys.argv[1:]))
+    record = outcome.record
+    if as_json:
+        print_json({"run": record.run_id, "folder": outcome.folder, "is_new": outcome.is_new, "record": record.model_dump(mode="json")})
+        return
+    stdout().print(run_table(record, None))
+    if record.foreign is not None:
+        for view, count in record.foreign.users_without_list.items():
+            print_line(
+                f"{view}: {record.targets.n_users - count:,} of {record.targets.n_users:,} test users have a list; the others are misses"
+            )
+        print_line(f"lists of {record.protocol.list_length}; {record.foreign.lists_cut:,} were longer")
+        print_line(f"users without a test query, left out: {record.foreign.users_not_asked:,}")
+    print_line(f"record: {outcome.folder}")

@@ -1,0 +1,178 @@
+"""Random search over settings: the space that a card declares, what a trial draws from it, and the log of all trials."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
+
+from recbench.core.config import canonical_json, explain
+from recbench.core.errors import BadData
+from recbench.core.seeds import generator
+
+TUNE_METRIC = "ndcg@10"
+"""What trials are ranked by: on the validation part, view `keep`."""
+TUNE_LOG = "tune.json"
+"""The log of a search, as a file of a run whose settings come from it."""
+_DIGITS = 4
+Scalar = bool | int | float | str
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+
+
+class Dimension(_Part):
+    """The values that one setting may take; exactly one of the four is given."""
+
+    choices: Annotated[tuple[Scalar | tuple[Scalar, ...], ...], Field(min_length=2)] | None = None
+    """Each of these is as likely as the others."""
+    integers: tuple[int, int] | None = None
+    """Whole numbers from the first to the second, both included."""
+    uniform: tuple[float, float] | None = None
+    """Numbers between the first and the second."""
+    log_uniform: tuple[float, float] | None = None
+    """The same, with each factor as likely as any other: 0.001 to 0.01 as 0.01 to 0.1."""
+
+    @model_validator(mode="after")
+    def _is_one_kind(self) -> "Dimension":
+        given = [name for name in type(self).model_fields if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(
+                f"a setting needs exactly one of choices, integers, uniform and log_uniform; given: {', '.join(given) or 'none'}"
+            )
+        if given != ["choices"]:
+            low, high = getattr(self, given[0])
+            if not low < high:
+                raise ValueError(f"{given[0]} runs from {low} to {high}; the second must be larger")
+            if self.log_uniform is not None and low <= 0:
+                raise ValueError(f"log_uniform starts at {low}; it must be above 0")
+        elif len({canonical_json(value) for value in self.choices or ()}) < len(self.choices or ()):
+            raise ValueError("choices names a value twice")
+        return self
+
+    def draw(self, random: np.random.Generator) -> Any:
+        """One value; numbers that are not whole have four significant digits, so that what is printed is what was used."""
+        if self.choices is not None:
+            return self.choices[int(random.integers(len(self.choices)))]
+        if self.integers is not None:
+            return int(random.integers(self.integers[0], self.integers[1], endpoint=True))
+        if self.uniform is not None:
+            return _rounded(random.uniform(*self.uniform), *self.uniform)
+        assert self.log_uniform is not None
+        low, high = self.log_uniform
+        return _rounded(float(np.exp(random.uniform(np.log(low), np.log(high)))), low, high)
+
+    def values(self) -> tuple[Any, ...]:
+        """All choices, or the two ends: what a card's space is checked by."""
+        return self.choices or self.integers or self.uniform or self.log_uniform or ()
+
+
+def _rounded(value: float, low: float, high: float) -> float:
+    return min(max(float(f"{value:.{_DIGITS}g}"), low), high)
+
+
+class TuneCard(_Part):
+    """Section `[tune]` of a model's card."""
+
+    preset: str
+    """Trial 0, and what the drawn settings of the others are laid over: the published settings."""
+    space: Annotated[dict[str, Dimension], Field(min_length=1)]
+    """Per setting the values it may take."""
+
+    def draw(self, model: str, seed: int, trial: int, attempt: int = 0) -> dict[str, Any]:
+        """The settings of one trial: none for trial 0, else one value per setting of the space.
+
+        Each value follows from the model's name, its own range, the search's seed and the number of the trial alone: neither other
+        settings of the space nor the number of trials change it. `attempt` counts draws whose values contradicted each other.
+        """
+        if trial == 0:
+            return {}
+        return {
+            name: dimension.draw(generator(seed, "tune", model, name, trial, *([attempt] if attempt else [])))
+            for name, dimension in sorted(self.space.items())
+        }
+
+
+class Trial(_Part):
+    """One setting that was tried."""
+
+    trial: NonNegativeInt
+    """Its number; 0 is the preset itself."""
+    state: Literal["done", "failed"]
+    values: dict[str, Any]
+    """What was drawn for it."""
+    config: dict[str, Any]
+    """All its settings."""
+    score: float | None = None
+    """NDCG@10 `keep` on the validation part; None where it failed."""
+    measured_by: Literal["training", "ranking"] | None = None
+    """`training`: what the training's own selection reported. `ranking`: all validation users ranked after it, for a model that selects
+    nothing by this figure."""
+    steps: NonNegativeInt = 0
+    epochs: float = 0.0
+    stopped_by: str = ""
+    parameters: NonNegativeInt = 0
+    train_s: float = 0.0
+    """All stages but data set and split, those found in the cache at what they cost."""
+    peak_memory_bytes: NonNegativeInt = 0
+    reason: str = ""
+    """Why it failed."""
+
+
+class TuneLog(_Part):
+    """`trials.json` of a search, and `tune.json` of a run that took its settings from it. No test figure is in it: none was made."""
+
+    schema_version: Literal[1] = 1
+    model: str
+    source_hash: str
+    """Of the plugin's sources."""
+    dataset: str
+    preset: str
+    """Of trial 0, over which the others' settings were laid."""
+    seed: NonNegativeInt
+    """Of the draws and of every training."""
+    budget: str | None
+    """Of each trial."""
+    metric: str = TUNE_METRIC
+    space: dict[str, Dimension]
+    protocol: str
+    ties: str
+    train: str
+    valid: str
+    """Fingerprints of what was trained on and of what the trials were ranked by."""
+    device: str
+    threads: PositiveInt | None
+    """None: as many as there are cores."""
+    jobs: PositiveInt
+    """Trials at a time; costs are only comparable where this is 1."""
+    trials: tuple[Trial, ...] = ()
+
+    def best(self) -> Trial | None:
+        """The trial with the highest score, of equal ones the first; None where none is done."""
+        done = [trial for trial in self.trials if trial.score is not None]
+        return max(done, key=lambda trial: (trial.score, -trial.trial), default=None)
+
+    def to_json(self) -> str:
+        """The text of the file, the same for equal logs."""
+        return self.model_dump_json(indent=1) + "\n"
+
+
+def read_tune_log(path: Path) -> tuple[TuneLog, bytes]:
+    """The log in a file and the bytes it was read from; one that is missing or damaged is a `BadData` that names it."""
+    try:
+        content = path.read_bytes()
+        return TuneLog.model_validate(json.loads(content)), content
+    except FileNotFoundError:
+        raise BadData(f"{path}: there is no such log of trials. Keep it beside the settings that were taken from it.") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise BadData(f"{path} is not valid JSON: {error}. Restore the file or search again.") from None
+    except ValidationError as error:
+        raise BadData(f"{explain(error, list(TuneLog.model_fields), str(path))} Restore the file or search again.") from None
+
+
+def same_settings(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
+    """Whether two sets of settings are equal, lists and tuples alike."""
+    return canonical_json(dict(first)) == canonical_json(dict(second))
