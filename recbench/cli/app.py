@@ -17,6 +17,7 @@ from recbench.cli.recommend import recommend
 from recbench.cli.reproduce import reproduce
 from recbench.cli.run import run
 from recbench.cli.show import show
+from recbench.cli.tune import tune
 from recbench.cli.verify import verify
 
 _BENCHMARK, _RESULTS, _MACHINE = "Benchmark", "Results", "Data and machine"
@@ -42,6 +43,7 @@ def _group(name: str, help: str, panel: str) -> typer.Typer:  # noqa: A002 (type
 
 app.command(rich_help_panel=_BENCHMARK)(run)
 app.command(rich_help_panel=_BENCHMARK)(compare)
+app.command(rich_help_panel=_BENCHMARK)(tune)
 app.command(rich_help_panel=_BENCHMARK)(reproduce)
 app.command(rich_help_panel=_BENCHMARK)(import_ranks)
 

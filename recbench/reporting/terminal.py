@@ -188,7 +188,8 @@ def _origin(record: RunRecord) -> str:
         return f"{record.foreign.file}, made by another toolkit; test users without a list: {missing}"
     if record.tuned is not None:
         found = record.tuned
-        return f"trial {found.trial} of {found.trials} of a search on {found.dataset}, validation {metric_title(MAIN_METRIC)} {found.score:.4f}"
+        score = f"validation {metric_title(MAIN_METRIC)} {found.score:.4f}"
+        return f"trial {found.trial} of {found.trials} of a search on {found.dataset}, {score}"
     return f"preset {record.model.preset}"
 
 

@@ -19,7 +19,7 @@ from recbench.core.errors import BadRequest, PluginFailed
 from recbench.core.interactions import Interactions, ItemTable, StringArray
 from recbench.core.plugin import Plugin, Precision, Ranker, Validation, World
 from recbench.core.progress import Progress
-from recbench.core.ranking import Queries, Rankings, View
+from recbench.core.ranking import Queries, Rankings
 from recbench.core.records import StagePart
 from recbench.data import Split
 from recbench.evaluation import check_rankings, ranks_of_targets, values_per_user
@@ -44,6 +44,20 @@ def ranked(ranker: Ranker, queries: Queries, k: int, n_items: int, progress: Pro
             check_rankings(rankings, part, n_items=n_items, k=k, first_query=start)
             task.advance(len(part))
             yield start, rankings
+
+
+def validation_sums(ranker: Ranker, split: Split, rows: NDArray[np.int64], progress: Progress) -> NDArray[np.float64]:
+    """Sums of `VALIDATION_METRICS` over these queries of the validation part, in the view `keep`, and behind them the number of queries."""
+    part = split.valid
+    queries = part.queries(split.user_ids, ("keep",))
+    sums = np.zeros(len(VALIDATION_METRICS) + 1)
+    for first, rankings in ranked(ranker, queries.take(rows), VALIDATION_K, len(split.items), progress, "validation"):
+        mine = rows[first : first + rankings.items.shape[1]]
+        targets = part.targets.take(mine)
+        rank = ranks_of_targets(rankings, targets, queries.take(mine))["keep"]
+        sums[:-1] += values_per_user(rank, targets.offsets, VALIDATION_METRICS).sum(axis=0)
+        sums[-1] += len(mine)
+    return sums
 
 
 @dataclass(frozen=True)
@@ -112,21 +126,13 @@ class RunContext:
         """NDCG@10 and Recall@10 of the validation users, view `keep`; the work is shared under torchrun."""
         start = time.perf_counter()
         part = self._split.valid
-        views: tuple[View, ...] = ("keep",)
         users = np.arange(len(part))
         is_subset = self.plugin.card.family == "generative" and not all_users and len(users) > _SUBSET_USERS
         if is_subset:
             users = np.sort(np.random.default_rng(_SUBSET_SEED).choice(len(users), _SUBSET_USERS, replace=False))
         # Each rank takes its own users, none twice: a mean over repeated users would not be the mean over users.
         mine = users[self.world.rank :: self.world.size]
-        queries = part.queries(self._split.user_ids, views)
-        totals = np.zeros(len(VALIDATION_METRICS) + 1)
-        for first, rankings in ranked(ranker, queries.take(mine), VALIDATION_K, len(self.items), self.progress, "validation"):
-            rows = mine[first : first + rankings.items.shape[1]]
-            targets = part.targets.take(rows)
-            rank = ranks_of_targets(rankings, targets, queries.take(rows))["keep"]
-            totals[:-1] += values_per_user(rank, targets.offsets, VALIDATION_METRICS).sum(axis=0)
-            totals[-1] += len(rows)
+        totals = validation_sums(ranker, self._split, mine, self.progress)
         if self.world.size > 1:
             from recbench.nn.distributed import sum_over_ranks
 

@@ -27,7 +27,7 @@ from recbench.running.places import Places
 from recbench.running.ranking import RANKING_STAGE, rank_test
 from recbench.running.recording import RunFacts, write_run
 from recbench.running.splits import LoadedSplit, load_split
-from recbench.running.training import Trainer, training_stage
+from recbench.running.training import Trainer, check_needs, training_stage
 from recbench.running.tuned import TunedSettings, read_settings
 
 LIST_LENGTH = 50
@@ -78,7 +78,7 @@ def run_request(
             load_plugin=settings.load_plugin,
         )
         # Before the name, which asks for what the settings name: nothing is fetched for data that the model cannot read.
-        trainer.check_needs(settings.plugin)
+        check_needs(settings.plugin, loaded.split)
         name = settings.name(loaded)
         existing = runs.finished(name, places.runs)
         if existing is not None and not request.again and not request.rerun:

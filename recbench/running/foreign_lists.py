@@ -229,7 +229,7 @@ def _sort(lists: ForeignLists, view: View, query: LongArray, user: IntArray, ite
         seen = np.isin(query[rows] * n_items + item[rows], histories.row_of_entry() * n_items + histories.item)
         if seen.any():
             row = int(rows[int(seen.argmax())])
-            what = f"item {split.items.item_ids[item[row]]!r} stands in the user's history. Leave the history out, or import the lists as keep."
+            what = f"item {split.items.item_ids[item[row]]!r} stands in the history. Leave it out, or import the lists as keep."
             raise refuse(row, what)
     if lists.rank is not None:
         rows = rows[np.lexsort((lists.rank[rows], query[rows]))]

@@ -15,11 +15,11 @@ from recbench.data import SplitProtocol
 from recbench.running import provenance, runs
 from recbench.running.api import RunOutcome
 from recbench.running.cache import StageStore
+from recbench.running.execute import LIST_LENGTH, views_of
 from recbench.running.foreign_lists import ForeignLists, PlacedLists, holds_history, place_lists, read_lists
 from recbench.running.hashing import hash_file, hash_value
 from recbench.running.machine import cores, processor
 from recbench.running.places import Places
-from recbench.running.execute import LIST_LENGTH, views_of
 from recbench.running.recording import dataset_part, file_parts, write_measured
 from recbench.running.splits import LoadedSplit, load_split
 

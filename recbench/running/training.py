@@ -86,7 +86,7 @@ class Trainer:
     def train(self, plugin: Plugin, config: PluginConfig, seed: int, budget_text: str | None) -> TrainedModel:
         """The plugin trained with these settings, from the cache or now."""
         card = plugin.card
-        self.check_needs(plugin)
+        check_needs(plugin, self.split)
         inputs = self.inputs(plugin)
         # Presets stand in the card, which is no source; an asker may take another model's by name or by default.
         used = {
@@ -167,20 +167,21 @@ class Trainer:
         vectors: NDArray[np.float32] = method()
         return vectors
 
-    def check_needs(self, plugin: Plugin) -> None:
-        """Raises a `BadRequest` where the data set cannot serve the model."""
-        card, items = plugin.card, self.split.items
-        if "item_text" in card.needs and not items.has_text:
-            raise BadRequest(f"Model {card.name!r} reads item text and this data set has none. Choose another model or data set.")
-        if "time" in card.needs and self.split.train.time != "seconds":
-            raise BadRequest(
-                f"Model {card.name!r} needs real times and this data set's time stamps are of kind {self.split.train.time.value!r}. "
-                f"Choose another model or data set."
-            )
-        if card.max_items is not None and len(items) > card.max_items:
-            raise BadRequest(
-                f"Model {card.name!r} is not applicable: the data set has {len(items)} items and the model's limit is {card.max_items}."
-            )
+
+def check_needs(plugin: Plugin, split: Split) -> None:
+    """Raises a `BadRequest` where the data set cannot serve the model."""
+    card, items = plugin.card, split.items
+    if "item_text" in card.needs and not items.has_text:
+        raise BadRequest(f"Model {card.name!r} reads item text and this data set has none. Choose another model or data set.")
+    if "time" in card.needs and split.train.time != "seconds":
+        raise BadRequest(
+            f"Model {card.name!r} needs real times and this data set's time stamps are of kind {split.train.time.value!r}. "
+            f"Choose another model or data set."
+        )
+    if card.max_items is not None and len(items) > card.max_items:
+        raise BadRequest(
+            f"Model {card.name!r} is not applicable: the data set has {len(items)} items and the model's limit is {card.max_items}."
+        )
 
 
 def _guarded(plugin: Plugin, what: str, call: Callable[[], FitReport]) -> FitReport:

@@ -177,7 +177,7 @@ def scored(rows: Rows) -> Rows:
         (lambda rows: change(3, score="nan")(scored(rows)), (), ("the score in row 3 is nan",)),
         (lambda rows: change(3, view="seen")([row | {"view": "keep"} for row in rows]), (), ("'view' holds 'seen'", "keep or unseen")),
         (lambda rows: [row | {"view": "keep"} for row in rows], ("--seen", "both"), ("no list of the view unseen",)),
-        (lambda rows: rows, ("--seen", "unseen"), ("'user-0000'", "stands in the user's history", "as keep")),
+        (lambda rows: rows, ("--seen", "unseen"), ("'user-0000'", "stands in the history", "as keep")),
         (lambda rows: rows, ("--seen", "some"), ("--seen 'some'", "keep, unseen or both")),
         (lambda rows: rows, ("--seen", "both"), ("no column view", "--seen unseen")),
         (lambda rows: rows, ("--seen", "keep", "--protocol", "temporal:targets=successive"), ("asks users several times",)),

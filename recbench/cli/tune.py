@@ -1,0 +1,112 @@
+"""`recbench tune`."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from recbench.cli.options import Budget, DataDir, Debug, Device, Json, Plugins, Protocol, Threads, Ties, places
+from recbench.cli.terminal import print_json, print_line, stderr, stdout, verb
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.table import Table
+
+    from recbench.running.tune import TrialState
+
+_STYLES = {"waiting": "dim", "running": "cyan", "done": "green", "failed": "red"}
+
+
+@verb
+def tune(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Name of a model whose card declares what may be tuned.")],
+    dataset: Annotated[str, typer.Argument(metavar="DATASET", help="Name of a data set, or path of a card or of a folder of data.")],
+    trials: Annotated[
+        int, typer.Option(min=1, help="How many settings to try. Trial 0 is the preset itself; more may be added later.")
+    ] = 20,
+    seed: Annotated[int, typer.Option(min=0, help="Of the draws and of every training.")] = 0,
+    preset: Annotated[
+        str | None, typer.Option(help="What the drawn settings are laid over. Default: the published settings, as the card names them.")
+    ] = None,
+    budget: Budget = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Trials at a time. Costs are only comparable from --jobs 1.")] = 1,
+    device: Device = "auto",
+    threads: Threads = None,
+    ties: Ties = "source",
+    protocol: Protocol = "leave-one-out",
+    plugin: Plugins = None,
+    data_dir: DataDir = None,
+    as_json: Json = False,
+    debug: Debug = False,  # noqa: ARG001 (read by `verb`)
+) -> None:
+    """Search the settings of MODEL on DATASET at random, the same number of trials for every model, and take the best by validation.
+
+    No trial ranks the test part. The same command goes on where a killed one stopped; --budget bounds each trial.
+
+    Example: recbench tune sasrec ml-100k --preset cpu --trials 20
+    """
+    from rich.live import Live
+
+    from recbench.core.progress import ConsoleProgress
+    from recbench.running.tune import TuneRequest, tune_request
+
+    request = TuneRequest(
+        model=model,
+        dataset=dataset,
+        trials=trials,
+        seed=seed,
+        preset=preset,
+        budget=budget,
+        jobs=jobs,
+        device=device,
+        threads=threads,
+        ties=ties,
+        protocol=protocol,
+        plugins=tuple(plugin or ()),
+    )
+    last: list[TrialState] = []
+
+    def show(states: "list[TrialState]") -> None:
+        last[:] = states
+        live.update(trial_table(states), refresh=True)
+
+    with Live(console=stderr(), auto_refresh=False, transient=True) as live:
+        found = tune_request(request, places(data_dir), ConsoleProgress(stderr()), show)
+    if as_json:
+        print_json(
+            {"folder": found.folder, "best": found.best, "config": found.config_file, "command": found.command, "trials": found.log.trials}
+        )
+        return
+    stdout().print(trial_table(last, found.best.trial))
+    published = next(trial for trial in found.log.trials if trial.trial == 0)
+    against = "" if published.score is None or found.best.score is None else f", {found.best.score - published.score:+.4f} against trial 0"
+    print_line(f"best of {len(found.log.trials)} trials by validation NDCG@10 keep: trial {found.best.trial}{against}")
+    print_line(f"trials: {found.folder}")
+    print_line(f"run it: {found.command}")
+
+
+def trial_table(states: "Sequence[TrialState]", best: int | None = None) -> "Table":
+    """The trials as they now stand: what was drawn, validation NDCG@10, what it cost; the best in bold."""
+    from rich.markup import escape
+    from rich.table import Table
+    from rich.text import Text
+
+    names = sorted({name for state in states for name in state.values})
+    table = Table(box=None, header_style="bold")
+    for title in ("trial", *names, "state", "NDCG@10 valid", "train s", "MiB"):
+        table.add_column(title, no_wrap=True, justify="left" if title == "state" else "right")
+    table.add_column("")
+    for state in states:
+        result = state.result
+        measured = ("", "", "")
+        if result is not None and result.score is not None:
+            measured = (f"{result.score:.4f}", f"{result.train_s:,.1f}", f"{result.peak_memory_bytes / (1 << 20):,.0f}")
+        table.add_row(
+            str(state.trial),
+            *(escape(str(state.values.get(name, "preset"))) for name in names),
+            f"[{_STYLES[state.state]}]{state.state}[/]",
+            *measured,
+            Text("" if state.state == "done" else state.reason, no_wrap=True, overflow="ellipsis"),
+            style="bold" if state.trial == best else None,
+        )
+    return table

@@ -1,0 +1,112 @@
+"""One trial of a search in a process of its own: a request as JSON on stdin, what came of it as JSON on stdout.
+
+Run as `python -m recbench.running.trial`. It trains and validates; the test part is ranked by no trial.
+"""
+
+import json
+import logging
+import signal
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from recbench.core.budget import Budget
+from recbench.core.errors import RecbenchError
+from recbench.core.plugin import World
+from recbench.core.progress import ConsoleProgress, Progress
+from recbench.core.tuning import TUNE_METRIC
+from recbench.running.api import RunRequest
+from recbench.running.cache import StageStore
+from recbench.running.context import VALIDATION_METRICS, validation_sums
+from recbench.running.execute import settle
+from recbench.running.measure import process_start
+from recbench.running.places import Places
+from recbench.running.recording import training_seconds
+from recbench.running.splits import load_split
+from recbench.running.training import TrainedModel, Trainer
+from recbench.running.worker import request_from_json
+
+VALIDATION_STAGE = "validation"
+_SCORE_FILE = "score.json"
+
+
+@dataclass(frozen=True)
+class TrialOutcome:
+    """What one training gave; the fields are those of `core.tuning.Trial`."""
+
+    score: float
+    measured_by: Literal["training", "ranking"]
+    steps: int
+    epochs: float
+    stopped_by: str
+    parameters: int
+    train_s: float
+    peak_memory_bytes: int
+
+
+def run_trial(request: RunRequest, places: Places, progress: Progress, *, started_at: float | None = None) -> TrialOutcome:
+    """Train with these settings, from the cache or a checkpoint where there is one, and say how it does on the validation part."""
+    budget = Budget.parse(request.budget, started_at)
+    settings = settle(request, World(), 0)
+    store = StageStore(places.home / "stages")
+    loaded = load_split(request.dataset, settings.protocol, places, store, progress)
+    trainer = Trainer(
+        split=loaded.split,
+        machine=settings.machine,
+        store=store,
+        progress=progress,
+        budget=budget,
+        world=settings.world,
+        load_plugin=settings.load_plugin,
+    )
+    trained = trainer.train(settings.plugin, settings.config, request.seed, request.budget)
+    reported = trained.report.chosen.get(TUNE_METRIC)
+    # A model that selects by this figure has it for the weights it kept; ranking the same users again would give it once more.
+    score = float(reported) if reported is not None else _ranked_score(trainer, trained, store)
+    return TrialOutcome(
+        score=score,
+        measured_by="ranking" if reported is None else "training",
+        steps=trained.report.steps,
+        epochs=trained.report.epochs,
+        stopped_by=trained.report.stopped_by,
+        parameters=trained.report.parameters.total,
+        train_s=training_seconds(trained.lineage),
+        peak_memory_bytes=max(part.peak_memory_bytes for part in trained.lineage),
+    )
+
+
+def _ranked_score(trainer: Trainer, trained: TrainedModel, store: StageStore) -> float:
+    """NDCG@10 `keep` of all validation users, ranked by the trained model."""
+    split = trainer.split
+
+    def rank(folder: Path) -> None:
+        sums = validation_sums(trained.recommender, split, np.arange(len(split.valid)), trainer.progress)
+        mean = float(sums[VALIDATION_METRICS.index(TUNE_METRIC)] / max(sums[-1], 1.0))
+        (folder / _SCORE_FILE).write_text(json.dumps({TUNE_METRIC: mean}), encoding="utf-8")
+
+    stage = store.get(VALIDATION_STAGE, {"training": trained.stage.key, "valid": split.fingerprints.valid}, rank)
+    return float(json.loads((stage.folder / _SCORE_FILE).read_text(encoding="utf-8"))[TUNE_METRIC])
+
+
+def main() -> int:
+    """Run the trial on stdin; exit codes as on the command line."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    # The search ends its trials with SIGTERM; raised as an exception it lets them clean up outside training, too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    request, places = request_from_json(json.load(sys.stdin))
+    answer: dict[str, Any]
+    try:
+        answer, code = asdict(run_trial(request, places, ConsoleProgress(), started_at=process_start())), 0
+    except KeyboardInterrupt:
+        return 130
+    except RecbenchError as error:
+        answer, code = {"error": str(error)}, error.exit_code
+    json.dump(answer, sys.stdout)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
