@@ -13,6 +13,7 @@ from recbench.cli.doctor import doctor
 from recbench.cli.import_ranks import import_ranks
 from recbench.cli.leaderboard import export, publish
 from recbench.cli.list import datasets, models, runs
+from recbench.cli.plan import plan
 from recbench.cli.recommend import recommend
 from recbench.cli.reproduce import reproduce
 from recbench.cli.run import run
@@ -43,6 +44,7 @@ def _group(name: str, help: str, panel: str) -> typer.Typer:  # noqa: A002 (type
 
 app.command(rich_help_panel=_BENCHMARK)(run)
 app.command(rich_help_panel=_BENCHMARK)(compare)
+app.command(rich_help_panel=_BENCHMARK)(plan)
 app.command(rich_help_panel=_BENCHMARK)(tune)
 app.command(rich_help_panel=_BENCHMARK)(reproduce)
 app.command(rich_help_panel=_BENCHMARK)(import_ranks)

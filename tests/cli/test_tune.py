@@ -125,8 +125,11 @@ def test_more_trials_are_added_and_the_best_settings_are_recognised_in_a_run(des
     assert done.code == 0, done.stderr
     record = done.json["record"]
     assert record["tuned"] == {
-        **{"trials": 3, "trial": best["trial"], "score": best["score"]},
-        **{"dataset": "walks", "valid": record["fingerprints"]["valid"]},
+        "trials": 3,
+        "trial": best["trial"],
+        "score": best["score"],
+        "dataset": "walks",
+        "valid": record["fingerprints"]["valid"],
     }
     assert record["config"] == best["config"]
     assert next(stage for stage in record["stages"] if stage["name"] == "training-item-knn")["reused"]
