@@ -10,6 +10,7 @@ from recbench.core.errors import RecbenchError, VerifyFailed
 from recbench.core.plugin import ModelCard
 from recbench.core.ranking import View
 from recbench.core.records import Interval, SlicePart, TargetsPart
+from recbench.core.tuning import TUNE_LOG, read_tune_log, same_settings
 from recbench.evaluation import evaluate, targets_part
 from recbench.reporting.archive import Fault, StoredRun, files_at_fault, record_folders, sha256_of
 from recbench.reporting.board import make_boards
@@ -79,7 +80,7 @@ def inspect_boards(boards: Path, cards: Mapping[str, ModelCard]) -> VerifyReport
             continue
         compared, wrong = _recompute(run)
         n_figures += compared
-        faults += wrong
+        faults += [*wrong, *_search_at_fault(run)]
     faults += _records_as_printed(boards, pages)
     n_rows, wrong_pages = _pages_as_rendered(boards, pages, runs, cards)
     faults += wrong_pages
@@ -109,6 +110,26 @@ def _recompute(run: StoredRun) -> tuple[int, list[Fault]]:
         if said.get(key) != again.get(key)
     ]
     return len(again), faults
+
+
+def _search_at_fault(run: StoredRun) -> list[Fault]:
+    """Where a record claims a search for its settings: what of that its log of trials does not bear out."""
+    claim, path = run.record.tuned, run.folder / "record.json"
+    if claim is None:
+        return []
+    try:
+        log, _ = read_tune_log(run.path(TUNE_LOG))
+    except RecbenchError as error:
+        return [Fault(path, None, f"it claims a search for its settings, whose log cannot be read: {error}")]
+    best = log.best()
+    found = None if best is None else (len(log.trials), best.trial, best.score, log.dataset, log.valid)
+    if best is not None and found == (claim.trials, claim.trial, claim.score, claim.dataset, claim.valid):
+        if same_settings(best.config, run.record.config):
+            return []
+        return [
+            Fault(path, None, f"its settings are not those of trial {best.trial}, which won the search in {TUNE_LOG}. Restore the record.")
+        ]
+    return [Fault(path, None, f"it claims trial {claim.trial} of {claim.trials}; {TUNE_LOG} says otherwise. Restore the record.")]
 
 
 def _figures(

@@ -181,6 +181,20 @@ def test_a_tuned_run_is_published_with_its_trials_and_marked(desk: Any, searched
     assert "tune.json" in done.stderr
 
 
+@pytest.mark.parametrize(("claim", "words"), [({"trials": 20}, "of 20"), ({}, "its settings are not those of trial")])
+def test_a_claim_that_the_log_does_not_bear_out_is_found(desk: Any, searched: tuple[Path, Path, Any], claim: Any, words: str) -> None:
+    made = desk("run", "-m", "item-knn", "-d", "./walks", "--config", searched[2]["config"], "--json").json
+    path = desk.folder / made["folder"] / "record.json"
+    record = json.loads(path.read_text())
+    record["tuned"] |= claim
+    record["config"] |= {} if claim else {"decay": 0.123}
+    path.write_text(json.dumps(record))
+    assert desk("leaderboard", "publish").code == 0
+    done = desk("verify")
+    assert done.code == 1
+    assert words in done.stderr
+
+
 def test_a_trial_that_fails_stops_no_other(recbench: Any, write_plugin: Callable[..., Path]) -> None:
     fit = f"if self.width == 4: raise ValueError('too narrow')\n        {GOOD}"
     folder = write_plugin("odd", init=INIT.replace("{fit}", fit), card=CARD)
