@@ -132,7 +132,7 @@ class Workshop:
             "files": [{"name": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()} for path in written],
         }
         for key, value in changes.items():
-            record[key] = record[key] | value if isinstance(value, dict) and isinstance(record[key], dict) else value
+            record[key] = record[key] | value if isinstance(value, dict) and isinstance(record.get(key), dict) else value
         (folder / "record.json").write_text(RunRecord.model_validate(record).to_json())
         return folder
 

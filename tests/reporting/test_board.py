@@ -231,9 +231,9 @@ def test_only_the_published_setting_gets_a_verdict(
 def test_a_row_that_departs_from_its_preset_says_so(workshop: Any, make_card: Any) -> None:
     cards = {"sasrec": make_card("sasrec")}
     (board_row,) = section_of(workshop.run("sasrec", "cpu", config={"width": 8}), cards=cards).rows
-    assert board_row.marks("keep") == ["not as its preset: width=8", "1 seed"]
+    assert board_row.marks("keep") == ["cpu", "not as its preset: width=8", "1 seed"]
     (board_row,) = section_of(workshop.run("sasrec", "cpu"), cards=cards).rows
-    assert board_row.marks("keep") == ["1 seed"]
+    assert board_row.marks("keep") == ["cpu", "1 seed"]
 
 
 def test_published_numbers_of_other_data_sets_are_left_out(workshop: Any, make_card: Any) -> None:
@@ -258,3 +258,23 @@ def test_slices_and_figures_beyond_accuracy_are_means_over_seeds(workshop: Any) 
 def test_markdown_shows_text_as_it_is() -> None:
     assert escape("a|b *c* `d` <e>\n[f](g)") == r"a\|b \*c\* \`d\` \<e\> [f]\(g)"
     assert escape("0.1 [0.0, 0.2]") == "0.1 [0.0, 0.2]"
+
+
+def test_badges_say_where_settings_come_from(workshop: Any, cards: Any) -> None:
+    tuned = {"trials": 20, "trial": 3, "score": 0.1, "dataset": "toy", "valid": StoredRun.open(workshop.run()).record.fingerprints.valid}
+
+    def badge(*names: str, **changes: Any) -> str:
+        (board,) = make_boards([StoredRun.open(workshop.run(*names, **changes))], cards)
+        return board.sections[0].rows[0].badge
+
+    assert badge("sasrec", "paper") == "paper-config"
+    assert badge("sasrec", "paper", config={"width": 65}) == ""
+    assert badge("sasrec", "paper", budget="20m") == ""
+    assert badge("unheard-of", "paper") == ""
+    assert badge("sasrec", "cpu") == badge("sasrec", "cpu-small") == "cpu"
+    assert badge("sasrec", "default") == ""
+    assert badge("sasrec", "cpu", tuned=tuned) == "tuned-20"
+    assert badge("sasrec", "paper", tuned=tuned | {"valid": "other"}) == "tuned-20 on toy"
+    runs = [StoredRun.open(workshop.run("sasrec", "cpu", seed=0, tuned=tuned)), StoredRun.open(workshop.run("sasrec", "cpu", seed=1))]
+    (board,) = make_boards(runs, cards)
+    assert board.sections[0].rows[0].badge == "tuned-20 / cpu"

@@ -21,7 +21,8 @@ def test_csv_holds_full_precision_and_the_records_behind_each_row(workshop: Any,
     assert float(second["ndcg@10_keep_low"]) == record.metrics["keep"]["ndcg@10"].low
     assert float(second["recall@5_unseen"]) == record.metrics["unseen"]["recall@5"].value
     assert (second["model"], second["preset"], second["seeds"], second["records"]) == ("sasrec", "paper", "0", run.name)
-    assert second["marks"] == "below popularity; 1 seed"
+    assert second["marks"] == "paper-config; below popularity; 1 seed"
+    assert (first["badge"], second["badge"]) == ("", "paper-config")
     assert first["row"] == "popularity:default, lists of 10"
     assert first["recall@20_keep"] == first["ndcg@10_keep_std"] == ""
     assert second["protocol"] == "leave-one-out, ties in the order of the source"
