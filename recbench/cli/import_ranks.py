@@ -51,9 +51,8 @@ def import_ranks(
     stdout().print(run_table(record, None))
     if record.foreign is not None:
         for view, count in record.foreign.users_without_list.items():
-            print_line(
-                f"{view}: {record.targets.n_users - count:,} of {record.targets.n_users:,} test users have a list; the others are misses"
-            )
+            others = f"; the {count:,} others are misses" if count else ""
+            print_line(f"{view}: {record.targets.n_users - count:,} of {record.targets.n_users:,} test users have a list{others}")
         print_line(f"lists of {record.protocol.list_length}; {record.foreign.lists_cut:,} were longer")
         print_line(f"users without a test query, left out: {record.foreign.users_not_asked:,}")
     print_line(f"record: {outcome.folder}")
