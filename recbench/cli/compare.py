@@ -4,13 +4,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from recbench.cli.options import Budget, DataDir, Debug, Device, Json, Plugins, Protocol, Threads, Ties, model_cards, names, places
+from recbench.cli.options import Budget, DataDir, Debug, Device, Json, Plugins, Protocol, Ties, model_cards, names, places
 from recbench.cli.terminal import print_json, print_line, stderr, stdout, verb
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rich.table import Table
+    from rich.console import RenderableType
 
     from recbench.running.api import Cell
 
@@ -22,26 +22,49 @@ def compare(
     models: Annotated[str, typer.Option("--models", "-m", help="Models, separated by commas, each NAME or NAME:PRESET.")],
     datasets: Annotated[str, typer.Option("--datasets", "-d", help="Data sets, separated by commas.")],
     seeds: Annotated[int, typer.Option(min=1, help="How many seeds per cell, from 0.")] = 1,
-    jobs: Annotated[int, typer.Option(min=1, help="Cells at a time. Costs are only comparable from --jobs 1; others are marked.")] = 1,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Cells at a time. Costs are only comparable from --jobs 1; others are marked. "
+            "Default: 1, or with --executor ray as many as the cluster has room for.",
+        ),
+    ] = None,
+    executor: Annotated[
+        str,
+        typer.Option(help="Where cells run: local, or ray on the cluster that RAY_ADDRESS names."),
+    ] = "local",
     budget: Budget = None,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", help="One setting of every model, as key=value. Repeatable. Wins over presets.")
+    ] = None,
     device: Device = "auto",
-    threads: Threads = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(min=1, help="Threads of each cell for computing on the CPU. Default: the cores divided by --jobs; 1 with ray."),
+    ] = None,
     ties: Ties = "source",
     protocol: Protocol = "leave-one-out",
     plugin: Plugins = None,
     data_dir: DataDir = None,
-    plot: Annotated[bool, typer.Option("--plot", help="Draw the comparison into ./runs as well.")] = False,
+    plot: Annotated[
+        bool, typer.Option("--plot", help="Draw intervals, and quality against seconds of training, into ./runs/comparison.png.")
+    ] = False,
     as_json: Json = False,
     debug: Debug = False,  # noqa: ARG001 (read by `verb`)
 ) -> None:
     """Run every model on every data set, each cell in a process of its own, and compare them with paired tests.
 
     Only what is missing is run. A cell that fails is shown as failed, stops no other, and makes the exit code 1.
+    With --budget every cell may spend the same.
 
     Example: recbench compare --models popularity,item-knn,sasrec:cpu --datasets beauty,sports --seeds 3
     """
+    import time
+
     from rich.live import Live
 
+    from recbench.core.config import parse_assignment
     from recbench.reporting import compare_runs, comparison_table, plot_comparison
     from recbench.running.api import CompareRequest
     from recbench.running.matrix import compare_request
@@ -51,16 +74,19 @@ def compare(
         datasets=names(datasets, "--datasets"),
         seeds=seeds,
         jobs=jobs,
+        executor=executor,
         budget=budget,
         device=device,
         threads=threads,
         ties=ties,
         protocol=protocol,
         plugins=tuple(plugin or ()),
+        overrides=dict(parse_assignment(text) for text in overrides or ()),
     )
     where = places(data_dir)
+    start = time.monotonic()
     with Live(console=stderr(), auto_refresh=False) as live:
-        cells = compare_request(request, where, lambda now: live.update(cell_table(now), refresh=True))
+        cells = compare_request(request, where, lambda now: live.update(cell_table(now, time.monotonic() - start), refresh=True))
     failed = [cell for cell in cells if cell.state == "failed"]
     folders = [cell.folder for cell in cells if cell.folder is not None]
     comparison = compare_runs(folders, model_cards(plugin)) if folders else None
@@ -74,28 +100,37 @@ def compare(
             print_line(f"plot: {picture}")
     if failed:
         for cell in failed:
-            typer.echo(f"Failed: {_name(cell)} on {cell.dataset}, seed {cell.seed}: {cell.reason}", err=True)
+            typer.echo(f"Failed: {cell}: {cell.reason}", err=True)
         raise typer.Exit(1)
 
 
-def _name(cell: "Cell") -> str:
-    return cell.model if cell.preset is None else f"{cell.model}:{cell.preset}"
-
-
-def cell_table(cells: "Sequence[Cell]") -> "Table":
-    """The matrix as it now stands: state, seconds and, while it runs, the last line of its log (with the time left)."""
+def cell_table(cells: "Sequence[Cell]", elapsed_s: float) -> "RenderableType":
+    """The matrix as it now stands: state, seconds, time left of what a cell does now, and what that is; counts below."""
+    from rich.console import Group
     from rich.markup import escape
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, header_style="bold")
-    for title in ("data set", "model", "seed", "state", "seconds"):
+    for title in ("data set", "model", "seed", "state"):
         table.add_column(title, no_wrap=True)
+    for title in ("seconds", "left"):
+        table.add_column(title, no_wrap=True, justify="right")
     # The only column that gives way on a narrow terminal: a cell keeps to its line.
     table.add_column("")
     for cell in cells:
         state = f"[{_STYLES[cell.state]}]{cell.state}[/]"
         seconds = "" if cell.state == "waiting" else f"{cell.seconds:.0f}"
-        reason = Text(cell.reason, no_wrap=True, overflow="ellipsis")
-        table.add_row(escape(cell.dataset), escape(_name(cell)), str(cell.seed), state, seconds, reason)
-    return table
+        left = "" if cell.left_s is None else _duration(cell.left_s)
+        note = Text(cell.reason if cell.is_new else "was finished before", no_wrap=True, overflow="ellipsis")
+        table.add_row(escape(cell.dataset), escape(cell.row_name), str(cell.seed), state, seconds, left, note)
+    counts = [f"{sum(cell.state == state for cell in cells)} {state}" for state in _STYLES]
+    return Group(table, Text(f"{', '.join(counts)}; {_duration(elapsed_s)}", style="dim"))
+
+
+def _duration(seconds: float) -> str:
+    """Such as `45 s`, `12 min`, `3 h 5 min`."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"

@@ -55,8 +55,12 @@ class CompareRequest:
     """Each `NAME` or `NAME:PRESET`."""
     datasets: tuple[str, ...]
     seeds: int = 1
-    jobs: int = 1
+    jobs: int | None = None
+    """How many cells at a time; None: one, or on a cluster as many as it has room for."""
+    executor: str = "local"
+    """`local` or `ray`."""
     budget: str | None = None
+    """Of each cell."""
     device: str = "auto"
     threads: int | None = None
     ties: str = "source"
@@ -77,8 +81,20 @@ class Cell:
     """`waiting`, `running`, `done`, `failed`."""
     folder: Path | None = None
     reason: str = ""
-    """Why it failed."""
+    """Why it failed, or what it does now."""
     seconds: float = 0.0
+    left_s: float | None = None
+    """Seconds that what it does now will still take; None while nobody can say."""
+    is_new: bool = True
+    """False where a finished record of the same request was found."""
+
+    @property
+    def row_name(self) -> str:
+        """`MODEL` or `MODEL:PRESET`, as it was asked for."""
+        return self.model if self.preset is None else f"{self.model}:{self.preset}"
+
+    def __str__(self) -> str:
+        return f"{self.row_name} on {self.dataset}, seed {self.seed}"
 
 
 @dataclass(frozen=True)
@@ -159,9 +175,17 @@ def load(run: Path | str, *, plugins: Sequence[Path | str] = (), device: str = "
     return LoadedRun.open(folder, models.load(record_with_model(folder).model.name), device=device)
 
 
-def compare(models: Sequence[str], datasets: Sequence[str], *, seeds: int = 1, jobs: int = 1, budget: str | None = None) -> list[Cell]:
+def compare(
+    models: Sequence[str],
+    datasets: Sequence[str],
+    *,
+    seeds: int = 1,
+    jobs: int | None = None,
+    executor: str = "local",
+    budget: str | None = None,
+) -> list[Cell]:
     """Run models x data sets x seeds, only what is missing, each in its own process; `recbench compare` as a function."""
     from recbench.running.matrix import compare_request
 
-    request = CompareRequest(tuple(models), tuple(datasets), seeds=seeds, jobs=jobs, budget=budget)
+    request = CompareRequest(tuple(models), tuple(datasets), seeds=seeds, jobs=jobs, executor=executor, budget=budget)
     return compare_request(request, Places.from_environment(), lambda _cells: None)

@@ -102,6 +102,10 @@ def run_request(
                 if world.rank != 0:
                     return None
                 with runs.numbering(name, places.runs, places.home):
+                    # Another process may have been quicker, such as one on a machine that was given up too early.
+                    existing = runs.finished(name, places.runs)
+                    if existing is not None and not request.again and not request.rerun:
+                        return RunOutcome(read_record(existing / runs.RECORD_FILE), existing, is_new=False)
                     run_id = runs.next_run_id(name, places.runs)
                     record = write_run(folder, run_id, facts, loaded, trained, tested)
                     return RunOutcome(record, runs.finish(folder, run_id, places.runs), is_new=True)

@@ -4,6 +4,7 @@ import contextlib
 import json
 import logging
 import os
+import platform
 import re
 import shutil
 from collections.abc import Iterator
@@ -61,11 +62,13 @@ def _number(path: Path, stem: str) -> int:
 @contextlib.contextmanager
 def writing(name: RunName, runs: Path) -> Iterator[Path]:
     """A temporary folder; `finish` gives it its name. Left without that, it disappears."""
-    for leftover in runs.glob(f".writing-{name.stem}-*"):
-        owner = leftover.name.rpartition("-")[2]
+    # Several machines may share the folder: which processes live can only be asked of one's own.
+    prefix = f".writing-{name.stem}-{platform.node()}-"
+    for leftover in runs.glob(f"{prefix}*"):
+        owner = leftover.name.removeprefix(prefix)
         if owner == str(os.getpid()) or not (owner.isdigit() and psutil.pid_exists(int(owner))):
             shutil.rmtree(leftover, ignore_errors=True)  # of a process that was killed
-    folder = runs / f".writing-{name.stem}-{os.getpid()}"
+    folder = runs / f"{prefix}{os.getpid()}"
     folder.mkdir(parents=True)
     try:
         yield folder

@@ -1,20 +1,27 @@
-"""One cell of a comparison in a process of its own: a request as JSON on stdin, the outcome as JSON on stdout.
+"""One cell of a comparison in a process of its own: a request as JSON on stdin, events as lines of JSON on stdout, the log on stderr.
 
-Run as `python -m recbench.running.worker`. The log goes to stderr, where the parent reads how far the cell is.
+Run as `python -m recbench.running.worker`. Events: `{"step": "training", "left_s": 70.0}` now and then, with null for the step between
+two of them, and at the end `{"folder": "runs/...", "is_new": true}` or `{"error": "..."}`. Where stdin ends, nobody wants the cell.
 """
 
 import json
 import logging
+import os
 import signal
 import sys
+import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from recbench.core.errors import RecbenchError
 from recbench.core.progress import ConsoleProgress
 from recbench.running.api import RunRequest
 from recbench.running.measure import process_start
 from recbench.running.places import Places
+from recbench.running.steps import Step, TellingProgress
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C or SIGTERM."""
 
 
 def request_to_json(request: RunRequest, places: Places) -> dict[str, Any]:
@@ -40,22 +47,47 @@ def request_from_json(value: dict[str, Any]) -> tuple[RunRequest, Places]:
 
 def main() -> int:
     """Run the request on stdin; exit codes as on the command line."""
-    from recbench.running.execute import run_request
-
+    events = _events()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     # The comparison ends its cells with SIGTERM; raised as an exception it lets them clean up outside training, too.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    request, places = request_from_json(json.load(sys.stdin))
+    request, places = request_from_json(json.loads(sys.stdin.readline()))
+    threading.Thread(target=_end_with_stdin, daemon=True).start()
+
+    def tell(step: Step | None) -> None:
+        _write({"step": None} if step is None else {"step": step.text, "left_s": step.left_s}, events)
+
     try:
-        outcome = run_request(request, places, ConsoleProgress(), started_at=process_start())
+        from recbench.running.execute import run_request
+
+        outcome = run_request(request, places, TellingProgress(ConsoleProgress(), tell), started_at=process_start())
     except KeyboardInterrupt:
-        return 130
+        return INTERRUPTED
     except RecbenchError as error:
-        json.dump({"error": str(error)}, sys.stdout)
+        _write({"error": str(error)}, events)
         return error.exit_code
     if outcome is not None:
-        json.dump({"folder": str(outcome.folder), "is_new": outcome.is_new}, sys.stdout)
+        _write({"folder": str(outcome.folder), "is_new": outcome.is_new}, events)
     return 0
+
+
+def _events() -> TextIO:
+    """Standard output for events alone: what a plugin or a library prints goes to the log."""
+    events = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    return events
+
+
+def _write(event: dict[str, Any], events: TextIO) -> None:
+    """One event, at once."""
+    events.write(json.dumps(event) + "\n")
+    events.flush()
+
+
+def _end_with_stdin() -> None:
+    """Waits for the end of stdin, then ends the run as Ctrl-C would."""
+    sys.stdin.read()
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 if __name__ == "__main__":

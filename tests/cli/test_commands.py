@@ -189,15 +189,20 @@ def test_the_live_table_shows_every_cell_on_a_line_of_its_own() -> None:
 
     cells = [
         Cell("alpha", None, "one", 0, "waiting"),
-        Cell("beta", "tuned", "one", 1, "running", reason="train: 30/100, 70 s left " + "x" * 300, seconds=30.0),
+        Cell("beta", "tuned", "one", 1, "running", reason="training " + "x" * 300, seconds=30.0, left_s=70.0),
         Cell("beta", "tuned", "two", 0, "done", seconds=99.6),
+        Cell("beta", "tuned", "two", 1, "done", seconds=3.2, is_new=False),
         Cell("gamma", None, "two", 0, "failed", reason="[it] broke", seconds=3.0),
     ]
     console = Console(width=100, file=io.StringIO())
-    console.print(cell_table(cells))
-    _, *lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    console.print(cell_table(cells, 4000.0))
+    _, *lines, counts = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
     assert len(lines) == len(cells)
     assert lines[0].split() == ["one", "alpha", "0", "waiting"]
+    assert lines[1].split()[:8] == ["one", "beta:tuned", "1", "running", "30", "70", "s", "training"]
+    assert lines[3].split()[3:] == ["done", "3", "was", "finished", "before"]
+    assert lines[4].split()[3:] == ["failed", "3", "[it]", "broke"]
+    assert counts.strip() == "1 waiting, 1 running, 2 done, 1 failed; 1 h 7 min"
     assert lines[1].split()[:7] == ["one", "beta:tuned", "1", "running", "30", "train:", "30/100,"]
     assert "70 s left" in lines[1]
     assert lines[2].split() == ["two", "beta:tuned", "0", "done", "100"]

@@ -1,4 +1,5 @@
 import csv
+import platform
 import shutil
 import subprocess
 import sys
@@ -118,7 +119,7 @@ def test_other_data_are_refused_before_any_training(finished: tuple[Places, Path
 def test_what_a_killed_run_left_is_swept_by_the_next(finished: tuple[Places, Path]) -> None:
     places, folder = finished
     stem = folder.name.rpartition("-")[0]
-    leftover = places.runs / f".writing-{stem}-999999999"
+    leftover = places.runs / f".writing-{stem}-{platform.node()}-999999999"
     leftover.mkdir()
     outcome = run_request(RunRequest("last-item-markov", "demo", threads=1, again=True), places, SilentProgress())
     assert outcome is not None

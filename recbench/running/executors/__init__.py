@@ -1,0 +1,21 @@
+"""Where the cells of a comparison run: in processes of this machine, or on the machines of a cluster."""
+
+from recbench.running.api import CompareRequest
+from recbench.running.executors.executor import Executor, Report, Work
+from recbench.running.places import Places
+
+EXECUTORS = ("local", "ray")
+
+
+def open_executor(request: CompareRequest, places: Places) -> Executor:
+    """The executor that a comparison asks for; a library that only one of them needs is imported here."""
+    if request.executor == "ray":
+        from recbench.running.executors.ray import RayExecutor
+
+        return RayExecutor(request, places)
+    from recbench.running.executors.local import LocalExecutor
+
+    return LocalExecutor(request, places)
+
+
+__all__ = ["EXECUTORS", "Executor", "Report", "Work", "open_executor"]

@@ -1,0 +1,106 @@
+"""A cell in a process of its own."""
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from recbench.running.executors.executor import Report
+from recbench.running.worker import INTERRUPTED
+
+_STOP_WAIT_S = 60.0
+
+
+class CellProcess:
+    """The worker process of one cell, and what it tells.
+
+    The pipe to its standard input stays open for as long as this process lives: where it closes, the worker writes its checkpoint
+    and ends, so that no cell goes on for a comparison that was killed or a machine that was given up.
+    """
+
+    def __init__(self, request: Mapping[str, Any], folder: Path) -> None:
+        """Start it.
+
+        Args:
+            request: as `recbench.running.worker.request_to_json` makes it.
+            folder: where it works; relative paths of the request start there.
+        """
+        # -P keeps the current folder off the path, so that a checkout's `datasets/` hides no library of that name.
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "recbench.running.worker"],
+            cwd=folder,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self._step: dict[str, Any] | None = None
+        self._end: dict[str, Any] = {}
+        self._last_line = ""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        assert self._process.stderr is not None
+        readers = [(self._read_events, self._process.stdout), (self._read_log, self._process.stderr)]
+        self._readers = [threading.Thread(target=read, args=[stream], daemon=True) for read, stream in readers]
+        for reader in self._readers:
+            reader.start()
+        try:
+            self._process.stdin.write(json.dumps(request) + "\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            pass  # It ended at once; its log says why.
+
+    def _read_events(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            event = json.loads(line)
+            if "step" in event:
+                self._step = event if event["step"] is not None else None
+            else:
+                self._end = event
+
+    def _read_log(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            if line.strip():
+                self._last_line = line.strip()
+
+    @property
+    def is_interrupted(self) -> bool:
+        """Whether a signal ended it in good order: the same request goes on from the checkpoint."""
+        return self._process.poll() in {INTERRUPTED, -signal.SIGINT, -signal.SIGTERM}
+
+    def report(self) -> Report:
+        """How the cell stands now."""
+        code = self._process.poll()
+        if code is None:
+            step = self._step
+            return Report("running", text=step["step"], left_s=step["left_s"]) if step else Report("running", text=self._last_line)
+        self._close()
+        if code == 0:
+            return Report("done", Path(self._end["folder"]), self._end["is_new"])
+        if code < 0:
+            return Report("failed", text=f"signal {-code} ended the process; a system that is short of memory does so (signal 9)")
+        return Report("failed", text=self._end.get("error") or self._last_line or f"the process ended with code {code}")
+
+    def stop(self) -> None:
+        """Ask it to write its checkpoint and end."""
+        self._process.terminate()
+
+    def join(self) -> None:
+        """Wait for its end, a minute at most; then kill it."""
+        try:
+            self._process.wait(timeout=_STOP_WAIT_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._close()
+
+    def _close(self) -> None:
+        for reader in self._readers:
+            reader.join(timeout=1.0)
+        for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
+            if stream is not None:
+                stream.close()
