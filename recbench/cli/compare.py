@@ -60,7 +60,9 @@ def compare(
 
     Example: recbench compare --models popularity,item-knn,sasrec:cpu --datasets beauty,sports --seeds 3
     """
+    import sys
     import time
+    from contextlib import redirect_stdout
 
     from rich.live import Live
 
@@ -85,8 +87,11 @@ def compare(
     )
     where = places(data_dir)
     start = time.monotonic()
-    with Live(console=stderr(), auto_refresh=False) as live:
+    # The libraries of an executor print as they like; standard output is for the result.
+    with redirect_stdout(sys.stderr), Live(console=stderr(), auto_refresh=False) as live:
         cells = compare_request(request, where, lambda now: live.update(cell_table(now, time.monotonic() - start), refresh=True))
+    if not stderr().is_terminal:
+        stderr().line()  # elsewhere the table ends without one
     failed = [cell for cell in cells if cell.state == "failed"]
     folders = [cell.folder for cell in cells if cell.folder is not None]
     comparison = compare_runs(folders, model_cards(plugin)) if folders else None

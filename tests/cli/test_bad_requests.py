@@ -1,5 +1,6 @@
 """Requests that cannot be met: one sentence, exit code 2, and not a file more than before (architecture.md section 8)."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,9 @@ RUN = ("run", "-m", "popularity", "-d", "demo")
         (("compare", "-m", "ease", "-d", "demo,spots"), ("'spots'", "Did you mean 'sports'?")),
         (("compare", "-m", "ease", "-d", "demo", "--budget", "soon"), ("--budget 'soon'", "20m")),
         (("compare", "-m", "ease", "-d", "demo", "--ties", "heads"), ("heads", "shuffle=")),
+        (("compare", "-m", "ease", "-d", "demo", "--executor", "rya"), ("'rya'", "Did you mean 'ray'?")),
+        (("compare", "-m", "ease", "-d", "demo", "--executor", "ray", "--device", "cuda:1"), ("'cuda:1'", "--device cuda")),
+        (("compare", "-m", "popularity,ease", "-d", "demo", "--set", "decay=0.9"), ("'popularity'", "'decay'")),
         (("compare", "-m", ",", "-d", "demo"), ("--models", "names nothing")),
         (("show", "last"), ("no run", "recbench run")),
         (("show", "demo-popularity"), ("no run 'demo-popularity'", "recbench list runs")),
@@ -96,3 +100,8 @@ def test_nothing_to_verify_fails(recbench: Any) -> None:
     assert "no row to verify" in answer.stderr
     assert recbench("verify", "--json").code == 1
     assert recbench.listing() == {}
+
+
+def test_without_ray_the_sentence_says_how_to_install_it(recbench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    recbench("compare", "-m", "popularity", "-d", "demo", "--executor", "ray").refuses("ray is not installed", "pip install 'ray>=2.40'")

@@ -32,12 +32,12 @@ class RayExecutor:
         Raises:
             BadRequest: ray is not installed, the cluster does not answer, or a device was named that only ray can choose.
         """
+        if request.device not in {"auto", "cpu", "cuda"}:
+            raise BadRequest(f"--device {request.device!r} with --executor ray: the cluster hands the GPUs out. Write --device cuda.")
         try:
             import ray
         except ImportError:
             raise BadRequest("--executor ray: ray is not installed here. Install it on every machine: pip install 'ray>=2.40'") from None
-        if request.device not in {"auto", "cpu", "cuda"}:
-            raise BadRequest(f"--device {request.device!r} with --executor ray: the cluster hands the GPUs out. Write --device cuda.")
         self._ray = ray
         self._places = places
         self._threads = request.threads or 1
