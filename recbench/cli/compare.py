@@ -87,11 +87,13 @@ def compare(
     )
     where = places(data_dir)
     start = time.monotonic()
-    # The libraries of an executor print as they like; standard output is for the result.
-    with redirect_stdout(sys.stderr), Live(console=stderr(), auto_refresh=False) as live:
-        cells = compare_request(request, where, lambda now: live.update(cell_table(now, time.monotonic() - start), refresh=True))
-    if not stderr().is_terminal:
-        stderr().line()  # elsewhere the table ends without one
+    try:
+        # The libraries of an executor print as they like; standard output is for the result.
+        with redirect_stdout(sys.stderr), Live(console=stderr(), auto_refresh=False) as live:
+            cells = compare_request(request, where, lambda now: live.update(cell_table(now, time.monotonic() - start), refresh=True))
+    finally:
+        if not stderr().is_terminal:
+            stderr().line()  # which a live table lacks there
     failed = [cell for cell in cells if cell.state == "failed"]
     folders = [cell.folder for cell in cells if cell.folder is not None]
     comparison = compare_runs(folders, model_cards(plugin)) if folders else None

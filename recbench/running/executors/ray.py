@@ -2,6 +2,8 @@
 
 import logging
 import platform
+import signal
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -43,10 +45,14 @@ class RayExecutor:
         self._threads = request.threads or 1
         self._is_ours = not ray.is_initialized()
         if self._is_ours:
+            on_sigterm = signal.getsignal(signal.SIGTERM)
             try:
                 ray.init(log_to_driver=False, logging_level=logging.ERROR)
             except (ConnectionError, RuntimeError, TimeoutError, ValueError) as error:
                 raise BadRequest(f"--executor ray: no cluster answers ({error}). Correct RAY_ADDRESS, or see `ray status`.") from None
+            if threading.current_thread() is threading.main_thread():
+                # Ray's own handler aborts the process; ours lets the cells write their checkpoints.
+                signal.signal(signal.SIGTERM, on_sigterm)
         machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         n_gpus = sum(machine.get("GPU", 0) for machine in machines)
         needs_gpu = request.device == "cuda" or (request.device == "auto" and n_gpus > 0)
@@ -146,7 +152,7 @@ def run_cell(number: int, request: Mapping[str, Any], folder: str, board: Any) -
     try:
         while (report := process.report()).state == "running":
             if report != last:
-                board.write.remote(number, replace(report, text=f"{platform.node()}: {report.text}"))
+                board.write.remote(number, replace(report, text=f"on {platform.node()}: {report.text}".removesuffix(": ")))
                 last = report
             time.sleep(_EVERY_S)
     except BaseException:  # KeyboardInterrupt is how ray cancels
