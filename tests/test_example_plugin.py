@@ -29,6 +29,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_the_example_is_listed_run_and_on_a_board_and_keeps_the_contract(installed: Path, tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "RECBENCH_DATA"}
     environment |= {"PYTHONPATH": str(installed), "RECBENCH_HOME": str(tmp_path / "home")}
@@ -36,7 +37,7 @@ def test_the_example_is_listed_run_and_on_a_board_and_keeps_the_contract(install
 
     def give(*words: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-P", "-m", *words]
-        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240)
+        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=400)
 
     def answer(*words: str) -> Any:
         done = give("recbench", *words, "--json")
