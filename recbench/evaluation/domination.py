@@ -20,8 +20,6 @@ from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.cluster.vq import kmeans2
-from scipy.stats import entropy
 
 from recbench.core.errors import BadData
 from recbench.core.ragged import IntArray
@@ -160,6 +158,8 @@ def text_variance(space: FloatArray, text_begins: int) -> float:
 
 def clusters(space: FloatArray, n_clusters: int) -> IntArray:
     """Which of at most `n_clusters` clusters each item is in, (N,), by k-means of unit vectors from a fixed seed."""
+    from scipy.cluster.vq import kmeans2  # half a second that other records need not wait for
+
     unit = space / np.maximum(np.linalg.norm(space, axis=1, keepdims=True), np.float32(1e-12))
     with warnings.catch_warnings():
         # That a cluster lost its last item: fewer are as good for a comparison.
@@ -170,6 +170,8 @@ def clusters(space: FloatArray, n_clusters: int) -> IntArray:
 
 def normalised_mutual_information(left: IntArray, right: IntArray) -> float:
     """Of two labellings of the same items: mutual information over the mean of both entropies; 0 where both say nothing."""
+    from scipy.stats import entropy  # as above
+
     table = np.zeros((left.max() + 1, right.max() + 1))
     np.add.at(table, (left, right), 1)
     separate = entropy(table.sum(1)) + entropy(table.sum(0))

@@ -8,6 +8,9 @@ from recbench.core.errors import SplitMismatch
 from recbench.core.progress import Progress
 from recbench.core.records import RunRecord
 from recbench.data import Dataset, DatasetCard, Split, SplitProtocol, locate, make_split, read_dataset
+from recbench.data.arrays import open_json
+from recbench.data.card import parse_card
+from recbench.data.dataset import open_interactions
 from recbench.running.cache import Stage, StageStore
 from recbench.running.hashing import hash_sources
 from recbench.running.places import Places
@@ -15,11 +18,19 @@ from recbench.running.places import Places
 
 @dataclass(frozen=True)
 class LoadedSplit:
-    """A split with the data set it was made from."""
+    """A split and what is known of the data set it was made from.
+
+    Attributes:
+        card: the data set's, as it applied when it was read.
+        origin: where its files were found, as a phrase.
+        n_interactions: events of the whole data set.
+        split: what a run trains on and is tested with.
+        stages: of the data set and of the split.
+    """
 
     card: DatasetCard
     origin: str
-    dataset: Dataset
+    n_interactions: int
     split: Split
     stages: tuple[Stage, ...]
 
@@ -38,8 +49,10 @@ def load_split(dataset: str, protocol: SplitProtocol, places: Places, store: Sta
     read_stage = store.get("dataset", {"content": located.content_key(), "source": sources}, read)
     parts = {"dataset": read_stage.key, "protocol": asdict(protocol), "source": sources}
     split_stage = store.get("split", parts, cut)
-    opened = Dataset.open(read_stage.folder)
-    return LoadedSplit(opened.card, located.origin, opened, Split.open(split_stage.folder), (read_stage, split_stage))
+    # Not the whole data set: its strings take as long to read as those of the split, which has the same.
+    card = parse_card(open_json(read_stage.folder, "dataset")["card"], str(read_stage.folder))
+    n_interactions = len(open_interactions(read_stage.folder, "interactions").item)
+    return LoadedSplit(card, located.origin, n_interactions, Split.open(split_stage.folder), (read_stage, split_stage))
 
 
 def load_split_of(record: RunRecord, dataset: str | None, places: Places, progress: Progress) -> LoadedSplit:
