@@ -108,7 +108,7 @@ def dataset_part(loaded: LoadedSplit) -> DatasetPart:
         time=loaded.split.train.time.value,
         n_users=len(loaded.split.user_ids),
         n_items=len(loaded.split.items),
-        n_interactions=len(loaded.dataset.interactions.item),
+        n_interactions=loaded.n_interactions,
     )
 
 
