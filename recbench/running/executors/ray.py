@@ -22,7 +22,6 @@ _RETRIES = 2
 """How often a cell is started again after its machine was lost. One that fails by itself is not."""
 _EVERY_S = 0.5
 _STOP_WAIT_S = 70.0
-_ANSWER_WAIT_S = 10.0
 
 
 class RayExecutor:
@@ -49,7 +48,9 @@ class RayExecutor:
             try:
                 ray.init(log_to_driver=False, logging_level=logging.ERROR)
             except (ConnectionError, RuntimeError, TimeoutError, ValueError) as error:
-                raise BadRequest(f"--executor ray: no cluster answers ({error}). Correct RAY_ADDRESS, or see `ray status`.") from None
+                raise BadRequest(
+                    f"--executor ray: no cluster answers ({error}). Correct RAY_ADDRESS, or set RAY_AUTH_MODE=token if it asks for a token."
+                ) from None
             if threading.current_thread() is threading.main_thread():
                 # Ray's own handler aborts the process; ours lets the cells write their checkpoints.
                 signal.signal(signal.SIGTERM, on_sigterm)
@@ -70,6 +71,8 @@ class RayExecutor:
         )
         self._n_started = 0
         self._reports: Mapping[int, Report] = {}
+        self._answer: Any = None
+        """The board's next answer, if it was asked."""
         self._read_at = float("-inf")
 
     def start(self, request: RunRequest) -> "RayWork":
@@ -81,10 +84,12 @@ class RayExecutor:
 
     def report(self, number: int) -> Report:
         """What the machine of a cell said last."""
+        # Nobody waits for the board here: on a busy machine it takes a while to start.
         now = time.monotonic()
-        if now - self._read_at >= _EVERY_S:
-            self._read_at = now
-            self._reports = self._ray.get(self._board.read.remote(), timeout=_ANSWER_WAIT_S)
+        if self._answer is None and now - self._read_at >= _EVERY_S:
+            self._answer, self._read_at = self._board.read.remote(), now
+        if self._answer is not None and self._ray.wait([self._answer], timeout=0)[0]:
+            self._reports, self._answer = self._ray.get(self._answer), None
         return self._reports.get(number, Report("waiting"))
 
     def close(self) -> None:
