@@ -92,11 +92,14 @@ def test_cells_of_a_lost_machine_run_again_and_every_record_is_there_once(cluste
     words = ["compare", "-m", "walker", "-d", "demo", "--seeds", "3", "--executor", "ray", "--plugin", "walker", "--json"]
     command = [sys.executable, "-P", "-m", "recbench", *words, "--set", f"notes={notes}"]
     process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    while len(list(notes.iterdir())) < 2:
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.05)
-    cluster.remove_node(lost, allow_graceful=False)
-    stdout, stderr = process.communicate(timeout=80)
+    try:
+        while len(list(notes.iterdir())) < 2:
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.05)
+        cluster.remove_node(lost, allow_graceful=False)
+        stdout, stderr = process.communicate()
+    finally:
+        process.kill()
     assert process.returncode == 1, stderr
 
     attempts = [tuple(map(int, note.name.split("-"))) for note in notes.iterdir()]
