@@ -164,8 +164,26 @@ def clusters(space: FloatArray, n_clusters: int) -> IntArray:
     with warnings.catch_warnings():
         # That a cluster lost its last item: fewer are as good for a comparison.
         warnings.simplefilter("ignore", UserWarning)
-        _, label = kmeans2(unit, n_clusters, iter=_KMEANS_ITERATIONS, minit="++", rng=np.random.default_rng(_SEED))
+        _, label = kmeans2(unit, _spread_out(unit, n_clusters), iter=_KMEANS_ITERATIONS, minit="matrix")
     return np.asarray(label, np.int32)
+
+
+def _spread_out(vectors_ND: FloatArray, n_centres: int) -> FloatArray:
+    """The first centres by k-means++, (n_centres, D). scipy's own way measures every item from every centre again for each new one."""
+    random = np.random.default_rng(_SEED)
+    chosen = [int(random.integers(len(vectors_ND)))]
+    square_N = np.square(vectors_ND).sum(1, dtype=np.float64)
+    nearest_N = np.full(len(vectors_ND), np.inf)
+    while len(chosen) < n_centres:
+        last = chosen[-1]
+        distance_N = np.maximum(square_N + square_N[last] - 2 * (vectors_ND @ vectors_ND[last]).astype(np.float64), 0)
+        distance_N[last] = 0
+        nearest_N = np.minimum(nearest_N, distance_N)
+        total = float(nearest_N.sum())
+        share_N = nearest_N / total if total > 0 else np.full(len(nearest_N), 1 / len(nearest_N))
+        # The sum of the shares can end a rounding below 1.
+        chosen.append(min(int(np.searchsorted(np.cumsum(share_N), random.uniform())), len(share_N) - 1))
+    return vectors_ND[chosen]
 
 
 def normalised_mutual_information(left: IntArray, right: IntArray) -> float:
