@@ -241,7 +241,7 @@ def test_an_imported_record_is_published_verified_and_marked(recbench: Any) -> N
     assert recbench("leaderboard", "publish").code == 0
     verified = recbench("verify")
     assert verified.code == 0, verified.stderr
-    assert "2 pages, 2 rows, 2 records" in verified.stdout
+    assert "3 pages, 2 rows, 2 records" in verified.stdout
     page = (recbench.folder / "leaderboards" / "walks.md").read_text()
     row = next(line for line in page.splitlines() if "theirs:foreign" in line and "NDCG" not in line)
     assert "foreign; " in row
