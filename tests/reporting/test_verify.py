@@ -1,11 +1,13 @@
 """Verifying: a clean board passes, and every single change is found and named."""
 
+import json
 import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from recbench.core.errors import VerifyFailed
@@ -194,6 +196,21 @@ def test_ranks_changed_together_with_the_hash_in_the_record_are_found(boards: Pa
     record.write_text(record.read_text().replace(before, sha256_of(folder / "ranks.parquet")))
     message = refusal(boards, cards)
     assert "computed again from the ranks" in message
+    assert "one was edited" in message
+
+
+@pytest.mark.parametrize(("numpy", "share", "is_found"), [("same", 0.1, True), ("1.0.0", 0.1, False), ("1.0.0", 0.3, True)])
+def test_ends_of_intervals_drawn_by_another_numpy_may_differ_as_draws_do(
+    boards: Path, cards: Any, numpy: str, share: float, is_found: bool
+) -> None:
+    path = a_record(boards) / "record.json"
+    record = json.loads(path.read_text())
+    figure = record["metrics"]["keep"]["ndcg@10"]
+    figure["low"] += share * (figure["high"] - figure["low"])
+    record["libraries"]["numpy"] = np.__version__ if numpy == "same" else numpy
+    path.write_text(json.dumps(record))
+    message = refusal(boards, cards)
+    assert ("metrics, keep, ndcg@10, low is" in message) == is_found
     assert "one was edited" in message
 
 
