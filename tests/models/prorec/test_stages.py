@@ -7,7 +7,7 @@ import prorec_case as case
 import pytest
 
 from recbench import registry
-from recbench.evaluation import domination_figures, read_spaces
+from recbench.evaluation import Spaces, domination_figures, read_spaces
 from recbench.testing import queries
 from recbench_models.prorec.recommender import PRORec
 
@@ -81,8 +81,11 @@ def test_codes_are_distinct_and_equal_vectors_share_all_but_the_last(tmp_path: P
 def test_spaces_are_named_for_the_comparison(tmp_path: Path) -> None:
     _, report = trained(tmp_path)
     spaces = read_spaces(report.artefacts["spaces"])
-    assert {"collaborative", "semantic", "naive concat", "l2 concat", "centred l2 concat", "quantised"} == set(spaces)
-    assert all(len(space) == case.N_ITEMS for space in spaces.values())
+    assert {"collaborative", "semantic", "naive concat", "l2 concat", "centred l2 concat", "quantised"} == set(spaces.matrices)
+    assert spaces.text_begins == dict.fromkeys(
+        ("naive concat", "l2 concat", "centred l2 concat"), spaces.matrices["collaborative"].shape[1]
+    )
+    assert all(len(space) == case.N_ITEMS for space in spaces.matrices.values())
     assert "domination_index:naive concat" in domination_figures(spaces)
 
 
@@ -101,7 +104,7 @@ def test_plain_concatenation_is_dominated_more_than_the_balanced_one(tmp_path: P
         "naive": np.concatenate([plain.collab, text], 1),
         "balanced": np.concatenate([normed(half, "center-l2") for half in (joint.collab, joint.adapted)], 1),
     }
-    figures = domination_figures(spaces)
+    figures = domination_figures(Spaces(spaces))
     assert figures["domination_index:naive"] > 0.8
     assert abs(figures["domination_index:balanced"]) < figures["domination_index:naive"]
 
