@@ -119,7 +119,7 @@ def _recompute(run: StoredRun) -> tuple[int, list[Fault]]:
 
 def _noise_of_drawing(figures: Mapping[str, object]) -> dict[str, float]:
     """How far each end of an interval may lie off where another numpy drew the resamples: one seed gives its versions different streams."""
-    noise = {}
+    noise: dict[str, float] = {}
     for key, low in figures.items():
         name, _, kind = key.rpartition(", ")
         high = figures.get(f"{name}, high")
