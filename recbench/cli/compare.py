@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from recbench.cli.options import Budget, DataDir, Debug, Device, Json, Plugins, Protocol, Ties, model_cards, names, places
-from recbench.cli.terminal import print_json, print_line, stderr, stdout, verb
+from recbench.cli.terminal import duration, print_json, print_line, stderr, stdout, verb
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -128,16 +128,8 @@ def cell_table(cells: "Sequence[Cell]", elapsed_s: float) -> "RenderableType":
     for cell in cells:
         state = f"[{_STYLES[cell.state]}]{cell.state}[/]"
         seconds = "" if cell.state == "waiting" else f"{cell.seconds:.0f}"
-        left = "" if cell.left_s is None else _duration(cell.left_s)
+        left = "" if cell.left_s is None else duration(cell.left_s)
         note = Text(cell.reason if cell.is_new else "was finished before", no_wrap=True, overflow="ellipsis")
         table.add_row(escape(cell.dataset), escape(cell.row_name), str(cell.seed), state, seconds, left, note)
     counts = [f"{sum(cell.state == state for cell in cells)} {state}" for state in _STYLES]
-    return Group(table, Text(f"{', '.join(counts)}; {_duration(elapsed_s)}", style="dim"))
-
-
-def _duration(seconds: float) -> str:
-    """Such as `45 s`, `12 min`, `3 h 5 min`."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    hours, minutes = divmod(round(seconds / 60), 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
+    return Group(table, Text(f"{', '.join(counts)}; {duration(elapsed_s)}", style="dim"))

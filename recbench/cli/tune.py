@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from recbench.cli.options import Budget, DataDir, Debug, Device, Json, Plugins, Protocol, Threads, Ties, places
-from recbench.cli.terminal import print_json, print_line, stderr, stdout, verb
+from recbench.cli.terminal import duration, print_json, print_line, stderr, stdout, verb
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -93,7 +93,7 @@ def trial_table(states: "Sequence[TrialState]", best: int | None = None) -> "Tab
 
     names = sorted({name for state in states for name in state.values})
     table = Table(box=None, header_style="bold")
-    for title in ("trial", *names, "state", "NDCG@10 valid", "train s", "MiB"):
+    for title in ("trial", *names, "state", "left", "NDCG@10 valid", "train s", "MiB"):
         table.add_column(title, no_wrap=True, justify="left" if title == "state" else "right")
     table.add_column("")
     for state in states:
@@ -105,6 +105,7 @@ def trial_table(states: "Sequence[TrialState]", best: int | None = None) -> "Tab
             str(state.trial),
             *(escape(str(state.values.get(name, "preset"))) for name in names),
             f"[{_STYLES[state.state]}]{state.state}[/]",
+            "" if state.left_s is None else duration(state.left_s),
             *measured,
             Text("" if state.state == "done" else state.reason, no_wrap=True, overflow="ellipsis"),
             style="bold" if state.trial == best else None,

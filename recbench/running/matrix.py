@@ -2,16 +2,15 @@
 
 import logging
 import time
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 
 from recbench.core.errors import BadRequest, nearest
 from recbench.running.api import Cell, CompareRequest, RunRequest
-from recbench.running.executors import EXECUTORS, Executor, Work, open_executor
+from recbench.running.executors import EXECUTORS, Executor, Report, Work, open_executor, work_through
 from recbench.running.places import Places
 
-_POLL_S = 0.1
 log = logging.getLogger(__name__)
 
 
@@ -46,49 +45,41 @@ def compare_request(request: CompareRequest, places: Places, on_change: Callable
 
 def _run_cells(request: CompareRequest, executor: Executor, on_change: Callable[[list[Cell]], None]) -> list[Cell]:
     cells = cells_of(request)
-    waiting = deque(range(len(cells)))
-    started: dict[int, tuple[Work, float]] = {}
-    try:
-        while waiting or started:
-            before = list(cells)
-            while waiting and (executor.at_once is None or len(started) < executor.at_once):
-                index = waiting.popleft()
-                started[index] = executor.start(_cell_request(request, cells[index])), time.monotonic()
-            for index, (work, since) in list(started.items()):
-                cells[index], since = _now(cells[index], work, since)
-                started[index] = work, since
-                if cells[index].state in {"done", "failed"}:
-                    log.info("%s: %s", cells[index], _outcome(cells[index]))
-                    del started[index]
-            if cells != before:
-                on_change(list(cells))
-            time.sleep(_POLL_S)
-    finally:
-        # Ctrl-C: every cell writes its checkpoint before it ends, all at the same time.
-        for work, _ in started.values():
-            work.stop()
-        for work, _ in started.values():
-            work.join()
+    since: dict[int, float] = {}
+
+    def start(index: int) -> Work:
+        since[index] = time.monotonic()
+        return executor.start(_cell_request(request, cells[index]))
+
+    def look(reports: Mapping[int, Report]) -> None:
+        before = list(cells)
+        for index, report in reports.items():
+            if report.state == "waiting":  # for a machine, which does not count
+                since[index] = time.monotonic()
+            cells[index] = _as_reported(cells[index], report, time.monotonic() - since[index])
+            if cells[index].state in {"done", "failed"}:
+                log.info("%s: %s", cells[index], _outcome(cells[index]))
+        if cells != before:
+            on_change(list(cells))
+
+    work_through(range(len(cells)), executor.at_once, start, look)
     return cells
 
 
-def _now(cell: Cell, work: Work, since: float) -> tuple[Cell, float]:
-    """The cell as it now is, and since when it runs, on the clock of `time.monotonic()`: waiting for a machine does not count."""
-    report = work.report()
+def _as_reported(cell: Cell, report: Report, seconds: float) -> Cell:
     if report.state == "waiting":
-        return replace(cell, state="waiting"), time.monotonic()
-    is_running = report.state == "running"
-    seconds = time.monotonic() - since
+        return replace(cell, state="waiting")
+    result = report.result
     return replace(
         cell,
         state=report.state,
-        folder=report.folder,
+        folder=None if result is None else Path(result["folder"]),
         reason=report.text,
         # Whole seconds, so that a cell which only waits for the next one is no change.
-        seconds=float(round(seconds)) if is_running else seconds,
+        seconds=float(round(seconds)) if report.state == "running" else seconds,
         left_s=None if report.left_s is None else float(round(report.left_s)),
-        is_new=report.is_new,
-    ), since
+        is_new=result is None or result["is_new"],
+    )
 
 
 def _outcome(cell: Cell) -> str:

@@ -1,33 +1,24 @@
-"""One trial of a search in a process of its own: a request as JSON on stdin, what came of it as JSON on stdout.
-
-Run as `python -m recbench.running.trial`. It trains and validates; the test part is ranked by no trial.
-"""
+"""One trial of a search: it trains and validates; the test part is ranked by no trial."""
 
 import json
-import logging
-import signal
-import sys
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
 from recbench.core.budget import Budget
-from recbench.core.errors import RecbenchError
 from recbench.core.plugin import World
-from recbench.core.progress import ConsoleProgress, Progress
+from recbench.core.progress import Progress
 from recbench.core.tuning import TUNE_METRIC
 from recbench.running.api import RunRequest
 from recbench.running.cache import StageStore
 from recbench.running.context import VALIDATION_METRICS, validation_sums
 from recbench.running.execute import settle
-from recbench.running.measure import process_start
 from recbench.running.places import Places
 from recbench.running.recording import training_seconds
 from recbench.running.splits import load_split
 from recbench.running.training import TrainedModel, Trainer
-from recbench.running.worker import request_from_json
 
 VALIDATION_STAGE = "validation"
 _SCORE_FILE = "score.json"
@@ -89,24 +80,3 @@ def _ranked_score(trainer: Trainer, trained: TrainedModel, store: StageStore) ->
 
     stage = store.get(VALIDATION_STAGE, {"training": trained.stage.key, "valid": split.fingerprints.valid}, rank)
     return float(json.loads((stage.folder / _SCORE_FILE).read_text(encoding="utf-8"))[TUNE_METRIC])
-
-
-def main() -> int:
-    """Run the trial on stdin; exit codes as on the command line."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    # The search ends its trials with SIGTERM; raised as an exception it lets them clean up outside training, too.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    request, places = request_from_json(json.load(sys.stdin))
-    answer: dict[str, Any]
-    try:
-        answer, code = asdict(run_trial(request, places, ConsoleProgress(), started_at=process_start())), 0
-    except KeyboardInterrupt:
-        return 130
-    except RecbenchError as error:
-        answer, code = {"error": str(error)}, error.exit_code
-    json.dump(answer, sys.stdout)
-    return code
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -8,14 +8,8 @@ Trainings are stages of the cache: a trial that was killed goes on from its chec
 seed trains nothing again.
 """
 
-import json
 import shlex
-import subprocess
-import sys
-import threading
-import time
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -31,6 +25,8 @@ from recbench.core.tuning import Trial, TuneLog, read_tune_log, same_settings
 from recbench.data import SplitProtocol
 from recbench.running.api import RunRequest
 from recbench.running.cache import StageStore
+from recbench.running.executors import Report, work_through
+from recbench.running.executors.process import WorkerProcess
 from recbench.running.hashing import hash_value, plugin_source_hash
 from recbench.running.machine import cores, resolve_device
 from recbench.running.places import Places
@@ -43,8 +39,6 @@ from recbench.running.worker import request_to_json
 FOLDER = "tune"
 LOG_FILE = "trials.json"
 BEST_FILE = "best.toml"
-_POLL_S = 0.05
-_STOP_WAIT_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -75,7 +69,9 @@ class TrialState:
     values: dict[str, Any]
     result: Trial | None = None
     reason: str = ""
-    """Why it failed; while it runs, the last line of its log."""
+    """Why it failed; while it runs, what it does now."""
+    left_s: float | None = None
+    """Seconds that what it does now will still take; None while nobody can say."""
 
 
 @dataclass(frozen=True)
@@ -137,9 +133,9 @@ def tune_request(
         kept = {number: trial for number, trial in known.items() if number >= request.trials}
         configs = [config.model_dump(mode="json") for _, config in drawn]
 
-        def finished(state: TrialState, answer: dict[str, Any]) -> TrialState:
+        def finished(state: TrialState, outcome: Mapping[str, Any]) -> TrialState:
             part = {"trial": state.trial, "values": state.values, "config": configs[state.trial]}
-            result = Trial.model_validate(part | {"state": state.state, "reason": state.reason} | answer)
+            result = Trial.model_validate(part | {"state": state.state, "reason": state.reason} | dict(outcome))
             kept[state.trial] = result
             _write(folder, log.model_copy(update={"trials": tuple(kept[number] for number in sorted(kept))}))
             return replace(state, result=result)
@@ -214,35 +210,27 @@ def _run_missing(
     places: Places,
     states: list[TrialState],
     on_change: Callable[[list[TrialState]], None],
-    finished: Callable[[TrialState, dict[str, Any]], TrialState],
+    finished: Callable[[TrialState, Mapping[str, Any]], TrialState],
 ) -> None:
     """Every waiting trial in a process of its own, some at a time; `states` is kept up to date."""
     threads = request.threads or max(1, cores() // request.jobs)
-    waiting = deque(state.trial for state in states if state.state == "waiting")
-    running: dict[int, _Process] = {}
-    try:
-        on_change(list(states))
-        while waiting or running:
-            before = list(states)
-            while waiting and len(running) < request.jobs:
-                number = waiting.popleft()
-                running[number] = _Process(_trial_request(request, preset, states[number].values, threads), places)
-                states[number] = replace(states[number], state="running")
-            for number, process in list(running.items()):
-                answer = process.answer()
-                if answer is None:
-                    states[number] = replace(states[number], reason=process.last_line)
-                    continue
-                del running[number]
-                reason = answer.pop("error", "")
-                states[number] = finished(replace(states[number], state="failed" if reason else "done", reason=reason), answer)
-            if states != before:
-                on_change(list(states))
-            time.sleep(_POLL_S)
-    finally:
-        # Ctrl-C: every trial writes its checkpoint before it ends.
-        for process in running.values():
-            process.stop()
+
+    def start(number: int) -> WorkerProcess:
+        asked = _trial_request(request, preset, states[number].values, threads)
+        return WorkerProcess(request_to_json(asked, places, "trial"), Path.cwd())
+
+    def look(reports: Mapping[int, Report]) -> None:
+        before = list(states)
+        for number, report in reports.items():
+            left_s = None if report.left_s is None else float(round(report.left_s))
+            states[number] = replace(states[number], state=report.state, reason=report.text, left_s=left_s)
+            if report.state in {"done", "failed"}:
+                states[number] = finished(states[number], report.result or {})
+        if states != before:
+            on_change(list(states))
+
+    on_change(list(states))
+    work_through([state.trial for state in states if state.state == "waiting"], request.jobs, start, look)
 
 
 def _trial_request(request: TuneRequest, preset: str, values: dict[str, Any], threads: int) -> RunRequest:
@@ -260,54 +248,6 @@ def _trial_request(request: TuneRequest, preset: str, values: dict[str, Any], th
         plugins=request.plugins,
         jobs=request.jobs,
     )
-
-
-class _Process:
-    """A trial at work."""
-
-    def __init__(self, request: RunRequest, places: Places) -> None:
-        self.last_line = ""
-        # -P keeps the current folder off the path, so that a checkout's `datasets/` hides no library of that name.
-        command = [sys.executable, "-P", "-m", "recbench.running.trial"]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        assert self._process.stdin is not None
-        json.dump(request_to_json(request, places), self._process.stdin)
-        self._process.stdin.close()
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-
-    def _read(self) -> None:
-        assert self._process.stderr is not None
-        for line in self._process.stderr:
-            if line.strip():
-                self.last_line = line.strip()
-
-    def answer(self) -> dict[str, Any] | None:
-        """What it said at its end, with `error` where it failed; None while it is at work."""
-        code = self._process.poll()
-        if code is None:
-            return None
-        self._reader.join(timeout=1.0)
-        assert self._process.stdout is not None
-        assert self._process.stderr is not None
-        with self._process.stdout, self._process.stderr:
-            text = self._process.stdout.read()
-        found: dict[str, Any] = json.loads(text) if text.strip() else {}
-        if code and "error" not in found:
-            found = {"error": self.last_line or f"the process ended with code {code}"}
-        return found
-
-    def stop(self) -> None:
-        """End it and give it time for its checkpoint."""
-        self._process.terminate()
-        try:
-            self._process.wait(timeout=_STOP_WAIT_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        for stream in (self._process.stdout, self._process.stderr):
-            if stream is not None:
-                stream.close()
 
 
 def _command(request: TuneRequest, preset: str, config_file: Path) -> str:

@@ -1,7 +1,8 @@
-"""One cell of a comparison in a process of its own: a request as JSON on stdin, events as lines of JSON on stdout, the log on stderr.
+"""A run or a trial in a process of its own: a request as a line of JSON on stdin, events as lines of JSON on stdout, the log on stderr.
 
 Run as `python -m recbench.running.worker`. Events: `{"step": "training", "left_s": 70.0}` now and then, with null for the step between
-two of them, and at the end `{"folder": "runs/...", "is_new": true}` or `{"error": "..."}`. Where stdin ends, nobody wants the cell.
+two of them, and at the end `{"result": {...}}` or `{"error": "..."}`. A run's result is its `folder` and whether it `is_new`, that of
+a trial has the fields of `TrialOutcome`. Where stdin ends, nobody wants either any more.
 """
 
 import json
@@ -10,11 +11,12 @@ import os
 import signal
 import sys
 import threading
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Literal, TextIO
 
 from recbench.core.errors import RecbenchError
-from recbench.core.progress import ConsoleProgress
+from recbench.core.progress import ConsoleProgress, Progress
 from recbench.running.api import RunRequest
 from recbench.running.measure import process_start
 from recbench.running.places import Places
@@ -23,52 +25,66 @@ from recbench.running.steps import Step, TellingProgress
 INTERRUPTED = 130
 """Exit code after Ctrl-C or SIGTERM."""
 
+Job = Literal["run", "trial"]
 
-def request_to_json(request: RunRequest, places: Places) -> dict[str, Any]:
-    """A request and its folders as JSON values."""
+
+def request_to_json(request: RunRequest, places: Places, job: Job = "run") -> dict[str, Any]:
+    """A request, its folders and what to do with them as JSON values: a whole run, or a training that is only validated."""
     values = {name: getattr(request, name) for name in request.__dataclass_fields__}
     values["config_file"] = None if request.config_file is None else str(request.config_file)
     values["plugins"] = [str(path) for path in request.plugins]
     values["overrides"] = dict(request.overrides)
     folders = {"home": places.home, "data": places.data, "runs": places.runs, "boards": places.boards}
-    return {"request": values, "places": {name: None if path is None else str(path) for name, path in folders.items()}}
+    return {"job": job, "request": values, "places": {name: None if path is None else str(path) for name, path in folders.items()}}
 
 
-def request_from_json(value: dict[str, Any]) -> tuple[RunRequest, Places]:
-    """What `request_to_json` made."""
+def request_from_json(value: dict[str, Any]) -> tuple[RunRequest, Places, Job]:
+    """What `request_to_json` was given."""
     fields = dict(value["request"])
     fields["config_file"] = None if fields["config_file"] is None else Path(fields["config_file"])
     fields["plugins"] = tuple(Path(path) for path in fields["plugins"])
     fields["rerun"] = tuple(fields["rerun"])
     folders = value["places"]
     data = None if folders["data"] is None else Path(folders["data"])
-    return RunRequest(**fields), Places(Path(folders["home"]), data, Path(folders["runs"]), Path(folders["boards"]))
+    return RunRequest(**fields), Places(Path(folders["home"]), data, Path(folders["runs"]), Path(folders["boards"])), value["job"]
 
 
 def main() -> int:
-    """Run the request on stdin; exit codes as on the command line."""
+    """Do what stdin asks for; exit codes as on the command line."""
     events = _events()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    # The comparison ends its cells with SIGTERM; raised as an exception it lets them clean up outside training, too.
+    # Whoever wants the work ends it with SIGTERM; raised as an exception it lets them clean up outside training, too.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    request, places = request_from_json(json.loads(sys.stdin.readline()))
+    request, places, job = request_from_json(json.loads(sys.stdin.readline()))
     threading.Thread(target=_end_with_stdin, daemon=True).start()
 
     def tell(step: Step | None) -> None:
         _write({"step": None} if step is None else {"step": step.text, "left_s": step.left_s}, events)
 
     try:
-        from recbench.running.execute import run_request
-
-        outcome = run_request(request, places, TellingProgress(ConsoleProgress(), tell), started_at=process_start())
+        do = {"run": _run, "trial": _trial}[job]
+        result = do(request, places, TellingProgress(ConsoleProgress(), tell))
     except KeyboardInterrupt:
         return INTERRUPTED
     except RecbenchError as error:
         _write({"error": str(error)}, events)
         return error.exit_code
-    if outcome is not None:
-        _write({"folder": str(outcome.folder), "is_new": outcome.is_new}, events)
+    _write({"result": result}, events)
     return 0
+
+
+def _run(request: RunRequest, places: Places, progress: Progress) -> dict[str, Any]:
+    from recbench.running.execute import run_request
+
+    outcome = run_request(request, places, progress, started_at=process_start())
+    assert outcome is not None  # torchrun alone has processes without one
+    return {"folder": str(outcome.folder), "is_new": outcome.is_new}
+
+
+def _trial(request: RunRequest, places: Places, progress: Progress) -> dict[str, Any]:
+    from recbench.running.trial import run_trial
+
+    return asdict(run_trial(request, places, progress, started_at=process_start()))
 
 
 def _events() -> TextIO:

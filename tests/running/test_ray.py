@@ -14,54 +14,7 @@ import pytest
 
 pytest.importorskip("ray", reason="ray is not installed: pip install 'ray>=2.40'")
 
-CARD = """
-name = "walker"
-title = "A model that takes its time"
-summary = "Made by a test"
-family = "scoring"
-[presets.default]
-[default]
-cpu = "default"
-cuda = "default"
-"""
-
-INIT = """
-import os, time
-from pathlib import Path
-import numpy as np
-from recbench.core import FitReport, Plugin, PluginConfig, Rankings
-
-class Config(PluginConfig):
-    notes: Path = Path('.')
-    '''Folder where every attempt leaves a file.'''
-    steps: int = 25
-
-class Model:
-    def __init__(self, config, catalogue):
-        self.config, self.n_items = config, catalogue.n_items
-    def fit(self, context):
-        (self.config.notes / f'{context.seed}-{os.getpid()}').touch()
-        with context.progress.task('walking', self.config.steps) as task:
-            for _ in range(self.config.steps):
-                time.sleep(0.1)
-                task.advance()
-        if context.seed == 2:
-            raise RuntimeError('a stone in the way')
-        return FitReport()
-    def generate(self, queries, k):
-        items = np.full((len(queries.views), len(queries), k), -1, dtype=np.int32)
-        for row in range(len(queries)):
-            for v, view in enumerate(queries.views):
-                history = set(queries.histories[row].tolist()) if view == 'unseen' else set()
-                items[v, row] = [item for item in range(self.n_items) if item not in history][:k]
-        return Rankings(queries.views, items, -items.astype(np.float32))
-    def save(self, folder):
-        (folder / 'model.json').write_text('{}')
-    def load(self, folder):
-        pass
-
-PLUGIN = Plugin.from_folder(__file__, Config, Model)
-"""
+WALKER = Path(__file__).with_name("walker")
 
 
 @pytest.fixture
@@ -82,14 +35,11 @@ def cluster() -> Iterator[Any]:
 @pytest.mark.slow
 def test_cells_of_a_lost_machine_run_again_and_every_record_is_there_once(cluster: Any, tmp_path: Path) -> None:
     lost = cluster.add_node(num_cpus=1, object_store_memory=80_000_000)
-    plugin, notes = tmp_path / "walker", tmp_path / "notes"
-    plugin.mkdir()
+    notes = tmp_path / "notes"
     notes.mkdir()
-    (plugin / "card.toml").write_text(CARD)
-    (plugin / "__init__.py").write_text(INIT)
     environment = {**os.environ, "RAY_ADDRESS": cluster.address, "RECBENCH_HOME": str(tmp_path / "home")}
-    words = ["compare", "-m", "walker", "-d", "demo", "--seeds", "3", "--executor", "ray", "--plugin", "walker", "--json"]
-    command = [sys.executable, "-P", "-m", "recbench", *words, "--set", f"notes={notes}"]
+    words = ["compare", "-m", "walker", "-d", "demo", "--seeds", "3", "--executor", "ray", "--plugin", str(WALKER), "--json"]
+    command = [sys.executable, "-P", "-m", "recbench", *words, "--set", f"notes={notes}", "--set", "stumbles_with_seed=2"]
     process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         while len(list(notes.iterdir())) < 2:

@@ -2,6 +2,7 @@
 
 from recbench.running.api import CompareRequest
 from recbench.running.executors.executor import Executor, Report, Work
+from recbench.running.executors.loop import work_through
 from recbench.running.places import Places
 
 EXECUTORS = ("local", "ray")
@@ -18,4 +19,4 @@ def open_executor(request: CompareRequest, places: Places) -> Executor:
     return LocalExecutor(request, places)
 
 
-__all__ = ["EXECUTORS", "Executor", "Report", "Work", "open_executor"]
+__all__ = ["EXECUTORS", "Executor", "Report", "Work", "open_executor", "work_through"]

@@ -1,33 +1,31 @@
-"""What a comparison asks of the place where its cells run."""
+"""What a comparison or a search asks of the place where its runs are made."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from recbench.running.api import RunRequest
 
 
 @dataclass(frozen=True)
 class Report:
-    """How a cell stands.
+    """How a piece of work stands.
 
     Attributes:
         state: `waiting` for a machine, `running`, `done` or `failed`.
-        folder: of the finished run.
-        is_new: False where a finished record of the same request was found.
+        result: what came of it, as `recbench.running.worker` tells it; None before its end and where it failed.
         text: what it does now, or why it failed.
         left_s: seconds that what it does now will still take; None while nobody can say.
     """
 
     state: Literal["waiting", "running", "done", "failed"]
-    folder: Path | None = None
-    is_new: bool = True
+    result: Mapping[str, Any] | None = None
     text: str = ""
     left_s: float | None = None
 
 
 class Work(Protocol):
-    """A cell that was started."""
+    """A cell or a trial that was started."""
 
     def report(self) -> Report:
         """How it stands now; does not wait."""

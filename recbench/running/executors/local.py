@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from recbench.running.api import CompareRequest, RunRequest
-from recbench.running.executors.process import CellProcess
+from recbench.running.executors.process import WorkerProcess
 from recbench.running.machine import cores
 from recbench.running.places import Places
 from recbench.running.worker import request_to_json
@@ -18,10 +18,10 @@ class LocalExecutor:
         self._threads = request.threads or max(1, cores() // self.at_once)
         self._places = places
 
-    def start(self, request: RunRequest) -> CellProcess:
+    def start(self, request: RunRequest) -> WorkerProcess:
         """Start a cell."""
         request = replace(request, threads=self._threads, jobs=self.at_once)
-        return CellProcess(request_to_json(request, self._places), Path.cwd())
+        return WorkerProcess(request_to_json(request, self._places), Path.cwd())
 
     def close(self) -> None:
         """Nothing is held."""

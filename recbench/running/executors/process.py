@@ -1,4 +1,4 @@
-"""A cell in a process of its own."""
+"""A cell of a comparison, or a trial of a search, in a process of its own."""
 
 import json
 import signal
@@ -15,18 +15,18 @@ from recbench.running.worker import INTERRUPTED
 _STOP_WAIT_S = 60.0
 
 
-class CellProcess:
-    """The worker process of one cell, and what it tells.
+class WorkerProcess:
+    """A process of `recbench.running.worker`, and what it tells.
 
     The pipe to its standard input stays open for as long as this process lives: where it closes, the worker writes its checkpoint
-    and ends, so that no cell goes on for a comparison that was killed or a machine that was given up.
+    and ends, so that no training goes on for a comparison that was killed or a machine that was given up.
     """
 
     def __init__(self, request: Mapping[str, Any], folder: Path) -> None:
         """Start it.
 
         Args:
-            request: as `recbench.running.worker.request_to_json` makes it.
+            request: what to do, as `recbench.running.worker.request_to_json` makes it.
             folder: where it works; relative paths of the request start there.
         """
         # -P keeps the current folder off the path, so that a checkout's `datasets/` hides no library of that name.
@@ -73,14 +73,14 @@ class CellProcess:
         return self._process.poll() in {INTERRUPTED, -signal.SIGINT, -signal.SIGTERM}
 
     def report(self) -> Report:
-        """How the cell stands now."""
+        """How it stands now."""
         code = self._process.poll()
         if code is None:
             step = self._step
             return Report("running", text=step["step"], left_s=step["left_s"]) if step else Report("running", text=self._last_line)
         self._close()
         if code == 0:
-            return Report("done", Path(self._end["folder"]), self._end["is_new"])
+            return Report("done", self._end["result"])
         if code < 0:
             return Report("failed", text=f"signal {-code} ended the process; a system that is short of memory does so (signal 9)")
         return Report("failed", text=self._end.get("error") or self._last_line or f"the process ended with code {code}")

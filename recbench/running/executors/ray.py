@@ -13,7 +13,7 @@ from typing import Any
 from recbench.core.errors import BadRequest, Interrupted
 from recbench.running.api import CompareRequest, RunRequest
 from recbench.running.executors.executor import Report
-from recbench.running.executors.process import CellProcess
+from recbench.running.executors.process import WorkerProcess
 from recbench.running.places import Places
 from recbench.running.worker import request_to_json
 
@@ -152,7 +152,7 @@ def run_cell(number: int, request: Mapping[str, Any], folder: str, board: Any) -
     if not Path(folder).is_dir():
         text = f"{platform.node()} does not see the folder {folder}. Give all machines of the cluster the same view of it."
         return Report("failed", text=text)
-    process = CellProcess(request, Path(folder))
+    process = WorkerProcess(request, Path(folder))
     last: Report | None = None
     try:
         while (report := process.report()).state == "running":
