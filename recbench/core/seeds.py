@@ -14,3 +14,12 @@ def derived_seed(seed: int, *names: str | int) -> int:
 def generator(seed: int, *names: str | int) -> np.random.Generator:
     """A NumPy generator for the stream that `names` describe."""
     return np.random.default_rng(derived_seed(seed, *names))
+
+
+def frozen_generator(seed: int, *names: str | int) -> np.random.RandomState:
+    """A generator for the stream that `names` describe, whose binomial and integer draws no version of NumPy changes.
+
+    For figures that must come out again digit by digit elsewhere. NEP 19 freezes `RandomState`; `Generator` may be mended, and
+    NumPy 2.5 did so to its binomial draws. `RandomState.multinomial` moved with it (NumPy issue 32299): do not draw from that.
+    """
+    return np.random.RandomState(np.random.MT19937(derived_seed(seed, *names)))

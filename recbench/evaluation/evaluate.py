@@ -7,7 +7,7 @@ import numpy as np
 from recbench.core.ragged import LongArray
 from recbench.core.ranking import View
 from recbench.core.records import Interval, SlicePart
-from recbench.core.seeds import generator
+from recbench.core.seeds import frozen_generator
 from recbench.evaluation.exposure import Exposure, beyond_accuracy
 from recbench.evaluation.intervals import bootstrap_means, grouped
 from recbench.evaluation.metrics import metric_names, same_targets, values_of_view, values_per_user
@@ -71,5 +71,5 @@ def _intervals(ranks: RankTable, view: View, names: tuple[str, ...], stream: str
         sizes = sizes.astype(np.int64)
     else:
         values, sizes = grouped(values_of_view(ranks, view, names))
-    intervals = bootstrap_means(values, sizes, generator(BOOTSTRAP_SEED, "bootstrap", stream, view))
+    intervals = bootstrap_means(values, sizes, frozen_generator(BOOTSTRAP_SEED, "bootstrap", stream, view))
     return dict(zip(names, intervals, strict=True))

@@ -2,7 +2,8 @@
 
 Drawing n users with replacement and counting how many fall into each group is one multinomial draw over the groups. With one
 target per user there are at most as many groups as ranks, so a thousand resamples of a hundred thousand users take milliseconds
-and are the same bootstrap. Sums run in a fixed order, without BLAS, so that equal ranks give equal digits on every machine.
+and are the same bootstrap. Sums run in a fixed order, without BLAS, and draws come from a frozen stream, so that equal ranks give
+equal digits on every machine and under every NumPy.
 """
 
 from collections.abc import Iterator
@@ -20,6 +21,8 @@ CONFIDENCE = 0.95
 _USERS_PER_GROUP = 16
 """With fewer users to a group than this, drawing users is quicker than drawing the sizes of the groups."""
 _CELLS_AT_A_TIME = 1 << 22
+_RESAMPLES_AT_A_TIME = 1_000
+"""Where the sizes of groups are drawn. It belongs to the stream: another number gives other draws."""
 
 
 def grouped(values_UM: FloatArray) -> tuple[FloatArray, LongArray]:
@@ -31,21 +34,35 @@ def grouped(values_UM: FloatArray) -> tuple[FloatArray, LongArray]:
     return rows, sizes.astype(np.int64)
 
 
-def resampled_sizes(sizes_G: LongArray, resamples: int, rng: np.random.Generator) -> Iterator[LongArray]:
+def resampled_sizes(sizes_G: LongArray, resamples: int, rng: np.random.RandomState) -> Iterator[LongArray]:
     """How many users of each group are in each resample: blocks of (b, G), `resamples` rows in all."""
     n, n_groups = int(sizes_G.sum()), len(sizes_G)
     if n >= _USERS_PER_GROUP * n_groups:
-        block = max(1, _CELLS_AT_A_TIME // n_groups)
-        for start in range(0, resamples, block):
-            yield rng.multinomial(n, sizes_G / n, size=min(block, resamples - start))
+        for start in range(0, resamples, _RESAMPLES_AT_A_TIME):
+            yield _multinomial(sizes_G, min(_RESAMPLES_AT_A_TIME, resamples - start), rng)
         return
     group = np.repeat(np.arange(n_groups, dtype=np.int64), sizes_G)
     block = max(1, _CELLS_AT_A_TIME // n)
     for start in range(0, resamples, block):
         rows = min(block, resamples - start)
-        drawn = group[rng.integers(0, n, size=(rows, n), dtype=np.int32)]
+        drawn = group[rng.randint(0, n, size=(rows, n), dtype=np.int32)]
         drawn += np.arange(rows, dtype=np.int64)[:, None] * n_groups
         yield np.bincount(drawn.ravel(), minlength=rows * n_groups).reshape(rows, n_groups)
+
+
+def _multinomial(sizes_G: LongArray, rows: int, rng: np.random.RandomState) -> LongArray:
+    """As many users as there are, drawn with replacement `rows` times: how many came from each group, (rows, G)."""
+    drawn_RG = np.empty((rows, len(sizes_G)), dtype=np.int64)
+    n = int(sizes_G.sum())
+    undrawn_R = np.full(rows, n, dtype=np.int64)
+    not_before = n
+    for group, size in enumerate(sizes_G[:-1].tolist()):
+        # Of the users that no group before this one got, each is of this group with the same chance.
+        drawn_RG[:, group] = rng.binomial(undrawn_R, size / not_before)
+        undrawn_R -= drawn_RG[:, group]
+        not_before -= size
+    drawn_RG[:, -1] = undrawn_R
+    return drawn_RG
 
 
 def sums(sizes_BG: LongArray, values_GM: FloatArray) -> FloatArray:
@@ -61,13 +78,13 @@ def bounds(samples_RM: FloatArray) -> tuple[FloatArray, FloatArray]:
     return low, high
 
 
-def bootstrap_means(values_GM: FloatArray, sizes_G: LongArray, rng: np.random.Generator, resamples: int = RESAMPLES) -> list[Interval]:
+def bootstrap_means(values_GM: FloatArray, sizes_G: LongArray, rng: np.random.RandomState, resamples: int = RESAMPLES) -> list[Interval]:
     """Mean over the users and its 95 % percentile interval for each of M metrics; all from the same resamples.
 
     Args:
         values_GM: what the users of each group have, as from `grouped`.
         sizes_G: users in each group.
-        rng: the stream of random numbers.
+        rng: the stream of random numbers, as `frozen_generator` makes it.
         resamples: how many times the users are drawn anew.
     """
     n = int(sizes_G.sum())

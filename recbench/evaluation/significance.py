@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from recbench.core.errors import SplitMismatch
 from recbench.core.records import Interval
-from recbench.core.seeds import generator
+from recbench.core.seeds import frozen_generator
 from recbench.evaluation.intervals import bounds, grouped, resampled_sizes, sums
 
 FloatArray = NDArray[np.float64]
@@ -64,7 +64,7 @@ def paired_bootstrap(a: FloatArray, b: FloatArray, *, resamples: int = RESAMPLES
     """
     difference = _per_seed(a)[0] - _per_seed(b, like=a)[0]
     values_GM, sizes_G = grouped(difference[:, None])
-    rng = generator(seed, "paired bootstrap")
+    rng = frozen_generator(seed, "paired bootstrap")
     samples = np.concatenate([sums(block, values_GM) for block in resampled_sizes(sizes_G, resamples, rng)]) / len(difference)
     low, high = bounds(samples)
     return Interval(value=float(sums(sizes_G[None], values_GM)[0, 0] / len(difference)), low=float(low[0]), high=float(high[0]))
@@ -88,7 +88,7 @@ def two_level_bootstrap(a: FloatArray, b: FloatArray, *, resamples: int = RESAMP
     a_SU, b_TU = _per_seed(a), _per_seed(b, like=a)
     n_users = a_SU.shape[1]
     values_GM, sizes_G = grouped(np.concatenate([a_SU, b_TU]).T)
-    rng = generator(seed, "two-level bootstrap")
+    rng = frozen_generator(seed, "two-level bootstrap")
     # Mean of each seed under the users of each resample, (resamples, S + T).
     seed_means = np.concatenate([sums(block, values_GM) for block in resampled_sizes(sizes_G, resamples, rng)]) / n_users
     drawn_a = _drawn_mean(seed_means[:, : len(a_SU)], rng)
@@ -99,10 +99,10 @@ def two_level_bootstrap(a: FloatArray, b: FloatArray, *, resamples: int = RESAMP
     return Interval(value=float(mean), low=float(low[0]), high=float(high[0]))
 
 
-def _drawn_mean(seed_means_RS: FloatArray, rng: np.random.Generator) -> FloatArray:
+def _drawn_mean(seed_means_RS: FloatArray, rng: np.random.RandomState) -> FloatArray:
     """Mean over as many seeds as there are, drawn with replacement for each resample, (R,)."""
     n_seeds = seed_means_RS.shape[1]
-    times_RS = rng.multinomial(n_seeds, np.full(n_seeds, 1 / n_seeds), size=len(seed_means_RS))
+    times_RS = np.concatenate(list(resampled_sizes(np.ones(n_seeds, dtype=np.int64), len(seed_means_RS), rng)))
     mean: FloatArray = (times_RS * seed_means_RS).sum(axis=1) / n_seeds
     return mean
 
@@ -126,7 +126,7 @@ def sign_flip_test(a: FloatArray, b: FloatArray, *, permutations: int = RESAMPLE
     sizes, n_users_of_size = np.unique(np.abs(difference[difference != 0]), return_counts=True)
     plus = np.bincount(np.searchsorted(sizes, difference[difference > 0]), minlength=len(sizes))
     # Among m users with differences of one size, the number of plus signs is binomial.
-    drawn_plus = generator(seed, "sign flip").binomial(n_users_of_size, 0.5, size=(permutations, len(sizes)))
+    drawn_plus = frozen_generator(seed, "sign flip").binomial(n_users_of_size, 0.5, size=(permutations, len(sizes)))
     seen = abs(float(((2 * plus - n_users_of_size) * sizes).sum()))
     drawn = np.abs(((2 * drawn_plus - n_users_of_size) * sizes).sum(axis=1))
     as_far = int(np.count_nonzero(drawn >= seen * (1 - 1e-12)))

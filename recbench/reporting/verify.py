@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from recbench.core.errors import RecbenchError, VerifyFailed
 from recbench.core.plugin import ModelCard
 from recbench.core.ranking import View
@@ -21,8 +19,7 @@ from recbench.reporting.publish import all_pages, generated_pages
 
 _CONTEXT = 30
 """Characters shown on each side of a difference."""
-_NOISE_OF_AN_END = 0.15
-"""Of an interval's width: five standard errors of the difference between two ends that come from a thousand resamples each."""
+_MEND = "Restore the record; if the evaluator changed since, run: recbench leaderboard remeasure"
 
 
 @dataclass(frozen=True)
@@ -108,28 +105,12 @@ def _recompute(run: StoredRun) -> tuple[int, list[Fault]]:
     again = _figures(found.metrics, found.slices, found.beyond) | _sizes(
         targets, len(run.train_count), run.ranks.list_length, run.ranks.views
     )
-    noise = {} if record.libraries.get("numpy") == np.__version__ else _noise_of_drawing(again)
     faults = [
-        Fault(path, None, f"{key} is {said.get(key)}, computed again from the ranks it is {again.get(key)}. Restore the record.")
+        Fault(path, None, f"{key} is {said.get(key)}, computed again from the ranks it is {again.get(key)}. {_MEND}")
         for key in sorted(said | again)
-        if said.get(key) != again.get(key) and not _is_near(said.get(key), again.get(key), noise.get(key, 0.0))
+        if said.get(key) != again.get(key)
     ]
     return len(again), faults
-
-
-def _noise_of_drawing(figures: Mapping[str, object]) -> dict[str, float]:
-    """How far each end of an interval may lie off where another numpy drew the resamples: one seed gives its versions different streams."""
-    noise: dict[str, float] = {}
-    for key, low in figures.items():
-        name, _, kind = key.rpartition(", ")
-        high = figures.get(f"{name}, high")
-        if kind == "low" and isinstance(low, float) and isinstance(high, float):
-            noise |= {f"{name}, {end}": _NOISE_OF_AN_END * (high - low) for end in ("low", "high")}
-    return noise
-
-
-def _is_near(said: object, again: object, distance: float) -> bool:
-    return isinstance(said, float) and isinstance(again, float) and abs(said - again) <= distance
 
 
 def _search_at_fault(run: StoredRun) -> list[Fault]:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from recbench.core.errors import VerifyFailed
@@ -199,19 +198,13 @@ def test_ranks_changed_together_with_the_hash_in_the_record_are_found(boards: Pa
     assert "one was edited" in message
 
 
-@pytest.mark.parametrize(("numpy", "share", "is_found"), [("same", 0.1, True), ("1.0.0", 0.1, False), ("1.0.0", 0.3, True)])
-def test_ends_of_intervals_drawn_by_another_numpy_may_differ_as_draws_do(
-    boards: Path, cards: Any, numpy: str, share: float, is_found: bool
-) -> None:
+def test_an_end_of_an_interval_must_come_out_again_under_any_numpy(boards: Path, cards: Any) -> None:
     path = a_record(boards) / "record.json"
     record = json.loads(path.read_text())
-    figure = record["metrics"]["keep"]["ndcg@10"]
-    figure["low"] += share * (figure["high"] - figure["low"])
-    record["libraries"]["numpy"] = np.__version__ if numpy == "same" else numpy
+    record["libraries"]["numpy"] = "1.0.0"
+    record["metrics"]["keep"]["ndcg@10"]["low"] *= 1 - 1e-15
     path.write_text(json.dumps(record))
-    message = refusal(boards, cards)
-    assert ("metrics, keep, ndcg@10, low is" in message) == is_found
-    assert "one was edited" in message
+    assert "metrics, keep, ndcg@10, low is" in refusal(boards, cards)
 
 
 def test_a_removed_record_is_named(boards: Path, cards: Any) -> None:
