@@ -11,7 +11,7 @@ from recbench.cli.data import check, fetch, stats
 from recbench.cli.diff import diff
 from recbench.cli.doctor import doctor
 from recbench.cli.import_ranks import import_ranks
-from recbench.cli.leaderboard import export, publish
+from recbench.cli.leaderboard import export, publish, remeasure
 from recbench.cli.list import datasets, models, runs
 from recbench.cli.plan import plan
 from recbench.cli.recommend import recommend
@@ -58,9 +58,10 @@ app.command(rich_help_panel=_RESULTS)(show)
 app.command(rich_help_panel=_RESULTS)(diff)
 app.command(rich_help_panel=_RESULTS)(recommend)
 
-_leaderboard = _group("leaderboard", "Publish runs as leaderboards, or export one.", _RESULTS)
+_leaderboard = _group("leaderboard", "Publish runs as leaderboards, export one, or measure all again.", _RESULTS)
 _leaderboard.command()(publish)
 _leaderboard.command()(export)
+_leaderboard.command()(remeasure)
 
 app.command(rich_help_panel=_RESULTS)(verify)
 

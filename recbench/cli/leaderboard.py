@@ -1,4 +1,4 @@
-"""`recbench leaderboard publish|export`."""
+"""`recbench leaderboard publish|export|remeasure`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -84,3 +84,29 @@ def export(
         typer.echo(text, nl=False)
     else:
         print_line(f"written: {output}")
+
+
+@verb
+def remeasure(
+    boards: Boards = None,
+    plugin: Plugins = None,
+    as_json: Json = False,
+    debug: Debug = False,  # noqa: ARG001 (read by `verb`)
+) -> None:
+    """Compute the figures of all published records again from their ranks, after the evaluator changed, and write the pages anew.
+
+    Nothing is trained or ranked. A record that was edited, or whose files are not those it names, is refused.
+
+    Example: recbench leaderboard remeasure
+    """
+    from recbench import reporting
+    from recbench.running.provenance import code
+
+    result = reporting.remeasure(boards or places().boards, model_cards(plugin), code())
+    if as_json:
+        print_json(result)
+        return
+    for path in result.written:
+        print_line(f"written: {path}")
+    moved = f"{result.n_values:,} means are others, {result.n_ends:,} ends of intervals moved"
+    print_line(f"{result.n_records:,} records: {moved}, by {result.largest:.2f} of the interval's width at most")

@@ -222,6 +222,8 @@ class RunRecord(_Part):
     files: list[FilePart]
     tuned: TunePart | None = None
     """The search that the settings come from; None where nobody searched, or they were changed since."""
+    remeasured: CodePart | None = None
+    """What computed the figures where that is not `code`: the evaluator changed since, and ranks were measured again."""
     foreign: ForeignPart | None = None
     """Where the lists come from; None for a model that was trained here. `device` is then where they were measured, and `fit` is empty."""
 

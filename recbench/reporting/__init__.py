@@ -9,6 +9,7 @@ from recbench.reporting.domination import DominationReport, SpaceFigures, domina
 from recbench.reporting.export import FORMATS, export_board
 from recbench.reporting.plots import plot_board, plot_codes, plot_comparison, plot_domination, plot_run
 from recbench.reporting.publish import PublishResult, Skipped, publish
+from recbench.reporting.remeasure import Remeasured, remeasure
 from recbench.reporting.rows import Cost, Figure, Row
 from recbench.reporting.terminal import (
     RunLine,
@@ -38,6 +39,7 @@ __all__ = [
     "MissingBaseline",
     "PublishResult",
     "PublishedFigure",
+    "Remeasured",
     "Row",
     "RunLine",
     "Section",
@@ -64,6 +66,7 @@ __all__ = [
     "publish",
     "record_folders",
     "record_table",
+    "remeasure",
     "run_lines",
     "run_table",
     "verify",

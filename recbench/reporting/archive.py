@@ -65,6 +65,10 @@ class StoredRun:
         record = read_record(folder / "record.json")
         return cls(record, folder, sha256_of(folder / "record.json"))
 
+    def with_record(self, record: RunRecord) -> "StoredRun":
+        """The same files under another record, as if that one were written."""
+        return StoredRun(record, self.folder, hashlib.sha256(record.to_json().encode()).hexdigest())
+
     def path(self, prefix: str) -> Path:
         """Where the file lies whose name starts with `prefix`: in the folder, or among those that runs share beside it."""
         name = self.record.file(prefix).name

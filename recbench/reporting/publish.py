@@ -7,6 +7,7 @@ from pathlib import Path
 
 from recbench.core.errors import BadData, VerifyFailed
 from recbench.core.plugin import ModelCard
+from recbench.core.records import RunRecord
 from recbench.reporting.archive import StoredRun, files_at_fault, record_folders, sha256_of, store
 from recbench.reporting.board import Board, make_boards
 from recbench.reporting.markdown import MADE_BY, render_pages
@@ -57,14 +58,14 @@ def publish(boards: Path, runs: Sequence[Path], cards: Mapping[str, ModelCard]) 
         SplitMismatch: two records under one data set name were made on different splits.
     """
     published = {folder.name: StoredRun.open(folder) for folder in record_folders(boards)}
-    _refuse_damaged(boards, published)
+    refuse_damaged(boards, published)
     fresh, skipped = _new_runs(runs, published)
     pages = all_pages(make_boards([*published.values(), *fresh.values()], cards))
     written = [path for run_id in sorted(fresh) for path in store(fresh[run_id], boards)]
     unchanged: list[Path] = []
     boards.mkdir(parents=True, exist_ok=True)
     for name, text in sorted(pages.items()):
-        (written if _write(boards / name, text) else unchanged).append(boards / name)
+        (written if write_if_changed(boards / name, text) else unchanged).append(boards / name)
     stale = [page for page in generated_pages(boards) if page.name not in pages]
     for page in stale:
         page.unlink()
@@ -82,7 +83,8 @@ def generated_pages(boards: Path) -> list[Path]:
     return [page for page in sorted([*boards.glob("*.md"), *boards.glob("*.html")]) if page.read_bytes().startswith(marker)]
 
 
-def _refuse_damaged(boards: Path, published: Mapping[str, StoredRun]) -> None:
+def refuse_damaged(boards: Path, published: Mapping[str, StoredRun]) -> None:
+    """A `BadData` where a record's files are not those it names, a `VerifyFailed` where it is not the record that a page names."""
     faults = [fault for run in published.values() for fault in files_at_fault(run)]
     if faults:
         raise BadData("Published records are damaged; nothing was written. " + " ".join(map(str, faults)))
@@ -127,13 +129,21 @@ def _why_not(folder: Path, taken: Mapping[str, StoredRun]) -> str:
         if not _SAFE_NAME.fullmatch(name) or name == "index":
             return f"the {what}'s name {name!r} cannot be a file name; letters, digits and _ . = + - can"
     if record.run_id in taken:
-        same = taken[record.run_id].sha256 == run.sha256
-        return "published already" if same else f"another record called {record.run_id} is published already"
+        there = taken[record.run_id]
+        if there.sha256 == run.sha256 or (there.record.remeasured is not None and _same_run(there.record, record)):
+            return "published already"
+        return f"another record called {record.run_id} is published already"
     return " ".join(map(str, files_at_fault(run)))
 
 
-def _write(path: Path, text: str) -> bool:
-    """Whether the file had to be written: it was not there or was another."""
+def _same_run(first: RunRecord, second: RunRecord) -> bool:
+    """Whether only what the evaluator makes of the ranks differs."""
+    figures: dict[str, object] = {"metrics": {}, "slices": [], "beyond": {}, "remeasured": None}
+    return first.model_copy(update=figures) == second.model_copy(update=figures)
+
+
+def write_if_changed(path: Path, text: str) -> bool:
+    """Write a file in one step; gives whether that was needed: it was not there or was another."""
     data = text.encode()
     if path.is_file() and path.read_bytes() == data:
         return False

@@ -10,7 +10,7 @@ import numpy as np
 
 from recbench.core.config import canonical_json
 from recbench.core.ranking import View
-from recbench.core.records import RunRecord
+from recbench.core.records import CodePart, RunRecord
 from recbench.evaluation import MAIN_METRIC, parse_metric, two_level_bootstrap
 from recbench.reporting.archive import FloatArray, StoredRun
 
@@ -64,9 +64,14 @@ class SliceFigure:
 
 
 def code_version(record: RunRecord) -> str:
-    """Version and commit of the code that made a record, and whether the working tree held uncommitted changes."""
-    commit = f" ({record.code.commit[:8]})" if record.code.commit else ""
-    return f"{record.code.version}{commit}" + (", uncommitted changes" if record.code.is_dirty else "")
+    """Version and commit of the code that made a record, and of the code that computed its figures where that is another."""
+    return _code(record.code) + (f"; figures: {_code(record.remeasured)}" if record.remeasured is not None else "")
+
+
+def _code(code: CodePart) -> str:
+    """Version and commit, and whether the working tree held uncommitted changes."""
+    commit = f" ({code.commit[:8]})" if code.commit else ""
+    return f"{code.version}{commit}" + (", uncommitted changes" if code.is_dirty else "")
 
 
 def machine(record: RunRecord) -> str:

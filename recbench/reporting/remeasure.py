@@ -1,0 +1,99 @@
+"""`recbench leaderboard remeasure`: the figures of published records anew, from the ranks they keep, after the evaluator changed.
+
+What a run leaves is ranks; figures only follow from them. A metric that was added or mended needs no training.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from recbench.core.plugin import ModelCard
+from recbench.core.records import CodePart, Interval, RunRecord
+from recbench.evaluation import evaluate
+from recbench.reporting.archive import StoredRun, record_folders
+from recbench.reporting.board import make_boards
+from recbench.reporting.publish import all_pages, refuse_damaged, write_if_changed
+
+
+@dataclass(frozen=True)
+class Remeasured:
+    """What measuring anew changed.
+
+    Attributes:
+        n_records: how many records there are.
+        written: records whose figures are others now, and pages.
+        n_values: means that moved, appeared or went.
+        n_ends: ends of intervals that moved, of means that are as they were.
+        largest: the farthest that such an end moved, as a share of its interval's width.
+    """
+
+    n_records: int
+    written: tuple[Path, ...]
+    n_values: int
+    n_ends: int
+    largest: float
+
+
+def remeasure(boards: Path, cards: Mapping[str, ModelCard], code: CodePart) -> Remeasured:
+    """Compute the figures of all published records again, and write those that changed, with the pages.
+
+    Nothing is written before all figures and all pages are known. Ranks, exposure and everything about the run itself stay as they are.
+
+    Args:
+        boards: folder of the pages and of `records/`.
+        cards: of the models known here, by name.
+        code: what computes the figures now; a changed record keeps it beside the code of its run.
+
+    Raises:
+        BadData: a record or one of its files is damaged or missing.
+        VerifyFailed: a record was edited since its page was written; its figures are then nobody's.
+    """
+    published = {folder.name: StoredRun.open(folder) for folder in record_folders(boards)}
+    refuse_damaged(boards, published)
+    texts: dict[Path, str] = {}
+    runs, moves = [], _Moves()
+    for run in published.values():
+        found = evaluate(run.ranks, run.facts, run.exposure, run.train_count)
+        record = run.record.model_copy(update={"metrics": found.metrics, "slices": found.slices, "beyond": found.beyond})
+        if record != run.record:
+            moves.count(run.record, record)
+            record = record.model_copy(update={"remeasured": code})
+            texts[run.folder / "record.json"] = record.to_json()
+        runs.append(run.with_record(record))
+    pages = all_pages(make_boards(runs, cards))
+    texts |= {boards / name: text for name, text in sorted(pages.items())}
+    written = tuple(path for path, text in texts.items() if write_if_changed(path, text))
+    return Remeasured(len(published), written, moves.n_values, moves.n_ends, moves.largest)
+
+
+class _Moves:
+    """Counts what differs between two measurements of the same ranks."""
+
+    def __init__(self) -> None:
+        self.n_values, self.n_ends, self.largest = 0, 0, 0.0
+
+    def count(self, before: RunRecord, after: RunRecord) -> None:
+        """Add one record's."""
+        old, new = dict(_intervals(before)), dict(_intervals(after))
+        self.n_values += len(old.keys() ^ new.keys())
+        for name in old.keys() & new.keys():
+            first, second = old[name], new[name]
+            if first.value != second.value:
+                self.n_values += 1
+                continue
+            ends = [abs(first.low - second.low), abs(first.high - second.high)]
+            self.n_ends += sum(end > 0 for end in ends)
+            if second.high > second.low:
+                self.largest = max(self.largest, *(end / (second.high - second.low) for end in ends))
+        groups = {*before.beyond, *after.beyond}
+        beyond = [
+            {(view, name): value for view in groups for name, value in part.get(view, {}).items()} for part in (before.beyond, after.beyond)
+        ]
+        self.n_values += len(set(beyond[0].items()) ^ set(beyond[1].items()))
+
+
+def _intervals(record: RunRecord) -> Iterator[tuple[tuple[str, ...], Interval]]:
+    for view, part in record.metrics.items():
+        yield from (((view, name), interval) for name, interval in part.items())
+    for group in record.slices:
+        yield from (((group.view, group.slice, group.group, name), interval) for name, interval in group.metrics.items())
