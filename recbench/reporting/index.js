@@ -8,6 +8,7 @@ const SECONDS = "Training s";
 const NOTHING = "–";
 const LEAST_SECONDS = 0.1; // figures have one decimal; a logarithmic axis has no zero
 const PUBLISHED = ["Metric", "View", "Published", "Measured", "Difference", "Verdict", "Source"];
+const MEASURED = ["Measured", "Difference"];
 const PUBLISHED_WORDS = ["Metric", "View", "Verdict", "Source"];
 const KINDS = { trivial: "trivial baseline", scoring: "scoring model", generative: "generative model" };
 const SHARED = "Measured while several runs shared the machine: no basis for a comparison.";
@@ -47,10 +48,23 @@ function parts(text) {
   return { value, rest, low: limits ? Number(limits[1]) : NaN, high: limits ? Number(limits[2]) : NaN };
 }
 
-// Columns: title, note below it, whether it holds words, text of a row's cell, what to show for it.
+/** A figure as a link to what it follows from: the record of its row, or the list of them where there are several. */
+function linked(row, ...content) {
+  const records = counting(row), paths = records.map(([, path]) => path);
+  if (paths.length === 1) return make("a", { className: "of", href: paths[0], title: paths[0], tabIndex: -1 }, ...content);
+  const link = make("a", { className: "of", href: `#${row.id}-made`, title: paths.join("\n"), tabIndex: -1 }, ...content);
+  link.addEventListener("click", () => {
+    if (!opened.has(row.id)) document.getElementById(row.id)?.querySelector(".more").click();
+  });
+  return link;
+}
 
-function column(title, text, { note = "", words = false, ascending = words, show = null, long = false } = {}) {
-  return { title, text, note, words, ascending, long, show: show ?? ((row) => [text(row)]) };
+// Columns: title, note below it, whether it holds words, text of a row's cell, what to show for it, how a figure is linked.
+
+function column(title, text, { note = "", words = false, ascending = words, show = null, long = false, source = null } = {}) {
+  const plain = show ?? ((row) => [text(row)]);
+  const shown = source ? (row) => (text(row) === NOTHING || !source(row) ? plain(row) : [linked(source(row), ...plain(row))]) : plain;
+  return { title, text, note, words, ascending, long, show: shown };
 }
 
 /** The text of a row's cell by table and column title, of the view shown where the table has views; an en dash where the row has none. */
@@ -97,10 +111,14 @@ function showNotes(text) {
   return notes.map((note) => make("span", { className: `note ${/^(below|not as|uncommitted|mixed)/.test(note) ? "warn" : "soft"}` }, note));
 }
 
+/** The records that a row is made of; those it lists as left out do not count. */
+function counting(row) {
+  return row.made.filter((line) => line.at(-1) === "counts");
+}
+
 function showRecords(row) {
-  const counting = row.made.filter((line) => line.at(-1) === "counts");
   const link = ([seed, path], place) => make("a", { href: path, title: path }, place ? `${seed}` : `seed ${seed}`);
-  return counting.flatMap((line, place) => [...(place ? [", "] : []), link(line, place)]);
+  return counting(row).flatMap((line, place) => [...(place ? [", "] : []), link(line, place)]);
 }
 
 function rowColumns(scale) {
@@ -109,7 +127,8 @@ function rowColumns(scale) {
   const shown = { [QUALITY]: (text) => showWhisker(text, scale), "Published NDCG@10": showPublished, Notes: showNotes };
   const of = (table, title, options) => {
     const show = options?.print ?? shown[title] ?? showFigure;
-    return column(title, (row) => cell(row, table, title), { ...options, show: (row) => show(cell(row, table, title)) });
+    const source = options?.words || title.startsWith("Published") ? null : (row) => row;
+    return column(title, (row) => cell(row, table, title), { ...options, source, show: (row) => show(cell(row, table, title)) });
   };
   const notes = of("accuracy", "Notes", { words: true, long: true });
   const accuracy = columns.accuracy.filter((title) => title !== "Notes").map((title) => of("accuracy", title, { note: state.view }));
@@ -249,19 +268,20 @@ function details(row) {
     const tables = [...groups].map(([kind, lines]) =>
       plainTable(
         [`By ${kind}`, "Users", "NDCG@10", " "],
-        lines.map(([, group, n, value]) => [group, n, value, bar(Number(value) / most)]),
+        lines.map(([, group, n, value]) => [group, n, linked(row, value), bar(Number(value) / most)]),
         [`By ${kind}`],
       ),
     );
     made.push(make("h4", {}, `NDCG@10 by group of users, view ${state.view}`), make("div", { className: "groups" }, ...tables));
   }
   if (row.published.length) {
-    const lines = row.published.map((cells) => PUBLISHED.map((title) => publishedCell(cells, title)));
+    const shown = (text, title) => (MEASURED.includes(title) ? linked(row, text) : text);
+    const lines = row.published.map((cells) => PUBLISHED.map((title) => shown(publishedCell(cells, title), title)));
     made.push(make("h4", {}, "Published numbers beside ours"), plainTable(PUBLISHED, lines, PUBLISHED_WORDS));
   }
   const titles = ["Seed", "Record", "sha256 of record.json", "Config", "Machine", "Code", "Date", "State"];
   const lines = row.made.map(([seed, path, ...rest]) => [String(seed), make("a", { href: path }, path.split("/")[1]), ...rest]);
-  made.push(make("h4", {}, "How it was made"), plainTable(titles, lines, titles.slice(1)));
+  made.push(make("h4", { id: `${row.id}-made` }, "How it was made"), plainTable(titles, lines, titles.slice(1)));
   return made;
 }
 
@@ -429,12 +449,13 @@ function boardSection(board) {
 }
 
 function publishedTable(board, rows) {
-  const lines = rows.flatMap((row) => row.published.map((cells) => ({ model: row.model, kind: row.kind, cells })));
+  const lines = rows.flatMap((row) => row.published.map((cells) => ({ model: row.model, kind: row.kind, cells, row })));
   if (!lines.length) return make("p", { className: "soft" }, "The cards of these models name no published number for this data set.");
   const shown = PUBLISHED.map((title) => {
     const text = ({ cells }) => publishedCell(cells, title);
     const show = (line) => [title === "Verdict" ? make("span", { className: verdictClass(text(line)) }, text(line)) : text(line)];
-    return column(title, text, { words: PUBLISHED_WORDS.includes(title), long: title === "Source" || title === "Verdict", show });
+    const source = MEASURED.includes(title) ? (line) => line.row : null;
+    return column(title, text, { words: PUBLISHED_WORDS.includes(title), long: title === "Source" || title === "Verdict", show, source });
   });
   const caption = `Published and measured, ${board.about.title}`;
   const table = sortable(`${board.id}-published`, caption, [nameColumn(), ...shown], lines, { start: ["Model", 1] });
@@ -443,7 +464,7 @@ function publishedTable(board, rows) {
 
 function acrossSection() {
   const node = make("section", { id: "across" }, make("h2", {}, "All data sets"));
-  const lines = boards.filter(isShown).map(({ about, id }) => ({ ...about, id }));
+  const lines = boards.filter(isShown).map(({ about, id, rows }) => ({ ...about, id, rows }));
   const count = (key) => (line) => line[key].toLocaleString("en");
   const shown = [
     { ...column("Data set", (line) => line.name, { words: true }), isName: true, show: (line) => [make("a", { href: `#${line.id}` }, line.name)] },
@@ -454,14 +475,16 @@ function acrossSection() {
     column("Interactions", count("n_interactions")),
     column("Rows", count("n_rows")),
     column("Best row", (line) => line.best, { words: true, note: "by NDCG@10, keep" }),
-    ...VIEWS.map((view) => column(`NDCG@10, ${view}`, (line) => line[view], { note: "of that row" })),
+    ...VIEWS.map((view) => column(`NDCG@10, ${view}`, (line) => line[view], { note: "of that row", source: (line) => line.rows[0] })),
   ];
   node.append(sortable("overview", "Data sets and the best row of each", shown, lines, { start: ["Data set", 1] }));
   across.forEach(({ about, rows }, number) => {
     if (about.view !== state.view || (state.protocol && about.protocol !== state.protocol)) return;
     const found = about.columns.map((title, place) => {
-      const words = about.words.includes(title), note = about.datasets.includes(title) ? "NDCG@10 (rank)" : "";
-      return { ...column(title, (cells) => cells[place], { words, note, ascending: words || title === "Mean rank" }), isName: !place };
+      const words = about.words.includes(title), dataset = about.datasets.indexOf(title);
+      const note = dataset < 0 ? "" : "NDCG@10 (rank)";
+      const source = dataset < 0 ? null : ({ best }) => rowOf(title, about.protocol, best[dataset]);
+      return { ...column(title, ({ cells }) => cells[place], { words, note, source, ascending: words || title === "Mean rank" }), isName: !place };
     });
     const caption = `${about.protocol}, view ${about.view}: ${about.datasets.length} data sets, ${about.ranked} models on all of them`;
     const meaning =
@@ -474,6 +497,10 @@ function acrossSection() {
     );
   });
   return node;
+}
+
+function rowOf(dataset, protocol, label) {
+  return boards.find(({ about }) => about.name === dataset && about.protocol === protocol).rows.find((row) => row.model === label);
 }
 
 function isShown({ about }) {

@@ -67,7 +67,9 @@ def _across(found: Standings) -> str:
         "columns": grid.header,
         "words": grid.words,
     }
-    return f'{{"about":{_line(about)},"rows":{_lines([_line(cells) for cells in grid.rows])}}}'
+    best = [[model.places[name].row if name in model.places else None for name in found.datasets] for model in found.models]
+    rows = [_line({"cells": cells, "best": labels}) for cells, labels in zip(grid.rows, best, strict=True)]
+    return f'{{"about":{_line(about)},"rows":{_lines(rows)}}}'
 
 
 def _board(overview: OverviewLine, section: Section) -> str:

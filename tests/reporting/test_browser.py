@@ -192,6 +192,59 @@ def test_links_point_to_files_and_places_that_exist(window: Window, boards: list
         assert page.locator(target).count() == 1
 
 
+def test_every_measured_number_leads_to_the_records_of_its_row(browser: Any, boards: list[dict[str, Any]]) -> None:
+    window = Window(browser, BOARDS / "index.html", WIDE)
+    window.choose("columns", "all")
+    unlinked = {"#", "Model", "Records", "Machine", "Seeds", "Notes", "Published NDCG@10"}
+    for number, board in enumerate(boards, start=1):
+        table = window.page.locator(f"#board-{number}-rows")
+        titles = table.locator("thead th").evaluate_all("cells => cells.map(cell => cell.dataset.title)")
+        assert unlinked <= set(titles)
+        for place, row in enumerate(board["rows"], start=1):
+            records = [line[1] for line in row["made"] if line[-1] == "counts"]
+            expected = records[0] if len(records) == 1 else f"#board-{number}-{place}-made"
+            cells = table.locator(f"#board-{number}-{place} > tr > *").evaluate_all(
+                "cells => cells.map(cell => [cell.innerText, [...cell.querySelectorAll('a.of')].map(link => link.getAttribute('href'))])"
+            )
+            for title, (text, links) in zip(titles, cells, strict=True):
+                assert links == ([] if title in unlinked or text == "–" else [expected]), (row["model"], title)
+    assert window.complaints == window.asked == []
+    window.context.close()
+
+
+def test_a_mean_over_seeds_unfolds_the_records_it_is_made_of(window: Window, boards: list[dict[str, Any]]) -> None:
+    number, place, row = next(
+        (number, place, row)
+        for number, board in enumerate(boards, start=1)
+        for place, row in enumerate(board["rows"], start=1)
+        if len(row["made"]) > 1
+    )
+    body = window.page.locator(f"#board-{number}-{place}")
+    for _ in range(2):  # the second time the row is unfolded already
+        body.locator("a.of").first.click()
+        assert window.page.url.endswith(f"#board-{number}-{place}-made")
+        listed = body.locator("td.detail a[href$='record.json']").evaluate_all("links => links.map(link => link.getAttribute('href'))")
+        assert listed == [line[1] for line in row["made"]]
+    assert body.locator(f"#board-{number}-{place}-made").is_visible()
+
+
+def test_figures_across_data_sets_and_beside_published_ones_lead_to_records(browser: Any, boards: list[dict[str, Any]]) -> None:
+    window = Window(browser, BOARDS / "index.html", WIDE)
+    made = {f"#board-{number}-{place}-made" for number, board in enumerate(boards, 1) for place, _ in enumerate(board["rows"], 1)}
+    known = made | {line[1] for board in boards for row in board["rows"] for line in row["made"]}
+    tables = {"overview": 2, "across-0": len(boards)}
+    tables |= {f"board-{number}-published": 2 for number, board in enumerate(boards, 1) if any(row["published"] for row in board["rows"])}
+    for table, most in tables.items():
+        rows = window.page.locator(f"#{table} > tbody > tr").evaluate_all(
+            "rows => rows.map(row => [...row.querySelectorAll('a.of')].map(link => link.getAttribute('href')))"
+        )
+        assert rows
+        assert all(0 < len(links) <= most for links in rows), table
+        assert known.issuperset(link for links in rows for link in links)
+    assert max(len(links) for links in rows) == 2
+    window.context.close()
+
+
 def test_a_row_unfolds_into_groups_published_numbers_and_records(window: Window, boards: list[dict[str, Any]]) -> None:
     board = next(number for number, board in enumerate(boards, start=1) if any(row["published"] for row in board["rows"]))
     row, place = next((row, place) for place, row in enumerate(boards[board - 1]["rows"], start=1) if row["published"])
