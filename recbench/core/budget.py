@@ -44,6 +44,16 @@ class Budget:
     def __str__(self) -> str:
         return "unlimited" if self.unit is None else f"{self.amount:g} {self.unit}"
 
+    @property
+    def text(self) -> str | None:
+        """As `parse` reads it, in one way for equal budgets: `15m` for 900 seconds; None where it is unlimited."""
+        if self.unit is None:
+            return None
+        if self.unit != "seconds":
+            return f"{self.amount:.15g}{self.unit}"
+        unit = next((unit for unit in ("h", "m") if self.amount % _SECONDS[unit] == 0), "s")
+        return f"{self.amount / _SECONDS[unit]:.15g}{unit}"
+
     def seconds_left(self) -> float:
         """Seconds that training may still use; infinite where the budget is not one of seconds."""
         if self.unit != "seconds":

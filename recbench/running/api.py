@@ -22,6 +22,8 @@ class RunRequest:
     preset: str | None = None
     seed: int = 0
     config_file: Path | None = None
+    tune_log: Path | None = None
+    """Of the search that the settings come from, where they come without the file that it wrote."""
     overrides: Mapping[str, Any] = field(default_factory=dict)
     budget: str | None = None
     device: str = "auto"

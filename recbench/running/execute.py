@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -28,7 +28,7 @@ from recbench.running.ranking import RANKING_STAGE, rank_test
 from recbench.running.recording import RunFacts, write_run
 from recbench.running.splits import LoadedSplit, load_split
 from recbench.running.training import Trainer, check_needs, training_stage
-from recbench.running.tuned import TunedSettings, read_settings
+from recbench.running.tuned import TunedSettings, read_search, read_settings
 
 LIST_LENGTH = 50
 LOG_FILE = "log.txt"
@@ -63,6 +63,7 @@ def run_request(
 
     started = datetime.now(UTC)
     budget = Budget.parse(request.budget, started_at)
+    request = replace(request, budget=budget.text)
     world, local_rank = world_from_environment()
     settings = settle(request, world, local_rank)
     with connected(world, settings.machine.device) as group:
@@ -218,10 +219,13 @@ def settle(request: RunRequest, world: World, local_rank: int) -> Settings:
     plugin = models.load(request.model)
     machine = Machine.resolve(request.device, request.precision, request.threads, local_rank)
     file_values, tuned = read_settings(request.config_file, request.model) if request.config_file is not None else (None, None)
+    if request.tune_log is not None:
+        tuned = read_search(request.tune_log)
     preset = request.preset or (tuned.log.preset if tuned is not None else plugin.default_preset(machine.device))
     config = plugin.resolve(preset, file_values, request.overrides)
     if tuned is not None and not tuned.gave(config):
-        log.warning("these are not the settings that the search of %s chose; the run will not be marked as tuned", request.config_file)
+        origin = request.config_file or request.tune_log
+        log.warning("these are not the settings that the search of %s chose; the run will not be marked as tuned", origin)
         tuned = None
     return Settings(
         request=request,

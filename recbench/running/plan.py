@@ -19,7 +19,7 @@ import logging
 import math
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -160,6 +160,7 @@ def make_plan(request: PlanRequest, places: Places, progress: Progress) -> Plan:
         DataUnavailable: the size of the data is not known here.
     """
     budget = Budget.parse(request.budget)
+    request = replace(request, budget=budget.text)
     views = views_of(request.seen)
     protocol = SplitProtocol.parse(request.protocol, ties=request.ties)
     plugin = registry.models(request.plugins).load(request.model)

@@ -8,6 +8,7 @@ import recbench.evaluation as evaluation
 from recbench.core.errors import BadRequest
 from recbench.core.progress import Progress
 from recbench.core.records import RunRecord, read_record
+from recbench.core.tuning import TUNE_LOG
 from recbench.running.api import RunOutcome, RunRequest
 from recbench.running.execute import run_request
 from recbench.running.places import Places
@@ -51,8 +52,8 @@ class Reproduction:
         return self.n_ranks_changed == 0
 
 
-def request_of(record: RunRecord, dataset: str | None = None, plugins: Sequence[Path] = ()) -> RunRequest:
-    """The request that made a record. The resolved settings are laid over the preset, so that later changes of it do no harm."""
+def request_of(record: RunRecord, folder: Path, dataset: str | None = None, plugins: Sequence[Path] = ()) -> RunRequest:
+    """The request that made the record in a folder. Its settings are laid over the preset, so that later changes of that do no harm."""
     protocol = record.protocol
     options = ",".join(f"{key}={value}" for key, value in protocol.split_options.items())
     return RunRequest(
@@ -60,6 +61,7 @@ def request_of(record: RunRecord, dataset: str | None = None, plugins: Sequence[
         dataset=dataset or record.dataset.name,
         preset=record.model.preset,
         seed=record.seed,
+        tune_log=folder / TUNE_LOG if record.tuned is not None else None,
         overrides=dict(record.config),
         budget=record.budget,
         device=record.device.type,
@@ -96,7 +98,7 @@ def reproduce(
         )
     # Before the training, not after it: other data would be other targets.
     load_split_of(record, dataset, places, progress)
-    outcome = run_request(request_of(record, dataset, plugins), places, progress, command=("recbench", "reproduce", record.run_id))
+    outcome = run_request(request_of(record, folder, dataset, plugins), places, progress, command=("recbench", "reproduce", record.run_id))
     if outcome is None:
         return None
     new = outcome.record

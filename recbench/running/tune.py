@@ -112,7 +112,7 @@ def tune_request(
     """
     if request.trials < 1 or request.jobs < 1:
         raise BadRequest(f"--trials {request.trials} and --jobs {request.jobs} must both be at least 1.")
-    Budget.parse(request.budget)
+    request = replace(request, budget=Budget.parse(request.budget).text)
     protocol = SplitProtocol.parse(request.protocol, ties=request.ties)
     plugin = registry.models(request.plugins).load(request.model)
     preset = request.preset or (plugin.card.tune.preset if plugin.card.tune is not None else "")

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError
 
 from recbench.core.config import PluginConfig, explain, read_toml
-from recbench.core.errors import BadConfig
+from recbench.core.errors import BadConfig, BadData
 from recbench.core.records import TunePart
 from recbench.core.tuning import Trial, TuneLog, read_tune_log, same_settings
 
@@ -71,6 +71,19 @@ class TunedSettings:
         """Write the log as a file of a run."""
         path.write_bytes(self.content)
         return path
+
+
+def read_search(log_file: Path) -> TunedSettings:
+    """The search in a log of its own.
+
+    Raises:
+        BadData: the log is missing or damaged, or no trial of it was done.
+    """
+    log, content = read_tune_log(log_file)
+    best = log.best()
+    if best is None:
+        raise BadData(f"{log_file}: no trial of this search was done, so no settings come from it. Restore the file or search again.")
+    return TunedSettings(log, best, content)
 
 
 def read_settings(path: Path, model: str) -> tuple[dict[str, Any], TunedSettings | None]:

@@ -31,7 +31,7 @@ Job = Literal["run", "trial"]
 def request_to_json(request: RunRequest, places: Places, job: Job = "run") -> dict[str, Any]:
     """A request, its folders and what to do with them as JSON values: a whole run, or a training that is only validated."""
     values = {name: getattr(request, name) for name in request.__dataclass_fields__}
-    values["config_file"] = None if request.config_file is None else str(request.config_file)
+    values |= {name: None if values[name] is None else str(values[name]) for name in ("config_file", "tune_log")}
     values["plugins"] = [str(path) for path in request.plugins]
     values["overrides"] = dict(request.overrides)
     folders = {"home": places.home, "data": places.data, "runs": places.runs, "boards": places.boards}
@@ -41,7 +41,7 @@ def request_to_json(request: RunRequest, places: Places, job: Job = "run") -> di
 def request_from_json(value: dict[str, Any]) -> tuple[RunRequest, Places, Job]:
     """What `request_to_json` was given."""
     fields = dict(value["request"])
-    fields["config_file"] = None if fields["config_file"] is None else Path(fields["config_file"])
+    fields |= {name: None if fields[name] is None else Path(fields[name]) for name in ("config_file", "tune_log")}
     fields["plugins"] = tuple(Path(path) for path in fields["plugins"])
     fields["rerun"] = tuple(fields["rerun"])
     folders = value["places"]

@@ -175,6 +175,10 @@ def test_a_tuned_run_is_published_with_its_trials_and_marked(desk: Any, searched
     assert "| tuned-2; " in (boards / "walks.md").read_text()
     assert "| tuned-2 on walks; " in (boards / "strolls.md").read_text()
     log = next((boards / "records").glob("walks-*/tune.json"))
+    again = desk("reproduce", log.parent, "--dataset", "./walks", "--json").json
+    assert again["is_exact"]
+    repeated, published = (StoredRun.open(folder).record for folder in (desk.folder / again["folder"], log.parent))
+    assert repeated.tuned == published.tuned is not None
     log.write_text(log.read_text().replace('"trial": 1', '"trial": 5'))
     done = desk("verify")
     assert done.code == 1

@@ -26,3 +26,23 @@ def test_a_part_of_the_seconds_that_are_left() -> None:
 
 def test_a_part_of_no_bound_is_no_bound() -> None:
     assert not Budget().part(0.1).is_spent(steps=10**9, examples=10**9)
+
+
+@pytest.mark.parametrize(
+    ("texts", "text"),
+    [
+        (("900s", "15m", "0.25h", " 15 m "), "15m"),
+        (("1.5h", "90m", "5400s"), "90m"),
+        (("7200s", "2h"), "2h"),
+        (("310s", "310.0s"), "310s"),
+        (("0.5s",), "0.5s"),
+        (("1000000examples",), "1000000examples"),
+        (("5000steps", "5000.0steps"), "5000steps"),
+    ],
+)
+def test_equal_budgets_are_written_alike(texts: tuple[str, ...], text: str) -> None:
+    for written in texts:
+        budget = Budget.parse(written)
+        assert budget.text == text
+        assert Budget.parse(budget.text).amount == budget.amount
+    assert Budget.parse(None).text is None

@@ -86,6 +86,12 @@ def test_another_seed_another_setting_another_tie_order_is_another_run(places: P
     assert outcomes[0].record.fingerprints.test != outcomes[2].record.fingerprints.test
 
 
+def test_equal_budgets_are_one_run(places: Places) -> None:
+    first, second = _run(places, budget="900s"), _run(places, budget="15m")
+    assert first.record.budget == "15m"
+    assert not second.is_new
+
+
 def _own_data(folder: Path, first_user_s: int) -> Path:
     """Sixty users with the same events in the same order, whenever the first forty had theirs."""
     lines = ["user_id,item_id,timestamp"]
