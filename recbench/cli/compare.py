@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from recbench.cli.options import Budget, DataDir, Debug, Device, Json, Plugins, Protocol, Ties, model_cards, names, places
-from recbench.cli.terminal import duration, print_json, print_line, stderr, stdout, verb
+from recbench.cli.terminal import duration, print_json, print_line, stdout, verb
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,8 +64,7 @@ def compare(
     import time
     from contextlib import redirect_stdout
 
-    from rich.live import Live
-
+    from recbench.cli.live import LiveTable, progress_line
     from recbench.core.config import parse_assignment
     from recbench.reporting import compare_runs, comparison_table, plot_comparison
     from recbench.running.api import CompareRequest
@@ -87,13 +86,14 @@ def compare(
     )
     where = places(data_dir)
     start = time.monotonic()
-    try:
-        # The libraries of an executor print as they like; standard output is for the result.
-        with redirect_stdout(sys.stderr), Live(console=stderr(), auto_refresh=False) as live:
-            cells = compare_request(request, where, lambda now: live.update(cell_table(now, time.monotonic() - start), refresh=True))
-    finally:
-        if not stderr().is_terminal:
-            stderr().line()  # which a live table lacks there
+
+    def show(cells: "Sequence[Cell]") -> None:
+        running = (progress_line(cell, cell.reason, cell.left_s) for cell in cells if cell.state == "running")
+        live.show(cell_table(cells, time.monotonic() - start), running)
+
+    # The libraries of an executor print as they like; standard output is for the result.
+    with redirect_stdout(sys.stderr), LiveTable(stays=True) as live:
+        cells = compare_request(request, where, show)
     failed = [cell for cell in cells if cell.state == "failed"]
     folders = [cell.folder for cell in cells if cell.folder is not None]
     comparison = compare_runs(folders, model_cards(plugin)) if folders else None

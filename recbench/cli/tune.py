@@ -45,8 +45,7 @@ def tune(
 
     Example: recbench tune sasrec ml-100k --preset cpu --trials 20
     """
-    from rich.live import Live
-
+    from recbench.cli.live import LiveTable, progress_line
     from recbench.core.progress import ConsoleProgress
     from recbench.running.tune import TuneRequest, tune_request
 
@@ -68,9 +67,10 @@ def tune(
 
     def show(states: "list[TrialState]") -> None:
         last[:] = states
-        live.update(trial_table(states), refresh=True)
+        running = (progress_line(f"trial {state.trial}", state.reason, state.left_s) for state in states if state.state == "running")
+        live.show(trial_table(states), running)
 
-    with Live(console=stderr(), auto_refresh=False, transient=True) as live:
+    with LiveTable(stays=False) as live:
         found = tune_request(request, places(data_dir), ConsoleProgress(stderr()), show)
     if as_json:
         print_json(

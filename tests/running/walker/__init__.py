@@ -37,10 +37,11 @@ class Model:
         return FitReport(steps=self.config.steps)
 
     def generate(self, queries: Queries, k: int) -> Rankings:
-        items = np.tile(np.arange(k, dtype=np.int32), (len(queries.views), len(queries), 1))
-        for row in range(len(queries)):
-            history = set(queries.histories[row].tolist())
-            items[queries.views.index("unseen"), row] = [item for item in range(self.n_items) if item not in history][:k]
+        items = np.empty((len(queries.views), len(queries), k), dtype=np.int32)
+        for place, view in enumerate(queries.views):
+            for row in range(len(queries)):
+                history = set(queries.histories[row].tolist()) if view == "unseen" else set()
+                items[place, row] = [item for item in range(self.n_items) if item not in history][:k]
         return Rankings(queries.views, items, -items.astype(np.float32))
 
     def save(self, folder: Path) -> None:
