@@ -11,6 +11,7 @@ from recbench.cli.data import check, fetch, stats
 from recbench.cli.diff import diff
 from recbench.cli.doctor import doctor
 from recbench.cli.import_ranks import import_ranks
+from recbench.cli.latency import latency
 from recbench.cli.leaderboard import export, publish, remeasure
 from recbench.cli.list import datasets, models, runs
 from recbench.cli.plan import plan
@@ -57,6 +58,7 @@ _list.command()(runs)
 app.command(rich_help_panel=_RESULTS)(show)
 app.command(rich_help_panel=_RESULTS)(diff)
 app.command(rich_help_panel=_RESULTS)(recommend)
+app.command(rich_help_panel=_RESULTS)(latency)
 
 _leaderboard = _group("leaderboard", "Publish runs as leaderboards, export one, or measure all again.", _RESULTS)
 _leaderboard.command()(publish)

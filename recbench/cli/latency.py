@@ -1,0 +1,66 @@
+"""`recbench latency`."""
+
+from typing import Annotated
+
+import typer
+
+from recbench.cli.options import DataDir, Debug, Device, Json, Plugins, Run, Threads, names, places, run_folder
+from recbench.cli.terminal import print_json, print_line, stderr, stdout, verb
+
+
+@verb
+def latency(
+    run: Run,
+    batches: Annotated[str, typer.Option(metavar="N,N,...", help="Users per call, one line of the result each.")] = "1,16,256",
+    users: Annotated[int, typer.Option(min=1, help="Test users to draw, the same for every model.")] = 1000,
+    k: Annotated[int, typer.Option("--k", min=1, help="Length of the lists.")] = 10,
+    seen: Annotated[str, typer.Option(help="Lists that may hold items of the history (keep) or must not (unseen).")] = "unseen",
+    seconds: Annotated[float, typer.Option(min=0.001, help="Upper bound of the timed calls of each batch size.")] = 30.0,
+    device: Device = "auto",
+    threads: Threads = None,
+    plugin: Plugins = None,
+    data_dir: DataDir = None,
+    as_json: Json = False,
+    debug: Debug = False,  # noqa: ARG001 (read by `verb`)
+) -> None:
+    """Time the trained model of RUN: how long a call takes, and how many users it serves, for several numbers of users per call.
+
+    Example: recbench latency last --batches 1,64
+    """
+    from rich.table import Table
+
+    from recbench.core.errors import BadRequest
+    from recbench.core.progress import ConsoleProgress
+    from recbench.running.execute import views_of
+    from recbench.running.latency import measure_latency
+
+    views = views_of(seen)
+    if len(views) != 1:
+        raise BadRequest(f"--seen {seen!r}: a call makes lists of one kind. Use keep or unseen.")
+    sizes = names(batches, "--batches")
+    if not all(size.isdigit() for size in sizes):
+        raise BadRequest(f"--batches {batches!r}: write whole numbers separated by commas, such as 1,16,256.")
+    found = measure_latency(
+        run_folder(run),
+        places(data_dir),
+        ConsoleProgress(stderr()),
+        batches=[int(size) for size in sizes],
+        users=users,
+        k=k,
+        view=views[0],
+        seconds=seconds,
+        device=device,
+        threads=threads,
+        plugins=plugin or (),
+    )
+    if as_json:
+        print_json(found)
+        return
+    print_line(f"{found.row_name} on {found.dataset}: lists of {found.k}, view {found.view}, {found.n_users:,} users. {found.machine}")
+    table = Table(box=None, header_style="bold")
+    for title in ("users per call", "calls", "p50 ms", "p95 ms", "p99 ms", "users/s"):
+        table.add_column(title, justify="right")
+    for line in found.batches:
+        times = (f"{time:,.1f}" if time is not None else "–" for time in (line.p50_ms, line.p95_ms, line.p99_ms))
+        table.add_row(f"{line.batch:,}", f"{line.n_calls:,}", *times, f"{line.users_per_s:,.1f}")
+    stdout().print(table)
