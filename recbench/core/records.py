@@ -26,7 +26,9 @@ from recbench.core.config import canonical_json
 from recbench.core.errors import BadData
 
 SCHEMA_VERSION = 2
-"""2 added `tuned` and `foreign`, both empty in records of version 1."""
+"""2 added `tuned`, `foreign` and `remeasured`, which records of version 1 do not have."""
+RECORDS_FOLDER = "records"
+"""Folder of the leaderboards in which published records lie."""
 
 
 class _Part(BaseModel):

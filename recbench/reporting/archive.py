@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from recbench.core.errors import BadData
 from recbench.core.ragged import LongArray
 from recbench.core.ranking import View
-from recbench.core.records import RunRecord, read_record
+from recbench.core.records import RECORDS_FOLDER, RunRecord, read_record
 from recbench.core.tuning import TUNE_LOG
 from recbench.evaluation import (
     Exposure,
@@ -33,7 +33,6 @@ from recbench.evaluation import (
 
 FloatArray = NDArray[np.float64]
 
-RECORDS = "records"
 SHARED = "shared"
 OWN_FILES = ("ranks.parquet", "exposure.parquet", "curve.csv", TUNE_LOG)
 SHARED_FILES = ("targets-", "items-")
@@ -155,7 +154,7 @@ def content_hash(name: str) -> str:
 
 def record_folders(boards: Path) -> list[Path]:
     """Folders of all published records, by name."""
-    root = boards / RECORDS
+    root = boards / RECORDS_FOLDER
     return sorted(folder for folder in root.iterdir() if folder.is_dir() and folder.name != SHARED) if root.is_dir() else []
 
 
@@ -164,7 +163,7 @@ def store(run: StoredRun, boards: Path) -> list[Path]:
 
     The record goes last and by renaming, so a copy that was cut off leaves no record behind.
     """
-    root = boards / RECORDS
+    root = boards / RECORDS_FOLDER
     written = []
     for name in [*run.published_files(), "record.json"]:
         target = (root / SHARED if name.startswith(SHARED_FILES) else root / run.record.run_id) / name

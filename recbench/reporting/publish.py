@@ -138,7 +138,7 @@ def _why_not(folder: Path, taken: Mapping[str, StoredRun]) -> str:
 
 def _same_run(first: RunRecord, second: RunRecord) -> bool:
     """Whether only what the evaluator makes of the ranks differs."""
-    figures: dict[str, object] = {"metrics": {}, "slices": [], "beyond": {}, "remeasured": None}
+    figures: dict[str, object] = {"schema_version": 0, "metrics": {}, "slices": [], "beyond": {}, "remeasured": None}
     return first.model_copy(update=figures) == second.model_copy(update=figures)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from recbench.core.plugin import ModelCard
-from recbench.core.records import CodePart, Interval, RunRecord
+from recbench.core.records import SCHEMA_VERSION, CodePart, Interval, RunRecord
 from recbench.evaluation import evaluate
 from recbench.reporting.archive import StoredRun, record_folders
 from recbench.reporting.board import make_boards
@@ -57,7 +57,7 @@ def remeasure(boards: Path, cards: Mapping[str, ModelCard], code: CodePart) -> R
         record = run.record.model_copy(update={"metrics": found.metrics, "slices": found.slices, "beyond": found.beyond})
         if record != run.record:
             moves.count(run.record, record)
-            record = record.model_copy(update={"remeasured": code})
+            record = record.model_copy(update={"schema_version": SCHEMA_VERSION, "remeasured": code})
             texts[run.folder / "record.json"] = record.to_json()
         runs.append(run.with_record(record))
     pages = all_pages(make_boards(runs, cards))

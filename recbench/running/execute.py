@@ -107,7 +107,7 @@ def run_request(
                     existing = runs.finished(name, places.runs)
                     if existing is not None and not request.again and not request.rerun:
                         return RunOutcome(read_record(existing / runs.RECORD_FILE), existing, is_new=False)
-                    run_id = runs.next_run_id(name, places.runs)
+                    run_id = runs.next_run_id(name, places.runs, places.boards)
                     record = write_run(folder, run_id, facts, loaded, trained, tested)
                     return RunOutcome(record, runs.finish(folder, run_id, places.runs), is_new=True)
             except (BadRequest, Interrupted):
@@ -116,7 +116,7 @@ def run_request(
                 if world.rank == 0:
                     runs.write_failure(folder, error)
                     with runs.numbering(name, places.runs, places.home):
-                        failed = runs.finish(folder, runs.next_run_id(name, places.runs), places.runs)
+                        failed = runs.finish(folder, runs.next_run_id(name, places.runs, places.boards), places.runs)
                     log.error("the run failed; the reason is in %s", failed / runs.FAILURE_FILE)
                 raise
 

@@ -81,7 +81,7 @@ def import_ranks(request: ImportRequest, places: Places, progress: Progress, *, 
         lists_cut=placed.cut,
     )
     with runs.writing(name, places.runs) as folder, runs.numbering(name, places.runs, places.home):
-        run_id = runs.next_run_id(name, places.runs)
+        run_id = runs.next_run_id(name, places.runs, places.boards)
         record = _write(folder, run_id, request, started, command, protocol, loaded, placed, foreign)
         return RunOutcome(record, runs.finish(folder, run_id, places.runs), is_new=True)
 

@@ -27,7 +27,7 @@ from recbench import registry
 from recbench.core.budget import Budget
 from recbench.core.errors import BadData, BadRequest, DataUnavailable
 from recbench.core.progress import Progress
-from recbench.core.records import RunRecord, StagePart, read_record
+from recbench.core.records import RECORDS_FOLDER, RunRecord, StagePart, read_record
 from recbench.data import SplitProtocol, dataset_card, locate, make_split, read_dataset
 from recbench.running.execute import LIST_LENGTH, views_of
 from recbench.running.machine import resolve_device
@@ -385,7 +385,7 @@ def _differs(record: RunRecord, key: str, value: Any) -> bool:
 
 def _past(places: Places) -> Iterator[RunRecord]:
     """Records of finished runs here and of published ones, each once; those that cannot be read are named in the log."""
-    published = sorted(folder for folder in (places.boards / "records").glob("*") if (folder / RECORD_FILE).exists())
+    published = sorted(folder for folder in (places.boards / RECORDS_FOLDER).glob("*") if (folder / RECORD_FILE).exists())
     seen: set[str] = set()
     for folder in [*published, *run_folders(places.runs)]:
         if not (folder / RECORD_FILE).exists():

@@ -15,7 +15,7 @@ import psutil
 from filelock import FileLock
 
 from recbench.core.errors import BadRequest, nearest
-from recbench.core.records import RunRecord, read_record
+from recbench.core.records import RECORDS_FOLDER, RunRecord, read_record
 from recbench.running.hashing import hash_value
 
 RECORD_FILE = "record.json"
@@ -87,9 +87,9 @@ def numbering(name: RunName, runs: Path, home: Path) -> Iterator[None]:
         yield
 
 
-def next_run_id(name: RunName, runs: Path) -> str:
-    """The first free number for this name."""
-    taken = [_number(path, name.stem) for path in runs.glob(f"{name.stem}-*")]
+def next_run_id(name: RunName, runs: Path, boards: Path) -> str:
+    """The first free number for this name, here and among published records, so that a run made again can be published too."""
+    taken = [_number(path, name.stem) for root in (runs, boards / RECORDS_FOLDER) for path in root.glob(f"{name.stem}-*")]
     return f"{name.stem}-{max(taken, default=0) + 1}"
 
 
@@ -124,7 +124,7 @@ def find_run(name: str, runs: Path, boards: Path) -> Path:
         if not folders:
             raise BadRequest(f"There is no run in {runs} yet. Start one with: recbench run")
         return max(folders, key=lambda folder: (folder / RECORD_FILE).stat().st_mtime_ns)
-    published = sorted(folder for folder in (boards / "records").glob("*") if (folder / RECORD_FILE).exists())
+    published = sorted(folder for folder in (boards / RECORDS_FOLDER).glob("*") if (folder / RECORD_FILE).exists())
     known = {folder.name: folder for folder in [*published, *folders]}
     if name in known:
         return known[name]

@@ -116,6 +116,21 @@ def test_one_edited_digit_is_found_and_the_file_named(boards: tuple[Give, Path],
     assert contents(folder) == before
 
 
+def test_a_run_made_again_elsewhere_is_published_beside_the_first_and_counts(boards: tuple[Give, Path]) -> None:
+    give, folder = boards
+    shutil.rmtree(folder.parent / "runs")
+    made = json.loads(give("run", "-m", "popularity", "-d", "./walks", "--json").stdout)
+    assert made["is_new"]
+    assert made["run"].endswith("-2")
+    done = give("leaderboard", "publish")
+    assert "not published" not in done.stderr
+    verified = give("verify")
+    assert "2 rows, 3 records" in verified.stdout, verified.stderr
+    lines = [line for line in (folder / "walks.md").read_text().splitlines() if "/record.json)" in line and "popularity" in line]
+    assert len(lines) == 2
+    assert all(("-2/record.json" in line) == line.endswith("| counts |") for line in lines)
+
+
 def test_a_board_is_exported_for_a_spreadsheet_and_a_paper(boards: tuple[Give, Path]) -> None:
     give, folder = boards
     rows = list(csv.DictReader(io.StringIO(give("leaderboard", "export", "walks").stdout)))

@@ -23,6 +23,7 @@ def outdated(workshop: Any, cards: Any, tmp_path: Path) -> tuple[Path, list[Path
         figures["ndcg@10"]["low"] -= 0.25 * (figures["ndcg@10"]["high"] - figures["ndcg@10"]["low"])
         figures["mrr@10"]["value"] *= 1.5
         del figures["mrr@5"]
+        record["schema_version"] = 1
         (run / "record.json").write_text(json.dumps(record))
     publish(tmp_path / "boards", runs, cards)
     return tmp_path / "boards", runs
@@ -42,7 +43,8 @@ def test_every_figure_follows_from_the_ranks_again(outdated: tuple[Path, list[Pa
         before, after = read_record(run / "record.json"), read_record(boards / "records" / run.name / "record.json")
         assert after.remeasured == CODE
         assert after.code == before.code
-        figures = {"metrics", "slices", "beyond", "remeasured"}
+        assert (before.schema_version, after.schema_version) == (1, 2)
+        figures = {"schema_version", "metrics", "slices", "beyond", "remeasured"}
         assert after.model_dump(exclude=figures) == before.model_dump(exclude=figures)
 
     again = remeasure(boards, cards, CODE.model_copy(update={"version": "10"}))
