@@ -86,14 +86,15 @@ def tune(
 
 
 def trial_table(states: "Sequence[TrialState]", best: int | None = None) -> "Table":
-    """The trials as they now stand: what was drawn, validation NDCG@10, what it cost; the best in bold."""
+    """The trials as they now stand: what was drawn, validation NDCG@10, what it cost; once there is a best, it is bold and no time is left."""
     from rich.markup import escape
     from rich.table import Table
     from rich.text import Text
 
     names = sorted({name for state in states for name in state.values})
     table = Table(box=None, header_style="bold")
-    for title in ("trial", *names, "state", "left", "NDCG@10 valid", "train s", "MiB"):
+    left = ("left",) if best is None else ()
+    for title in ("trial", *names, "state", *left, "NDCG@10 valid", "train s", "MiB"):
         table.add_column(title, no_wrap=True, justify="left" if title == "state" else "right")
     table.add_column("")
     for state in states:
@@ -105,7 +106,7 @@ def trial_table(states: "Sequence[TrialState]", best: int | None = None) -> "Tab
             str(state.trial),
             *(escape(str(state.values.get(name, "preset"))) for name in names),
             f"[{_STYLES[state.state]}]{state.state}[/]",
-            "" if state.left_s is None else duration(state.left_s),
+            *("" if state.left_s is None else duration(state.left_s) for _ in left),
             *measured,
             Text("" if state.state == "done" else state.reason, no_wrap=True, overflow="ellipsis"),
             style="bold" if state.trial == best else None,
