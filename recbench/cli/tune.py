@@ -86,7 +86,7 @@ def tune(
 
 
 def trial_table(states: "Sequence[TrialState]", best: int | None = None) -> "Table":
-    """The trials as they now stand: what was drawn, validation NDCG@10, what it cost; once there is a best, it is bold and no time is left."""
+    """The trials as they now stand: what was drawn, validation NDCG@10, what it cost. At the end the best is bold, and no time is left."""
     from rich.markup import escape
     from rich.table import Table
     from rich.text import Text
