@@ -3,6 +3,7 @@
 from recbench.core.plugin import ModelCard
 from recbench.core.records import RunRecord
 from recbench.reporting.archive import StoredRun
+from recbench.reporting.rows import tuned_mark
 from recbench.reporting.verdicts import changed_settings
 
 FOREIGN, PAPER, CPU = "foreign", "paper-config", "cpu"
@@ -16,8 +17,7 @@ def badge_of(record: RunRecord, card: ModelCard | None) -> str:
     if record.foreign is not None:
         return FOREIGN
     if record.tuned is not None:
-        elsewhere = "" if record.tuned.valid == record.fingerprints.valid else f" on {record.tuned.dataset}"
-        return f"tuned-{record.tuned.trials}{elsewhere}"
+        return tuned_mark(record, record.tuned)
     preset = record.model.preset
     if preset == "paper":
         is_as_published = card is not None and record.budget is None and not changed_settings(record, card)

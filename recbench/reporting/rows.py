@@ -10,7 +10,7 @@ import numpy as np
 
 from recbench.core.config import canonical_json
 from recbench.core.ranking import View
-from recbench.core.records import CodePart, RunRecord
+from recbench.core.records import CodePart, RunRecord, TunePart
 from recbench.evaluation import MAIN_METRIC, parse_metric, two_level_bootstrap
 from recbench.reporting.archive import FloatArray, StoredRun
 
@@ -61,6 +61,11 @@ class SliceFigure:
     view: View
     n: int
     value: float
+
+
+def tuned_mark(record: RunRecord, tuned: TunePart) -> str:
+    """`tuned-N`: the settings won a search of N trials; `tuned-N on X` where that was on another data set."""
+    return f"tuned-{tuned.trials}" + ("" if tuned.valid == record.fingerprints.valid else f" on {tuned.dataset}")
 
 
 def code_version(record: RunRecord) -> str:
@@ -254,9 +259,9 @@ def _mark(record: RunRecord, kind: str) -> str:
 
 
 def _unusual(record: RunRecord) -> list[str]:
-    """What a reader must know at once: a bound on training, one view only, lists of another length."""
+    """What a reader must know at once: settings from a search, a bound on training, one view only, lists of another length."""
     protocol = record.protocol
-    parts = []
+    parts = [] if record.tuned is None else [tuned_mark(record, record.tuned)]
     if record.budget is not None:
         parts.append(f"budget {record.budget}")
     if len(protocol.views) == 1:

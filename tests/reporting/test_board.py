@@ -80,6 +80,19 @@ def test_names_hold_no_more_than_sets_rows_apart(workshop: Any) -> None:
     assert {row.row.label for row in section_of(*runs).rows} == {f"sasrec:paper, #{digit * 8}" for digit in "ab"}
 
 
+def test_a_row_with_searched_settings_says_so_in_its_name(workshop: Any) -> None:
+    won = {"trials": 20, "trial": 3, "score": 0.1, "dataset": "toy"}
+    here = workshop.run(config_hash="b" * 64, tuned=None)
+    valid = StoredRun.open(here).record.fingerprints.valid
+    runs = [
+        here,
+        workshop.run(config_hash="c" * 64, tuned={**won, "valid": valid}),
+        workshop.run(config_hash="d" * 64, tuned={**won, "dataset": "other", "valid": "0" * 64}),
+    ]
+    labels = {row.row.label for row in section_of(*runs).rows}
+    assert labels == {"sasrec:paper", "sasrec:paper, tuned-20", "sasrec:paper, tuned-20 on other"}
+
+
 def test_mixed_code_and_uncommitted_changes_are_marked(workshop: Any) -> None:
     runs = [workshop.run(seed=0), workshop.run(seed=1, code={"commit": "d" * 40, "is_dirty": True})]
     (board_row,) = section_of(*runs).rows
