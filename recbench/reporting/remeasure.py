@@ -37,7 +37,8 @@ class Remeasured:
 def remeasure(boards: Path, cards: Mapping[str, ModelCard], code: CodePart) -> Remeasured:
     """Compute the figures of all published records again, and write those that changed, with the pages.
 
-    Nothing is written before all figures and all pages are known. Ranks, exposure and everything about the run itself stay as they are.
+    Ranks, exposure and everything about the run itself stay as they are. Nothing is written before all figures and all pages are known;
+    whoever kills it in the moment of writing restores the folder and starts again.
 
     Args:
         boards: folder of the pages and of `records/`.

@@ -126,12 +126,15 @@ PLUGIN = Plugin.from_folder(__file__, Config, Model)
 
 @pytest.fixture
 def write_plugin(tmp_path: Path) -> Callable[..., Path]:
-    """Writes the folder of a working plugin; `spoil` is a statement run on `items` and `scores`, `init` replaces all of it."""
+    """Writes the folder of a working plugin.
 
-    def write(name: str = "strange", *, spoil: str = "pass", save: str = "pass", init: str | None = None, card: str = CARD) -> Path:
+    `spoil` is a statement run on `items` and `scores`, `init` replaces all of the code; `card_part` is added to the card.
+    """
+
+    def write(name: str = "strange", *, spoil: str = "pass", save: str = "pass", init: str | None = None, card_part: str = "") -> Path:
         folder = tmp_path / "plugins" / name
         folder.mkdir(parents=True)
-        (folder / "card.toml").write_text(card.format(name=name))
+        (folder / "card.toml").write_text(CARD.format(name=name) + card_part)
         text = INIT.replace("{spoil}", spoil).replace("{save}", save) if init is None else textwrap.dedent(init)
         (folder / "__init__.py").write_text(text)
         return folder

@@ -76,10 +76,7 @@ def test_an_unknown_key_in_a_config_file_is_named_with_the_nearest(recbench: Any
 
 
 def test_an_unknown_key_in_a_models_card_is_named_with_the_nearest(recbench: Any, write_plugin: Callable[..., Path]) -> None:
-    card = (
-        'name = "{name}"\ntitle = "t"\nsummary = "s"\nfamily = "scoring"\ndeviatons = []\n[presets.a]\n[default]\ncpu = "a"\ncuda = "a"\n'
-    )
-    folder = write_plugin("odd", card=card)
+    folder = write_plugin("odd", card_part="[deviatons]\n")
     before = recbench.listing()
     answer = recbench("run", "-m", "odd", "-d", "demo", "--plugin", folder)
     answer.refuses("card.toml", "no key 'deviatons'", "Did you mean 'deviations'?", code=1)

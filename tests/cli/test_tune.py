@@ -20,19 +20,11 @@ from recbench.reporting import StoredRun
 from recbench.reporting.badges import badge_of
 
 CPU = ("--device", "cpu", "--threads", "1")
-CARD = """
-name = "{name}"
-title = "A plugin of the tests"
-summary = "Made by a test"
-family = "scoring"
-[presets.default]
-[default]
-cpu = "default"
-cuda = "default"
+SPACE = """
 [tune]
 preset = "default"
 [tune.space]
-width = {{ integers = [1, 100000] }}
+width = { integers = [1, 100000] }
 """
 INIT = """
 import os
@@ -201,7 +193,7 @@ def test_a_claim_that_the_log_does_not_bear_out_is_found(desk: Any, searched: tu
 
 def test_a_trial_that_fails_stops_no_other(recbench: Any, write_plugin: Callable[..., Path]) -> None:
     fit = f"if self.width == 4: raise ValueError('too narrow')\n        {GOOD}"
-    folder = write_plugin("odd", init=INIT.replace("{fit}", fit), card=CARD)
+    folder = write_plugin("odd", init=INIT.replace("{fit}", fit), card_part=SPACE)
     recbench("tune", "odd", "demo", "--trials", "1", "--plugin", folder, *CPU).refuses("All 1 trials failed", "too narrow", code=1)
     found = tuned(recbench, "odd", "demo", "--plugin", folder, "--jobs", "2")
     assert [trial["state"] for trial in found["trials"]] == ["failed", "done"]
@@ -219,7 +211,7 @@ def test_a_killed_search_goes_on_where_it_was(recbench: Any, write_plugin: Calla
             place.write_text("17")
             if self.width != 4: time.sleep(60)
         return FitReport(steps=done, chosen={"ndcg@10": self.width / 1e5})"""
-    plugin = write_plugin("slow", init=INIT.replace("{fit}", fit.strip()), card=CARD)
+    plugin = write_plugin("slow", init=INIT.replace("{fit}", fit.strip()), card_part=SPACE)
     arguments = ["tune", "slow", "demo", "--trials", "2", "--plugin", str(plugin), *CPU]
     command = [sys.executable, "-P", "-m", "recbench", *arguments]
     process = subprocess.Popen(command, cwd=recbench.folder, stderr=subprocess.PIPE, text=True)
