@@ -86,11 +86,12 @@ class _Moves:
             self.n_ends += sum(end > 0 for end in ends)
             if second.high > second.low:
                 self.largest = max(self.largest, *(end / (second.high - second.low) for end in ends))
-        groups = {*before.beyond, *after.beyond}
-        beyond = [
-            {(view, name): value for view in groups for name, value in part.get(view, {}).items()} for part in (before.beyond, after.beyond)
-        ]
-        self.n_values += len(set(beyond[0].items()) ^ set(beyond[1].items()))
+        first_of, second_of = _beyond(before), _beyond(after)
+        self.n_values += sum(first_of.get(name) != second_of.get(name) for name in first_of | second_of)
+
+
+def _beyond(record: RunRecord) -> dict[tuple[str, str], float]:
+    return {(view, name): value for view, part in record.beyond.items() for name, value in part.items()}
 
 
 def _intervals(record: RunRecord) -> Iterator[tuple[tuple[str, ...], Interval]]:
