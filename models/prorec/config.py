@@ -54,8 +54,6 @@ class PRORecConfig(TrainingSettings, Seq2SeqSettings, QuantizerSettings, TextSet
     """Steps of stage 1; none: as many as its epochs hold."""
     joint_patience: PositiveInt | None = 5
     """Validations of stage 1 without a gain. Encoder `din` is not validated: it would score every pair of a user and an item."""
-    joint_budget_share: float = Field(default=0.3, gt=0, lt=1)
-    """Most of a run's budget that one training of stage 1 may spend."""
     sequence_input: Literal["collab", "integrated"] = "collab"
     """What the collaborative encoder reads of an item: its collaborative vector, or the sum of that and the adapted text vector."""
 

@@ -130,8 +130,6 @@ def joint_vectors(
     if not align_weight:
         # Trainings that differ in how they would align are the same.
         settings = {name: value for name, value in settings.items() if not name.startswith("align_")}
-    if context.budget.unit is not None:
-        settings["budget"] = str(context.budget)
 
     def build(folder: Path) -> None:
         alone = context.alone()
@@ -150,7 +148,6 @@ def joint_vectors(
             ranker=module if isinstance(module.encoder, Causal) else None,
             examples_possible=int(windows.n_targets.sum()),
             name="joint" if align_weight else "collaborative",
-            budget=alone.budget.part(config.joint_budget_share),
         )
         _tell(alone.log, module, report.steps, report.stopped_by)
         module.eval()
@@ -159,7 +156,7 @@ def joint_vectors(
         arrays = {"collab": table, "adapted": adapted}
         save_file({name: part.detach().float().cpu().numpy().copy() for name, part in arrays.items()}, folder / _FILE)
 
-    folder = context.stage("joint" if align_weight else "collaborative", build, config=settings, inputs=[text_folder])
+    folder = context.stage("joint" if align_weight else "collaborative", build, config=settings, inputs=[text_folder], trains=True)
     arrays = load_file(folder / _FILE)
     return JointVectors(arrays["collab"], arrays["adapted"])
 

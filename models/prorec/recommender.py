@@ -43,7 +43,9 @@ class PRORec:
         config = self.config
         text = text_vectors(context, config)
         joint = self._stage_1(context, text, config.align_weight) if config.fusion in USES_ALIGNED else None
-        plain = self._stage_1(context, text, 0.0) if config.fusion in USES_PLAIN or config.domination else None
+        # A bounded run spends nothing on a second training of stage 1 that only a diagnostic reads.
+        is_diagnosed = config.domination and context.budget.unit is None
+        plain = self._stage_1(context, text, 0.0) if config.fusion in USES_PLAIN or is_diagnosed else None
         behaviour = plain if config.fusion in USES_PLAIN else joint
         is_trained = context.train.item_counts() > 0
         plain_text = np.asarray(text.vectors)
@@ -60,7 +62,7 @@ class PRORec:
                 context, config, lambda network, examples: _distilled(context, config, teachers, network, examples)
             )
         report.artefacts = {**report.artefacts, "codes": codes.file}
-        if plain is not None and config.domination:
+        if plain is not None and is_diagnosed:
             report.artefacts = {**report.artefacts, "spaces": _spaces(context, plain_text, plain, joint, vectors)}
         return report
 

@@ -8,32 +8,60 @@ from typing import Literal
 from recbench.core.errors import BadConfig
 
 Unit = Literal["seconds", "steps", "examples"]
+AUXILIARY_SHARE = 0.25
+"""Largest share of a run's budget that all its auxiliary trainings together may spend: other models whose item vectors are
+asked for, and trainings inside stages. The rest belongs to the model itself."""
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 @dataclass
+class Ledger:
+    """What has been spent or set aside so far; all parts of one budget write into the same ledger.
+
+    Attributes:
+        reserve_s: seconds set aside for ranking and evaluating the test users.
+        charged_s: seconds of work that this process did not do itself: stages found in the cache and earlier, interrupted attempts.
+        auxiliary: what auxiliary trainings took, in the unit of the budget.
+        steps: optimiser steps done.
+        examples: training examples seen.
+    """
+
+    reserve_s: float = 0.0
+    charged_s: float = 0.0
+    auxiliary: float = 0.0
+    steps: int = 0
+    examples: int = 0
+
+
+@dataclass(frozen=True)
 class Budget:
-    """How much is left. A budget of seconds covers the whole run: what the final ranking will need is kept back.
+    """How much a run may spend, and how much of it is left.
+
+    A budget of seconds covers the whole run: reading the data, every stage, all trainings, the final ranking. Work that is found in
+    the cache is charged with what it cost when it was computed, so that cache luck does not buy training time. A budget of steps
+    or examples covers all trainings of the run. Only the references beside the result (see `recbench.running.references`) are free.
 
     Attributes:
         unit: what is counted; None: unlimited.
         amount: how much of it.
         started_at: `time.monotonic()` of the start of the run.
-        reserve_s: seconds kept back for what comes after training; the harness raises it once it has timed a ranking.
+        ledger: what was spent so far.
+        is_auxiliary: bounds an auxiliary training, which no ranking follows.
     """
 
     unit: Unit | None = None
     amount: float = 0.0
     started_at: float = field(default_factory=time.monotonic)
-    reserve_s: float = 0.0
+    ledger: Ledger = field(default_factory=Ledger)
+    is_auxiliary: bool = False
 
     @classmethod
     def parse(cls, text: str | None, started_at: float | None = None) -> "Budget":
-        """From `90s`, `20m`, `1.5h`, `5000steps` or `1000000examples`; None is unlimited."""
+        """Read `90s`, `20m`, `1.5h`, `5000steps` or `1000000examples`; None is unlimited."""
         start = time.monotonic() if started_at is None else started_at
         if text is None:
             return cls(started_at=start)
-        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(s|m|h|steps|examples)\s*", text)
+        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(s|m|h|steps|examples)\s*", text, re.ASCII)
         if match is None or float(match[1]) <= 0:
             raise BadConfig(f"--budget {text!r} is not understood. Write seconds, minutes, hours, steps or examples: 90s, 20m, 5000steps.")
         number, unit = float(match[1]), match[2]
@@ -54,18 +82,26 @@ class Budget:
         unit = next((unit for unit in ("h", "m") if self.amount % _SECONDS[unit] == 0), "s")
         return f"{self.amount / _SECONDS[unit]:.15g}{unit}"
 
+    @property
+    def limit(self) -> float:
+        """Steps or examples that the model's own training may take: the amount without what auxiliary trainings took."""
+        return max(self.amount - self.ledger.auxiliary, 0.0)
+
+    def used_s(self) -> float:
+        """Seconds used so far, charged ones included, those set aside not."""
+        return time.monotonic() - self.started_at + self.ledger.charged_s
+
     def seconds_left(self) -> float:
         """Seconds that training may still use; infinite where the budget is not one of seconds."""
         if self.unit != "seconds":
             return float("inf")
-        return self.amount - self.reserve_s - (time.monotonic() - self.started_at)
+        return self.amount - self.ledger.reserve_s - self.used_s()
 
     def part(self, share: float) -> "Budget":
-        """A share, 0 to 1, of what is left now: for the first of several trainings of one run."""
+        """A share, 0 to 1, of what is left now: for the first of several trainings of one model."""
         if self.unit != "seconds":
-            return replace(self, amount=self.amount * share)
-        used_s = time.monotonic() - self.started_at
-        return replace(self, amount=used_s + self.reserve_s + share * max(self.seconds_left(), 0.0))
+            return replace(self, amount=share * self.limit + self.ledger.auxiliary)
+        return replace(self, amount=self.used_s() + self.ledger.reserve_s + share * max(self.seconds_left(), 0.0))
 
     def without(self, *, steps: int, examples: int) -> "Budget":
         """What a training of so many steps and examples leaves; seconds pass by themselves."""
@@ -75,6 +111,34 @@ class Budget:
         """Whether training must stop now, after so many steps and examples."""
         if self.unit == "seconds":
             return self.seconds_left() <= 0
-        if self.unit == "steps":
-            return steps >= self.amount
-        return self.unit == "examples" and examples >= self.amount
+        if self.unit is None:
+            return False
+        return {"steps": steps, "examples": examples}[self.unit] >= self.limit
+
+    def auxiliary(self) -> "Budget":
+        """What the next auxiliary training may spend: what is left of `AUXILIARY_SHARE`; unlimited where this budget is.
+
+        It has a clock and a ledger of its own. Report it with `charge_auxiliary` when the training is done.
+        """
+        if self.unit is None:
+            return Budget(is_auxiliary=True)
+        left = max(AUXILIARY_SHARE * self.amount - self.ledger.auxiliary, 0.0)
+        return Budget(self.unit, left if self.unit == "seconds" else float(int(left)), is_auxiliary=True)
+
+    @property
+    def auxiliary_text(self) -> str | None:
+        """What all auxiliary trainings may spend together, as a part of their stage keys; None where it is unlimited."""
+        return replace(self, amount=AUXILIARY_SHARE * self.amount).text
+
+    def charge_auxiliary(self, *, seconds: float, steps: int, examples: int) -> None:
+        """An auxiliary training took this much, now or when its cached result was computed."""
+        self.ledger.auxiliary += {"seconds": seconds, "steps": steps, "examples": examples}.get(self.unit or "", 0.0)
+
+    def charge(self, seconds: float) -> None:
+        """Count work that was done before this process began: a stage found in the cache, an interrupted attempt."""
+        self.ledger.charged_s += seconds
+
+    def note_training(self, *, steps: int, examples: int) -> None:
+        """A training on this budget has ended after so many steps and examples."""
+        self.ledger.steps += steps
+        self.ledger.examples += examples

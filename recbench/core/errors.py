@@ -5,10 +5,12 @@
     │   ├── UnknownPlugin   no model, data set, reader or preset of that name
     │   ├── BadConfig       unknown key, wrong type, values that contradict each other
     │   ├── BadData         a file that is not what its card says
+    │   ├── BudgetTooSmall  a budget that cannot train the model
     │   ├── DataUnavailable a file that cannot be had: no network, cut off, altered, missing
     │   └── SplitMismatch   numbers that must not stand in one table
     ├── StageFailed         exit code 1: a step of a run broke
-    │   └── PluginFailed    a model broke its contract
+    │   ├── PluginFailed    a model broke its contract
+    │   └── Untrained       the budget was used up before the first step
     ├── VerifyFailed        exit code 1: a published number does not follow from its record
     └── Interrupted         exit code 130: stopped by Ctrl-C or SIGTERM; says how to go on
 
@@ -43,6 +45,10 @@ class BadData(BadRequest):
     """Data that contradict their card or themselves."""
 
 
+class BudgetTooSmall(BadRequest):
+    """A budget that ends before the model has seen its examples once."""
+
+
 class DataUnavailable(BadRequest):
     """Data that cannot be had here."""
 
@@ -57,6 +63,10 @@ class StageFailed(RecbenchError):
 
 class PluginFailed(StageFailed):
     """A model plugin broke its contract."""
+
+
+class Untrained(StageFailed):
+    """A training that made no step: what it would give is no result."""
 
 
 class VerifyFailed(RecbenchError):

@@ -164,7 +164,22 @@ class FitContext(Protocol):
             all_users: rank every user even where a fixed subset is the custom (family `generative`).
         """
 
-    def stage(self, name: str, build: Callable[[Path], None], *, config: Mapping[str, Any], inputs: Sequence[str | Path] = ()) -> Path:
+    def rehearse(self, ranker: Ranker) -> None:
+        """Time the ranking of a few users with the untrained model, and set aside what ranking all test users will take.
+
+        `recbench.nn.training.train` calls it; a model with a training loop of its own calls it before the first step. It does
+        nothing where the budget is not one of seconds.
+        """
+
+    def stage(
+        self,
+        name: str,
+        build: Callable[[Path], None],
+        *,
+        config: Mapping[str, Any],
+        inputs: Sequence[str | Path] = (),
+        trains: bool = False,
+    ) -> Path:
         """A folder that `build` filled, now or in an earlier run.
 
         Args:
@@ -172,14 +187,22 @@ class FitContext(Protocol):
             build: writes into the empty folder it is given; runs once per key, whoever asks.
             config: the settings that shape the result.
             inputs: keys of other stages, or files whose content matters.
+            trains: `build` trains a network. `alone().budget` is then the run's auxiliary budget (see `Budget.auxiliary`), which
+                becomes a part of the key.
         """
 
     def common_stage(
-        self, name: str, build: Callable[[Path], None], *, config: Mapping[str, Any], inputs: Sequence[str | Path] = ()
+        self,
+        name: str,
+        build: Callable[[Path], None],
+        *,
+        config: Mapping[str, Any],
+        inputs: Sequence[str | Path] = (),
+        trains: bool = False,
     ) -> Path:
         """A folder that `build` filled for whichever plugin asked first: text vectors, item codes.
 
-        Its key knows neither plugin nor split nor seed nor budget: only name, `config`, `inputs`, the sources of the module in which
+        Its key knows neither plugin nor split nor seed nor, unless it trains, budget: only name, `config`, `inputs`, the sources of the module in which
         `build` is defined with all of `recbench.nn` that it reaches, precision, kind of device and processor. What else shapes the
         result must stand in `config` or `inputs`. Under torchrun rank 0 builds and the others wait, so `build` may train only with
         what `alone` gives it.
@@ -189,14 +212,15 @@ class FitContext(Protocol):
             build: writes into the empty folder it is given.
             config: the settings that shape the result; a `seed` in it is the seed of `alone` within `build`.
             inputs: folders of other stages or files, by content; or keys.
+            trains: as for `stage`.
         """
 
     def alone(self) -> "FitContext":
         """This process without its group, for work that rank 0 does for all.
 
-        Within the `build` of a stage it also has a folder of checkpoints that belongs to that stage, and within that of a common
-        stage no budget and the seed that stands in the stage's config (0 where none does), so that the result depends on nothing
-        of the run.
+        Within the `build` of a stage it also has a folder of checkpoints that belongs to that stage, and the auxiliary budget of
+        the run where the stage trains, else none. Within that of a common stage it has the seed that stands in the stage's config
+        (0 where none does), so that the result depends on nothing else of the run.
         """
 
     def item_vectors(

@@ -25,8 +25,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from recbench.core.config import canonical_json
 from recbench.core.errors import BadData
 
-SCHEMA_VERSION = 2
-"""2 added `tuned`, `foreign` and `remeasured`, which records of version 1 do not have."""
+SCHEMA_VERSION = 3
+"""2 added `tuned`, `foreign` and `remeasured`; 3 added `StagePart.steps` and `stopped_by`, and `FitPart.validations`."""
 RECORDS_FOLDER = "records"
 """Folder of the leaderboards in which published records lie."""
 
@@ -102,6 +102,10 @@ class StagePart(_Part):
     """What it cost when it was computed, whether or not it was now."""
     peak_memory_bytes: int
     reused: bool
+    steps: int | None = None
+    """Optimiser steps of a training; None where nothing was trained, and in records before schema 3."""
+    stopped_by: str | None = None
+    """What ended the training of a model: `done`, `patience` or `budget`."""
 
 
 class FitPart(_Part):
@@ -115,6 +119,27 @@ class FitPart(_Part):
     chosen: dict[str, float | int | str]
     stopped_by: str
     resumed_at: int | None = None
+    validations: int | None = None
+    """How often training looked at the validation users; None in records before schema 3."""
+
+    @property
+    def passes(self) -> float | None:
+        """How often each example was seen, on average; None for a model that trains no weights."""
+        if self.parameters_trainable == 0 or self.examples_possible == 0:
+            return None
+        return self.examples_seen / self.examples_possible
+
+    @property
+    def undertrained(self) -> str:
+        """Why the figures are those of a model that hardly trained, such as `undertrained: 0.3 passes`; empty for any other."""
+        passes = self.passes
+        if passes is None:
+            return ""
+        if passes < 1:
+            return f"undertrained: {passes:.1f} passes" if passes >= 0.05 else f"undertrained: {passes:.2g} passes"
+        if self.stopped_by == "budget" and self.validations == 0:
+            return "undertrained: the budget ended before the first validation"
+        return ""
 
 
 class Interval(_Part):

@@ -219,7 +219,9 @@ def item_codes(context: FitContext, vectors: ItemVectors, settings: QuantizerSet
         replace(codes, unexplained=quantized.unexplained).save(folder)
 
     inputs = (f"{vectors.vectors.shape} {content}",)
-    folder = context.common_stage("codes", build, config={**config, "seed": code_seed}, inputs=inputs)
+    # Residual k-means is no training that a budget could end early.
+    trains = chosen.quantizer != "rkmeans"
+    folder = context.common_stage("codes", build, config={**config, "seed": code_seed}, inputs=inputs, trains=trains)
     return CodesStage(ItemCodes.load(folder), folder)
 
 

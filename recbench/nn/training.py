@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from recbench.core.budget import Budget
-from recbench.core.errors import BadRequest, Interrupted, StageFailed
+from recbench.core.errors import BadRequest, BudgetTooSmall, Interrupted, StageFailed, Untrained
 from recbench.core.plugin import CurvePoint, FitContext, FitReport, Ranker
 from recbench.core.progress import Task
 from recbench.core.seeds import derived_seed
@@ -36,6 +36,11 @@ _METRIC = "ndcg@10"
 _LOSSES_IN_FLIGHT = 32
 """On a GPU the loss is looked at this seldom: every look waits for the device."""
 _SHOW_EVERY_S = 0.5
+_PACE_STEPS = 10
+"""After so many steps the pace is known well enough to say whether a budget of seconds holds a pass of the examples."""
+_PACE_TOLERANCE = 1.1
+_ENOUGH_MARGIN = 1.25
+"""What is said to be enough is enough on a machine that is somewhat slower the next time."""
 
 
 @runtime_checkable
@@ -90,6 +95,8 @@ def train(
 
     Raises:
         StageFailed: the loss is not a finite number, there are no batches, or a checkpoint cannot be written.
+        Untrained: the budget was used up before the first step.
+        BudgetTooSmall: a budget of seconds ends before every example was seen once.
         Interrupted: SIGTERM or Ctrl-C; a checkpoint is written and the next call with the same arguments goes on from it.
     """
     return _Training(context, module, batches, settings, ranker, examples_possible, name, budget or context.budget, rate_factors).run()
@@ -133,6 +140,7 @@ class _Training:
     def run(self) -> FitReport:
         """Train to the end."""
         self._resume()
+        self._rehearse()
         distributed.copy_from_first((p.detach() for p in self.parameters if not is_sharded(p)), self.context.world)
         cuda = [self.device] if self.device.type == "cuda" else []
         with self.signals, torch.random.fork_rng(devices=cuda):
@@ -140,6 +148,7 @@ class _Training:
                 if self.state.stopped_by is None:
                     with self.context.progress.task(self.name, self._steps_left()) as task:
                         self._loop(task)
+                    self._refuse_untrained()
                     self._checkpoint()
                 chosen = self._choose()
             except StopNow:
@@ -148,6 +157,7 @@ class _Training:
                 self._stop()
         self.module.eval()
         state = self.state
+        self.budget.note_training(steps=state.step, examples=state.examples)
         return FitReport(
             steps=state.step,
             epochs=self._epochs(),
@@ -179,6 +189,8 @@ class _Training:
             self._step()
             self.clock.step_took(time.monotonic() - began)
             moment = self._moment()
+            if self.steps_here == _PACE_STEPS:
+                self._refuse_less_than_a_pass()
             self._show(task)
             if moment.is_checkpoint_due and not moment.is_stopped:
                 self._checkpoint()
@@ -189,6 +201,43 @@ class _Training:
             self._point()
         # Last, so that a stop in the validation above is not taken for the end of training.
         state.stopped_by = reason
+
+    def _rehearse(self) -> None:
+        """Have the harness time a ranking before the first step, so that its time is kept back from the start."""
+        if self.ranker is None or self.state.stopped_by is not None:
+            return
+        self.module.eval()
+        with whole(self.module):
+            self.context.rehearse(self.ranker)
+        self.module.train()
+
+    @property
+    def _is_paced(self) -> bool:
+        """Whether the first steps decide if the budget is long enough."""
+        budget = self.budget
+        return budget.unit == "seconds" and not budget.is_auxiliary and self.ranker is not None and self.resumed_at is None
+
+    def _refuse_less_than_a_pass(self) -> None:
+        """Raise `BudgetTooSmall` where a budget of seconds ends before every example was seen once, at the pace of the first steps."""
+        budget, state = self.budget, self.state
+        if not self._is_paced or self.context.world.rank != 0:
+            return
+        pace = self.examples_here / self.clock.steps_s
+        needed_s = max(self.examples_possible - state.examples, 0) / pace
+        if needed_s <= budget.seconds_left() * _PACE_TOLERANCE:
+            return
+        used_s, reserve_s = budget.used_s(), budget.ledger.reserve_s
+        enough_s = (used_s + reserve_s + needed_s) * _ENOUGH_MARGIN
+        raise BudgetTooSmall(
+            f"A budget of {budget.amount:.0f} s cannot train one pass: {used_s:.0f} s are used, ranking the test users will take "
+            f"{reserve_s:.0f} s, and one pass of {self.examples_possible:,} examples takes {needed_s:.0f} s at {pace:,.0f} examples/s. "
+            f"Give at least --budget {math.ceil(enough_s / 10) * 10}s, or choose a smaller preset."
+        )
+
+    def _refuse_untrained(self) -> None:
+        """Raise `Untrained` where not a single step was made."""
+        if self.state.step == 0:
+            raise Untrained(f"{self.name} made no step: the budget of {self.context.budget} was used up before.")
 
     def _moment(self) -> Moment:
         moment = self.clock.now(has_signal=self.signals.received is not None)
@@ -298,7 +347,7 @@ class _Training:
         if settings.max_steps is not None:
             shares.append(state.step / settings.max_steps)
         if budget.unit in ("steps", "examples"):
-            shares.append((state.step if budget.unit == "steps" else state.examples) / budget.amount)
+            shares.append((state.step if budget.unit == "steps" else state.examples) / max(budget.limit, 1.0))
         return min(max(shares), 1.0)
 
     def _rate_factor(self) -> float:
@@ -317,7 +366,7 @@ class _Training:
             return max(round(self.state.step / progress) - self.state.step, 0)
         bounds = [self.settings.max_epochs * self._epoch_length(self._batches(self.state.epoch))]
         bounds += [self.settings.max_steps] if self.settings.max_steps is not None else []
-        bounds += [math.ceil(self.budget.amount)] if self.budget.unit == "steps" else []
+        bounds += [math.ceil(self.budget.limit)] if self.budget.unit == "steps" else []
         return min(bounds)
 
     def _reason_to_stop(self, moment: Moment) -> str | None:
@@ -326,6 +375,8 @@ class _Training:
             return "patience"
         if state.epoch >= settings.max_epochs or state.step >= (settings.max_steps or math.inf):
             return "done"
+        if self._is_paced and self.steps_here < _PACE_STEPS and budget.used_s() < budget.amount:
+            return None  # even where the ranking leaves no time for them: it takes a few steps to say what budget would do
         is_spent = budget.unit != "seconds" and budget.is_spent(steps=state.step, examples=state.examples)
         return "budget" if is_spent or not moment.fits_step else None
 
@@ -420,7 +471,8 @@ class _Training:
         return {
             "name": self.name,
             "settings": self.settings.model_dump(mode="json"),
-            "budget": str(self.context.budget),
+            # What is left for an auxiliary training depends on the clock.
+            "budget": self.budget.unit if self.budget.is_auxiliary else str(self.context.budget),
             "seed": self.context.seed,
             "world_size": self.context.world.size,
             "shapes": {name: list(parameter.shape) for name, parameter in self.module.named_parameters() if parameter.requires_grad},
@@ -467,6 +519,8 @@ class _Training:
             before_share=self.state.time_share,
         )
         self.resumed_at = self.state.step
+        # A stop must not buy training time: what the attempts before took counts.
+        self.budget.charge(self.state.seconds)
         self.context.log.info("resumed at step %d", self.state.step)
 
     def _load(self, weights: dict[str, Tensor]) -> None:

@@ -205,7 +205,9 @@ class Row:
     def marks(self) -> list[str]:
         """What a reader must know about how the row was made."""
         records = [run.record for run in self.runs]
-        found = ["1 seed" if len(records) == 1 else f"{len(records)} seeds"]
+        undertrained = next((record.fit.undertrained for record in records if record.fit.undertrained), "")
+        found = [undertrained] if undertrained else []
+        found.append("1 seed" if len(records) == 1 else f"{len(records)} seeds")
         if len({(record.code.version, record.code.commit, record.model.source_hash) for record in records}) > 1:
             found.append("mixed code versions")
         if any(record.code.is_dirty for record in records):

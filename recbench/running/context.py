@@ -1,6 +1,7 @@
 """What a model's `fit` is handed."""
 
 import inspect
+import json
 import logging
 import platform
 import time
@@ -19,7 +20,7 @@ from recbench.core.errors import BadRequest, PluginFailed
 from recbench.core.interactions import Interactions, ItemTable, StringArray
 from recbench.core.plugin import Plugin, Precision, Ranker, Validation, World
 from recbench.core.progress import Progress
-from recbench.core.ranking import Queries, Rankings
+from recbench.core.ranking import Queries, Rankings, View
 from recbench.core.records import StagePart
 from recbench.data import Split
 from recbench.evaluation import check_rankings, ranks_of_targets, values_per_user
@@ -28,11 +29,16 @@ from recbench.running.hashing import hash_path, module_source_hash, plugin_sourc
 
 VALIDATION_K = 10
 VALIDATION_METRICS = ("ndcg@10", "recall@10")
+SPENT_FILE = "spent.json"
+"""What trainings inside a stage took, in steps and examples, for the budgets of runs that find the stage in the cache."""
 _SUBSET_USERS = 2_000
 _SUBSET_SEED = 0
 _QUERIES_PER_CALL = 4_096
 _EVALUATION_S_PER_USER = 1e-4
 _FIXED_RESERVE_S = 1.5
+_WARM_UP_USERS, _REHEARSED_USERS, _MORE_REHEARSED_USERS = 8, 128, 1_024
+_QUICK_REHEARSAL_S = 0.2
+"""Below it the sample was too small to say what all users will take; a larger one is timed."""
 
 
 def ranked(ranker: Ranker, queries: Queries, k: int, n_items: int, progress: Progress, title: str) -> Iterator[tuple[int, Rankings]]:
@@ -58,6 +64,14 @@ def validation_sums(ranker: Ranker, split: Split, rows: NDArray[np.int64], progr
         sums[:-1] += values_per_user(rank, targets.offsets, VALIDATION_METRICS).sum(axis=0)
         sums[-1] += len(mine)
     return sums
+
+
+@dataclass(frozen=True)
+class FinalRanking:
+    """The ranking of the test users that follows training: its views and the length of its lists."""
+
+    views: tuple[View, ...]
+    k: int
 
 
 @dataclass(frozen=True)
@@ -91,6 +105,8 @@ class RunContext:
     _inputs: Mapping[str, Any] = field(repr=False)
     """What every stage of this plugin on this split depends on."""
     _train_other: Callable[..., NDArray[np.float32]] = field(repr=False)
+    final_ranking: FinalRanking | None = None
+    """What a budget of seconds must keep time for; None: nothing is ranked after this training."""
     world: World = field(default_factory=World)
     stages: list[StagePart] = field(default_factory=list)
     """Stages the model asked for, in order."""
@@ -139,17 +155,49 @@ class RunContext:
             totals = sum_over_ranks(totals, self.world)
         seconds = time.perf_counter() - start
         if self.world.rank == 0:
-            self._reserve(seconds, len(mine))
+            self._keep_back(seconds / max(len(mine), 1))
         metrics = {name: float(total / totals[-1]) for name, total in zip(VALIDATION_METRICS, totals[:-1], strict=True)}
         return Validation(metrics, int(totals[-1]), is_subset, seconds)
 
-    def stage(self, name: str, build: Callable[[Path], None], *, config: Mapping[str, Any], inputs: Sequence[str | Path] = ()) -> Path:
+    def rehearse(self, ranker: Ranker) -> None:
+        """Time the final ranking on a few validation users and keep back what all test users will take."""
+        if self.budget.unit != "seconds" or self.final_ranking is None:
+            return
+        part = self._split.valid
+        queries = part.queries(self._split.user_ids, self.final_ranking.views)
+        order = np.random.default_rng(_SUBSET_SEED).permutation(len(queries))
+        ranker.generate(queries.take(order[:_WARM_UP_USERS]), self.final_ranking.k)
+        for n_users in (_REHEARSED_USERS, _MORE_REHEARSED_USERS):
+            sample = queries.take(np.sort(order[:n_users]))
+            start = time.perf_counter()
+            ranker.generate(sample, self.final_ranking.k)
+            seconds = time.perf_counter() - start
+            if seconds > _QUICK_REHEARSAL_S:
+                break
+        if self.world.rank == 0:
+            self._keep_back(seconds / max(len(sample), 1))
+
+    def stage(
+        self,
+        name: str,
+        build: Callable[[Path], None],
+        *,
+        config: Mapping[str, Any],
+        inputs: Sequence[str | Path] = (),
+        trains: bool = False,
+    ) -> Path:
         """The folder of a sub-stage of this model."""
         parts = {**self._inputs, "config": dict(config), "inputs": _contents(inputs)}
-        return self._stage(f"{self.plugin.card.name}.{name}", parts, build, self.seed, self.budget)
+        return self._stage(f"{self.plugin.card.name}.{name}", parts, build, self.seed, trains=trains)
 
     def common_stage(
-        self, name: str, build: Callable[[Path], None], *, config: Mapping[str, Any], inputs: Sequence[str | Path] = ()
+        self,
+        name: str,
+        build: Callable[[Path], None],
+        *,
+        config: Mapping[str, Any],
+        inputs: Sequence[str | Path] = (),
+        trains: bool = False,
     ) -> Path:
         """The folder of a stage that any model may share."""
         parts = {
@@ -160,16 +208,26 @@ class RunContext:
             "device": self.device.partition(":")[0],
             "architecture": platform.machine(),
         }
-        return self._stage(name, parts, build, int(config.get("seed", 0)), Budget())
+        return self._stage(name, parts, build, int(config.get("seed", 0)), trains=trains)
 
     def alone(self) -> "RunContext":
         """This process without its group; see `FitContext`."""
         own = self._build or _Build(self._checkpoints, self.seed, self.budget)
         return replace(
-            self, world=World(), seed=own.seed, budget=own.budget, _checkpoints=own.checkpoints, _store=self._store.alone(), _build=None
+            self,
+            world=World(),
+            seed=own.seed,
+            budget=own.budget,
+            final_ranking=self.final_ranking if self._build is None else None,
+            _checkpoints=own.checkpoints,
+            _store=self._store.alone(),
+            _build=None,
         )
 
-    def _stage(self, name: str, parts: Mapping[str, Any], build: Callable[[Path], None], seed: int, budget: Budget) -> Path:
+    def _stage(self, name: str, parts: Mapping[str, Any], build: Callable[[Path], None], seed: int, *, trains: bool) -> Path:
+        if trains and self.budget.unit is not None:
+            parts = {**parts, "budget": self.budget.auxiliary_text}
+        budget = self.budget.auxiliary() if trains else Budget()
         own = _Build(self._store.partial(name, self._store.key(name, parts)), seed, budget)
 
         def build_as_own(folder: Path) -> None:
@@ -178,15 +236,37 @@ class RunContext:
                 build(folder)
             finally:
                 self._build = outer
+            if trains:
+                spent = {"steps": budget.ledger.steps, "examples": budget.ledger.examples}
+                (folder / SPENT_FILE).write_text(json.dumps(spent), encoding="utf-8")
 
         stage = self._store.get(name, parts, build_as_own)
-        self.note_stages(stage.part())
+        part = stage.part()
+        if trains:
+            spent = json.loads((stage.folder / SPENT_FILE).read_text(encoding="utf-8"))
+            part = part.model_copy(update={"steps": spent["steps"]})
+            self.note_auxiliary((part,), **spent)
+        else:
+            self.note_stages(part)
         return stage.folder
+
+    def note_auxiliary(self, parts: Sequence[StagePart], *, steps: int, examples: int) -> None:
+        """An auxiliary training went into the model: its stages, and what it took of the budget unless it was asked for before."""
+        if not self._is_noted(parts[-1]):
+            self.budget.charge_auxiliary(seconds=sum(part.seconds for part in parts), steps=steps, examples=examples)
+        self.note_stages(*parts)
 
     def note_stages(self, *parts: StagePart) -> None:
         """These went into the model; one that was asked for before is not paid for again."""
-        known = {stage.key for stage in self.stages}
-        self.stages.extend(part for part in parts if part.key not in known)
+        for part in parts:
+            if self._is_noted(part):
+                continue
+            self.stages.append(part)
+            if part.reused:
+                self.budget.charge(part.seconds)
+
+    def _is_noted(self, part: StagePart) -> bool:
+        return any(stage.key == part.key for stage in self.stages)
 
     def _source_of(self, build: Callable[[Path], None]) -> str:
         """sha256 of the sources behind `build`: its module's, or the whole plugin's where the module is a part of one."""
@@ -212,12 +292,11 @@ class RunContext:
             raise PluginFailed(f"Model {model!r} gave item vectors of shape {vectors.shape}; ({len(self.items)}, d) is needed.")
         return np.asarray(vectors, dtype=np.float32)
 
-    def _reserve(self, seconds: float, n_users: int) -> None:
-        """Keep back what ranking the test users in both views and evaluating them will take."""
-        per_user = seconds / max(n_users, 1)
-        n_test = len(self._split.test)
-        views_factor = 1.5  # both views share one pass; lists are longer than in validation
-        self.budget.reserve_s = n_test * (per_user * views_factor + _EVALUATION_S_PER_USER) + _FIXED_RESERVE_S
+    def _keep_back(self, seconds_per_user: float) -> None:
+        """Keep back what ranking the test users and evaluating them will take; what was measured before stands where it was more."""
+        if self.final_ranking is not None:
+            needed_s = len(self._split.test) * (seconds_per_user + _EVALUATION_S_PER_USER) + _FIXED_RESERVE_S
+            self.budget.ledger.reserve_s = max(self.budget.ledger.reserve_s, needed_s)
 
 
 def _contents(inputs: Sequence[str | Path]) -> list[str]:

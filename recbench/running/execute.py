@@ -21,6 +21,7 @@ from recbench.data import SplitProtocol
 from recbench.running import runs
 from recbench.running.api import RunOutcome, RunRequest
 from recbench.running.cache import StageStore, cache_entries
+from recbench.running.context import FinalRanking
 from recbench.running.hashing import hash_times, hash_value, named_content, plugin_source_hash
 from recbench.running.machine import Machine
 from recbench.running.places import Places
@@ -77,6 +78,7 @@ def run_request(
             budget=budget,
             world=world,
             load_plugin=settings.load_plugin,
+            final_ranking=FinalRanking(settings.views, LIST_LENGTH),
         )
         # Before the name, which asks for what the settings name: nothing is fetched for data that the model cannot read.
         check_needs(settings.plugin, loaded.split)

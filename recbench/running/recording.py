@@ -256,6 +256,7 @@ def _fit_part(report: FitReport) -> FitPart:
         chosen=dict(report.chosen),
         stopped_by=report.stopped_by,
         resumed_at=report.resumed_at,
+        validations=sum(point.validation is not None for point in report.curve),
     )
 
 

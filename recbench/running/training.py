@@ -5,7 +5,7 @@ import logging
 import os
 import platform
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 
 from recbench.core.budget import Budget
 from recbench.core.config import PluginConfig
-from recbench.core.errors import BadRequest, PluginFailed, RecbenchError
+from recbench.core.errors import BadRequest, BudgetTooSmall, PluginFailed, RecbenchError, Untrained
 from recbench.core.plugin import Catalogue, CurvePoint, FitReport, Movable, Parameters, Plugin, Recommender, World
 from recbench.core.progress import Progress
 from recbench.core.records import StagePart
 from recbench.data import Split
 from recbench.running.cache import Stage, StageStore
-from recbench.running.context import RunContext
+from recbench.running.context import FinalRanking, RunContext
 from recbench.running.hashing import hash_times, hash_value, named_content, plugin_source_hash
 from recbench.running.machine import Machine
 
@@ -59,6 +59,8 @@ class Trainer:
     budget: Budget
     world: World
     load_plugin: Callable[[str], Plugin]
+    final_ranking: FinalRanking | None = None
+    """What is ranked after the training; a budget of seconds keeps time for it."""
 
     def inputs(self, plugin: Plugin) -> dict[str, Any]:
         """What every stage of a plugin depends on here: its sources, the train and validation parts, the kind of machine.
@@ -122,11 +124,18 @@ class Trainer:
                 _store=worker.store,
                 _inputs={**inputs, "seed": seed},
                 _train_other=worker._vectors_of,
+                final_ranking=self.final_ranking,
                 world=worker.world,
                 stages=asked,
             )
             recommender = plugin.build(config, catalogue)
-            report = _guarded(plugin, "fit", lambda: recommender.fit(context))
+            try:
+                report = _guarded(plugin, "fit", lambda: recommender.fit(context))
+                _refuse_untrained(report, self.budget, card.name)
+            except (BudgetTooSmall, Untrained) as error:
+                # Nothing in there is worth going on from.
+                shutil.rmtree(self.store.partial(name, key), ignore_errors=True)
+                raise type(error)(f"{error}{_account(asked)}") from error
             if self.world.rank == 0:
                 recommender.save(_made(folder / MODEL_FOLDER))
                 write_report(keep_artefacts(report, folder, card.name), asked, folder)
@@ -139,7 +148,8 @@ class Trainer:
         report, lineage = read_report(stage.folder)
         if stage.reused:
             lineage = [part.model_copy(update={"reused": True}) for part in lineage]
-        return TrainedModel(recommender, report, stage, (*lineage, stage.part()))
+        own = stage.part().model_copy(update={"steps": report.steps, "stopped_by": report.stopped_by})
+        return TrainedModel(recommender, report, stage, (*lineage, own))
 
     def _used_by(self, plugin: Plugin) -> list[Plugin]:
         """The plugins whose vectors this one may ask for, those that they ask in turn included."""
@@ -157,10 +167,13 @@ class Trainer:
     ) -> NDArray[np.float32]:
         plugin = self.load_plugin(model)
         config = plugin.resolve(preset or plugin.default_preset(self.machine.device), None, overrides)
-        # Whoever asks alone must not wait for processes that do not ask.
-        trainer = replace(self, world=World(), store=self.store.alone()) if asker.world.size < self.world.size else self
-        trained = trainer.train(plugin, config, seed, None)
-        asker.note_stages(*trained.lineage)
+        budget = asker.budget.auxiliary()
+        trainer = replace(self, budget=budget, final_ranking=None)
+        if asker.world.size < self.world.size:
+            # Whoever asks alone must not wait for processes that do not ask.
+            trainer = replace(trainer, world=World(), store=self.store.alone())
+        trained = trainer.train(plugin, config, seed, asker.budget.auxiliary_text)
+        asker.note_auxiliary(trained.lineage, steps=trained.report.steps, examples=trained.report.examples_seen)
         method = getattr(trained.recommender, "item_vectors", None)
         if method is None:
             raise PluginFailed(f"Model {model!r} has no method item_vectors(), which {asker.plugin.card.name!r} asks for. Use another one.")
@@ -182,6 +195,19 @@ def check_needs(plugin: Plugin, split: Split) -> None:
         raise BadRequest(
             f"Model {card.name!r} is not applicable: the data set has {len(items)} items and the model's limit is {card.max_items}."
         )
+
+
+def _refuse_untrained(report: FitReport, budget: Budget, model: str) -> None:
+    """Raise `Untrained` for a model with weights to train that made no step."""
+    if report.steps == 0 and report.parameters.trainable > 0 and (report.examples_possible > 0 or report.stopped_by == "budget"):
+        raise Untrained(f"Model {model!r} made no step: the budget of {budget} was used up before.")
+
+
+def _account(stages: Sequence[StagePart]) -> str:
+    """What the stages took that a training asked for, as a sentence; the longest first."""
+    longest = sorted(stages, key=lambda part: -part.seconds)
+    took = ", ".join(f"{part.name} {part.seconds:.1f} s" for part in longest)
+    return f" Stages that it asked for: {took}." if took else ""
 
 
 def _guarded(plugin: Plugin, what: str, call: Callable[[], FitReport]) -> FitReport:

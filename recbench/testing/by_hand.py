@@ -101,6 +101,9 @@ class LightContext:
             raise BadRequest("This context has no judge, and validate was called. Give it one.")
         return Validation({"ndcg@10": self.judge(ranker)}, len(self.train), not all_users, 0.0)
 
+    def rehearse(self, ranker: Ranker) -> None:
+        """Nothing: no ranking follows."""
+
     def stage(
         self,
         name: str,
@@ -108,6 +111,7 @@ class LightContext:
         *,
         config: Mapping[str, Any],  # noqa: ARG002
         inputs: Sequence[str | Path] = (),  # noqa: ARG002
+        trains: bool = False,  # noqa: ARG002
     ) -> Path:
         """A folder built anew at every call."""
         path = self.folder / "stages" / f"{name}-{len(list(self.folder.glob('stages/*')))}"
@@ -120,10 +124,16 @@ class LightContext:
         return path
 
     def common_stage(
-        self, name: str, build: Callable[[Path], None], *, config: Mapping[str, Any], inputs: Sequence[str | Path] = ()
+        self,
+        name: str,
+        build: Callable[[Path], None],
+        *,
+        config: Mapping[str, Any],
+        inputs: Sequence[str | Path] = (),
+        trains: bool = False,
     ) -> Path:
         """The same: a folder built anew at every call."""
-        return self.stage(name, build, config=config, inputs=inputs)
+        return self.stage(name, build, config=config, inputs=inputs, trains=trains)
 
     def alone(self) -> "LightContext":
         """This context in a world of one, with checkpoints of the stage that is being built."""

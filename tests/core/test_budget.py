@@ -5,6 +5,7 @@ import time
 import pytest
 
 from recbench.core import Budget
+from recbench.core.budget import AUXILIARY_SHARE, Ledger
 
 
 def test_a_part_of_steps_or_examples_and_what_it_leaves() -> None:
@@ -18,7 +19,7 @@ def test_a_part_of_steps_or_examples_and_what_it_leaves() -> None:
 
 
 def test_a_part_of_the_seconds_that_are_left() -> None:
-    whole = Budget("seconds", 100.0, started_at=time.monotonic() - 20.0, reserve_s=10.0)
+    whole = Budget("seconds", 100.0, started_at=time.monotonic() - 20.0, ledger=Ledger(reserve_s=10.0))
     assert whole.part(0.5).seconds_left() == pytest.approx(35.0, abs=0.5)
     assert whole.seconds_left() == pytest.approx(70.0, abs=0.5)
     assert whole.without(steps=5, examples=5).seconds_left() == pytest.approx(70.0, abs=0.5)
@@ -46,3 +47,47 @@ def test_equal_budgets_are_written_alike(texts: tuple[str, ...], text: str) -> N
         assert budget.text == text
         assert Budget.parse(budget.text).amount == budget.amount
     assert Budget.parse(None).text is None
+
+
+def test_parts_of_a_budget_share_what_is_set_aside_and_charged() -> None:
+    whole = Budget("seconds", 100.0)
+    part, rest = whole.part(0.5), whole.without(steps=1, examples=1)
+    whole.ledger.reserve_s = 30.0
+    whole.charge(10.0)
+    assert whole.seconds_left() == pytest.approx(60.0, abs=0.5)
+    assert rest.seconds_left() == pytest.approx(60.0, abs=0.5)
+    assert part.seconds_left() == pytest.approx(10.0, abs=0.5)
+
+
+def test_auxiliary_trainings_get_a_quarter_in_all() -> None:
+    whole = Budget.parse("240s")
+    first = whole.auxiliary()
+    assert first.is_auxiliary
+    assert first.seconds_left() == pytest.approx(60.0, abs=0.5)
+    whole.charge_auxiliary(seconds=45.0, steps=10, examples=100)
+    assert whole.auxiliary().seconds_left() == pytest.approx(15.0, abs=0.5)
+    whole.charge_auxiliary(seconds=20.0, steps=10, examples=100)
+    assert whole.auxiliary().is_spent(steps=0, examples=0)
+    # The key of a stage must not depend on what others took.
+    assert whole.auxiliary_text == "1m"
+    assert AUXILIARY_SHARE == 0.25
+
+
+def test_auxiliary_steps_are_steps_of_the_run() -> None:
+    for unit in ("steps", "examples"):
+        whole = Budget.parse(f"1000{unit}")
+        assert whole.auxiliary().amount == 250
+        whole.charge_auxiliary(seconds=1e6, steps=100, examples=100)
+        assert whole.auxiliary().amount == 150
+        assert whole.limit == 900
+        assert whole.is_spent(steps=900, examples=900)
+        assert not whole.is_spent(steps=899, examples=899)
+        assert whole.part(0.5).limit == 450
+        assert whole.without(steps=100, examples=100).limit == 800
+
+
+def test_auxiliary_trainings_of_an_unlimited_run_are_unlimited() -> None:
+    whole = Budget.parse(None)
+    whole.charge_auxiliary(seconds=1e9, steps=10**9, examples=10**9)
+    assert not whole.auxiliary().is_spent(steps=10**9, examples=10**9)
+    assert whole.auxiliary_text is None

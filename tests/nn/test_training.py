@@ -1,5 +1,6 @@
 import math
 import os
+import re
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from torch import Tensor
 from training_case import N_ITEMS, N_USERS, FakeContext, TinyModel, batches_of, restless, same_weights
 
 from recbench.core import Budget, FitReport, Interrupted, StageFailed
+from recbench.core.errors import BudgetTooSmall, Untrained
 from recbench.nn.settings import TrainingSettings, rate_factor
 from recbench.nn.training import count_parameters, shard, train
 
@@ -374,7 +376,7 @@ def test_budget_of_seconds_leaves_time_for_what_follows(tmp_path: Path) -> None:
 
     def score(ranker: Any) -> float:
         time.sleep(0.1)
-        budget.reserve_s = 0.5  # as the harness does once it has timed a ranking
+        budget.ledger.reserve_s = 0.5  # as the harness does once it has timed a ranking
         return 0.5
 
     start = time.monotonic()
@@ -418,9 +420,56 @@ def test_schedule_follows_the_clock_under_a_budget_of_seconds(tmp_path: Path) ->
     assert rates == sorted(rates, reverse=True)
 
 
-def test_spent_budget_trains_nothing(tmp_path: Path) -> None:
-    report = run(tmp_path, TinyModel(), budget=Budget("seconds", 1.0, started_at=time.monotonic() - 5))
-    assert (report.steps, report.stopped_by, report.chosen) == (0, "budget", {"step": 0})
+def test_a_training_without_a_step_is_no_result(tmp_path: Path) -> None:
+    with pytest.raises(Untrained, match="training made no step: the budget of 1 seconds was used up before"):
+        run(tmp_path, TinyModel(), budget=Budget("seconds", 1.0, started_at=time.monotonic() - 5))
+    assert not list(tmp_path.rglob("state.json"))  # a later attempt must not go on from the state "budget spent"
+
+
+def test_a_budget_of_steps_that_others_used_up_is_no_result(tmp_path: Path) -> None:
+    budget = Budget.parse("7steps")
+    budget.charge_auxiliary(seconds=1.0, steps=7, examples=7)
+    with pytest.raises(Untrained):
+        run(tmp_path, TinyModel(), budget=budget)
+
+
+def test_steps_of_auxiliary_trainings_are_not_trained_again(tmp_path: Path) -> None:
+    budget = Budget.parse("20steps")
+    budget.charge_auxiliary(seconds=1.0, steps=5, examples=5)
+    assert run(tmp_path, TinyModel(), budget=budget).steps == 15
+    assert budget.ledger.steps == 15
+
+
+def slow_run(folder: Path, budget: Budget, possible: int, **context: Any) -> FitReport:
+    """A training of 10 ms a step, 5 steps a pass."""
+    settings = SETTINGS.model_copy(update={"max_epochs": 3})
+    module = Slow()
+    fake = FakeContext(folder, budget=budget, score=lambda _: 0.5, **context)
+    return train(fake, module, batches=batches_of(8), settings=settings, ranker=module, examples_possible=possible)
+
+
+def test_a_budget_that_cannot_hold_a_pass_is_refused_with_the_seconds_that_can(tmp_path: Path) -> None:
+    with pytest.raises(BudgetTooSmall) as caught:
+        slow_run(tmp_path / "long pass", Budget.parse("20s"), possible=1_000_000)
+    match = re.search(r"A budget of 20 s cannot train one pass: .* 1,000,000 examples .* --budget (\d+)s", str(caught.value))
+    assert match is not None
+    assert float(match[1]) > 20
+    with pytest.raises(BudgetTooSmall, match="ranking the test users will take 256 s"):
+        slow_run(tmp_path / "slow ranking", Budget.parse("240s"), possible=N_USERS, rehearsal_s=256.0)
+    slow_run(tmp_path / "enough", Budget.parse("240s"), possible=N_USERS, rehearsal_s=100.0)
+
+
+def test_neither_steps_nor_auxiliary_budgets_are_refused(tmp_path: Path) -> None:
+    assert slow_run(tmp_path / "steps", Budget.parse("12steps"), possible=1_000_000).steps == 12
+    assert slow_run(tmp_path / "auxiliary", Budget.parse("80s").auxiliary(), possible=10**9).steps == 15
+
+
+def test_a_stop_buys_no_time(tmp_path: Path) -> None:
+    first, second = Budget.parse("60s"), Budget.parse("60s")
+    with pytest.raises(Interrupted):
+        run(tmp_path, Slow(at_call={20: stop}), budget=first)
+    run(tmp_path, Slow(), budget=second)
+    assert second.ledger.charged_s >= 0.19
 
 
 def test_known_number_of_steps_is_the_bar_s_total(tmp_path: Path) -> None:

@@ -85,6 +85,8 @@ class FakeContext:
     progress: Any = field(default_factory=SilentProgress)
     budget: Budget = field(default_factory=Budget)
     log: logging.Logger = field(default_factory=lambda: logging.getLogger("recbench.test"))
+    rehearsal_s: float = 0.0
+    """What ranking all test users will take."""
     validations: list[bool] = field(default_factory=list)
     """For each validation so far: whether it was over all users."""
     items: ItemTable = field(default_factory=lambda: ItemTable(np.array([], dtype=object), {}))
@@ -103,7 +105,19 @@ class FakeContext:
         is_subset = self.score_all is not None and not all_users
         return Validation({"ndcg@10": score(ranker), "recall@10": 0.5}, 10 if is_subset else N_USERS, is_subset, 0.001)
 
-    def stage(self, name: str, build: Callable[[Path], None], *, config: Mapping[str, Any], inputs: Sequence[str | Path] = ()) -> Path:
+    def rehearse(self, ranker: Any) -> None:
+        """Set aside `rehearsal_s`, as the harness does once it has timed a ranking."""
+        self.budget.ledger.reserve_s = max(self.budget.ledger.reserve_s, self.rehearsal_s)
+
+    def stage(
+        self,
+        name: str,
+        build: Callable[[Path], None],
+        *,
+        config: Mapping[str, Any],
+        inputs: Sequence[str | Path] = (),
+        trains: bool = False,
+    ) -> Path:
         raise NotImplementedError
 
     common_stage = stage
