@@ -77,7 +77,8 @@ def run(
         return
     record = outcome.record
     if as_json:
-        print_json({"run": record.run_id, "folder": outcome.folder, "is_new": outcome.is_new, "record": record.model_dump(mode="json")})
+        facts = {"run": record.run_id, "folder": outcome.folder, "is_new": outcome.is_new}
+        print_json({**facts, "record": record.model_dump(mode="json"), "references": outcome.references})
         return
-    stdout().print(run_table(record, model_cards(plugin).get(record.model.name)))
+    stdout().print(run_table(record, model_cards(plugin).get(record.model.name), outcome.references))
     print_line(f"record: {outcome.folder}")

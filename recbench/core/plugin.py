@@ -202,10 +202,10 @@ class FitContext(Protocol):
     ) -> Path:
         """A folder that `build` filled for whichever plugin asked first: text vectors, item codes.
 
-        Its key knows neither plugin nor split nor seed nor, unless it trains, budget: only name, `config`, `inputs`, the sources of the module in which
-        `build` is defined with all of `recbench.nn` that it reaches, precision, kind of device and processor. What else shapes the
-        result must stand in `config` or `inputs`. Under torchrun rank 0 builds and the others wait, so `build` may train only with
-        what `alone` gives it.
+        Its key knows neither plugin nor split nor seed nor, unless it trains, budget: only name, `config`, `inputs`, the sources
+        of the module in which `build` is defined with all of `recbench.nn` that it reaches, precision, kind of device and
+        processor. What else shapes the result must stand in `config` or `inputs`. Under torchrun rank 0 builds and the others wait,
+        so `build` may train only with what `alone` gives it.
 
         Args:
             name: of the stage, unique among common stages.
@@ -294,6 +294,8 @@ class ModelCard(BaseModel):
     family: Literal["generative", "scoring"]
     is_trivial: bool = False
     """One of the baselines that every board must show and every model should beat."""
+    is_reference: bool = False
+    """Cheap enough, seconds on any data set, to be computed beside every run, which says whether it is above or below."""
     needs: tuple[Literal["item_text", "time"], ...] = ()
     uses: tuple[str, ...] = ()
     """Plugins whose item vectors this one asks for."""

@@ -8,6 +8,7 @@ A run folder holds
     exposure.parquet  item (int32), keep (int32), unseen (int32): how often an item stands in a top 10
     curve.csv, config.toml, log.txt, model/, catalogue.parquet
     tune.json         where the settings come from a search: all its trials (`recbench.core.tuning`)
+    references.json   the run beside the cheap references of its split, a list of `ReferencePart`; not published
 
 and two files that all runs on one split share, stored under the hash of their content:
 
@@ -212,6 +213,26 @@ class ForeignPart(_Part):
     """Users of the file that have no test query; their lists count for nothing."""
     lists_cut: int
     """Lists, in all views, that were longer than what is measured."""
+
+
+class ReferencePart(_Part):
+    """A run beside one cheap reference on the same split, in one view, on the main metric."""
+
+    reference: str
+    """Row name of the reference, such as `popularity:default`."""
+    model: str
+    view: Literal["keep", "unseen"]
+    value: float
+    """Mean over the test users under the reference."""
+    difference: Interval
+    """The run minus the reference, paired by user."""
+
+    @property
+    def verdict(self) -> str:
+        """`above`, `level with` or `below`: on which side of 0 the interval of the difference lies."""
+        if self.difference.low > 0:
+            return "above"
+        return "below" if self.difference.high < 0 else "level with"
 
 
 class RunRecord(_Part):

@@ -4,7 +4,7 @@ from recbench.evaluation.code_figures import CODES_FILE, CodeTable, code_figures
 from recbench.evaluation.domination import SPACES_FILE, Spaces, domination_figures, read_spaces
 from recbench.evaluation.evaluate import BOOTSTRAP_SEED, Evaluation, evaluate
 from recbench.evaluation.exposure import TOP, Exposure, beyond_accuracy, exposure_counts
-from recbench.evaluation.metrics import CUTOFFS, MAIN_METRIC, metric_names, parse_metric, per_user, values_per_user
+from recbench.evaluation.metrics import CUTOFFS, MAIN_METRIC, metric_names, parse_metric, per_user, values_of_view, values_per_user
 from recbench.evaluation.rank_table import MISS, RankTable, check_rankings, ranks_of_targets
 from recbench.evaluation.significance import (
     PairedComparison,
@@ -75,6 +75,7 @@ __all__ = [
     "targets_part",
     "tie_sensitivity",
     "two_level_bootstrap",
+    "values_of_view",
     "values_per_user",
     "write_exposure",
     "write_items",

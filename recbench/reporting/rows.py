@@ -202,11 +202,15 @@ class Row:
             if all(name in run.record.beyond.get(view, {}) for run in self.runs)
         }
 
+    @property
+    def undertrained(self) -> str:
+        """Why a run of the row hardly trained, such as `undertrained: 0.3 passes`; empty where all did."""
+        return next((run.record.fit.undertrained for run in self.runs if run.record.fit.undertrained), "")
+
     def marks(self) -> list[str]:
         """What a reader must know about how the row was made."""
         records = [run.record for run in self.runs]
-        undertrained = next((record.fit.undertrained for record in records if record.fit.undertrained), "")
-        found = [undertrained] if undertrained else []
+        found = [self.undertrained] if self.undertrained else []
         found.append("1 seed" if len(records) == 1 else f"{len(records)} seeds")
         if len({(record.code.version, record.code.commit, record.model.source_hash) for record in records}) > 1:
             found.append("mixed code versions")

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from recbench.core.plugin import ModelCard
-from recbench.core.records import RunRecord
+from recbench.core.records import ReferencePart, RunRecord
 from recbench.evaluation import MAIN_METRIC
 from recbench.reporting import grids
 from recbench.reporting.archive import StoredRun
@@ -55,8 +55,8 @@ def run_lines(record: RunRecord, card: ModelCard | None) -> list[RunLine]:
     ]
 
 
-def run_table(record: RunRecord, card: ModelCard | None) -> RenderableType:
-    """What a run measured beside what was published, and what it cost."""
+def run_table(record: RunRecord, card: ModelCard | None, references: Sequence[ReferencePart] = ()) -> RenderableType:
+    """What a run measured beside what was published, where it stands among cheap references, and what it cost."""
     lines = run_lines(record, card)
     has_published = any(line.published for line in lines)
     table = _table(
@@ -79,7 +79,39 @@ def run_table(record: RunRecord, card: ModelCard | None) -> RenderableType:
     title = f"{record.model.row_name} on {record.dataset.name}, {protocol_title(record.protocol)}, seed {record.seed}"
     # A title of the table itself would be folded to the table's width.
     sources = [Text(f"[{number}] {note}", style="dim") for number, note in enumerate(notes, start=1)]
-    return Group(Text(title, style="bold"), table, *sources, Text(_cost_sentence(record), style="dim"))
+    warning = [Text(f"{record.fit.undertrained}. These are not the figures of a trained model.", style="bold red")]
+    return Group(
+        Text(title, style="bold"),
+        *(warning if record.fit.undertrained else ()),
+        table,
+        *sources,
+        *_reference_parts(record, references),
+        Text(_cost_sentence(record), style="dim"),
+    )
+
+
+def _reference_parts(record: RunRecord, references: Sequence[ReferencePart]) -> list[RenderableType]:
+    """A table of references with the difference of the run from each, in words; nothing where there are none."""
+    if not references:
+        return []
+    views = tuple(dict.fromkeys(part.view for part in references))
+    title = f"{record.model.name} beside cheap references on the same split, {metric_title(MAIN_METRIC)}"
+    table = _table("Reference", *(header for view in views for header in (view, f"difference {view} [95 %]", "")), words=("Reference", ""))
+    by_reference: dict[str, dict[str, ReferencePart]] = {}
+    for part in references:
+        by_reference.setdefault(part.reference, {})[part.view] = part
+    for reference, found in by_reference.items():
+        cells = [cell for view in views for cell in _reference_cells(found.get(view))]
+        table.add_row(*map(escape, (reference, *cells)))
+    return [Text(title, style="italic"), table]
+
+
+def _reference_cells(part: ReferencePart | None) -> tuple[str, str, str]:
+    if part is None:
+        return NOTHING, NOTHING, ""
+    difference = part.difference
+    interval = f"{difference.value:+.4f} [{difference.low:+.4f}, {difference.high:+.4f}]"
+    return f"{part.value:.4f}", interval, f"{part.verdict} {part.model}"
 
 
 def _source_note(figure: PublishedFigure) -> str:
@@ -109,6 +141,12 @@ def comparison_table(comparison: Comparison) -> RenderableType:
     for label in labels:
         table.add_row(escape(label), *(cell for section in sections for cell in _comparison_cells(section, label)))
     parts: list[RenderableType] = [Text(f"{metric_title(MAIN_METRIC)} with 95 % intervals", style="italic"), table]
+    parts += [
+        Text(f"{board_row.row.label} on {section.dataset.name}: {mark}", style="bold red")
+        for section in sections
+        for board_row in section.rows
+        if (mark := board_row.row.undertrained)
+    ]
     for section in sections:
         if section.tests:
             title = (
@@ -137,7 +175,7 @@ def diff_table(rows: Sequence[Difference]) -> RenderableType:
     return table
 
 
-def record_table(record: RunRecord, card: ModelCard | None = None) -> RenderableType:
+def record_table(record: RunRecord, card: ModelCard | None = None, references: Sequence[ReferencePart] = ()) -> RenderableType:
     """A whole record for reading: figures, how it was made, settings, stages, groups of users, diagnostics."""
     fit = record.fit
     facts = {
@@ -150,7 +188,9 @@ def record_table(record: RunRecord, card: ModelCard | None = None) -> Renderable
         "seed, budget": f"{record.seed}, {record.budget or 'unlimited'}",
         "code": code_version(record),
         "machine": machine(record),
-        "training": f"{fit.steps:,} steps, {fit.epochs:.2f} epochs, {fit.examples_seen:,} examples, stopped by {fit.stopped_by}"
+        "training": f"{fit.steps:,} steps, {fit.epochs:.2f} epochs, {fit.examples_seen:,} examples"
+        + (f" ({fit.passes:.2f} of each)" if fit.passes is not None else "")
+        + f", stopped by {fit.stopped_by}"
         + (f", resumed at step {fit.resumed_at:,}" if fit.resumed_at is not None else ""),
         "settings from": _origin(record),
         "chosen": ", ".join(f"{key}={value}" for key, value in fit.chosen.items()) or NOTHING,
@@ -175,7 +215,7 @@ def record_table(record: RunRecord, card: ModelCard | None = None) -> Renderable
         diagnostics["item codes"] = "shown with --codes"
     if has_spaces(record):
         diagnostics["behaviour against text"] = "shown with --domination"
-    parts = [run_table(record, card), _pairs("How it was made", facts)]
+    parts = [run_table(record, card, references), _pairs("How it was made", facts)]
     parts += [_pairs("Settings", {key: str(value) for key, value in record.config.items()}), stages]
     parts += [groups, _pairs("Beyond accuracy", beyond), _pairs("Diagnostics", diagnostics)]
     return Group(*parts)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recbench.core.errors import BadRequest
-from recbench.core.records import RunRecord
+from recbench.core.records import ReferencePart, RunRecord
 from recbench.running.places import Places
 
 if TYPE_CHECKING:
@@ -47,6 +47,8 @@ class RunOutcome:
     folder: Path
     is_new: bool
     """False where a finished record of the same request was found."""
+    references: tuple[ReferencePart, ...] = ()
+    """The run beside the cheap references of its split."""
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from recbench.running.machine import Machine
 from recbench.running.places import Places
 from recbench.running.ranking import RANKING_STAGE, rank_test
 from recbench.running.recording import RunFacts, write_run
+from recbench.running.references import read_references, stand_beside, write_references
 from recbench.running.splits import LoadedSplit, load_split
 from recbench.running.training import Trainer, check_needs, training_stage
 from recbench.running.tuned import TunedSettings, read_search, read_settings
@@ -86,7 +87,7 @@ def run_request(
         existing = runs.finished(name, places.runs)
         if existing is not None and not request.again and not request.rerun:
             log.info("this run is finished: %s (--again makes a new one)", existing.name)
-            return RunOutcome(read_record(existing / runs.RECORD_FILE), existing, is_new=False) if world.rank == 0 else None
+            return _found(existing) if world.rank == 0 else None
         log.info("%s on %s (%s)", settings.row_name, loaded.card.name, loaded.origin)
         log.info("preset %s on %s: %s", settings.preset, settings.machine.name, settings.config.model_dump_json())
         facts = settings.facts(started, command)
@@ -104,14 +105,17 @@ def run_request(
                 )
                 if world.rank != 0:
                     return None
+                final = FinalRanking(settings.views, LIST_LENGTH)
+                references = stand_beside(trainer, settings.plugin.card.name, settings.references, tested.rankings, final)
+                write_references(references, folder)
                 with runs.numbering(name, places.runs, places.home):
                     # Another process may have been quicker, such as one on a machine that was given up too early.
                     existing = runs.finished(name, places.runs)
                     if existing is not None and not request.again and not request.rerun:
-                        return RunOutcome(read_record(existing / runs.RECORD_FILE), existing, is_new=False)
+                        return _found(existing)
                     run_id = runs.next_run_id(name, places.runs, places.boards)
                     record = write_run(folder, run_id, facts, loaded, trained, tested)
-                    return RunOutcome(record, runs.finish(folder, run_id, places.runs), is_new=True)
+                    return RunOutcome(record, runs.finish(folder, run_id, places.runs), is_new=True, references=references)
             except (BadRequest, Interrupted):
                 raise
             except Exception as error:
@@ -121,6 +125,11 @@ def run_request(
                         failed = runs.finish(folder, runs.next_run_id(name, places.runs, places.boards), places.runs)
                     log.error("the run failed; the reason is in %s", failed / runs.FAILURE_FILE)
                 raise
+
+
+def _found(folder: Path) -> RunOutcome:
+    """A finished run as the answer to a request."""
+    return RunOutcome(read_record(folder / runs.RECORD_FILE), folder, is_new=False, references=read_references(folder))
 
 
 @dataclass(frozen=True)
@@ -137,6 +146,8 @@ class Settings:
     world: World
     views: tuple[View, ...]
     protocol: SplitProtocol
+    references: tuple[Plugin, ...]
+    """Cheap models that the run is shown beside."""
     tuned: TunedSettings | None
     """The search that gave these settings."""
 
@@ -240,6 +251,7 @@ def settle(request: RunRequest, world: World, local_rank: int) -> Settings:
         world=world,
         views=views,
         protocol=SplitProtocol.parse(request.protocol, ties=request.ties),
+        references=tuple(row.plugin for row in models.describe() if row.plugin is not None and row.plugin.card.is_reference),
         tuned=tuned,
     )
 
