@@ -56,7 +56,7 @@ def compare(
     """Run every model on every data set, each cell in a process of its own, and compare them with paired tests.
 
     Only what is missing is run. A cell that fails is shown as failed, stops no other, and makes the exit code 1.
-    With --budget every cell may spend the same.
+    With --budget every cell may spend the same, auxiliary trainings included (docs/protocol.md says what a budget covers).
 
     Example: recbench compare --models popularity,item-knn,sasrec:cpu --datasets beauty,sports --seeds 3
     """

@@ -27,7 +27,9 @@ Plugins = Annotated[
 ]
 Budget = Annotated[
     str | None,
-    typer.Option(help="Upper bound of what a run may spend: 90s, 20m, 1.5h, 5000steps or 1000000examples."),
+    typer.Option(
+        help="Upper bound of what a run may spend, auxiliary trainings and final ranking included: 90s, 20m, 5000steps, 1000000examples."
+    ),
 ]
 Device = Annotated[str, typer.Option(help="Where to compute: auto, cpu, cuda or cuda:N. Only auto may choose.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="Threads for computing on the CPU. Default: one per core.")]

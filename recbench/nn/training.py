@@ -9,25 +9,26 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, NoReturn, Protocol, Self, TypeAlias, runtime_checkable
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from recbench.core.budget import Budget
-from recbench.core.errors import BadRequest, BudgetTooSmall, Interrupted, StageFailed, Untrained
+from recbench.core.errors import BadRequest, Interrupted, StageFailed, Untrained
 from recbench.core.plugin import CurvePoint, FitContext, FitReport, Ranker
 from recbench.core.progress import Task
 from recbench.core.seeds import derived_seed
 from recbench.nn import distributed
+from recbench.nn.batch import Batch, Sharded, shard
 from recbench.nn.checkpoints import CheckpointFolder
 from recbench.nn.interrupts import StopNow, StopSignals
 from recbench.nn.optimizer import count_parameters, load_optimizer_tensors, make_optimizer, optimizer_tensors, trained_weights
 from recbench.nn.settings import TrainingSettings, rate_factor
 from recbench.nn.sharding import clip_norm, is_sharded, scattered, whole
 from recbench.nn.training_clock import Clock, Moment
+from recbench.nn.training_pace import PACE_STEPS, is_paced, refuse_less_than_a_pass
 from recbench.nn.training_state import STATE, Candidate, State
 
 __all__ = ["Batch", "Sharded", "TrainingSettings", "count_parameters", "shard", "train"]
@@ -36,31 +37,6 @@ _METRIC = "ndcg@10"
 _LOSSES_IN_FLIGHT = 32
 """On a GPU the loss is looked at this seldom: every look waits for the device."""
 _SHOW_EVERY_S = 0.5
-_PACE_STEPS = 10
-"""After so many steps the pace is known well enough to say whether a budget of seconds holds a pass of the examples."""
-_PACE_TOLERANCE = 1.1
-_ENOUGH_MARGIN = 1.25
-"""What is said to be enough is enough on a machine that is somewhat slower the next time."""
-
-
-@runtime_checkable
-class Sharded(Protocol):
-    """A batch that is not a plain array of example numbers."""
-
-    def __len__(self) -> int:
-        """Number of rows."""
-
-    def shard(self, rank: int, size: int) -> Self:
-        """Rows `rank`, `rank + size`, `rank + 2 * size`, ...; there may be none."""
-
-
-Batch: TypeAlias = NDArray[Any] | Sharded
-"""A description of a global batch, cheap to make and to cut: example numbers along the first axis, or an object with `shard`."""
-
-
-def shard(batch: Batch, rank: int, size: int) -> Batch:
-    """Every `size`-th row of a batch, from row `rank` on: the parts of one batch are disjoint and together the whole."""
-    return batch[rank::size] if isinstance(batch, np.ndarray) else batch.shard(rank, size)
 
 
 def train(
@@ -189,8 +165,10 @@ class _Training:
             self._step()
             self.clock.step_took(time.monotonic() - began)
             moment = self._moment()
-            if self.steps_here == _PACE_STEPS:
-                self._refuse_less_than_a_pass()
+            if self.steps_here == PACE_STEPS and self._is_paced and self.context.world.rank == 0:
+                refuse_less_than_a_pass(
+                    self.budget, self.examples_here / self.clock.steps_s, possible=self.examples_possible, seen=state.examples
+                )
             self._show(task)
             if moment.is_checkpoint_due and not moment.is_stopped:
                 self._checkpoint()
@@ -214,25 +192,7 @@ class _Training:
     @property
     def _is_paced(self) -> bool:
         """Whether the first steps decide if the budget is long enough."""
-        budget = self.budget
-        return budget.unit == "seconds" and not budget.is_auxiliary and self.ranker is not None and self.resumed_at is None
-
-    def _refuse_less_than_a_pass(self) -> None:
-        """Raise `BudgetTooSmall` where a budget of seconds ends before every example was seen once, at the pace of the first steps."""
-        budget, state = self.budget, self.state
-        if not self._is_paced or self.context.world.rank != 0:
-            return
-        pace = self.examples_here / self.clock.steps_s
-        needed_s = max(self.examples_possible - state.examples, 0) / pace
-        if needed_s <= budget.seconds_left() * _PACE_TOLERANCE:
-            return
-        used_s, reserve_s = budget.used_s(), budget.ledger.reserve_s
-        enough_s = (used_s + reserve_s + needed_s) * _ENOUGH_MARGIN
-        raise BudgetTooSmall(
-            f"A budget of {budget.amount:.0f} s cannot train one pass: {used_s:.0f} s are used, ranking the test users will take "
-            f"{reserve_s:.0f} s, and one pass of {self.examples_possible:,} examples takes {needed_s:.0f} s at {pace:,.0f} examples/s. "
-            f"Give at least --budget {math.ceil(enough_s / 10) * 10}s, or choose a smaller preset."
-        )
+        return is_paced(self.budget) and self.ranker is not None and self.resumed_at is None
 
     def _refuse_untrained(self) -> None:
         """Raise `Untrained` where not a single step was made."""
@@ -375,7 +335,7 @@ class _Training:
             return "patience"
         if state.epoch >= settings.max_epochs or state.step >= (settings.max_steps or math.inf):
             return "done"
-        if self._is_paced and self.steps_here < _PACE_STEPS and budget.used_s() < budget.amount:
+        if self._is_paced and self.steps_here < PACE_STEPS and budget.used_s() < budget.amount:
             return None  # even where the ranking leaves no time for them: it takes a few steps to say what budget would do
         is_spent = budget.unit != "seconds" and budget.is_spent(steps=state.step, examples=state.examples)
         return "budget" if is_spent or not moment.fits_step else None

@@ -1,0 +1,134 @@
+"""What a budget covers in a whole run: auxiliary trainings, cached stages, the ranking; and what becomes of a model that hardly trained."""
+
+from pathlib import Path
+
+import pytest
+
+from recbench.core import Budget, SilentProgress
+from recbench.core.errors import BudgetTooSmall, Untrained
+from recbench.core.records import FitPart, RunRecord
+from recbench.running import context, execute
+from recbench.running.api import RunRequest
+from recbench.running.places import Places
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> Places:
+    return Places(tmp_path / "home", None, tmp_path / "runs", tmp_path / "leaderboards")
+
+
+def run(places: Places, model: str, budget: str | None, **options: object) -> RunRecord:
+    request = RunRequest(model, "demo", preset="smoke", threads=1, budget=budget, **options)
+    outcome = execute.run_request(request, places, SilentProgress())
+    assert outcome is not None
+    return outcome.record
+
+
+def stage(record: RunRecord, name: str) -> execute.Any:
+    return next(part for part in record.stages if part.name == name)
+
+
+def test_another_model_s_training_gets_a_quarter_and_its_steps_count(places: Places) -> None:
+    record = run(places, "gram", "20steps")
+    of_neighbours = stage(record, "training-sasrec")
+    assert (of_neighbours.steps, of_neighbours.stopped_by) == (5, "budget")
+    assert (record.fit.steps, record.fit.stopped_by) == (15, "budget")
+    # From the cache it counts as much as when it was trained.
+    again = run(places, "gram", "20steps", again=True, rerun=("training-gram",))
+    assert stage(again, "training-sasrec").reused
+    assert again.fit.steps == 15
+    # A bounded auxiliary training is no unbounded one.
+    free = run(places, "sasrec", None)
+    assert not stage(free, "training-sasrec").reused
+    assert free.fit.stopped_by == "done"
+
+
+def test_a_training_inside_a_stage_gets_a_quarter_and_its_steps_count(places: Places) -> None:
+    record = run(places, "prorec", "20steps")
+    assert stage(record, "prorec.joint").steps == 5
+    assert record.fit.steps == 15
+
+
+def test_a_cached_stage_is_charged_with_what_it_cost(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(places, "text-knn", None)
+    charged: list[float] = []
+    monkeypatch.setattr(Budget, "charge", lambda _self, seconds: charged.append(seconds))
+    record = run(places, "text-knn", "1h")
+    reused = [part.seconds for part in record.stages if part.reused and part.name not in {"dataset", "split"}]
+    assert reused
+    assert charged == reused
+
+
+def test_a_run_without_a_step_ends_with_an_error_that_says_what_took_the_time(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+    # With each stage that the model asks for an hour passes.
+    monkeypatch.setattr(context.RunContext, "note_stages", _an_hour_passes(context.RunContext.note_stages))
+    with pytest.raises(Untrained, match=r"made no step: the budget of 60 seconds was used up before\. Stages that it asked for: .* s\."):
+        run(places, "tiger", "60s")
+    (folder,) = places.runs.iterdir()
+    assert [path.name for path in folder.iterdir() if path.name == "record.json"] == []
+    assert "made no step" in (folder / "failure.json").read_text()
+    assert not list((places.home / "stages" / "partial").glob("training-*"))
+
+
+def _an_hour_passes(note: execute.Callable[..., None]) -> execute.Callable[..., None]:
+    def noted(self: context.RunContext, *parts: object) -> None:
+        note(self, *parts)
+        self.budget.charge(3600.0)
+
+    return noted
+
+
+def test_a_budget_that_the_ranking_would_use_up_is_refused(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(context, "_EVALUATION_S_PER_USER", 10.0)
+    with pytest.raises(BudgetTooSmall, match=r"ranking the test users will take [\d,]+ s.*Give at least --budget \d+s"):
+        run(places, "sasrec", "30s")
+    assert not places.runs.exists()
+
+
+def test_time_for_the_ranking_is_kept_from_the_first_step_on(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+    reserves: list[float] = []
+    rehearse = context.RunContext.rehearse
+
+    def rehearsed(self: context.RunContext, ranker: object) -> None:
+        rehearse(self, ranker)
+        reserves.append(self.budget.ledger.reserve_s)
+
+    monkeypatch.setattr(context.RunContext, "rehearse", rehearsed)
+    run(places, "sasrec", "60s")
+    assert len(reserves) == 1
+    assert 1.5 < reserves[0] < 30
+
+
+def fit(**changes: object) -> FitPart:
+    values = {
+        "steps": 10,
+        "epochs": 3.0,
+        "examples_seen": 300,
+        "examples_possible": 100,
+        "parameters": 7,
+        "parameters_trainable": 7,
+        "parameters_embedding": 0,
+        "chosen": {},
+        "stopped_by": "budget",
+        "validations": 2,
+    }
+    return FitPart.model_validate(values | changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "mark"),
+    [
+        ({}, ""),
+        ({"examples_seen": 100}, ""),
+        ({"examples_seen": 33}, "undertrained: 0.3 passes"),
+        # An epoch of a model that draws a window of each user is no pass of the examples.
+        ({"examples_seen": 33, "epochs": 5.0, "stopped_by": "done"}, "undertrained: 0.3 passes"),
+        ({"examples_seen": 1, "examples_possible": 400}, "undertrained: 0.0025 passes"),
+        ({"validations": 0}, "undertrained: the budget ended before the first validation"),
+        ({"validations": 0, "stopped_by": "done"}, ""),
+        ({"validations": None}, ""),
+        ({"examples_seen": 0, "examples_possible": 0, "parameters_trainable": 0, "stopped_by": "done"}, ""),
+    ],
+)
+def test_mark_of_a_model_that_hardly_trained(changes: dict[str, object], mark: str) -> None:
+    assert fit(**changes).undertrained == mark
