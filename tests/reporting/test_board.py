@@ -107,6 +107,12 @@ def test_a_model_below_a_trivial_baseline_is_marked_with_which(workshop: Any) ->
     assert not any("below" in mark for label, found in marks.items() if label != "sasrec:paper" for mark in found)
 
 
+def test_an_undertrained_seed_marks_the_row(workshop: Any) -> None:
+    runs = [workshop.run(seed=0), workshop.run(seed=1, fit={"examples_seen": 300})]
+    (row,) = section_of(*runs).rows
+    assert row.marks("keep") == ["undertrained: 0.3 passes", "2 seeds"]
+
+
 def test_marks_belong_to_the_view_they_stand_beside(workshop: Any) -> None:
     runs = [workshop.run(skill=0.3), workshop.trivial("popularity", skill=0.6, views=("keep",))]
     (marked,) = [board_row for board_row in section_of(*runs).rows if board_row.row.label == "sasrec:paper"]

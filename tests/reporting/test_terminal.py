@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console, RenderableType
 
 from recbench.core.errors import BadRequest, SplitMismatch
+from recbench.core.records import Interval, ReferencePart
 from recbench.evaluation import paired_bootstrap
 from recbench.reporting import (
     StoredRun,
@@ -56,6 +57,27 @@ def test_a_run_without_published_numbers_needs_no_card(workshop: Any) -> None:
     assert "Published" not in text
     assert "–" in text
     assert "3 runs shared the machine" in text
+
+
+def test_a_run_stands_beside_its_references_in_words(workshop: Any) -> None:
+    record = StoredRun.open(workshop.run()).record
+
+    def part(view: str, low: float, high: float) -> ReferencePart:
+        difference = Interval(value=(low + high) / 2, low=low, high=high)
+        return ReferencePart(reference="popularity:default", model="popularity", view=view, value=0.0224, difference=difference)
+
+    parts = [part("keep", -0.02, -0.01), part("unseen", -0.01, 0.03)]
+    for text in (drawn(run_table(record, None, parts)), drawn(record_table(record, None, parts))):
+        line = next(line for line in text.splitlines() if line.strip().startswith("popularity:default"))
+        assert "-0.0150 [-0.0200, -0.0100]  below popularity" in line
+        assert "+0.0100 [-0.0100, +0.0300]  level with popularity" in line
+
+
+def test_an_undertrained_run_says_so_before_its_figures(workshop: Any) -> None:
+    hardly = workshop.run(fit={"examples_seen": 300})
+    for text in (drawn(run_table(StoredRun.open(hardly).record, None)), drawn(comparison_table(compare_runs([hardly])))):
+        assert "undertrained: 0.3 passes" in text
+    assert "undertrained" not in drawn(run_table(StoredRun.open(workshop.run()).record, None))
 
 
 def test_a_whole_record_for_reading(workshop: Any) -> None:
