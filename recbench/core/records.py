@@ -6,7 +6,8 @@ A run folder holds
     ranks.parquet     user (int32), target (int32), rank_keep (int16), rank_unseen (int16); one row per (user, target);
                       0 is best, -1 is not in the list
     exposure.parquet  item (int32), keep (int32), unseen (int32): how often an item stands in a top 10
-    curve.csv, config.toml, log.txt, model/, catalogue.parquet
+    model/, catalogue.parquet, curve.csv, config.toml: named with their sums in the record, like the two above
+    log.txt
     tune.json         where the settings come from a search: all its trials (`recbench.core.tuning`)
     references.json   the run beside the cheap references of its split, a list of `ReferencePart`; not published
 
@@ -18,16 +19,24 @@ and two files that all runs on one split share, stored under the hash of their c
     items-HASH.parquet     item, train_count
 """
 
-from pathlib import Path
-from typing import Any, Literal
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from recbench.core.config import canonical_json
 from recbench.core.errors import BadData
 
 SCHEMA_VERSION = 3
-"""2 added `tuned`, `foreign` and `remeasured`; 3 added `StagePart.steps` and `stopped_by`, and `FitPart.validations`."""
+"""2 added `tuned`, `foreign` and `remeasured`; 3 added `StagePart.steps` and `stopped_by`, `FitPart.validations`, the peak of device memory,
+the sums of the model's files and the record's own sum."""
+_READ_VERSIONS = (1, 2, 3)
+_FIRST_SEALED = 3
+_SEAL = "sha256"
+"""Key of `record.json` under which the sum of all other keys stands; the `RunRecord` in memory has no such field."""
 RECORDS_FOLDER = "records"
 """Folder of the leaderboards in which published records lie."""
 
@@ -102,11 +111,14 @@ class StagePart(_Part):
     seconds: float
     """What it cost when it was computed, whether or not it was now."""
     peak_memory_bytes: int
+    """Most resident memory of the process, on the host."""
     reused: bool
     steps: int | None = None
     """Optimiser steps of a training; None where nothing was trained, and in records before schema 3."""
     stopped_by: str | None = None
     """What ended the training of a model: `done`, `patience` or `budget`."""
+    peak_device_memory_bytes: int | None = None
+    """Most memory allocated on the CUDA device (of rank 0); None on a CPU and where nobody measured it."""
 
 
 class FitPart(_Part):
@@ -170,6 +182,9 @@ class CostPart(_Part):
     """All stages, those reused from the cache included at what they cost when computed."""
     users_per_s: float
     peak_memory_bytes: int
+    """Most resident memory of the process, on the host."""
+    peak_device_memory_bytes: int | None = None
+    """Most memory allocated on the CUDA device (of rank 0); None on a CPU and where nobody measured it."""
 
 
 class TargetsPart(_Part):
@@ -181,8 +196,18 @@ class TargetsPart(_Part):
     n_cold: int
 
 
+def _inside(name: str) -> str:
+    """The name, if it stays below its folder: a record may come from anybody, and its files are opened by these names."""
+    path = PurePosixPath(name)
+    is_plain = name.isprintable() and "\\" not in name and path.as_posix() == name
+    if not is_plain or path.is_absolute() or not path.parts or ".." in path.parts:
+        raise ValueError(f"{name!r} is no name of a file below the run's folder")
+    return name
+
+
 class FilePart(_Part):
-    name: str
+    name: Annotated[str, AfterValidator(_inside)]
+    """Relative to the run's folder, with `/` between folders."""
     sha256: str
 
 
@@ -283,32 +308,45 @@ class RunRecord(_Part):
         raise BadData(f"Record {self.run_id} names no file {prefix!r}. Run it again with --again.")
 
     def to_json(self) -> str:
-        """The text of `record.json`, the same for equal records."""
-        return self.model_dump_json(indent=1) + "\n"
+        """The text of `record.json`, the same for equal records; its last key is the sum of all others."""
+        raw = json.loads(self.model_dump_json())
+        return json.dumps({**raw, _SEAL: _sum_of(raw)}, indent=1, ensure_ascii=False) + "\n"
 
-    def canonical(self) -> str:
-        """What is hashed to tell whether a record was edited."""
-        return canonical_json(self.model_dump(mode="json"))
+
+def _sum_of(raw: Mapping[str, Any]) -> str:
+    """sha256 of JSON values as they stand in a file; not of a `RunRecord`, which may have gained fields since."""
+    return hashlib.sha256(canonical_json(raw).encode()).hexdigest()
 
 
 def read_record(path: Path) -> RunRecord:
-    """The record in a file; one that cannot be read is a `BadData` that names it."""
-    import json
-
+    """The record in a file; one that cannot be read, or is not what was written, is a `BadData` that names it."""
+    advice = "Restore the file or run it again with --again."
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise BadData(f"{path}: there is no such record. `recbench list runs` shows what there is.") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise BadData(f"{path} is not valid JSON: {error}. Restore the file or run it again with --again.") from None
+    except OSError as error:
+        raise BadData(f"{path} cannot be read: {error.strerror}. {advice}") from None
+    except (ValueError, RecursionError) as error:  # no UTF-8, no JSON, a number or a depth beyond what Python reads
+        raise BadData(f"{path} is not valid JSON: {error}. {advice}") from None
     version = raw.get("schema_version") if isinstance(raw, dict) else None
-    if version not in {SCHEMA_VERSION, SCHEMA_VERSION - 1}:
-        raise BadData(
-            f"{path} has schema version {version!r}; this recbench reads {SCHEMA_VERSION - 1} and {SCHEMA_VERSION}. Update one of them."
-        )
+    if version not in _READ_VERSIONS:
+        known = ", ".join(map(str, _READ_VERSIONS))
+        raise BadData(f"{path} has schema version {version!r}; this recbench reads {known}. Update one of them.")
+    if (_SEAL in raw or version >= _FIRST_SEALED) and not _is_whole(raw):
+        raise BadData(f"{path} is not what was written: its content and the sum at its end differ. Records are never edited. {advice}")
     try:
         return RunRecord.model_validate(raw)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
-        raise BadData(f"{path}: {key}: {first['msg']}. Restore the file or run it again with --again.") from None
+        raise BadData(f"{path}: {key}: {first['msg']}. {advice}") from None
+
+
+def _is_whole(raw: dict[str, Any]) -> bool:
+    """Whether the sum, which is taken out, is that of the rest."""
+    seal = raw.pop(_SEAL, None)
+    try:
+        return bool(seal == _sum_of(raw))
+    except ValueError:  # damage has put in a NaN or half of a character
+        return False
