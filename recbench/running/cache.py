@@ -24,7 +24,7 @@ from filelock import FileLock, Timeout
 from recbench.core.errors import BadRequest, StageFailed, nearest
 from recbench.core.records import StagePart
 from recbench.running.hashing import hash_file, hash_value
-from recbench.running.measure import Meter
+from recbench.running.measure import DeviceGauge, Meter
 
 log = logging.getLogger(__name__)
 MANIFEST = "manifest.json"
@@ -61,7 +61,8 @@ class Stage:
         key: sha256 of all that shaped it.
         folder: where its files are.
         seconds: what it cost when it was computed, attempts that were killed included.
-        peak_memory_bytes: of the process that computed it.
+        peak_memory_bytes: of the process that computed it, on the host.
+        peak_device_memory_bytes: allocated on its accelerator; None where there was none, or nobody measured it.
         reused: whether it was found.
     """
 
@@ -71,17 +72,33 @@ class Stage:
     seconds: float
     peak_memory_bytes: int
     reused: bool
+    peak_device_memory_bytes: int | None = None
 
     def part(self) -> StagePart:
         """The stage as a record keeps it."""
-        return StagePart(name=self.name, key=self.key, seconds=self.seconds, peak_memory_bytes=self.peak_memory_bytes, reused=self.reused)
+        return StagePart(
+            name=self.name,
+            key=self.key,
+            seconds=self.seconds,
+            peak_memory_bytes=self.peak_memory_bytes,
+            reused=self.reused,
+            peak_device_memory_bytes=self.peak_device_memory_bytes,
+        )
+
+    def sums(self) -> dict[str, str]:
+        """sha256 of each file, by its path below the folder with `/`, as they were when the stage was written or last checked."""
+        manifest = json.loads((self.folder / MANIFEST).read_text(encoding="utf-8"))
+        return {name: file["sha256"] for name, file in manifest["files"].items()}
 
 
 class StageStore:
     """Finished stages below one folder, shared by any number of processes."""
 
-    def __init__(self, root: Path, *, rerun: tuple[str, ...] = (), world: Collective | None = None) -> None:
+    def __init__(
+        self, root: Path, *, rerun: tuple[str, ...] = (), world: Collective | None = None, device: DeviceGauge | None = None
+    ) -> None:
         self.root = root
+        self._device = device
         self._rerun = set(rerun)
         self._rerun_done: set[str] = set()
         self._held: dict[Path, _InUse] = {}
@@ -91,7 +108,7 @@ class StageStore:
 
     def alone(self) -> "StageStore":
         """The same stages for a process that works on its own, whatever group it belongs to."""
-        store = StageStore(self.root, rerun=tuple(self._rerun))
+        store = StageStore(self.root, rerun=tuple(self._rerun), device=self._device)
         store._rerun_done, store._held, store._watches = self._rerun_done, self._held, self._watches
         return store
 
@@ -121,6 +138,11 @@ class StageStore:
             if self._world is None:
                 return self._get_alone(name, key, build)
             return self._get_together(name, key, build, self._world, together=together)
+
+    def finished(self, name: str, key: str) -> Stage | None:
+        """The finished stage of this key, with its files as they were written; None where the cache has none."""
+        with self._locked(name, key):
+            return self._find(name, key)
 
     def _get_alone(self, name: str, key: str, build: Callable[[Path], None]) -> Stage:
         with self._locked(name, key):
@@ -203,7 +225,8 @@ class StageStore:
         folder = self._folder(name, key)
         self._held[folder] = _InUse(folder)
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        return Stage(name, key, folder, manifest["seconds"], manifest["peak_memory_bytes"], reused)
+        device = manifest.get("peak_device_memory_bytes")  # an entry of an earlier version has none
+        return Stage(name, key, folder, manifest["seconds"], manifest["peak_memory_bytes"], reused, device)
 
     def _open(self, name: str, key: str, suffix: str = "") -> Path:
         temporary = self.root / f".building-{name}-{key[:20]}{suffix}"
@@ -217,7 +240,7 @@ class StageStore:
         watch = _Stopwatch()
         self._watches.append(watch)
         try:
-            with Meter(lambda _: clock.note(watch.seconds())) as meter:
+            with Meter(lambda _: clock.note(watch.seconds()), self._device) as meter:
                 build(folder)
         finally:
             self._watches.pop()
@@ -239,6 +262,7 @@ class StageStore:
             "key": key,
             "seconds": meter.seconds,
             "peak_memory_bytes": meter.peak_memory_bytes,
+            "peak_device_memory_bytes": meter.peak_device_memory_bytes,
             "files": files,
         }
         (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")

@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 import psutil
 
@@ -12,23 +12,63 @@ _EVERY_S = 0.05
 _TICK_S = 5.0
 
 
+class DeviceMemory(Protocol):
+    """The counter of an accelerator's memory, kept by whoever owns the device."""
+
+    def reset(self) -> None:
+        """Forget the peak so far."""
+
+    def peak_bytes(self) -> int:
+        """Most bytes allocated since the last reset."""
+
+
+class DeviceGauge:
+    """Peaks of device memory of pieces of work within one another, from a counter that knows one peak since its last reset."""
+
+    def __init__(self, memory: DeviceMemory) -> None:
+        self._memory = memory
+        self._open: list[int] = []
+        """The peak so far of every piece that runs, the innermost last."""
+
+    def begin(self) -> None:
+        """A piece begins; memory that is allocated already counts for it too."""
+        self._note()
+        self._memory.reset()
+        self._open.append(0)
+
+    def end(self) -> int:
+        """The innermost piece ends: its peak in bytes."""
+        self._note()
+        return self._open.pop()
+
+    def _note(self) -> None:
+        peak = self._memory.peak_bytes()
+        self._open = [max(peak, before) for before in self._open]
+
+
 class Meter:
-    """Measures wall time and the peak resident memory of this process while it is entered.
+    """Measures wall time, the peak resident memory of this process and, with a gauge, that of the device while it is entered."""
 
-    On a CUDA device the peak of allocated device memory is added by whoever owns the device; this class knows of none.
-    """
+    def __init__(self, on_tick: Callable[[float], None] | None = None, device: DeviceGauge | None = None) -> None:
+        """Not running before it is entered.
 
-    def __init__(self, on_tick: Callable[[float], None] | None = None) -> None:
-        """`on_tick` is told the seconds so far, every few seconds, so that they survive a kill."""
+        Args:
+            on_tick: told the seconds so far, every few seconds, so that they survive a kill.
+            device: of the accelerator that the work runs on; None: the work runs on none.
+        """
         self._on_tick = on_tick
+        self._device = device
         self.seconds = 0.0
         self.peak_memory_bytes = 0
+        self.peak_device_memory_bytes: int | None = None
         self._stop = threading.Event()
         self._process = psutil.Process()
 
     def __enter__(self) -> Self:
         self._start = time.perf_counter()
         self._sample()
+        if self._device is not None:
+            self._device.begin()
         self._thread = threading.Thread(target=self._watch, name="recbench-meter", daemon=True)
         self._thread.start()
         return self
@@ -37,6 +77,8 @@ class Meter:
         self._stop.set()
         self._thread.join()
         self._sample()
+        if self._device is not None:
+            self.peak_device_memory_bytes = self._device.end()
         self.seconds = time.perf_counter() - self._start
 
     def _watch(self) -> None:
