@@ -17,6 +17,7 @@ from recbench.core.plugin import Plugin, World
 from recbench.core.progress import Progress
 from recbench.core.ranking import VIEWS, View
 from recbench.core.records import ProtocolPart, read_record
+from recbench.core.visible import LineFormatter
 from recbench.data import SplitProtocol
 from recbench.running import runs
 from recbench.running.api import RunOutcome, RunRequest
@@ -24,6 +25,7 @@ from recbench.running.cache import StageStore, cache_entries
 from recbench.running.context import FinalRanking
 from recbench.running.hashing import hash_times, hash_value, named_content, plugin_source_hash
 from recbench.running.machine import Machine
+from recbench.running.measure import DeviceGauge
 from recbench.running.places import Places
 from recbench.running.ranking import RANKING_STAGE, rank_test
 from recbench.running.recording import RunFacts, write_run
@@ -61,6 +63,7 @@ def run_request(
         Interrupted: by Ctrl-C or SIGTERM; the same command goes on.
     """
     # Torch is imported by what follows, after the command line has shown its help and read its options.
+    from recbench.nn.device_memory import device_memory
     from recbench.nn.distributed import connected, world_from_environment
 
     started = datetime.now(UTC)
@@ -69,7 +72,13 @@ def run_request(
     world, local_rank = world_from_environment()
     settings = settle(request, world, local_rank)
     with connected(world, settings.machine.device) as group:
-        store = StageStore(places.home / "stages", rerun=_to_rerun(request.rerun, settings.plugin, places.home), world=group)
+        memory = device_memory(settings.machine.device)
+        store = StageStore(
+            places.home / "stages",
+            rerun=_to_rerun(request.rerun, settings.plugin, places.home),
+            world=group,
+            device=None if memory is None else DeviceGauge(memory),
+        )
         loaded = load_split(request.dataset, settings.protocol, places, store, progress)
         trainer = Trainer(
             split=loaded.split,
@@ -276,7 +285,7 @@ def _to_rerun(names: tuple[str, ...], plugin: Plugin, home: Path) -> tuple[str, 
 def _logging_to(path: Path) -> Iterator[None]:
     """What recbench logs goes to a file as well."""
     handler = logging.FileHandler(path, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(LineFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logger = logging.getLogger("recbench")
     logger.addHandler(handler)
     try:

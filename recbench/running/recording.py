@@ -28,8 +28,9 @@ from recbench.core.records import (
 from recbench.core.tuning import TUNE_LOG
 from recbench.data import Split
 from recbench.running import provenance
+from recbench.running.cache import Stage
 from recbench.running.hashing import hash_file, plugin_source_hash
-from recbench.running.loaded import write_catalogue
+from recbench.running.loaded import CATALOGUE_FILE, write_catalogue
 from recbench.running.machine import Machine
 from recbench.running.ranking import RANKING_STAGE, RankedTest, queries_of_test
 from recbench.running.runs import RECORD_FILE
@@ -37,6 +38,7 @@ from recbench.running.splits import LoadedSplit
 from recbench.running.training import MODEL_FOLDER, TrainedModel, link_or_copy
 from recbench.running.tuned import TunedSettings
 
+CONFIG_FILE = "config.toml"
 _CURVE_COLUMNS = ("step", "epoch", "seconds", "loss", "learning_rate")
 
 
@@ -117,13 +119,18 @@ def file_parts(paths: Sequence[Path]) -> list[FilePart]:
     return [FilePart(name=path.name, sha256=hash_file(path)) for path in paths]
 
 
+def _model_files(training: Stage) -> list[FilePart]:
+    """The files of the model with the sums of the stage that wrote them: weights can be gigabytes, and are hashed once."""
+    return [FilePart(name=name, sha256=sha256) for name, sha256 in training.sums().items() if name.startswith(f"{MODEL_FOLDER}/")]
+
+
 def write_run(folder: Path, run_id: str, facts: RunFacts, loaded: LoadedSplit, trained: TrainedModel, tested: RankedTest) -> RunRecord:
     """Fill a run folder with ranks, exposure, curve, settings, model and, last, the record that ties them together."""
     split, rankings = loaded.split, tested.rankings
     measured = write_measured(folder, split, rankings)
     written = [*measured.files, write_curve(trained.report, folder)]
     codes, code_figures = _keep_codes(folder, facts, loaded, trained)
-    (folder / "config.toml").write_text(_config_text(facts), encoding="utf-8")
+    (folder / CONFIG_FILE).write_text(_config_text(facts), encoding="utf-8")
     write_catalogue(split.items, folder)
     shutil.copytree(trained.stage.folder / MODEL_FOLDER, folder / MODEL_FOLDER, copy_function=link_or_copy)
     if facts.tuned is not None:
@@ -165,7 +172,7 @@ def write_run(folder: Path, run_id: str, facts: RunFacts, loaded: LoadedSplit, t
             **_domination(facts, trained, folder),
         },
         cost=_cost_part(stages, tested, len(split.test)),
-        files=file_parts([*written, *codes]),
+        files=[*file_parts([*written, *codes, folder / CONFIG_FILE, folder / CATALOGUE_FILE]), *_model_files(trained.stage)],
         tuned=None if facts.tuned is None else facts.tuned.part(),
     )
     (folder / RECORD_FILE).write_text(record.to_json(), encoding="utf-8")
@@ -268,6 +275,7 @@ def _cost_part(stages: list[StagePart], tested: RankedTest, n_users: int) -> Cos
         total_s=sum(stage.seconds for stage in stages),
         users_per_s=n_users / max(tested.rank_s, 1e-9),
         peak_memory_bytes=max(stage.peak_memory_bytes for stage in stages),
+        peak_device_memory_bytes=max((peak for stage in stages if (peak := stage.peak_device_memory_bytes) is not None), default=None),
     )
 
 

@@ -17,6 +17,7 @@ from typing import Any, Literal, TextIO
 
 from recbench.core.errors import RecbenchError
 from recbench.core.progress import ConsoleProgress, Progress
+from recbench.core.visible import LineFormatter
 from recbench.running.api import RunRequest
 from recbench.running.measure import process_start
 from recbench.running.places import Places
@@ -52,7 +53,9 @@ def request_from_json(value: dict[str, Any]) -> tuple[RunRequest, Places, Job]:
 def main() -> int:
     """Do what stdin asks for; exit codes as on the command line."""
     events = _events()
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(LineFormatter())
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     # Whoever wants the work ends it with SIGTERM; raised as an exception it lets them clean up outside training, too.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     request, places, job = request_from_json(json.loads(sys.stdin.readline()))
