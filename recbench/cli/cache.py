@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from recbench.cli.options import Debug, Json, places
-from recbench.cli.terminal import print_json, stdout, verb
+from recbench.cli.terminal import print_json, print_line, stdout, verb
 
 
 def size_text(n_bytes: float) -> str:
@@ -24,6 +24,7 @@ def ls(as_json: Json = False, debug: Debug = False) -> None:  # noqa: ARG001
 
     Example: recbench cache ls
     """
+    from rich.markup import escape
     from rich.table import Table
 
     from recbench.running.cache import cache_entries
@@ -36,7 +37,7 @@ def ls(as_json: Json = False, debug: Debug = False) -> None:  # noqa: ARG001
     table = Table("entry", "kind", "size", "changed (UTC)", box=None, header_style="bold")
     for entry in entries:
         changed = datetime.fromtimestamp(entry.modified, UTC).strftime("%Y-%m-%d %H:%M")
-        table.add_row(entry.name, entry.kind, size_text(entry.size_bytes), changed)
+        table.add_row(escape(entry.name), escape(entry.kind), size_text(entry.size_bytes), changed)
     stdout().print(table)
 
 
@@ -46,6 +47,7 @@ def size(as_json: Json = False, debug: Debug = False) -> None:  # noqa: ARG001
 
     Example: recbench cache size
     """
+    from rich.markup import escape
     from rich.table import Table
 
     from recbench.running.cache import cache_entries
@@ -59,10 +61,10 @@ def size(as_json: Json = False, debug: Debug = False) -> None:  # noqa: ARG001
         return
     table = Table("kind", "size", box=None, header_style="bold")
     for kind, n_bytes in sorted(totals.items(), key=lambda pair: -pair[1]):
-        table.add_row(kind, size_text(n_bytes))
+        table.add_row(escape(kind), size_text(n_bytes))
     table.add_row("all", size_text(sum(totals.values())))
     stdout().print(table)
-    stdout().print(f"in {where.home}", highlight=False, soft_wrap=True)
+    print_line(f"in {where.home}")
 
 
 @verb
@@ -85,4 +87,4 @@ def clean(
     if as_json:
         print_json({"removed": [entry.name for entry in removed], "freed_bytes": freed})
         return
-    stdout().print(f"{len(removed)} entries removed, {size_text(freed)} freed", highlight=False)
+    print_line(f"{len(removed)} entries removed, {size_text(freed)} freed")

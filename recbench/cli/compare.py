@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from recbench.cli.options import Budget, DataDir, Debug, Device, Json, Plugins, Protocol, Ties, model_cards, names, places
-from recbench.cli.terminal import duration, print_json, print_line, stdout, verb
+from recbench.cli.terminal import duration, print_json, print_line, print_note, stdout, verb
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -107,7 +107,7 @@ def compare(
             print_line(f"plot: {picture}")
     if failed:
         for cell in failed:
-            typer.echo(f"Failed: {cell}: {cell.reason}", err=True)
+            print_note(f"Failed: {cell}: {cell.reason}")
         raise typer.Exit(1)
 
 

@@ -24,6 +24,7 @@ def reproduce(
 
     Example: recbench reproduce leaderboards/records/ml-100k-popularity-default-s0-1a2b3c4d-1/record.json
     """
+    from rich.markup import escape
     from rich.table import Table
 
     from recbench.core.progress import ConsoleProgress
@@ -49,7 +50,9 @@ def reproduce(
         return
     table = Table("view", "metric", "record", "again", "difference", box=None, header_style="bold")
     for row in found.differences:
-        table.add_row(row.view, row.metric, f"{row.recorded:.4f}", f"{row.repeated:.4f}", f"{row.repeated - row.recorded:+.2e}")
+        table.add_row(
+            escape(row.view), escape(row.metric), f"{row.recorded:.4f}", f"{row.repeated:.4f}", f"{row.repeated - row.recorded:+.2e}"
+        )
     stdout().print(table)
     if not found.is_exact:
         stdout().print(diff_table(diff(folder, found.outcome.folder)))

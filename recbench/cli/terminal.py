@@ -1,20 +1,24 @@
 """What every command shares: results on stdout, all else on stderr, errors as sentences with an exit code."""
 
-import errno
 import functools
 import json
 import logging
+import os
 import signal
+import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout, suppress
+from contextvars import ContextVar
 from dataclasses import fields, is_dataclass
 from pathlib import PurePath
 from types import FrameType
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TextIO, TypeVar
 
 import typer
+
+from recbench.cli.faults import explain
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,35 +28,37 @@ R = TypeVar("R")
 
 _WIDTH_OF_A_FILE = 200
 """Columns where nobody's terminal says how many there are."""
-_INTERRUPTED = 130
+_results: ContextVar[TextIO | None] = ContextVar("results", default=None)
+"""Where results go while a command runs; `sys.stdout` is stderr then."""
 
 
 def stdout() -> "Console":
     """The console for results."""
-    from rich.console import Console
-
-    console = Console()
-    return console if console.is_terminal else Console(width=_WIDTH_OF_A_FILE)
+    return _console(_results.get() or sys.stdout)
 
 
 @functools.lru_cache(maxsize=1)
 def _stderr_of(stream: Any) -> "Console":
-    from rich.console import Console
-
-    console = Console(file=stream)
-    return console if console.is_terminal else Console(file=stream, width=_WIDTH_OF_A_FILE)
+    return _console(stream)
 
 
 def stderr() -> "Console":
     """The console for everything that is no result. Log lines, progress bars and live tables must share it."""
-    import sys
-
     return _stderr_of(sys.stderr)
+
+
+def _console(stream: Any) -> "Console":
+    from recbench.cli.console import VisibleConsole
+
+    console = VisibleConsole(file=stream)
+    return console if console.is_terminal else VisibleConsole(file=stream, width=_WIDTH_OF_A_FILE)
 
 
 def print_json(value: Any) -> None:
     """One JSON document on stdout, of JSON values, paths, dataclasses and pydantic models."""
-    typer.echo(json.dumps(value, indent=1, ensure_ascii=False, default=_as_json))
+    from recbench.core.visible import visible_json
+
+    print_text(visible_json(json.dumps(value, indent=1, ensure_ascii=False, default=_as_json)) + "\n")
 
 
 def _as_json(value: Any) -> Any:
@@ -65,7 +71,21 @@ def _as_json(value: Any) -> Any:
 
 def print_line(text: str) -> None:
     """One line on stdout, neither folded nor coloured."""
-    typer.echo(text)
+    from recbench.core.visible import visible
+
+    print_text(visible(text, one_line=True) + "\n")
+
+
+def print_text(text: str) -> None:
+    """A result on stdout that is exactly this, such as the content of a file."""
+    typer.echo(text, file=_results.get(), nl=False)
+
+
+def print_note(text: str) -> None:
+    """A sentence on stderr, or several on a line each."""
+    from recbench.core.visible import visible
+
+    typer.echo(visible(text), err=True)
 
 
 def duration(seconds: float) -> str:
@@ -77,7 +97,7 @@ def duration(seconds: float) -> str:
 
 
 def verb(function: Callable[P, R]) -> Callable[P, R]:
-    """The command as the user meets it: logs on stderr, errors as one sentence each, exit codes 0, 1, 2 and 130.
+    """The command as the user meets it: results alone on stdout, errors as one sentence each, exit codes 0, 1, 2 and 130.
 
     The function must take the option `debug`, which adds debug logs and tracebacks.
     """
@@ -87,68 +107,55 @@ def verb(function: Callable[P, R]) -> Callable[P, R]:
         debug = bool(kwargs["debug"])
         with _logging(debug), _sigterm_as_ctrl_c():
             try:
-                return function(*args, **kwargs)
+                with _results_apart():
+                    return function(*args, **kwargs)
             except (typer.Exit, typer.Abort, BrokenPipeError):
                 raise
             except (Exception, KeyboardInterrupt) as error:
                 if debug:
-                    typer.echo(traceback.format_exc(), err=True, nl=False)
+                    print_note(traceback.format_exc().rstrip("\n"))
                 sentence, code = explain(error, debug=debug)
-                typer.echo(sentence, err=True)
+                print_note(sentence)
                 raise typer.Exit(code) from None
 
     return command
 
 
-def explain(error: BaseException, *, debug: bool = False) -> tuple[str, int]:
-    """What to tell the user about an error, and the exit code of the process."""
-    from recbench.core.errors import RecbenchError
-
-    if isinstance(error, KeyboardInterrupt):
-        return "Interrupted. The same command goes on from the last finished stage or checkpoint.", _INTERRUPTED
-    chain = list(_causes(error))
-    full = next((cause for cause in chain if _is_disk_full(cause)), None)
-    if full is not None:
-        where = f" while writing {full.filename}" if isinstance(full, OSError) and full.filename else ""
-        return (
-            f"Error: the disk is full{where} ({_one_line(full)}). Nothing half-written was kept as finished. "
-            "Make room (`recbench cache ls` shows what the cache holds) and give the same command again.",
-            1,
-        )
-    if any(_is_out_of_memory(cause) for cause in chain):
-        return (
-            f"Error: memory ran out ({_one_line(error)}). Set smaller batches (--set), run fewer jobs at a time or use a larger machine.",
-            1,
-        )
-    if isinstance(error, RecbenchError):
-        return f"Error: {error}", error.exit_code
-    more = "" if debug else " This is a fault of recbench or a plugin; --debug shows the traceback."
-    return f"Error: {type(error).__name__}: {_one_line(error)}.{more}", 1
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    seen: set[int] = set()
-    current: BaseException | None = error
-    while current is not None and id(current) not in seen:
-        seen.add(id(current))
-        yield current
-        current = current.__cause__ or (None if current.__suppress_context__ else current.__context__)
+@contextmanager
+def _results_apart() -> Iterator[None]:
+    """Results alone reach stdout: what a plugin, a library written in C or a child process prints there goes to stderr."""
+    shown, number = sys.stdout, _descriptor(sys.stdout)
+    if shown is None or number is None or _descriptor(sys.stderr) is None:  # no file, as where another program embeds this one
+        token = _results.set(shown)
+        try:
+            with redirect_stdout(sys.stderr):
+                yield
+        finally:
+            _results.reset(token)
+        return
+    shown.flush()
+    results = os.fdopen(os.dup(number), "w", encoding=shown.encoding, errors=shown.errors, buffering=1 if shown.isatty() else -1)
+    os.dup2(sys.stderr.fileno(), number)
+    token = _results.set(results)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+        results.flush()
+    finally:
+        _results.reset(token)
+        with suppress(OSError):
+            shown.flush()
+        os.dup2(results.fileno(), number)
+        with suppress(OSError):  # a full disk or a reader that has gone is told by the flush above
+            results.close()
 
 
-def _is_disk_full(error: BaseException) -> bool:
-    if isinstance(error, OSError):
-        return error.errno in {errno.ENOSPC, errno.EDQUOT}
-    # Libraries written in other languages raise errors of their own with the system's text in them.
-    return "No space left on device" in str(error)
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    # torch.OutOfMemoryError, without importing torch; on a CPU it raises a RuntimeError with this text.
-    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
+def _descriptor(stream: TextIO | None) -> int | None:
+    """The number of an open file; None for a stream that has none."""
+    try:
+        return None if stream is None else stream.fileno()
+    except (OSError, ValueError):
+        return None
 
 
 @contextmanager
@@ -188,11 +195,15 @@ def _logging(debug: bool) -> Iterator[None]:
 
 def _log_handler(debug: bool) -> logging.Handler:
     """Log lines that do not disturb a progress bar on a terminal; plain ones in a file."""
+    from recbench.core.visible import LineFormatter
+
     console = stderr()
     if console.is_terminal:
         from rich.logging import RichHandler
 
-        return RichHandler(console=console, show_path=debug, show_level=debug, log_time_format="%H:%M:%S", markup=False)
+        rich = RichHandler(console=console, show_path=debug, show_level=debug, log_time_format="%H:%M:%S", markup=False)
+        rich.setFormatter(LineFormatter())
+        return rich
     handler = logging.StreamHandler(console.file)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(name)s: %(message)s" if debug else "%(asctime)s %(message)s", "%H:%M:%S"))
+    handler.setFormatter(LineFormatter("%(asctime)s %(name)s: %(message)s" if debug else "%(asctime)s %(message)s", "%H:%M:%S"))
     return handler

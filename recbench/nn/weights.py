@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -14,9 +15,12 @@ def load_weights(into: Mapping[str, Tensor], file: Path) -> None:
     """Copy the tensors of a safetensors file into those of a network, such as its `state_dict()` or `named_parameters()`.
 
     Raises:
-        BadData: the file lacks one of the tensors, has one too many, or one of another shape.
+        BadData: the file is missing or damaged, lacks one of the tensors, has one too many, or one of another shape.
     """
-    weights = load_file(file)
+    try:
+        weights = load_file(file)
+    except (SafetensorError, OSError) as error:
+        raise BadData(f"{file} holds no weights that can be read: {error}. Restore it, or make the run again.") from None
     found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
     expected = {name: tuple(tensor.shape) for name, tensor in into.items()}
     if found != expected:

@@ -69,8 +69,15 @@ class StoredRun:
         return StoredRun(record, self.folder, hashlib.sha256(record.to_json().encode()).hexdigest())
 
     def path(self, prefix: str) -> Path:
-        """Where the file lies whose name starts with `prefix`: in the folder, or among those that runs share beside it."""
-        name = self.record.file(prefix).name
+        """The file whose name starts with `prefix`, which is what the record says; else a `BadData`."""
+        part = self.record.file(prefix)
+        path = self.place(part.name)
+        if sha256_of(path) != part.sha256:
+            raise BadData(f"{path}: its sha256 is not {part.sha256[:16]}, as the record says: it is damaged. Restore it.")
+        return path
+
+    def place(self, name: str) -> Path:
+        """Where a file of the record lies: in the folder, or among those that runs share beside it; its content is not looked at."""
         for folder in (self.folder, self.folder.parent / SHARED, self.folder.parent):
             if (folder / name).is_file():
                 return folder / name
@@ -134,7 +141,7 @@ def files_at_fault(run: StoredRun) -> list[Fault]:
             faults.append(Fault(run.folder / "record.json", None, str(error)))
     for name in run.published_files():
         try:
-            path = run.path(name)
+            path = run.place(name)
         except BadData as error:
             faults.append(Fault(run.folder / name, None, str(error)))
             continue
@@ -171,7 +178,7 @@ def store(run: StoredRun, boards: Path) -> list[Path]:
             continue
         target.parent.mkdir(parents=True, exist_ok=True)
         part = target.with_name(target.name + ".part")
-        shutil.copyfile(run.folder / name if name == "record.json" else run.path(name), part)
+        shutil.copyfile(run.folder / name if name == "record.json" else run.place(name), part)
         part.replace(target)
         written.append(target)
     return written

@@ -18,10 +18,9 @@ from recbench.core.plugin import Recommender
 from recbench.core.progress import Progress
 from recbench.core.ranking import Queries, View
 from recbench.core.seeds import generator
-from recbench.running.loaded import LoadedRun, record_with_model
+from recbench.running.loaded import LoadedRun, record_with_model, split_of
 from recbench.running.machine import Machine
 from recbench.running.places import Places
-from recbench.running.splits import load_split_of
 
 WARM_UP = 10
 _SEED = 0
@@ -113,7 +112,7 @@ def measure_latency(
         raise BadRequest(f"--k {k}: a list holds 1 to {record.dataset.n_items:,} items of {record.dataset.name}.")
     machine = Machine.resolve(device, "auto", threads)
     run = LoadedRun.open(folder, registry.models(plugins).load(record.model.name), device=machine.device)
-    split = load_split_of(record, dataset, places, progress).split
+    split = split_of(record, dataset, places, progress)
     queries = split.test.queries(split.user_ids, (view,))
     drawn = generator(_SEED, "latency", "users").permutation(len(queries))[:users]
     timed = tuple(_timed(run.recommender, queries.take(drawn), batch, k, seconds, progress) for batch in batches)

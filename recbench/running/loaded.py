@@ -1,6 +1,7 @@
 """A finished run, ready to recommend."""
 
 import csv
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,24 +12,29 @@ import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from recbench import registry
-from recbench.core.config import explain
-from recbench.core.errors import BadRequest, nearest
+from recbench.core.config import PluginConfig, explain
+from recbench.core.errors import BadData, BadRequest, PluginFailed, RecbenchError, UnknownPlugin, nearest
 from recbench.core.interactions import ItemTable
 from recbench.core.plugin import Catalogue, Movable, Plugin, Recommender
-from recbench.core.progress import Progress
+from recbench.core.progress import Progress, SilentProgress
 from recbench.core.ragged import Histories
 from recbench.core.ranking import Queries, View
 from recbench.core.records import RunRecord, read_record
 from recbench.data import Split
 from recbench.running.api import Recommendation
+from recbench.running.cache import StageStore
 from recbench.running.context import ranked
+from recbench.running.hashing import plugin_source_hash
 from recbench.running.machine import resolve_device
 from recbench.running.places import Places
-from recbench.running.runs import RECORD_FILE
-from recbench.running.splits import load_split_of
+from recbench.running.runs import RECORD_FILE, refuse_changed
+from recbench.running.splits import SPLIT_STAGE, load_split_of
 from recbench.running.training import MODEL_FOLDER
 
 CATALOGUE_FILE = "catalogue.parquet"
+_FIRST_WITH_SUMS = 3
+"""Schema version of the first records that name the model's files."""
+log = logging.getLogger(__name__)
 
 
 def write_catalogue(items: ItemTable, folder: Path) -> None:
@@ -81,7 +87,8 @@ class LoadedRun:
         record = record_with_model(folder)
         if not (folder / MODEL_FOLDER).is_dir():
             raise BadRequest(f"{folder} holds a record without its model. Make it again: recbench reproduce {folder / RECORD_FILE}")
-        catalogue = pq.read_table(folder / CATALOGUE_FILE)
+        _refuse_damaged(record, folder)
+        item_ids, titles = _read_catalogue(folder / CATALOGUE_FILE, record.dataset.n_items)
         try:
             config = plugin.config.model_validate(record.config)
         except ValidationError as error:
@@ -89,11 +96,7 @@ class LoadedRun:
                 f"{record.run_id} was made with settings that model {record.model.name!r} does not take any more: "
                 f"{explain(error, list(plugin.config.model_fields), 'the model')} Make the run again."
             ) from None
-        recommender = plugin.build(config, Catalogue(record.dataset.n_items, record.dataset.n_users))
-        recommender.load(folder / MODEL_FOLDER)
-        if isinstance(recommender, Movable):
-            recommender.to(device)
-        return cls(record, folder, recommender, catalogue["item_id"].to_pylist(), catalogue["title"].to_pylist())
+        return cls(record, folder, _read_model(plugin, config, record, folder, device), item_ids, titles)
 
     def recommend(self, history: Sequence[str], k: int = 10, *, view: View = "unseen", user_id: str = "") -> list[Recommendation]:
         """The k best items after a history of item ids, oldest first; fewer where the catalogue ends.
@@ -114,7 +117,7 @@ class LoadedRun:
             user_ids=np.array([user_id], dtype=object),
             views=(view,),
         )
-        rankings = self.recommender.generate(queries, min(k, len(self.item_ids)))
+        ((_, rankings),) = ranked(self.recommender, queries, min(k, len(self.item_ids)), len(self.item_ids), SilentProgress(), "ranking")
         pairs = zip(rankings.items[0, 0].tolist(), rankings.scores[0, 0].tolist(), strict=True)
         return [Recommendation(self.item_ids[item], self.titles[item], score) for item, score in pairs if item >= 0]
 
@@ -145,6 +148,79 @@ class LoadedRun:
         return len(queries)
 
 
+def _refuse_damaged(record: RunRecord, folder: Path) -> None:
+    """A `BadData` unless model and catalogue are, file by file, what the record says; nothing of them has been read before."""
+    if record.schema_version < _FIRST_WITH_SUMS:
+        log.warning("%s was made before records kept the sums of models: damage to its files would not be noticed", record.run_id)
+        return
+    files = [part for part in record.files if part.name == CATALOGUE_FILE or part.name.startswith(f"{MODEL_FOLDER}/")]
+    refuse_changed(folder, files)
+    named = {part.name for part in files}
+    # A loader may look for whatever lies there.
+    present = {path.relative_to(folder).as_posix() for path in (folder / MODEL_FOLDER).rglob("*") if not path.is_dir()}
+    extra = min(present - named, default=None)
+    if extra is not None:
+        raise BadData(f"{folder / extra}: the record names no such file of the model. Remove it.")
+
+
+def _read_catalogue(path: Path, n_items: int) -> tuple[list[str], list[str | None]]:
+    """Ids and titles of all items."""
+    try:
+        table = pq.read_table(path)
+        item_ids, titles = table["item_id"].to_pylist(), table["title"].to_pylist()
+    except (pa.ArrowException, OSError, KeyError) as error:
+        raise BadData(f"{path} cannot be read: {str(error).splitlines()[0]} Restore it, or make the run again.") from None
+    if len(item_ids) != n_items:
+        raise BadData(f"{path} holds {len(item_ids)} items, the record says {n_items}. Restore it, or make the run again.")
+    return item_ids, titles
+
+
+def _read_model(plugin: Plugin, config: PluginConfig, record: RunRecord, folder: Path, device: str) -> Recommender:
+    """The model as it was saved, on its device."""
+    is_changed = plugin_source_hash(plugin.folder) != record.model.source_hash
+    if is_changed:
+        log.warning("model %s was changed since %s was made; it may answer otherwise now", plugin.card.name, record.run_id)
+    try:
+        recommender = plugin.build(config, Catalogue(record.dataset.n_items, record.dataset.n_users))
+        recommender.load(folder / MODEL_FOLDER)
+        if isinstance(recommender, Movable):
+            recommender.to(device)
+    except (RecbenchError, MemoryError, OSError):
+        raise
+    except Exception as error:
+        advice = "Its code was changed since; make the run again." if is_changed else "--debug shows where."
+        raise PluginFailed(
+            f"Model {plugin.card.name!r} failed in load on what {record.run_id} saved: {type(error).__name__}: {error}. {advice}"
+        ) from error
+    return recommender
+
+
+def split_of(record: RunRecord, dataset: str | None, places: Places, progress: Progress) -> Split:
+    """The split of a run: the one in the cache that it was made with, unless `dataset` says where the data are now.
+
+    So the lists of a run on a folder of one's own can be made for as long as the cache keeps its split, whatever the folder is called.
+
+    Raises:
+        SplitMismatch: the data here make another split.
+        BadRequest: neither cache nor name lead to the data.
+    """
+    if dataset is None:
+        keys = [stage.key for stage in record.stages if stage.name == SPLIT_STAGE]
+        stage = StageStore(places.home / "stages").finished(SPLIT_STAGE, keys[0]) if keys else None
+        split = None if stage is None else Split.open(stage.folder)
+        if split is not None and split.fingerprints == record.fingerprints:
+            return split
+    try:
+        return load_split_of(record, dataset, places, progress).split
+    except UnknownPlugin as error:
+        if dataset is not None:
+            raise
+        raise BadRequest(
+            f"{record.run_id} was made from data that are called {record.dataset.name!r}, and the cache does not hold them any more. "
+            f"{error} Say where they are now: --dataset PATH"
+        ) from None
+
+
 def export_lists(
     folder: Path,
     path: Path,
@@ -173,4 +249,4 @@ def export_lists(
     """
     record = record_with_model(folder)
     run = LoadedRun.open(folder, registry.models(plugins).load(record.model.name))
-    return run.export(path, load_split_of(record, dataset, places, progress).split, progress, k=k, views=views)
+    return run.export(path, split_of(record, dataset, places, progress), progress, k=k, views=views)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import recbench.evaluation as evaluation
-from recbench.core.errors import BadRequest
+from recbench.core.errors import BadRequest, UnknownPlugin
 from recbench.core.progress import Progress
 from recbench.core.records import RunRecord, read_record
 from recbench.core.tuning import TUNE_LOG
@@ -13,7 +13,7 @@ from recbench.running.api import RunOutcome, RunRequest
 from recbench.running.execute import run_request
 from recbench.running.places import Places
 from recbench.running.ranking import RANKING_STAGE
-from recbench.running.runs import RECORD_FILE
+from recbench.running.runs import RECORD_FILE, refuse_changed
 from recbench.running.splits import load_split_of
 from recbench.running.training import training_stage
 
@@ -96,13 +96,22 @@ def reproduce(
             f"{record.run_id} holds lists that another toolkit made; nothing here can make them again. "
             f"With the file {record.foreign.file} they can be measured again: recbench import-ranks"
         )
-    # Before the training, not after it: other data would be other targets.
-    load_split_of(record, dataset, places, progress)
+    # Before the training, not after it: other data would be other targets, and damaged ranks nothing to compare with.
+    ranks = record.file("ranks")
+    refuse_changed(folder, [ranks])
+    try:
+        load_split_of(record, dataset, places, progress)
+    except UnknownPlugin as error:
+        if dataset is not None:
+            raise
+        raise BadRequest(
+            f"{record.run_id} was made from data that are called {record.dataset.name!r}. {error} Say where they are now: --dataset PATH"
+        ) from None
     outcome = run_request(request_of(record, folder, dataset, plugins), places, progress, command=("recbench", "reproduce", record.run_id))
     if outcome is None:
         return None
     new = outcome.record
-    old_ranks = evaluation.read_ranks(folder / record.file("ranks").name)
+    old_ranks = evaluation.read_ranks(folder / ranks.name)
     new_ranks = evaluation.read_ranks(outcome.folder / new.file("ranks").name)
     changed = sum(int((old_ranks.rank[view] != new_ranks.rank[view]).sum()) for view in old_ranks.views)
     differences = tuple(

@@ -7,19 +7,20 @@ import os
 import platform
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 from filelock import FileLock
 
-from recbench.core.errors import BadRequest, nearest
-from recbench.core.records import RECORDS_FOLDER, RunRecord, read_record
-from recbench.running.hashing import hash_value
+from recbench.core.errors import BadData, BadRequest, nearest
+from recbench.core.records import RECORDS_FOLDER, FilePart, RunRecord, read_record
+from recbench.running.hashing import hash_file, hash_value
 
 RECORD_FILE = "record.json"
 FAILURE_FILE = "failure.json"
+_RESTORE = "Restore it, or make the run again: recbench run ... --again"
 log = logging.getLogger(__name__)
 
 
@@ -104,6 +105,20 @@ def write_failure(folder: Path, error: BaseException) -> None:
     """`failure.json`: what went wrong."""
     text = json.dumps({"error": type(error).__name__, "message": str(error)}, indent=1)
     (folder / FAILURE_FILE).write_text(text + "\n", encoding="utf-8")
+
+
+def refuse_changed(folder: Path, files: Iterable[FilePart]) -> None:
+    """A `BadData` for the first file of a run that is missing or is not what its record says."""
+    for part in files:
+        path = folder / part.name
+        if not path.is_file():
+            raise BadData(f"{path}: the record names this file, but it is not there. {_RESTORE}")
+        try:
+            found = hash_file(path)
+        except OSError as error:
+            raise BadData(f"{path} cannot be read: {error.strerror}. {_RESTORE}") from None
+        if found != part.sha256:
+            raise BadData(f"{path}: its sha256 is {found[:16]}, the record says {part.sha256[:16]}: the file is damaged. {_RESTORE}")
 
 
 def find_run(name: str, runs: Path, boards: Path) -> Path:

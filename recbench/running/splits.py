@@ -15,6 +15,8 @@ from recbench.running.cache import Stage, StageStore
 from recbench.running.hashing import hash_sources
 from recbench.running.places import Places
 
+SPLIT_STAGE = "split"
+
 
 @dataclass(frozen=True)
 class LoadedSplit:
@@ -48,7 +50,7 @@ def load_split(dataset: str, protocol: SplitProtocol, places: Places, store: Sta
 
     read_stage = store.get("dataset", {"content": located.content_key(), "source": sources}, read)
     parts = {"dataset": read_stage.key, "protocol": asdict(protocol), "source": sources}
-    split_stage = store.get("split", parts, cut)
+    split_stage = store.get(SPLIT_STAGE, parts, cut)
     # Not the whole data set: its strings take as long to read as those of the split, which has the same.
     card = parse_card(open_json(read_stage.folder, "dataset")["card"], str(read_stage.folder))
     n_interactions = len(open_interactions(read_stage.folder, "interactions").item)
@@ -73,6 +75,6 @@ def load_split_of(record: RunRecord, dataset: str | None, places: Places, progre
     if here != there:
         raise SplitMismatch(
             f"The test part here ({here[:12]}) is not that of {record.run_id} ({there[:12]}). "
-            f"Fetch the same data: recbench data check {record.dataset.name}"
+            f"Fetch the same data (recbench data check {record.dataset.name}), or say where they are: --dataset PATH"
         )
     return loaded

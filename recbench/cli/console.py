@@ -1,0 +1,23 @@
+"""A console that shows text from data as it is and obeys none of it."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
+from rich.text import Text
+
+from recbench.core.visible import visible
+
+
+class VisibleConsole(Console):
+    """Rich's console, whose every text goes through `visible`: the only escape sequences that come out are its own."""
+
+    def render_str(self, text: str, **style: Any) -> Text:
+        """A string as it is laid out; spelt out before its width is measured."""
+        return super().render_str(visible(text), **style)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """The pieces of anything that is printed; those that move the cursor are the console's own."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=visible(segment.text))
