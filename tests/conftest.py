@@ -1,12 +1,15 @@
 """What all tests share: a cache of their own, no network for model weights, and no real-data test that quietly does not run."""
 
+import json
 import os
 import signal
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from recbench.core.records import RunRecord
 
 # Two test processes share two cores: how long one example takes says nothing.
 settings.register_profile("recbench", deadline=None)
@@ -31,6 +34,18 @@ def _own_environment(session_home: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     for name in ("RECBENCH_RUNS", "RECBENCH_BOARDS"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="session")
+def reseal() -> Callable[[str], str]:
+    """Gives the edited text of a `record.json` the sum of its new content, as somebody would who edits it on purpose."""
+
+    def sealed(text: str) -> str:
+        raw = json.loads(text)
+        raw.pop("sha256", None)
+        return RunRecord.model_validate(raw).to_json()
+
+    return sealed
 
 
 @pytest.hookimpl(wrapper=True)

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from recbench.cli.options import DataDir, Debug, Device, Json, Plugins, Run, Threads, names, places, run_folder
+from recbench.cli.options import DataDir, Dataset, Debug, Device, Json, Plugins, Run, Threads, names, places, run_folder
 from recbench.cli.terminal import print_json, print_line, stderr, stdout, verb
 
 
@@ -18,6 +18,7 @@ def latency(
     seconds: Annotated[float, typer.Option(min=0.001, help="Upper bound of the timed calls of each batch size.")] = 30.0,
     device: Device = "auto",
     threads: Threads = None,
+    dataset: Dataset = None,
     plugin: Plugins = None,
     data_dir: DataDir = None,
     as_json: Json = False,
@@ -51,6 +52,7 @@ def latency(
         seconds=seconds,
         device=device,
         threads=threads,
+        dataset=dataset,
         plugins=plugin or (),
     )
     if as_json:

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from recbench.cli.options import Debug, Json, Plugins, model_cards, places
-from recbench.cli.terminal import print_json, print_line, verb
+from recbench.cli.options import Debug, Json, Plugins, check_output, existing_boards, model_cards, places
+from recbench.cli.terminal import print_json, print_line, print_note, print_text, verb
 
 Boards = Annotated[Path | None, typer.Option(help="Folder of the leaderboards. Default: ./leaderboards.")]
 
@@ -20,7 +20,8 @@ def publish(
 ) -> None:
     """Take the finished runs of ./runs into leaderboards/records and write the pages anew, markdown and index.html.
 
-    The same records give the same files.
+    The same records give the same files. A run whose record is damaged, or whose figures do not follow from its ranks, is left out; the
+    exit code is then 1, and the others are published.
 
     Example: recbench leaderboard publish
     """
@@ -35,17 +36,24 @@ def publish(
                 "written": result.written,
                 "unchanged": result.unchanged,
                 "removed": result.removed,
-                "skipped": [{"run": skipped.folder.name, "reason": skipped.reason} for skipped in result.skipped],
+                "skipped": [
+                    {"run": skipped.folder.name, "reason": skipped.reason, "is_fault": skipped.is_fault} for skipped in result.skipped
+                ],
             }
         )
-        return
-    for skipped in result.skipped:
-        typer.echo(f"not published: {skipped.folder.name}: {skipped.reason}", err=True)
-    for path in result.written:
-        print_line(f"written: {path}")
-    for path in result.removed:
-        print_line(f"removed: {path}")
-    print_line(f"{len(result.written)} files written, {len(result.unchanged)} pages unchanged")
+    else:
+        for skipped in result.skipped:
+            print_note(f"not published: {skipped.folder.name}: {skipped.reason}")
+        for path in result.written:
+            print_line(f"written: {path}")
+        for path in result.removed:
+            print_line(f"removed: {path}")
+        print_line(f"{len(result.written)} files written, {len(result.unchanged)} pages unchanged")
+    n_faults = sum(skipped.is_fault for skipped in result.skipped)
+    if n_faults:
+        runs = "1 run was" if n_faults == 1 else f"{n_faults} runs were"
+        print_note(f"{runs} left out for a fault; all others are published. Mend or delete what is named above.")
+        raise typer.Exit(1)
 
 
 @verb
@@ -65,7 +73,11 @@ def export(
     from recbench import reporting
     from recbench.core.errors import BadRequest, nearest
 
-    where = boards or places().boards
+    if file_format not in reporting.FORMATS:
+        raise BadRequest(f"--format {file_format!r} is not known.{nearest(file_format, reporting.FORMATS)} Use csv or latex.")
+    if output is not None:
+        check_output(output, "--output")
+    where = existing_boards(boards)
     published = [reporting.StoredRun.open(folder) for folder in reporting.record_folders(where)]
     made = {board.name: board for board in reporting.make_boards(published, model_cards(plugin))}
     if dataset not in made:
@@ -75,13 +87,11 @@ def export(
         )
     text = reporting.export_board(made[dataset], file_format)
     if output is not None:
-        if not output.parent.is_dir():
-            raise BadRequest(f"--output {output}: there is no folder {output.parent}. Make it first.")
         output.write_text(text, encoding="utf-8")
     if as_json:
         print_json({"dataset": dataset, "format": file_format, "file": output, "text": text})
     elif output is None:
-        typer.echo(text, nl=False)
+        print_text(text)
     else:
         print_line(f"written: {output}")
 
@@ -102,7 +112,7 @@ def remeasure(
     from recbench import reporting
     from recbench.running.provenance import code
 
-    result = reporting.remeasure(boards or places().boards, model_cards(plugin), code())
+    result = reporting.remeasure(existing_boards(boards), model_cards(plugin), code())
     if as_json:
         print_json(result)
         return

@@ -18,6 +18,9 @@ DataDir = Annotated[
     Path | None,
     typer.Option(help="Folder with ready data sets, NAME/interactions.parquet and NAME/items.parquet. Wins over RECBENCH_DATA."),
 ]
+Dataset = Annotated[
+    str | None, typer.Option("--dataset", "-d", help="Where the data are now, if the name in the record is not enough: a name or a path.")
+]
 Plugins = Annotated[
     list[Path] | None,
     typer.Option(
@@ -48,6 +51,26 @@ def places(data_dir: Path | None = None) -> "Places":
     if data_dir is not None and not data_dir.is_dir():
         raise BadRequest(f"--data-dir {data_dir}: there is no such folder. Give a folder with NAME/interactions.parquet in it.")
     return Places.from_environment(data_dir=data_dir)
+
+
+def check_output(path: Path, option: str) -> None:
+    """A `BadRequest` where no file can be written at a path, before anything is computed for it."""
+    from recbench.core.errors import BadRequest
+
+    if not path.parent.is_dir():
+        raise BadRequest(f"{option} {path}: there is no folder {path.parent}. Make it first.")
+    if path.is_dir():
+        raise BadRequest(f"{option} {path}: this is a folder. Give the name of a file in it.")
+
+
+def existing_boards(boards: Path | None) -> Path:
+    """The folder of the leaderboards, which is there."""
+    from recbench.core.errors import BadRequest
+
+    folder = boards or places().boards
+    if not folder.is_dir():
+        raise BadRequest(f"There is no folder {folder} of leaderboards. Give --boards, or make one: recbench leaderboard publish")
+    return folder
 
 
 def names(text: str, option: str) -> tuple[str, ...]:

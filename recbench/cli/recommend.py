@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from recbench.cli.options import DataDir, Debug, Json, Plugins, Run, names, places, run_folder
+from recbench.cli.options import DataDir, Dataset, Debug, Json, Plugins, Run, check_output, names, places, run_folder
 from recbench.cli.terminal import print_json, print_line, stderr, stdout, verb
 
 
@@ -13,6 +13,10 @@ from recbench.cli.terminal import print_json, print_line, stderr, stdout, verb
 def recommend(
     run: Run,
     history: Annotated[str | None, typer.Option(metavar="ID,ID,...", help="Item ids of one user's history, oldest first.")] = None,
+    item: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ID", help="One item id of the history, taken as it is: for ids with commas or spaces. Repeatable."),
+    ] = None,
     k: Annotated[int | None, typer.Option("--k", min=1, help="How many items: 10 after a history, 50 in an export by default.")] = None,
     export: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the lists of all test users into this csv file instead.")
@@ -20,6 +24,7 @@ def recommend(
     seen: Annotated[
         str, typer.Option(help="For --export: lists that may hold items of the history (keep), that must not (unseen), or both.")
     ] = "keep",
+    dataset: Dataset = None,
     plugin: Plugins = None,
     data_dir: DataDir = None,
     as_json: Json = False,
@@ -38,24 +43,34 @@ def recommend(
     from recbench.running.execute import views_of
     from recbench.running.loaded import export_lists
 
-    if history is not None and export is None:
-        items = load(run_folder(run), plugins=plugin or ()).recommend(names(history, "--history"), k or 10)
+    if history is not None and item is not None:
+        raise BadRequest("--history and --item both give the history. Give all ids in one of them.")
+    ids = item if history is None else names(history, "--history")
+    if ids is not None and export is None:
+        items = load(run_folder(run), plugins=plugin or ()).recommend(ids, k or 10)
         if as_json:
-            print_json([{"item_id": item.item_id, "title": item.title, "score": item.score} for item in items])
+            print_json([{"item_id": found.item_id, "title": found.title, "score": found.score} for found in items])
             return
         table = Table("", "item", "title", "score", box=None, header_style="bold")
-        for place, item in enumerate(items, start=1):
-            table.add_row(str(place), escape(item.item_id), escape(item.title or "–"), f"{item.score:.4f}")
+        for place, found in enumerate(items, start=1):
+            table.add_row(str(place), escape(found.item_id), escape(found.title or "–"), f"{found.score:.4f}")
         stdout().print(table)
-    elif export is not None and history is None:
-        if not export.parent.is_dir():
-            raise BadRequest(f"--export {export}: there is no folder {export.parent}. Make it first.")
-        folder = run_folder(run)
+    elif export is not None and ids is None:
         views = views_of(seen)
-        n_users = export_lists(folder, export, places(data_dir), ConsoleProgress(stderr()), k=k or 50, views=views, plugins=plugin or ())
+        check_output(export, "--export")
+        n_users = export_lists(
+            run_folder(run),
+            export,
+            places(data_dir),
+            ConsoleProgress(stderr()),
+            k=k or 50,
+            views=views,
+            dataset=dataset,
+            plugins=plugin or (),
+        )
         if as_json:
             print_json({"file": export, "n_users": n_users})
         else:
             print_line(f"lists of {n_users} users: {export}")
     else:
-        raise BadRequest("Give either --history ID,ID,... for one user or --export FILE for all test users.")
+        raise BadRequest("Give either --history ID,ID,... (or --item ID) for one user or --export FILE for all test users.")

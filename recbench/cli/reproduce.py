@@ -5,16 +5,14 @@ from typing import Annotated
 
 import typer
 
-from recbench.cli.options import DataDir, Debug, Json, Plugins, places, run_folder
+from recbench.cli.options import DataDir, Dataset, Debug, Json, Plugins, places, run_folder
 from recbench.cli.terminal import print_json, print_line, stderr, stdout, verb
 
 
 @verb
 def reproduce(
     record: Annotated[str, typer.Argument(metavar="RECORD", help="A record.json, a run folder, or a run id or the start of one.")],
-    dataset: Annotated[
-        str | None, typer.Option("--dataset", "-d", help="Where the data are now, if the name in the record is not enough.")
-    ] = None,
+    dataset: Dataset = None,
     plugin: Plugins = None,
     data_dir: DataDir = None,
     as_json: Json = False,

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from recbench.cli.options import Debug, Json, Plugins, model_cards, places
+from recbench.cli.options import Debug, Json, Plugins, existing_boards, model_cards
 from recbench.cli.terminal import print_json, print_line, verb
 
 
@@ -22,7 +22,7 @@ def verify(
     """
     from recbench import reporting
 
-    where = boards or places().boards
+    where = existing_boards(boards)
     if as_json:
         report = reporting.inspect_boards(where, model_cards(plugin))
         print_json(report)

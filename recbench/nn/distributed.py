@@ -24,6 +24,8 @@ from recbench.core.plugin import World
 _TIMEOUT = timedelta(hours=24)
 """Rank 0 may build text vectors or codes for hours while the others wait; torchrun ends them all if one dies."""
 
+_START = "Start several processes with torchrun, which sets these variables, or unset them to run one."
+
 
 @dataclass(frozen=True)
 class Group:
@@ -42,10 +44,31 @@ class Group:
 
 
 def world_from_environment() -> tuple[World, int]:
-    """Rank and size of this process as torchrun set them, and its number on this machine; one process alone without torchrun."""
-    if "WORLD_SIZE" not in os.environ:
+    """Rank and size of this process as torchrun set them, and its number on this machine; one process alone without torchrun.
+
+    Raises:
+        BadRequest: one of the variables is set without another, is no whole number, or a rank is not below its size.
+    """
+    rank, size, local_rank = (_number(name) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"))
+    if rank is None and size is None and local_rank is None:
         return World(), 0
-    return World(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])), int(os.environ.get("LOCAL_RANK", "0"))
+    if rank is None or size is None:
+        missing, there = ("RANK", "WORLD_SIZE") if rank is None else ("WORLD_SIZE", "RANK")
+        there = there if there in os.environ else "LOCAL_RANK"
+        raise BadRequest(f"{there}={os.environ[there]} is set and {missing} is not. {_START}")
+    if rank >= size:
+        raise BadRequest(f"RANK={rank} and WORLD_SIZE={size}: ranks count from 0 to WORLD_SIZE - 1. {_START}")
+    if local_rank is not None and local_rank > rank:
+        raise BadRequest(f"LOCAL_RANK={local_rank} and RANK={rank}: no process is further on its machine than among all. {_START}")
+    return World(rank, size), local_rank or 0
+
+
+def _number(variable: str) -> int | None:
+    """The whole number from 0 on in a variable of the environment; None where it is not set."""
+    text = os.environ.get(variable)
+    if text is not None and not (text.isascii() and text.isdigit()):
+        raise BadRequest(f"{variable}={text!r} is no whole number from 0 on. {_START}")
+    return None if text is None else int(text)
 
 
 @contextmanager

@@ -83,6 +83,7 @@ def _values(board: Board, section: Section, board_row: BoardRow) -> dict[str, An
         "train_s": spent and spent.train_s,
         "users_per_s": spent and spent.users_per_s,
         "peak_memory_bytes": spent and spent.peak_memory_bytes,
+        "peak_device_memory_bytes": spent and spent.peak_device_memory_bytes,
         "cost_is_shared": spent and spent.is_shared,
         "marks": "; ".join(board_row.marks("keep")),
         "records": " ".join(run.record.run_id for run in row.runs),

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from recbench.core.ranking import View
+from recbench.core.records import CostPart, StagePart
 from recbench.evaluation import MAIN_METRIC
 from recbench.reporting.board import Board, BoardRow, Section
-from recbench.reporting.rows import Figure, Row, code_version, machine
+from recbench.reporting.rows import Cost, Figure, Row, code_version, machine
 from recbench.reporting.standing import Standings
 from recbench.reporting.verdicts import PublishedFigure
 
@@ -149,9 +150,18 @@ def cost(section: Section) -> Grid:
             rows.append((board_row.row.label, machine(board_row.row.record), *(NOTHING,) * 4))
             continue
         dagger = " †" if spent.is_shared else ""
-        times = (f"{spent.train_s:,.1f}", f"{spent.users_per_s:,.0f}", f"{spent.peak_memory_bytes / _MIB:,.0f}")
+        times = (f"{spent.train_s:,.1f}", f"{spent.users_per_s:,.0f}", peak_memory(spent, on_device=spent.on_device))
         rows.append((board_row.row.label, spent.machine, f"{spent.parameters:,}", *(value + dagger for value in times)))
     return Grid(header, tuple(rows), words=header[:2])
+
+
+def peak_memory(spent: Cost | CostPart | StagePart, *, on_device: bool) -> str:
+    """Peak memory in MiB: of the device where the work ran on one, and marked where only the host's was measured."""
+    if not on_device:
+        return f"{spent.peak_memory_bytes / _MIB:,.0f}"
+    if spent.peak_device_memory_bytes is None:
+        return f"{spent.peak_memory_bytes / _MIB:,.0f} (host memory)"
+    return f"{spent.peak_device_memory_bytes / _MIB:,.0f}"
 
 
 def significance(section: Section) -> Grid:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from recbench.core.errors import BadData, VerifyFailed
+from recbench.core.errors import BadData, RecbenchError, VerifyFailed
 from recbench.core.plugin import ModelCard
 from recbench.core.records import RunRecord
 from recbench.reporting.archive import StoredRun, files_at_fault, record_folders, sha256_of, store
@@ -13,6 +13,7 @@ from recbench.reporting.board import Board, make_boards
 from recbench.reporting.markdown import MADE_BY, render_pages
 from recbench.reporting.page import PAGE, render_page
 from recbench.reporting.printed import records_on_pages
+from recbench.reporting.recompute import recompute, search_at_fault
 
 _SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.=+-]*")
 
@@ -23,6 +24,8 @@ class Skipped:
 
     folder: Path
     reason: str
+    is_fault: bool
+    """Whether it should have been published; not so where it is published already, unfinished or on synthetic data."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,8 @@ def publish(boards: Path, runs: Sequence[Path], cards: Mapping[str, ModelCard]) 
 
     Args:
         boards: folder of the pages and of `records/`; made where there is none.
-        runs: run folders; those published already, unfinished ones and runs on synthetic data are skipped.
+        runs: run folders; those published already, unfinished ones and runs on synthetic data are skipped. So are those that are at
+            fault: a damaged record or file, figures that do not follow from the ranks, a name that is taken.
         cards: of the models known here, by name.
 
     Raises:
@@ -101,39 +105,45 @@ def _new_runs(runs: Sequence[Path], published: dict[str, StoredRun]) -> tuple[di
     fresh: dict[str, StoredRun] = {}
     skipped = []
     for folder in sorted(runs):
+        if not (folder / "record.json").is_file():
+            has_failed = (folder / "failure.json").is_file()
+            reason = "the run failed, see failure.json" if has_failed else "there is no record.json; the run is not finished"
+            skipped.append(Skipped(folder, reason, is_fault=False))
+            continue
         try:
-            reason = _why_not(folder, published | fresh)
-            if not reason:
-                run = StoredRun.open(folder)
-                fresh[run.record.run_id] = run
-        except BadData as error:
-            reason = str(error)
-        if reason:
-            skipped.append(Skipped(folder, reason))
+            run = StoredRun.open(folder)
+            reason = _needless(run.record, run.sha256, published | fresh)
+            fault = "" if reason else _fault_of(run, published | fresh)
+        except RecbenchError as error:
+            reason, fault = "", str(error)
+        if reason or fault:
+            skipped.append(Skipped(folder, reason or fault, is_fault=bool(fault)))
+        else:
+            fresh[run.record.run_id] = run
     return fresh, skipped
 
 
-def _why_not(folder: Path, taken: Mapping[str, StoredRun]) -> str:
-    """Why a run folder is not taken; empty where it is."""
-    if not (folder / "record.json").is_file():
-        return (
-            "the run failed, see failure.json"
-            if (folder / "failure.json").is_file()
-            else "there is no record.json; the run is not finished"
-        )
-    run = StoredRun.open(folder)
-    record = run.record
+def _needless(record: RunRecord, sha256: str, taken: Mapping[str, StoredRun]) -> str:
+    """Why there is nothing to publish in a finished run; empty where there is."""
     if record.dataset.is_synthetic:
         return f"{record.dataset.name} is synthetic; boards show real data only"
+    there = taken.get(record.run_id)
+    if there is not None and (there.sha256 == sha256 or (there.record.remeasured is not None and _same_run(there.record, record))):
+        return "published already"
+    return ""
+
+
+def _fault_of(run: StoredRun, taken: Mapping[str, StoredRun]) -> str:
+    """What forbids to publish a run; empty where nothing does. Its figures are computed again from its ranks."""
+    record = run.record
     for what, name in (("run", record.run_id), ("data set", record.dataset.name)):
         if not _SAFE_NAME.fullmatch(name) or name == "index":
             return f"the {what}'s name {name!r} cannot be a file name; letters, digits and _ . = + - can"
     if record.run_id in taken:
-        there = taken[record.run_id]
-        if there.sha256 == run.sha256 or (there.record.remeasured is not None and _same_run(there.record, record)):
-            return "published already"
         return f"another record called {record.run_id} is published already"
-    return " ".join(map(str, files_at_fault(run)))
+    faults = files_at_fault(run) or [*recompute(run)[1], *search_at_fault(run)]
+    more = f" {len(faults) - 1} more." if len(faults) > 1 else ""
+    return f"{faults[0]}{more}" if faults else ""
 
 
 def _same_run(first: RunRecord, second: RunRecord) -> bool:

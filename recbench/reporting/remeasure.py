@@ -60,7 +60,8 @@ def remeasure(boards: Path, cards: Mapping[str, ModelCard], code: CodePart) -> R
             moves.count(run.record, record)
             record = record.model_copy(update={"schema_version": SCHEMA_VERSION, "remeasured": code})
             texts[run.folder / "record.json"] = record.to_json()
-        runs.append(run.with_record(record))
+            run = run.with_record(record)
+        runs.append(run)
     pages = all_pages(make_boards(runs, cards))
     texts |= {boards / name: text for name, text in sorted(pages.items())}
     written = tuple(path for path, text in texts.items() if write_if_changed(path, text))

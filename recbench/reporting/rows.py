@@ -40,6 +40,8 @@ class Cost:
     Attributes:
         parameters: how many numbers were learnt.
         train_s, users_per_s, peak_memory_bytes: as in the record.
+        peak_device_memory_bytes: as in the record; None where one of the runs does not say.
+        on_device: whether they ran on a CUDA device.
         is_shared: several runs shared the machine, so times and memory say little.
         machine: device, threads and precision.
     """
@@ -48,6 +50,8 @@ class Cost:
     train_s: float
     users_per_s: float
     peak_memory_bytes: int
+    peak_device_memory_bytes: int | None
+    on_device: bool
     is_shared: bool
     machine: str
 
@@ -174,11 +178,14 @@ class Row:
         if not known:
             return None
         records, costs = zip(*(alone or known), strict=True)
+        device_peaks = [cost.peak_device_memory_bytes for cost in costs if cost.peak_device_memory_bytes is not None]
         return Cost(
             parameters=records[0].fit.parameters,
             train_s=statistics.fmean(cost.train_s for cost in costs),
             users_per_s=statistics.fmean(cost.users_per_s for cost in costs),
             peak_memory_bytes=round(statistics.fmean(cost.peak_memory_bytes for cost in costs)),
+            peak_device_memory_bytes=round(statistics.fmean(device_peaks)) if len(device_peaks) == len(costs) else None,
+            on_device=any(record.device.type != "cpu" for record in records),
             is_shared=not alone,
             machine="; ".join(sorted({machine(record) for record in records})),
         )

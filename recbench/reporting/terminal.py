@@ -25,8 +25,6 @@ from recbench.reporting.grids import NOTHING, Grid, metric_title
 from recbench.reporting.rows import Figure, Row, code_version, machine
 from recbench.reporting.verdicts import PublishedFigure, published_figures
 
-_MIB = 1 << 20
-
 
 @dataclass(frozen=True)
 class RunLine:
@@ -127,7 +125,8 @@ def _cost_sentence(record: RunRecord) -> str:
     shared = f" Measured while {record.device.jobs} runs shared the machine." if record.device.jobs > 1 else ""
     return (
         f"{sizes} {record.fit.parameters:,} parameters, "
-        f"{spent.train_s:,.1f} s of training, {spent.users_per_s:,.0f} users/s, {spent.peak_memory_bytes / _MIB:,.0f} MiB at most."
+        f"{spent.train_s:,.1f} s of training, {spent.users_per_s:,.0f} users/s, "
+        f"{grids.peak_memory(spent, on_device=record.device.type != 'cpu')} MiB at most."
         f"{shared} {machine(record)}."
     )
 
@@ -200,7 +199,7 @@ def record_table(record: RunRecord, card: ModelCard | None = None, references: S
     }
     stages = _table("Stage", "Seconds", "Peak memory MiB", "Cache", words=("Stage", "Cache"))
     for stage in record.stages:
-        memory = f"{stage.peak_memory_bytes / _MIB:,.0f}"
+        memory = grids.peak_memory(stage, on_device=record.device.type != "cpu")
         stages.add_row(escape(stage.name), f"{stage.seconds:,.1f}", memory, "reused" if stage.reused else "computed")
     groups = _table("Group of users", "View", "Users", metric_title(MAIN_METRIC), words=("Group of users", "View"))
     for part in record.slices:

@@ -4,22 +4,17 @@ import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from recbench.core.errors import RecbenchError, VerifyFailed
 from recbench.core.plugin import ModelCard
-from recbench.core.ranking import View
-from recbench.core.records import Interval, SlicePart, TargetsPart
-from recbench.core.tuning import TUNE_LOG, read_tune_log, same_settings
-from recbench.evaluation import evaluate, targets_part
 from recbench.reporting.archive import Fault, StoredRun, files_at_fault, record_folders, sha256_of
 from recbench.reporting.board import make_boards
 from recbench.reporting.printed import records_on_pages
 from recbench.reporting.publish import all_pages, generated_pages
+from recbench.reporting.recompute import recompute, search_at_fault
 
 _CONTEXT = 30
 """Characters shown on each side of a difference."""
-_MEND = "Restore the record; if the evaluator changed since, run: recbench leaderboard remeasure"
 
 
 @dataclass(frozen=True)
@@ -79,79 +74,15 @@ def inspect_boards(boards: Path, cards: Mapping[str, ModelCard]) -> VerifyReport
         faults += damaged
         if damaged:
             continue
-        compared, wrong = _recompute(run)
+        compared, wrong = recompute(run)
         n_figures += compared
-        faults += [*wrong, *_search_at_fault(run)]
+        faults += [*wrong, *search_at_fault(run)]
     faults += _records_as_printed(boards, pages)
     n_rows, wrong_pages = _pages_as_rendered(boards, pages, runs, cards)
     faults += wrong_pages
     if not runs and not faults:
         faults.append(Fault(boards, None, "there is no row to verify. Publish one with: recbench leaderboard publish"))
     return VerifyReport(len(pages), n_rows, len(runs), n_figures, tuple(faults))
-
-
-def _recompute(run: StoredRun) -> tuple[int, list[Fault]]:
-    """How many figures of a record were computed again, and those that came out otherwise."""
-    path = run.folder / "record.json"
-    try:
-        found = evaluate(run.ranks, run.facts, run.exposure, run.train_count)
-    except RecbenchError as error:
-        return 0, [Fault(path, None, f"its figures cannot be computed again: {error}")]
-    record = run.record
-    targets = targets_part(run.facts, record.targets.n_users_train_only)
-    said = _figures(record.metrics, record.slices, record.beyond) | _sizes(
-        record.targets, record.dataset.n_items, record.protocol.list_length, record.protocol.views
-    )
-    again = _figures(found.metrics, found.slices, found.beyond) | _sizes(
-        targets, len(run.train_count), run.ranks.list_length, run.ranks.views
-    )
-    faults = [
-        Fault(path, None, f"{key} is {said.get(key)}, computed again from the ranks it is {again.get(key)}. {_MEND}")
-        for key in sorted(said | again)
-        if said.get(key) != again.get(key)
-    ]
-    return len(again), faults
-
-
-def _search_at_fault(run: StoredRun) -> list[Fault]:
-    """Where a record claims a search for its settings: what of that its log of trials does not bear out."""
-    claim, path = run.record.tuned, run.folder / "record.json"
-    if claim is None:
-        return []
-    try:
-        log, _ = read_tune_log(run.path(TUNE_LOG))
-    except RecbenchError as error:
-        return [Fault(path, None, f"it claims a search for its settings, whose log cannot be read: {error}")]
-    best = log.best()
-    found = None if best is None else (len(log.trials), best.trial, best.score, log.dataset, log.valid)
-    if best is not None and found == (claim.trials, claim.trial, claim.score, claim.dataset, claim.valid):
-        if same_settings(best.config, run.record.config):
-            return []
-        return [
-            Fault(path, None, f"its settings are not those of trial {best.trial}, which won the search in {TUNE_LOG}. Restore the record.")
-        ]
-    return [Fault(path, None, f"it claims trial {claim.trial} of {claim.trials}; {TUNE_LOG} says otherwise. Restore the record.")]
-
-
-def _figures(
-    metrics: Mapping[Any, Mapping[str, Interval]], slices: Sequence[SlicePart], beyond: Mapping[Any, Mapping[str, float]]
-) -> dict[str, object]:
-    """Every figure that follows from the ranks, under a name that says where it stands."""
-    figures: dict[str, object] = {}
-    groups = {f"metrics, {view}": part for view, part in metrics.items()}
-    groups |= {f"slices, {part.slice}: {part.group}, {part.view}": part.metrics for part in slices}
-    for name, intervals in groups.items():
-        for metric, interval in intervals.items():
-            figures |= {f"{name}, {metric}, {key}": value for key, value in interval.model_dump().items()}
-    figures |= {f"slices, {part.slice}: {part.group}, {part.view}, n": part.n for part in slices}
-    figures |= {f"beyond, {view}, {name}": value for view, part in beyond.items() for name, value in part.items()}
-    return figures
-
-
-def _sizes(targets: TargetsPart, n_items: int, list_length: int, views: Sequence[View]) -> dict[str, object]:
-    """What else of a record follows from its files, under names as in `_figures`."""
-    figures: dict[str, object] = {f"targets, {key}": value for key, value in targets.model_dump().items()}
-    return figures | {"dataset, n_items": n_items, "protocol, list_length": list_length, "protocol, views": ", ".join(sorted(views))}
 
 
 def _records_as_printed(boards: Path, pages: Sequence[Path]) -> list[Fault]:

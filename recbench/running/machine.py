@@ -55,7 +55,7 @@ class Machine:
         chosen: Precision = "bf16" if precision != "fp32" and has_bf16 else "fp32"
         if threads is not None and threads < 1:
             raise BadRequest(f"--threads {threads}: at least one is needed.")
-        n_threads = threads or max(1, cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+        n_threads = threads or max(1, cores() // processes_here())
         torch.set_num_threads(n_threads)
         return cls(device, torch.cuda.get_device_name(device) if kind == "cuda" else processor(), chosen, n_threads)
 
@@ -78,6 +78,14 @@ def resolve_device(device: str, local_rank: int = 0) -> str:
     if index >= n_cuda:
         raise BadRequest(f"--device {device!r}: this machine has {n_cuda} CUDA devices. Use --device cpu, or see `recbench doctor`.")
     return f"cuda:{index}"
+
+
+def processes_here() -> int:
+    """How many processes of one run share this machine, as torchrun says; 1 without it."""
+    text = os.environ.get("LOCAL_WORLD_SIZE", "1")
+    if not (text.isascii() and text.isdigit() and int(text) > 0):
+        raise BadRequest(f"LOCAL_WORLD_SIZE={text!r} is no whole number from 1 on. Start the processes with torchrun, or unset it.")
+    return int(text)
 
 
 def cores() -> int:

@@ -178,16 +178,18 @@ def test_a_tuned_run_is_published_with_its_trials_and_marked(desk: Any, searched
 
 
 @pytest.mark.parametrize(("claim", "words"), [({"trials": 20}, "of 20"), ({}, "its settings are not those of trial")])
-def test_a_claim_that_the_log_does_not_bear_out_is_found(desk: Any, searched: tuple[Path, Path, Any], claim: Any, words: str) -> None:
+def test_a_claim_that_the_log_does_not_bear_out_is_found(
+    desk: Any, searched: tuple[Path, Path, Any], claim: Any, words: str, reseal: Any
+) -> None:
     made = desk("run", "-m", "item-knn", "-d", "./walks", "--config", searched[2]["config"], "--json").json
     path = desk.folder / made["folder"] / "record.json"
     record = json.loads(path.read_text())
     record["tuned"] |= claim
     record["config"] |= {} if claim else {"decay": 0.123}
-    path.write_text(json.dumps(record))
-    assert desk("leaderboard", "publish").code == 0
-    done = desk("verify")
+    path.write_text(reseal(json.dumps(record)))
+    done = desk("leaderboard", "publish")
     assert done.code == 1
+    assert f"not published: {path.parent.name}" in done.stderr
     assert words in done.stderr
 
 

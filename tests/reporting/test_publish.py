@@ -101,11 +101,11 @@ def test_other_texts_do_not_matter_to_models_that_do_not_read(workshop: Any, car
     assert (tmp_path / "toy.md").is_file()
 
 
-def test_an_edited_record_is_not_laundered(workshop: Any, cards: Any, tmp_path: Path) -> None:
+def test_an_edited_record_is_not_laundered(workshop: Any, cards: Any, tmp_path: Path, reseal: Any) -> None:
     run = workshop.run()
     publish(tmp_path, [run], cards)
     record = tmp_path / "records" / run.name / "record.json"
-    record.write_text(record.read_text().replace('"train_s":12.5', '"train_s":11.5').replace('"train_s": 12.5', '"train_s": 11.5'))
+    record.write_text(reseal(record.read_text().replace('"train_s": 12.5', '"train_s": 11.5')))
     before = content(tmp_path)
     with pytest.raises(VerifyFailed, match=r"record\.json was edited"):
         publish(tmp_path, [], cards)

@@ -100,11 +100,11 @@ def test_another_hash_of_a_record_in_the_html_page_is_found(boards: Path, cards:
     assert "index.html, line" in message
 
 
-def test_another_protocol_in_a_record_is_found(boards: Path, cards: Any) -> None:
+def test_another_protocol_in_a_record_is_found(boards: Path, cards: Any, reseal: Any) -> None:
     record = a_record(boards) / "record.json"
     text = re.sub(r'("ties": ?)"source"', r'\1"shuffle=7"', record.read_text(), count=1)
     assert text != record.read_text()
-    record.write_text(text)
+    record.write_text(reseal(text))
     message = refusal(boards, cards)
     for named in (str(record), "index.html line", "index.html, line", "toy.md, line"):
         assert named in message
@@ -123,12 +123,12 @@ def test_another_protocol_in_a_record_is_found(boards: Path, cards: Any) -> None
         (r'"list_length": ?\d', "protocol, list_length"),
     ],
 )
-def test_one_digit_of_a_record_is_found(boards: Path, cards: Any, pattern: str, said: str) -> None:
+def test_one_digit_of_a_record_is_found(boards: Path, cards: Any, reseal: Any, pattern: str, said: str) -> None:
     path = a_record(boards) / "record.json"
     text = path.read_text()
     match = re.search(pattern, text)
     assert match is not None
-    path.write_text(next_digit(text, match.end() - 1))
+    path.write_text(reseal(next_digit(text, match.end() - 1)))
     message = refusal(boards, cards)
     assert str(path) in message
     assert said in message
@@ -185,25 +185,25 @@ def test_a_changed_shared_file_is_found(boards: Path, cards: Any, prefix: str) -
     assert "its name says" in message
 
 
-def test_ranks_changed_together_with_the_hash_in_the_record_are_found(boards: Path, cards: Any) -> None:
+def test_ranks_changed_together_with_the_hash_in_the_record_are_found(boards: Path, cards: Any, reseal: Any) -> None:
     from recbench.reporting.archive import sha256_of
 
     folder = a_record(boards)
     before = sha256_of(folder / "ranks.parquet")
     change_ranks(folder / "ranks.parquet")
     record = folder / "record.json"
-    record.write_text(record.read_text().replace(before, sha256_of(folder / "ranks.parquet")))
+    record.write_text(reseal(record.read_text().replace(before, sha256_of(folder / "ranks.parquet"))))
     message = refusal(boards, cards)
     assert "computed again from the ranks" in message
     assert "one was edited" in message
 
 
-def test_an_end_of_an_interval_must_come_out_again_under_any_numpy(boards: Path, cards: Any) -> None:
+def test_an_end_of_an_interval_must_come_out_again_under_any_numpy(boards: Path, cards: Any, reseal: Any) -> None:
     path = a_record(boards) / "record.json"
     record = json.loads(path.read_text())
     record["libraries"]["numpy"] = "1.0.0"
     record["metrics"]["keep"]["ndcg@10"]["low"] *= 1 - 1e-15
-    path.write_text(json.dumps(record))
+    path.write_text(reseal(json.dumps(record)))
     assert "metrics, keep, ndcg@10, low is" in refusal(boards, cards)
 
 
