@@ -15,6 +15,7 @@ from recbench.reporting.page import PAGE, render_page
 from recbench.reporting.printed import records_on_pages
 from recbench.reporting.recompute import recompute, search_at_fault
 
+_MEND = "Make the run again (--again); what is in the cache is not computed anew."
 _SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.=+-]*")
 
 
@@ -141,7 +142,7 @@ def _fault_of(run: StoredRun, taken: Mapping[str, StoredRun]) -> str:
             return f"the {what}'s name {name!r} cannot be a file name; letters, digits and _ . = + - can"
     if record.run_id in taken:
         return f"another record called {record.run_id} is published already"
-    faults = files_at_fault(run) or [*recompute(run)[1], *search_at_fault(run)]
+    faults = files_at_fault(run) or [*recompute(run, _MEND)[1], *search_at_fault(run)]
     more = f" {len(faults) - 1} more." if len(faults) > 1 else ""
     return f"{faults[0]}{more}" if faults else ""
 

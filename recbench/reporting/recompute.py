@@ -10,11 +10,9 @@ from recbench.core.tuning import TUNE_LOG, read_tune_log, same_settings
 from recbench.evaluation import evaluate, targets_part
 from recbench.reporting.archive import Fault, StoredRun
 
-_MEND = "Restore the record; if the evaluator changed since, run: recbench leaderboard remeasure"
 
-
-def recompute(run: StoredRun) -> tuple[int, list[Fault]]:
-    """How many figures of a record were computed again, and those that came out otherwise."""
+def recompute(run: StoredRun, mend: str) -> tuple[int, list[Fault]]:
+    """How many figures of a record were computed again, and a fault for each that came out otherwise; `mend` says what to do then."""
     path = run.folder / "record.json"
     try:
         found = evaluate(run.ranks, run.facts, run.exposure, run.train_count)
@@ -29,7 +27,7 @@ def recompute(run: StoredRun) -> tuple[int, list[Fault]]:
         targets, len(run.train_count), run.ranks.list_length, run.ranks.views
     )
     faults = [
-        Fault(path, None, f"{key} is {said.get(key)}, computed again from the ranks it is {again.get(key)}. {_MEND}")
+        Fault(path, None, f"{key} is {said.get(key)}, computed again from the ranks it is {again.get(key)}. {mend}")
         for key in sorted(said | again)
         if said.get(key) != again.get(key)
     ]

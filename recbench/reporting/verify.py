@@ -13,6 +13,7 @@ from recbench.reporting.printed import records_on_pages
 from recbench.reporting.publish import all_pages, generated_pages
 from recbench.reporting.recompute import recompute, search_at_fault
 
+_MEND = "Restore the record; if the evaluator changed since, run: recbench leaderboard remeasure"
 _CONTEXT = 30
 """Characters shown on each side of a difference."""
 
@@ -74,7 +75,7 @@ def inspect_boards(boards: Path, cards: Mapping[str, ModelCard]) -> VerifyReport
         faults += damaged
         if damaged:
             continue
-        compared, wrong = recompute(run)
+        compared, wrong = recompute(run, _MEND)
         n_figures += compared
         faults += [*wrong, *search_at_fault(run)]
     faults += _records_as_printed(boards, pages)

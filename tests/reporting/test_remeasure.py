@@ -17,6 +17,8 @@ CODE = CodePart(version="9.9", commit="c0ffee0" + 33 * "0", is_dirty=False)
 def outdated(workshop: Any, cards: Any, tmp_path: Path, reseal: Any) -> tuple[Path, list[Path]]:
     """Boards published by an evaluator that drew other intervals, lacked a metric and counted one wrongly; and their runs."""
     runs = [workshop.run(seed=seed) for seed in range(2)] + [workshop.trivial()]
+    boards = tmp_path / "boards"
+    publish(boards, runs, cards)
     for run in runs:
         record = json.loads((run / "record.json").read_text())
         figures = record["metrics"]["keep"]
@@ -25,9 +27,12 @@ def outdated(workshop: Any, cards: Any, tmp_path: Path, reseal: Any) -> tuple[Pa
         del figures["mrr@5"]
         record["beyond"]["keep"]["gini@10"] += 0.125
         record["schema_version"] = 1
-        (run / "record.json").write_text(reseal(json.dumps(record)))
-    publish(tmp_path / "boards", runs, cards)
-    return tmp_path / "boards", runs
+        for folder in (run, boards / "records" / run.name):
+            (folder / "record.json").write_text(reseal(json.dumps(record)))
+    for page in boards.glob("*.*"):
+        page.unlink()
+    publish(boards, [], cards)
+    return boards, runs
 
 
 def test_every_figure_follows_from_the_ranks_again(outdated: tuple[Path, list[Path]], cards: Any) -> None:
