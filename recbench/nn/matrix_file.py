@@ -5,8 +5,9 @@ import time
 from pathlib import Path
 
 import numpy as np
-from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
+
+from recbench.core.matrix import new_matrix
 
 _MARK_EVERY_S = 15.0
 
@@ -31,7 +32,7 @@ class MatrixFile:
             self.vectors: NDArray[np.float32] = np.load(path, mmap_mode="r+")
             self.n_batches_done = int(json.loads(self._mark.read_text(encoding="utf-8"))["batches"])
         else:
-            self.vectors = open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+            self.vectors = new_matrix(path, np.float32, shape)
         self._marked_at = time.monotonic()
 
     def __enter__(self) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from recbench.core.matrix import new_matrix
 from recbench.core.progress import Progress
 from recbench.core.ranking import Queries, Rankings, View
 from recbench.data import Split
@@ -54,8 +55,8 @@ def rank_test(
     def rank(folder: Path) -> None:
         queries = queries_of_test(split, views)
         shape = (len(views), len(queries), k)
-        items = np.lib.format.open_memmap(folder / "items.npy", mode="w+", dtype=np.int32, shape=shape)
-        scores = np.lib.format.open_memmap(folder / "scores.npy", mode="w+", dtype=np.float32, shape=shape)
+        items = new_matrix(folder / "items.npy", np.int32, shape)
+        scores = new_matrix(folder / "scores.npy", np.float32, shape)
         counters: dict[str, int] = {}
         start = time.perf_counter()
         for first, part in ranked(trained.recommender, queries, k, len(split.items), progress, "ranking test users"):

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from recbench.core.errors import BadRequest
 from recbench.core.interactions import ItemTable
+from recbench.core.matrix import new_matrix
 from recbench.core.plugin import FitContext
 from recbench.nn.text.location import locate_encoder
 from recbench.nn.text.names import TFIDF_SVD
@@ -102,7 +102,7 @@ def _write(vectors: NDArray[np.float32], distinct: list[str], texts: list[str], 
     """One row per item, from the rows of the distinct texts."""
     row_of = {text: row for row, text in enumerate(distinct)}
     row_I = np.array([row_of.get(text, -1) for text in texts], np.int64)
-    out = open_memmap(path, mode="w+", dtype=np.float32, shape=(len(texts), vectors.shape[1]))
+    out = new_matrix(path, np.float32, (len(texts), vectors.shape[1]))
     for start in range(0, len(texts), _ROWS_PER_BLOCK):
         row = row_I[start : start + _ROWS_PER_BLOCK]
         block = np.where(row[:, None] >= 0, vectors[row], np.float32(0))

@@ -1,0 +1,137 @@
+"""Places that cannot be used, full disks, too few handles, a torchrun that is not one: a sentence each."""
+
+import errno
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from recbench.cli.faults import explain
+from recbench.core import StageFailed
+from recbench.core.matrix import new_matrix
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError("6799 requested and 3040 written"),
+        OSError(errno.ENOSPC, "No space left on device", "x.npy"),
+        OSError(errno.EDQUOT, "Disk quota exceeded", "x.npy"),
+        OSError("[Errno 28] Error writing bytes to file. Detail: [errno 28] No space left on device"),
+        RuntimeError("[enforce fail at inline_container.cc:664] . unexpected pos 64 vs 0"),
+        RuntimeError("PytorchStreamWriter failed writing file data/0: file write failed"),
+        RuntimeError('Error while serializing: I/O error: Os { code: 28, kind: StorageFull, message: "No space left on device" }'),
+        RuntimeError("database or disk is full"),
+    ],
+)
+def test_a_full_disk_is_recognised_whoever_wrote(error: Exception) -> None:
+    outer = StageFailed("The stage could not be written.")
+    outer.__cause__ = error
+    for found in (error, outer):
+        sentence, code = explain(found)
+        assert "the disk is full" in sentence
+        assert "recbench cache ls" in sentence
+        assert code == 1
+
+
+@pytest.mark.parametrize("text", ["3 requested and 4 given", "the 12 requested and 3 written files differ", "unexpected position"])
+def test_other_errors_are_no_full_disk(text: str) -> None:
+    assert "the disk is full" not in explain(RuntimeError(text))[0]
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE])
+def test_too_few_file_handles_are_a_sentence(number: int) -> None:
+    error = StageFailed("x")
+    error.__cause__ = OSError(number, os.strerror(number), "a.parquet")
+    sentence, code = explain(error)
+    assert "too many files are open" in sentence
+    assert "ulimit -n" in sentence
+    assert code == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (PermissionError(errno.EACCES, "Permission denied", "/x/runs"), 2),
+        (OSError(errno.EROFS, "Read-only file system", "/x/runs"), 2),
+        (NotADirectoryError(errno.ENOTDIR, "Not a directory", "/x/runs"), 2),
+        (IsADirectoryError(errno.EISDIR, "Is a directory", b"/x/runs"), 2),
+        (OSError(errno.EIO, "Input/output error", "/x/runs"), 1),
+    ],
+)
+def test_a_place_that_cannot_be_used_is_named(error: OSError, code: int) -> None:
+    sentence, found = explain(error)
+    assert "/x/runs" in sentence
+    assert "fault of recbench" not in sentence
+    assert found == code
+
+
+def test_a_file_in_the_place_of_a_folder(recbench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    (recbench.folder / "taken").write_text("")
+    run = ("run", "-m", "popularity", "-d", "demo")
+    for variable, deeper in (("RECBENCH_HOME", ""), ("RECBENCH_HOME", "/deeper"), ("RECBENCH_RUNS", ""), ("RECBENCH_RUNS", "/deeper")):
+        with monkeypatch.context() as patch:
+            patch.setenv(variable, str(recbench.folder / "taken") + deeper)
+            recbench(*run).refuses("taken", "cannot be used")
+    with monkeypatch.context() as patch:
+        patch.setenv("RECBENCH_BOARDS", str(recbench.folder / "taken"))
+        recbench("leaderboard", "publish").refuses("taken")
+    assert recbench.half_written() == []
+
+
+@pytest.mark.parametrize("words", [("verify",), ("leaderboard", "remeasure"), ("leaderboard", "export", "beauty")])
+def test_leaderboards_that_are_not_there_are_refused(recbench: Any, words: tuple[str, ...]) -> None:
+    recbench(*words, "--boards", "nowhere").refuses("nowhere", "leaderboard publish")
+    recbench(*words).refuses("leaderboards", "leaderboard publish")
+
+
+def test_an_output_that_cannot_be_written_is_refused_at_once(recbench: Any) -> None:
+    boards = recbench.folder / "leaderboards"
+    boards.mkdir()
+    recbench("leaderboard", "export", "beauty", "--output", "no/x.csv").refuses("there is no folder no")
+    recbench("leaderboard", "export", "beauty", "--output", str(boards)).refuses("this is a folder")
+    recbench("leaderboard", "export", "beauty", "--format", "cvs").refuses("cvs", "csv")
+    recbench("recommend", "last", "--export", str(boards)).refuses("this is a folder")
+
+
+@pytest.mark.parametrize(
+    ("variables", "words"),
+    [
+        ({"WORLD_SIZE": "2"}, "RANK is not"),
+        ({"RANK": "0"}, "WORLD_SIZE is not"),
+        ({"LOCAL_RANK": "0"}, "is not"),
+        ({"RANK": "one", "WORLD_SIZE": "2"}, "RANK='one'"),
+        ({"RANK": "-1", "WORLD_SIZE": "2"}, "RANK='-1'"),
+        ({"RANK": "0", "WORLD_SIZE": ""}, "WORLD_SIZE=''"),
+        ({"RANK": "2", "WORLD_SIZE": "2"}, "count from 0"),
+        ({"RANK": "0", "WORLD_SIZE": "0"}, "count from 0"),
+        ({"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "x"}, "LOCAL_RANK='x'"),
+        ({"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "3"}, "LOCAL_RANK=3"),
+        ({"LOCAL_WORLD_SIZE": "0"}, "LOCAL_WORLD_SIZE='0'"),
+        ({"LOCAL_WORLD_SIZE": "two"}, "LOCAL_WORLD_SIZE='two'"),
+    ],
+)
+def test_a_torchrun_that_is_not_one(recbench: Any, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], words: str) -> None:
+    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    recbench("run", "-m", "popularity", "-d", "demo").refuses(words, "torchrun")
+    assert not (recbench.folder / "runs").exists()
+
+
+def test_a_matrix_takes_its_space_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    matrix = new_matrix(tmp_path / "m.npy", np.float32, (3, 5))
+    matrix[2, 4] = 7
+    matrix.flush()
+    assert np.load(tmp_path / "m.npy").sum() == 7
+    assert (tmp_path / "m.npy").stat().st_blocks * 512 >= 60
+
+    def full(number: int, start: int, size: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
+    with pytest.raises(OSError, match="No space"):
+        new_matrix(tmp_path / "n.npy", np.float32, (3, 5))
