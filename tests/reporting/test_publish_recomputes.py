@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from recbench.cli.app import app
 from recbench.core.records import read_record
-from recbench.reporting import board, publish, verify
+from recbench.reporting import StoredRun, board, publish, verify
 from recbench.reporting.grids import cost
 
 
@@ -76,8 +76,6 @@ def test_boards_show_device_memory_and_mark_host_memory(workshop: Any, cards: An
         workshop.run("b", device=on_device),
         workshop.run("c"),
     ]
-    from recbench.reporting import StoredRun
-
     (made,) = board.make_boards([StoredRun.open(run) for run in runs], cards)
     shown = {row[0]: row[-1] for row in cost(made.sections[0]).rows}
     assert shown == {"a:paper": "3,072", "b:paper": "256 (host memory)", "c:paper": "256"}

@@ -3,6 +3,7 @@
 import importlib.util
 import logging
 import shutil
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -28,8 +29,6 @@ def campaign() -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    import sys
-
     sys.modules["saved_models"] = module  # dataclasses look for their module there
     spec.loader.exec_module(module)
     return module
