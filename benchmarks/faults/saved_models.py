@@ -86,7 +86,7 @@ def swap(folder: Path, file: Path, rng: Rng) -> None:
     other.write_bytes(first)
 
 
-def add(folder: Path, file: Path, rng: Rng) -> None:
+def add(folder: Path, file: Path, rng: Rng) -> None:  # noqa: ARG001
     """A file nobody wrote lies beside it."""
     (file.parent / f"extra-{int(rng.integers(1000))}{file.suffix}").write_bytes(file.read_bytes())
 
@@ -100,7 +100,7 @@ def files_of(folder: Path) -> list[Path]:
 
 
 def answer(folder: Path) -> Answer:
-    """The record and what the model recommends after no item, one and two."""
+    """The record, where it stands, and what the model recommends after no item, one and two."""
     record = read_record(folder / "record.json")
     run = LoadedRun.open(folder, registry.models().load(record.model.name))
     histories: tuple[list[str], ...] = ([], list(run.item_ids[:1]), list(run.item_ids[3:5]))

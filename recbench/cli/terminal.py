@@ -48,7 +48,7 @@ def stderr() -> "Console":
 
 
 def _console(stream: Any) -> "Console":
-    from recbench.cli.console import VisibleConsole
+    from recbench.core.console import VisibleConsole
 
     console = VisibleConsole(file=stream)
     return console if console.is_terminal else VisibleConsole(file=stream, width=_WIDTH_OF_A_FILE)

@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as RichBar
 
+from recbench.core.console import VisibleConsole
+
 log = logging.getLogger(__name__)
 _LINE_EVERY_S = 30.0
 
@@ -78,7 +80,7 @@ class ConsoleProgress:
     """Bars on a terminal, log lines elsewhere. Tasks may nest."""
 
     def __init__(self, console: Console | None = None) -> None:
-        self._console = console or Console(stderr=True)
+        self._console = console or VisibleConsole(stderr=True)
         self._bar: RichBar | None = None
         self._depth = 0
 

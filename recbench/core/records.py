@@ -6,10 +6,10 @@ A run folder holds
     ranks.parquet     user (int32), target (int32), rank_keep (int16), rank_unseen (int16); one row per (user, target);
                       0 is best, -1 is not in the list
     exposure.parquet  item (int32), keep (int32), unseen (int32): how often an item stands in a top 10
-    model/, catalogue.parquet, curve.csv, config.toml: named with their sums in the record, like the two above
-    log.txt
+    model/, catalogue.parquet, curve.csv, config.toml
     tune.json         where the settings come from a search: all its trials (`recbench.core.tuning`)
     references.json   the run beside the cheap references of its split, a list of `ReferencePart`; not published
+    log.txt           the only one whose sum the record does not keep
 
 and two files that all runs on one split share, stored under the hash of their content:
 
@@ -31,8 +31,8 @@ from recbench.core.config import canonical_json
 from recbench.core.errors import BadData
 
 SCHEMA_VERSION = 3
-"""2 added `tuned`, `foreign` and `remeasured`; 3 added `StagePart.steps` and `stopped_by`, `FitPart.validations`, the peak of device memory,
-the sums of the model's files and the record's own sum."""
+"""2 added `tuned`, `foreign` and `remeasured`; 3 added `StagePart.steps` and `stopped_by`, `FitPart.validations`, the peak of device
+memory, the sums of the model's files and the record's own sum."""
 _READ_VERSIONS = (1, 2, 3)
 _FIRST_SEALED = 3
 _SEAL = "sha256"

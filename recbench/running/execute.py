@@ -138,7 +138,8 @@ def run_request(
 
 def _found(folder: Path) -> RunOutcome:
     """A finished run as the answer to a request."""
-    return RunOutcome(read_record(folder / runs.RECORD_FILE), folder, is_new=False, references=read_references(folder))
+    record = read_record(folder / runs.RECORD_FILE)
+    return RunOutcome(record, folder, is_new=False, references=read_references(folder, record))
 
 
 @dataclass(frozen=True)

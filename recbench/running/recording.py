@@ -33,6 +33,7 @@ from recbench.running.hashing import hash_file, plugin_source_hash
 from recbench.running.loaded import CATALOGUE_FILE, write_catalogue
 from recbench.running.machine import Machine
 from recbench.running.ranking import RANKING_STAGE, RankedTest, queries_of_test
+from recbench.running.references import REFERENCES_FILE
 from recbench.running.runs import RECORD_FILE
 from recbench.running.splits import LoadedSplit
 from recbench.running.training import MODEL_FOLDER, TrainedModel, link_or_copy
@@ -128,7 +129,7 @@ def write_run(folder: Path, run_id: str, facts: RunFacts, loaded: LoadedSplit, t
     """Fill a run folder with ranks, exposure, curve, settings, model and, last, the record that ties them together."""
     split, rankings = loaded.split, tested.rankings
     measured = write_measured(folder, split, rankings)
-    written = [*measured.files, write_curve(trained.report, folder)]
+    written = [*measured.files, write_curve(trained.report, folder), *folder.glob(REFERENCES_FILE)]
     codes, code_figures = _keep_codes(folder, facts, loaded, trained)
     (folder / CONFIG_FILE).write_text(_config_text(facts), encoding="utf-8")
     write_catalogue(split.items, folder)

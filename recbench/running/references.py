@@ -15,12 +15,13 @@ from pydantic import TypeAdapter
 
 import recbench.evaluation as evaluation
 from recbench.core.budget import Budget
-from recbench.core.errors import BadRequest, RecbenchError
+from recbench.core.errors import BadData, BadRequest, RecbenchError
 from recbench.core.plugin import Plugin, World
 from recbench.core.ranking import Rankings, View
-from recbench.core.records import ReferencePart
+from recbench.core.records import ReferencePart, RunRecord
 from recbench.running.context import FinalRanking
 from recbench.running.ranking import queries_of_test, rank_test
+from recbench.running.runs import refuse_changed
 from recbench.running.training import Trainer
 
 REFERENCES_FILE = "references.json"
@@ -96,12 +97,14 @@ def write_references(parts: Sequence[ReferencePart], folder: Path) -> None:
     (folder / REFERENCES_FILE).write_bytes(REFERENCES.dump_json(tuple(parts), indent=1) + b"\n")
 
 
-def read_references(folder: Path) -> tuple[ReferencePart, ...]:
+def read_references(folder: Path, record: RunRecord) -> tuple[ReferencePart, ...]:
     """What `write_references` kept; nothing for a run folder without it, such as a published record."""
-    try:
-        return REFERENCES.validate_json((folder / REFERENCES_FILE).read_bytes())
-    except FileNotFoundError:
+    named = [part for part in record.files if part.name == REFERENCES_FILE]
+    if not named or not (folder / REFERENCES_FILE).exists():
         return ()
-    except ValueError as error:
-        log.warning("%s cannot be read (%s); the run is shown without its references", folder / REFERENCES_FILE, type(error).__name__)
+    try:
+        refuse_changed(folder, named)
+        return REFERENCES.validate_json((folder / REFERENCES_FILE).read_bytes())
+    except (BadData, ValueError) as error:
+        log.warning("the run is shown without its references: %s", error)
         return ()

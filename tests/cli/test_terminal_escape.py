@@ -81,7 +81,7 @@ def test_a_terminal_gets_rich_escapes_and_none_from_data(capsys: pytest.CaptureF
     from rich.table import Table
     from rich.text import Text
 
-    from recbench.cli.console import VisibleConsole
+    from recbench.core.console import VisibleConsole
 
     table = Table("[bold]title[/]", title=CLEAR)
     table.add_row(CLEAR)
