@@ -112,7 +112,7 @@ def remeasure(
     from recbench import reporting
     from recbench.running.provenance import code
 
-    result = reporting.remeasure(existing_boards(boards), model_cards(plugin), code())
+    result = reporting.remeasure(existing_boards(boards or places().boards), model_cards(plugin), code())
     if as_json:
         print_json(result)
         return

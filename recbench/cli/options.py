@@ -64,13 +64,12 @@ def check_output(path: Path, option: str) -> None:
 
 
 def existing_boards(boards: Path | None) -> Path:
-    """The folder of the leaderboards, which is there."""
+    """The folder of the leaderboards; a `BadRequest` where the one that the user names is not there."""
     from recbench.core.errors import BadRequest
 
-    folder = boards or places().boards
-    if not folder.is_dir():
-        raise BadRequest(f"There is no folder {folder} of leaderboards. Give --boards, or make one: recbench leaderboard publish")
-    return folder
+    if boards is not None and not boards.is_dir():
+        raise BadRequest(f"--boards {boards}: there is no such folder. Check the path, or make one: recbench leaderboard publish")
+    return boards or places().boards
 
 
 def names(text: str, option: str) -> tuple[str, ...]:

@@ -84,7 +84,11 @@ def test_a_file_in_the_place_of_a_folder(recbench: Any, monkeypatch: pytest.Monk
 @pytest.mark.parametrize("words", [("verify",), ("leaderboard", "remeasure"), ("leaderboard", "export", "beauty")])
 def test_leaderboards_that_are_not_there_are_refused(recbench: Any, words: tuple[str, ...]) -> None:
     recbench(*words, "--boards", "nowhere").refuses("nowhere", "leaderboard publish")
-    recbench(*words).refuses("leaderboards", "leaderboard publish")
+    assert not (recbench.folder / "nowhere").exists()
+
+
+def test_there_is_nothing_to_measure_again(recbench: Any) -> None:
+    recbench("leaderboard", "remeasure").refuses("leaderboards", "leaderboard publish")
 
 
 def test_an_output_that_cannot_be_written_is_refused_at_once(recbench: Any) -> None:
