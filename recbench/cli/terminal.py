@@ -1,6 +1,7 @@
 """What every command shares: results on stdout, all else on stderr, errors as sentences with an exit code."""
 
 import functools
+import io
 import json
 import logging
 import os
@@ -126,7 +127,7 @@ def _results_apart() -> Iterator[None]:
     """Results alone reach stdout: what a plugin, a library written in C or a child process prints there goes to stderr."""
     shown, number = sys.stdout, _descriptor(sys.stdout)
     if shown is None or number is None or _descriptor(sys.stderr) is None:  # no file, as where another program embeds this one
-        token = _results.set(shown)
+        token = _results.set(shown or io.StringIO())  # a closed stdout takes what nobody wants to read
         try:
             with redirect_stdout(sys.stderr):
                 yield

@@ -158,6 +158,18 @@ def test_a_result_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
     assert "the disk is full" in (tmp_path / "err").read_text()
 
 
+def test_a_closed_stdout_sends_no_result_to_stderr(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    @verb
+    def command(debug: bool = False) -> None:
+        print_line("a result")
+        stdout().print("a table")
+
+    monkeypatch.setattr(sys, "stdout", None)
+    command(debug=False)
+    monkeypatch.undo()
+    assert capsys.readouterr() == ("", "")
+
+
 def test_json_is_alone_on_stdout_whatever_a_plugin_prints(recbench: Any, write_plugin: Callable[..., Path]) -> None:
     folder = write_plugin("loud", spoil="print('generate'); import sys; sys.stdout.write('more')", save="print('save')")
     done = recbench("run", "-m", "loud", "-d", "demo", "--plugin", folder, "--json")

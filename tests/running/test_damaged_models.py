@@ -15,10 +15,11 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from recbench import registry
-from recbench.core import BadData, PluginFailed
+from recbench.core import BadData, FitReport, PluginFailed
 from recbench.core.records import read_record
 from recbench.running.loaded import LoadedRun
 from recbench.running.reproduce import reproduce
+from recbench.running.training import keep_artefacts
 
 CAMPAIGN = Path(__file__).parents[2] / "benchmarks" / "faults" / "saved_models.py"
 
@@ -122,3 +123,11 @@ def test_reproduce_refuses_damaged_ranks_before_any_training(trained: dict[str, 
     with pytest.raises(BadData, match=r"ranks.parquet: its sha256"):
         reproduce(folder, places, campaign.SilentProgress())
     assert not (tmp_path / "home").exists()
+
+
+@pytest.mark.parametrize("name", ["../codes", "/tmp/codes", "a/b", "", ".", "a\nb"])
+def test_an_artefact_stays_in_its_stage(name: str, tmp_path: Path) -> None:
+    (tmp_path / "codes.parquet").write_bytes(b"x")
+    with pytest.raises(PluginFailed, match="cannot be a file's name"):
+        keep_artefacts(FitReport(artefacts={name: tmp_path / "codes.parquet"}), tmp_path / "stage", "toy")
+    assert not (tmp_path / "stage").exists()
