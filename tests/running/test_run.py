@@ -12,10 +12,11 @@ import pytest
 
 import recbench.evaluation as evaluation
 from recbench.core import BadConfig, BadRequest, PluginFailed, SilentProgress, UnknownPlugin
-from recbench.core.records import read_record
+from recbench.core.records import FilePart, read_record
 from recbench.running import execute
 from recbench.running.api import RunOutcome, RunRequest
 from recbench.running.execute import run_request
+from recbench.running.hashing import hash_file
 from recbench.running.places import Places
 from recbench.running.reproduce import reproduce
 
@@ -272,6 +273,8 @@ def test_reproduce_sees_a_rank_that_moved(places: Places) -> None:
     moved = np.array(ranks.rank["keep"])
     moved[0] = 3 if moved[0] != 3 else 4
     evaluation.write_ranks(evaluation.RankTable(ranks.user, ranks.target, {**ranks.rank, "keep": moved}, ranks.list_length), path)
+    files = [FilePart(name=path.name, sha256=hash_file(path)) if part.name == path.name else part for part in outcome.record.files]
+    (outcome.folder / "record.json").write_text(outcome.record.model_copy(update={"files": files}).to_json())
     again = reproduce(outcome.folder, places, SilentProgress())
     assert again is not None
     assert again.n_ranks_changed == 1
