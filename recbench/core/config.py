@@ -60,7 +60,9 @@ def read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise BadConfig(f"{path}: there is no such file. Check the path.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise BadConfig(f"{path} cannot be read: {error.strerror or error}. Check the path and its permissions.") from None
+    except (ValueError, RecursionError) as error:  # numbers of thousands of digits and thousands of brackets among them
         raise BadConfig(f"{path} is not valid TOML: {error}. Correct that line.") from None
 
 

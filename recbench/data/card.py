@@ -1,14 +1,26 @@
 """Data set cards: what a data set is, where it comes from, how it is filtered and how large it must then be."""
 
+import math
+import re
 from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from recbench.core.config import explain, read_toml
-from recbench.core.errors import BadConfig
 
 STANDARD_COLUMNS = ("title", "brand", "categories", "description", "price")
 """The text columns every data set may have; the text fingerprint is made from them."""
@@ -17,8 +29,35 @@ CardTime = Literal["seconds", "position", "none", "detect"]
 """`detect`: for folders without a card; reading the data decides."""
 
 
+_WHEEL = re.compile(
+    r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?=="  # name of PEP 508
+    r"(?:\d+!)?\d+(?:\.\d+)*(?:(?:a|b|rc)\d+)?(?:\.post\d+)?(?:\.dev\d+)?(?:\+[a-z0-9]+(?:\.[a-z0-9]+)*)?",  # version of PEP 440
+    re.ASCII,
+)
+_NO_NAME = set('/\\:*?"<>|')
+"""Characters that some system takes for part of a path, a drive or a pattern."""
+_LONGEST_NAME = 200
+_RESERVED_NAMES = {"fetched.json"}
+"""What the cache itself writes beside the files of a source."""
+
+
+def is_plain_name(name: str) -> bool:
+    """Whether a name stands for a file in one folder, on every system: no path, no drive, nothing that is not shown."""
+    return name not in {"", ".", ".."} and name.isprintable() and not _NO_NAME & set(name) and len(name) <= _LONGEST_NAME
+
+
+def _web_address(url: str) -> str:
+    """An address of http or https, with a host; an empty one stands for none."""
+    if not url:
+        return url
+    parts = urlsplit(url)  # a broken port or host is a ValueError
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0 or not url.isprintable() or " " in url:
+        raise ValueError("not an http or https address")
+    return url
+
+
 class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
 
 class MinRating(_Part):
@@ -68,8 +107,8 @@ class SourceFile(_Part):
     """What the reader calls it: `interactions`, `items`, `reviews`, `metadata`, `archive`."""
     name: str = ""
     """Its name on disk; default: the last part of `url` or `member`."""
-    url: str = Field(default="", pattern=r"^(https?://.+)?$")
-    """Where it is downloaded from."""
+    url: Annotated[str, AfterValidator(_web_address)] = ""
+    """Where it is downloaded from: http or https."""
     member: str = ""
     """Its path inside a wheel."""
     sha256: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
@@ -79,13 +118,24 @@ class SourceFile(_Part):
     @property
     def file_name(self) -> str:
         """Name in the cache."""
-        return self.name or (self.url or self.member).rsplit("/", 1)[-1]
+        return self.name or (urlsplit(self.url).path or self.member).rsplit("/", 1)[-1]
 
     @model_validator(mode="after")
     def _has_a_plain_name(self) -> "SourceFile":
-        if not self.file_name or self.file_name in {".", ".."} or "/" in self.file_name or "\\" in self.file_name:
-            raise ValueError(f"the file of role {self.role!r} needs a plain file name, an address or a member")
+        if not is_plain_name(self.file_name):
+            raise ValueError(f"the file of role {self.role!r} needs a plain file name, an address or a member; {self.file_name!r} is none")
+        if self.file_name in _RESERVED_NAMES:
+            raise ValueError(f"the file name {self.file_name!r} is taken by the cache; give it another `name`")
         return self
+
+
+def _refuse_not_finite(value: Any) -> None:
+    """Settings are hashed as JSON, which knows neither infinity nor NaN."""
+    if isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            _refuse_not_finite(inner)
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{value} is not a finite number")
 
 
 class Source(_Part):
@@ -94,7 +144,9 @@ class Source(_Part):
     kind: Literal["download", "wheel", "manual", "folder", "generated"]
     files: tuple[SourceFile, ...] = ()
     requirement: str = ""
-    """For a wheel: what pip is asked for, such as `recbole==1.2.1`."""
+    """For a wheel: what pip is asked for, one exact version, such as `recbole==1.2.1`."""
+    sha256: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
+    """For a wheel: of the wheel itself. Without it each file needs its own."""
     path: Path | None = None
     """For a folder: where the files lie, relative to the card. Without `files` it is a ready folder."""
     instructions: str = ""
@@ -104,17 +156,39 @@ class Source(_Part):
     filters: tuple[Filter, ...] | None = None
     time: CardTime | None = None
 
+    @field_validator("options")
+    @classmethod
+    def _has_finite_options(cls, options: dict[str, Any] | None) -> dict[str, Any] | None:
+        _refuse_not_finite(options)
+        return options
+
     @model_validator(mode="after")
     def _is_complete(self) -> "Source":
         if self.kind == "download" and (not self.files or not all(file.url for file in self.files)):
             raise ValueError("a download needs files, each with a url")
-        if self.kind == "wheel" and (not self.requirement or not self.files or not all(file.member for file in self.files)):
-            raise ValueError("a wheel needs a requirement and files, each with a member")
+        if self.kind == "wheel":
+            self._is_a_safe_wheel()
         if self.kind == "manual" and not self.instructions:
             raise ValueError("a manual source needs instructions")
         if self.kind == "folder" and self.path is None:
             raise ValueError("a folder needs a path")
+        for what, values in {"name": [file.file_name for file in self.files], "role": [file.role for file in self.files]}.items():
+            repeated = [value for value in values if values.count(value) > 1]
+            if repeated:
+                raise ValueError(f"two files have the {what} {repeated[0]!r}")
         return self
+
+    def _is_a_safe_wheel(self) -> None:
+        """Refuse a requirement that could make pip run code: an address, an option, anything but one version of one project."""
+        if not self.requirement or not self.files or not all(file.member for file in self.files):
+            raise ValueError("a wheel needs a requirement and files, each with a member")
+        if not _WHEEL.fullmatch(self.requirement):
+            raise ValueError(
+                f"requirement = {self.requirement!r} is not NAME==VERSION: a wheel is one exact version of one project, without an "
+                "address, option, extra or marker"
+            )
+        if not self.sha256 and not all(file.sha256 for file in self.files):
+            raise ValueError("a wheel needs its sha256, or each of its files one")
 
 
 class Counts(_Part):
@@ -158,6 +232,21 @@ class DatasetCard(_Part):
     notes: tuple[str, ...] = ()
     sources: tuple[Source, ...] = ()
 
+    @field_validator("options")
+    @classmethod
+    def _has_finite_options(cls, options: dict[str, Any]) -> dict[str, Any]:
+        _refuse_not_finite(options)
+        return options
+
+    @field_validator("leaking_columns")
+    @classmethod
+    def _names_columns(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        # A column read is saved under its name.
+        odd = [name for name in names if not is_plain_name(name)]
+        if odd:
+            raise ValueError(f"{odd[0]!r} is no name of a column")
+        return names
+
     @property
     def text_columns(self) -> tuple[str, ...]:
         """The text columns to read, in their standard order."""
@@ -187,9 +276,6 @@ def parse_card(values: Mapping[str, Any], where: str) -> DatasetCard:
 def load_dataset_card(path: Path) -> DatasetCard:
     """The card in a TOML file; paths of folders in it are relative to the file."""
     card = parse_card(read_toml(path), str(path))
-    names = [name for name in card.leaking_columns if not name]
-    if names:
-        raise BadConfig(f"{path}: leaking_columns holds an empty name. Remove it.")
     anchored = tuple(
         source if source.path is None else source.model_copy(update={"path": (path.resolve().parent / source.path).resolve()})
         for source in card.sources

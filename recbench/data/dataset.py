@@ -11,6 +11,8 @@ from recbench.data.arrays import open_array, open_json, open_strings, save_array
 from recbench.data.card import DatasetCard, parse_card
 
 Notes = Mapping[str, int | float | str]
+WITHIN_A_SECOND = "events ordered within a second"
+"""Note: how many events stand behind the one before only by the part of their time below a second."""
 
 
 @dataclass(frozen=True, eq=False)

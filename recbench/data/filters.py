@@ -1,7 +1,8 @@
 """The filters of a card, each from events to fewer events."""
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from recbench.data.card import Dates, Filter, FirstPerPair, KCore, MinCounts, Mi
 from recbench.data.reader import RawEvents
 
 Mask = NDArray[np.bool_]
+_DAY_S = 86_400
 
 
 def apply_filters(events: RawEvents, filters: Sequence[Filter], name: str) -> tuple[RawEvents, dict[str, int]]:
@@ -34,13 +36,13 @@ def drop_duplicates(events: RawEvents) -> RawEvents:
     """The first of several events of equal user, item and time; events without times are never taken for duplicates."""
     if events.timestamp is None or not len(events):
         return events
-    keys: list[NDArray[np.integer]] = [events.timestamp, events.item, events.user]
-    if events.position is not None:
-        keys.insert(0, events.position)
-    return events.keep(_first_of_equal(keys[-3:], np.lexsort(keys)))
+    same: list[NDArray[Any]] = [events.timestamp, events.item, events.user]
+    if events.fraction is not None:
+        same.append(events.fraction)
+    return events.keep(_first_of_equal(same, np.lexsort([*events.time_keys(), events.item, events.user])))
 
 
-def _first_of_equal(keys: Sequence[NDArray[np.integer]], order: NDArray[np.integer]) -> Mask:
+def _first_of_equal(keys: Sequence[NDArray[Any]], order: NDArray[np.integer]) -> Mask:
     """True at the first event, in `order`, of each group of equal keys."""
     is_first = np.ones(len(order), dtype=bool)
     if len(order):
@@ -67,7 +69,7 @@ def _dates(events: RawEvents, rule: Dates, name: str) -> RawEvents:
     if rule.first is not None:
         mask &= time >= _midnight(rule.first)
     if rule.last is not None:
-        mask &= time < _midnight(rule.last + timedelta(days=1))
+        mask &= time < _midnight(rule.last) + _DAY_S
     return events.keep(mask)
 
 
@@ -82,12 +84,8 @@ def _times(events: RawEvents, kind: str, name: str) -> LongArray:
 
 
 def _first_per_pair(events: RawEvents, rule: FirstPerPair, name: str) -> RawEvents:  # noqa: ARG001
-    keys: list[NDArray[np.integer]] = [events.item, events.user]
-    if events.timestamp is not None:
-        keys.insert(0, events.timestamp)
-    if events.position is not None:
-        keys.insert(0, events.position)
-    return events.keep(_first_of_equal(keys[-2:], np.lexsort(keys)))
+    pair = [events.item, events.user]
+    return events.keep(_first_of_equal(pair, np.lexsort([*events.time_keys(), *pair])))
 
 
 def _min_counts(events: RawEvents, rule: MinCounts, name: str) -> RawEvents:  # noqa: ARG001

@@ -1,20 +1,57 @@
-"""Folders of ready data: interactions.parquet or .csv, and items beside it where there are texts."""
+"""Folders of ready data: interactions in parquet or csv, and items in either beside them where there are texts."""
 
+import re
+from collections.abc import Mapping
 from pathlib import Path
 
-from recbench.core.errors import BadConfig, DataUnavailable
+from recbench.core.errors import BadConfig, BadData, DataUnavailable
 from recbench.data.card import DatasetCard
 
-_SUFFIXES = ("parquet", "csv")
+_LAYOUTS = (".parquet", "", ".csv", ".csv.gz")
+"""What may follow the name, the first that is there wins; without anything it is a folder of parquet parts."""
+_DIGITS = re.compile(r"(\d+)")
 
 
 def ready_files(folder: Path) -> dict[str, Path]:
-    """Files by role of a folder in the ready layout, empty where it is not one."""
-    for suffix in _SUFFIXES:
-        interactions, items = folder / f"interactions.{suffix}", folder / f"items.{suffix}"
-        if interactions.is_file():
-            return {"interactions": interactions} | ({"items": items} if items.is_file() else {})
-    return {}
+    """Files (or folders of parquet parts) by role of a folder in the ready layout, empty where it is not one.
+
+    Events and items may be of different formats.
+    """
+    found = {role: _laid_out(folder, role) for role in ("interactions", "items")}
+    return {role: path for role, path in found.items() if path is not None} if found["interactions"] else {}
+
+
+def _laid_out(folder: Path, role: str) -> Path | None:
+    for suffix in _LAYOUTS:
+        path = folder / f"{role}{suffix}"
+        if path.is_dir() and not suffix.startswith(".csv"):
+            if any(path.rglob("*.parquet")):
+                return path
+        elif suffix and path.is_file():
+            return path
+    return None
+
+
+def ready_reader(files: Mapping[str, Path]) -> str:
+    """The reader of a folder's `ready_files`."""
+    return "csv" if ".csv" in files["interactions"].suffixes else "parquet"
+
+
+def parquet_parts(folder: Path) -> list[Path]:
+    """Parquet files of a folder, in the order of their names (numbers in names by value: part-2 before part-10).
+
+    What begins with a dot or an underscore, such as `_SUCCESS`, is left aside, as the programs that write such folders do.
+
+    Raises:
+        BadData: the folder holds something else beside them.
+    """
+    entries = [path for path in folder.iterdir() if not path.name.startswith((".", "_"))]
+    others = sorted(path.name for path in entries if path.suffix != ".parquet" or not path.is_file())
+    if others:
+        raise BadData(f"{folder} holds {others[0]!r}, which is no parquet file. Keep only the parts there; partitions are not read.")
+    if not entries:
+        raise BadData(f"{folder} holds no parquet file. Put the parts there.")
+    return sorted(entries, key=lambda path: [int(piece) if piece.isdecimal() else piece for piece in _DIGITS.split(path.name)])
 
 
 def own_card(folder: Path) -> DatasetCard:
@@ -35,7 +72,7 @@ def own_card(folder: Path) -> DatasetCard:
         name=name.lstrip("._-"),
         title=folder.resolve().name,
         terms="own data",
-        reader=files["interactions"].suffix[1:],
+        reader=ready_reader(files),
         time="detect",
         notes=("read from a folder without a card",),
     )

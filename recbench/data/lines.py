@@ -1,22 +1,22 @@
 """Text files line by line, plain or gzip, as a stream."""
 
-import gzip
+import codecs
 import json
 import re
-import zlib
 from array import array
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from recbench.core.errors import BadData
 from recbench.core.progress import Progress
 from recbench.core.ragged import LongArray
 from recbench.data.reader import RawEvents, Vocabulary
+from recbench.data.unpacking import DAMAGE, unpacked
 
-_GZIP_MAGIC = b"\x1f\x8b"
 _LINES_PER_REPORT = 20_000
 
 
@@ -27,18 +27,16 @@ def lines(path: Path, progress: Progress) -> Iterator[tuple[int, bytes]]:
     """
     number = 0
     with path.open("rb") as raw, progress.task(f"read {path.name}", total=path.stat().st_size) as task:
-        is_gzip = raw.read(2) == _GZIP_MAGIC
-        raw.seek(0)
-        stream = gzip.GzipFile(fileobj=raw) if is_gzip else raw
         done = 0
         try:
-            for number, line in enumerate(stream, start=1):
+            for number, line in enumerate(unpacked(raw, path), start=1):
                 if number % _LINES_PER_REPORT == 0:
                     task.advance(raw.tell() - done)
                     done = raw.tell()
-                if not line.isspace():
-                    yield number, line
-        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+                text = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
+                if text and not text.isspace():
+                    yield number, text
+        except DAMAGE as error:
             raise BadData(f"{path}: damaged after line {number}: {error}. The file was cut off or altered; get it again.") from None
 
 
@@ -46,11 +44,17 @@ def parse_json(line: bytes, number: int, path: Path) -> dict[str, Any]:
     """The JSON object on a line; anything else is a `BadData` with the number of the line."""
     try:
         value = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadData(f"{path}, line {number} is not JSON: {error}. The file was altered or is of another format.") from None
     if not isinstance(value, dict):
         raise BadData(f"{path}, line {number} is not a JSON object. The file is of another format.")
     return value
+
+
+def wanted_id(row: Mapping[str, Any], key: str, wanted: Collection[str]) -> str | None:
+    """The id of a row where it is one of those wanted."""
+    found = row.get(key)
+    return found if isinstance(found, str) and found in wanted else None
 
 
 class EventLines:
@@ -79,9 +83,12 @@ class EventLines:
         item = self._item_pattern.search(line)
         time = self._time_pattern.search(line)
         rating = self._rating_pattern.search(line)
-        if user and item and time and rating:
-            found = (user[1].decode(), item[1].decode(), time[1].decode(), float(rating[1]))
-        else:
+        try:
+            if user and item and time and rating:
+                found = (user[1].decode(), item[1].decode(), time[1].decode(), float(rating[1]))
+            else:
+                found = self._parsed(number, line)
+        except ValueError:  # bytes that are no text, digits that are no number: the parser says where
             found = self._parsed(number, line)
         self._user.append(self._users.number(found[0]))
         self._item.append(self._items.number(found[1]))
@@ -93,6 +100,8 @@ class EventLines:
         for key in self._keys.values():
             if row.get(key) in (None, ""):
                 raise BadData(f"{self._path}, line {number} has no {key!r}. The file is of another format or was altered.")
+            if isinstance(row[key], bool | list | dict):
+                raise BadData(f"{self._path}, line {number}: {key} = {row[key]!r} is neither text nor a number. The file was altered.")
         written = row[self._keys["rating"]]
         try:
             rating = float(written)
@@ -100,10 +109,13 @@ class EventLines:
             raise BadData(
                 f"{self._path}, line {number}: {self._keys['rating']} = {written!r} is not a number. The file was altered."
             ) from None
-        return str(row[self._keys["user"]]), str(row[self._keys["item"]]), str(row[self._keys["time"]]), rating
+        user, item = str(row[self._keys["user"]]), str(row[self._keys["item"]])
+        if not (_is_writable(user) and _is_writable(item)):
+            raise BadData(f"{self._path}, line {number}: an id holds half of a surrogate pair, which is no character. Correct the line.")
+        return user, item, str(row[self._keys["time"]]), rating
 
-    def events(self, timestamp: LongArray, position: LongArray | None = None) -> RawEvents:
-        """All events added, with the times that the caller made of `times`."""
+    def events(self, timestamp: LongArray, fraction: NDArray[np.float64] | None = None) -> RawEvents:
+        """All events added, with the times that the caller made of `times`: whole seconds, and what is left below a second."""
         return RawEvents(
             np.frombuffer(self._user, dtype=np.int32) if self._user else np.empty(0, np.int32),
             np.frombuffer(self._item, dtype=np.int32) if self._item else np.empty(0, np.int32),
@@ -111,7 +123,7 @@ class EventLines:
             self._items.ids(),
             timestamp,
             np.frombuffer(self._rating, dtype=np.float32) if self._rating else np.empty(0, np.float32),
-            position,
+            fraction=fraction,
         )
 
     def whole_numbers(self) -> LongArray:
@@ -119,9 +131,21 @@ class EventLines:
         try:
             return np.array(self.times, dtype=np.int64)
         except (ValueError, OverflowError):
-            for place, text in enumerate(self.times):
-                if not text.strip().lstrip("-").isdecimal():
-                    raise BadData(
-                        f"{self._path}, event {place + 1}: {self._keys['time']} = {text!r} is not a whole number. The file was altered."
-                    ) from None
-            raise
+            place, text = next((place, text) for place, text in enumerate(self.times) if not _is_whole(text))
+            raise BadData(
+                f"{self._path}, event {place + 1}: {self._keys['time']} = {text!r} is not a whole number. The file was altered."
+            ) from None
+
+
+def _is_writable(text: str) -> bool:
+    """Whether a text has a UTF-8 form; half of a surrogate pair has none."""
+    return text.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in text)
+
+
+def _is_whole(text: str) -> bool:
+    """Whether NumPy makes an int64 of it."""
+    try:
+        np.array(text).astype(np.int64)
+    except (ValueError, OverflowError):
+        return False
+    return True

@@ -8,9 +8,10 @@ from functools import cache
 from pathlib import Path
 
 from recbench.core.config import canonical_json
+from recbench.core.errors import DataUnavailable
 from recbench.core.progress import Progress
 from recbench.data.card import DatasetCard, Source
-from recbench.data.folders import ready_files
+from recbench.data.folders import parquet_parts, ready_files, ready_reader
 from recbench.data.plugins import dataset_card, own_folder
 
 log = logging.getLogger(__name__)
@@ -38,7 +39,7 @@ class Located:
     def content_key(self) -> str:
         """sha256 over what the card says about reading and the bytes of the files."""
         about = self.card.model_dump(mode="json", exclude={"sources"})
-        digests = {role: file_sha256(path) for role, path in self.files.items()}
+        digests = {role: _digest(path) for role, path in self.files.items()}
         return hashlib.sha256(canonical_json({"card": about, "files": digests}).encode()).hexdigest()
 
 
@@ -79,10 +80,18 @@ def source_card(card: DatasetCard, source: Source) -> DatasetCard:
     return card.model_copy(update={key: value for key, value in given.items() if value is not None})
 
 
+def _digest(path: Path) -> str | dict[str, str]:
+    """sha256 of a file, or of each of the parts that a folder holds."""
+    return {part.name: file_sha256(part) for part in parquet_parts(path)} if path.is_dir() else file_sha256(path)
+
+
 def file_sha256(path: Path) -> str:
-    """sha256 of a file's bytes."""
-    about = path.stat()
-    return _sha256(path, about.st_size, about.st_mtime_ns)
+    """sha256 of a file's bytes; one that cannot be read is a `DataUnavailable`."""
+    try:
+        about = path.stat()
+        return _sha256(path, about.st_size, about.st_mtime_ns)
+    except OSError as error:
+        raise DataUnavailable(f"{path} cannot be read: {error.strerror or error}. Check its permissions.") from None
 
 
 @cache
@@ -92,4 +101,4 @@ def _sha256(path: Path, size: int, mtime_ns: int) -> str:  # noqa: ARG001 (part 
 
 
 def _ready_card(card: DatasetCard, files: Mapping[str, Path]) -> DatasetCard:
-    return card.model_copy(update={"reader": files["interactions"].suffix[1:], "options": {}, "filters": ()})
+    return card.model_copy(update={"reader": ready_reader(files), "options": {}, "filters": ()})

@@ -2,25 +2,30 @@
 
 import html
 import re
-from collections.abc import Iterable
 from typing import Any
 
 _PRICE = re.compile(r"\$?\d[\d,]*(\.\d+)?")
 
 
 def plain(value: Any) -> str | None:
-    """A text without entities and line breaks; lists are joined by blanks; None where nothing is left."""
+    """A text without entities and line breaks; lists are joined by blanks; None where nothing is left.
+
+    Half of a surrogate pair, which JSON can write and which is no character, becomes U+FFFD.
+    """
     if value is None:
         return None
     if isinstance(value, list | tuple):
         return plain(" ".join(str(part) for part in value if part))
-    return " ".join(html.unescape(str(value)).split()) or None
+    text = html.unescape(str(value))
+    if not text.isascii():
+        text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return " ".join(text.split()) or None
 
 
-def joined(values: Iterable[Any] | None) -> str | None:
-    """Category names joined by commas, each once, in the order of their first appearance; nested lists are paths."""
+def joined(values: Any) -> str | None:
+    """Category names joined by commas, each once, in the order of their first appearance; nested lists are paths, a text is one name."""
     names: dict[str, None] = {}
-    for value in values or ():
+    for value in values if isinstance(values, list | tuple) else (values,):
         for part in value if isinstance(value, list | tuple) else (value,):
             name = plain(part)
             if name:

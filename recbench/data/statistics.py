@@ -7,11 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recbench.core.errors import RecbenchError
-from recbench.core.interactions import Interactions, TimeKind
+from recbench.core.interactions import TimeKind
 from recbench.core.progress import Progress
 from recbench.core.ragged import Histories, LongArray, Targets
 from recbench.data.card import STANDARD_COLUMNS
-from recbench.data.dataset import Dataset, repeated_pairs
+from recbench.data.dataset import WITHIN_A_SECOND, Dataset, repeated_pairs
 from recbench.data.location import locate
 from recbench.data.reading import read_dataset
 from recbench.data.split import Split, SplitPart, SplitProtocol, make_split
@@ -19,7 +19,7 @@ from recbench.data.split import Split, SplitPart, SplitProtocol, make_split
 
 @dataclass(frozen=True)
 class DatasetStatistics:
-    """Figures of a data set and one split of it; None where a figure needs times that are not there."""
+    """Figures of a data set and one split of it; None where a figure needs times that are not there or finer than are kept."""
 
     name: str
     users: int
@@ -100,7 +100,7 @@ def stats(dataset: Dataset, split: Split) -> DatasetStatistics:
         max_length=int(lengths.max()),
         repeats=repeated_pairs(events),
         items_without_events=int(np.count_nonzero(events.item_counts() == 0)),
-        tied_pairs=_tied_pairs(events),
+        tied_pairs=_tied_pairs(dataset),
         tied_test=None if split.test.is_tied is None else float(split.test.is_tied.mean()),
         order_in_ids=_order_in_ids(split),
         test_queries=len(split.test),
@@ -120,8 +120,9 @@ def targets_in_history(histories: Histories, targets: Targets, n_items: int) -> 
     return np.isin(asked, seen)
 
 
-def _tied_pairs(events: Interactions) -> float | None:
-    if events.time is not TimeKind.SECONDS:
+def _tied_pairs(dataset: Dataset) -> float | None:
+    events = dataset.interactions
+    if events.time is not TimeKind.SECONDS or dataset.notes.get(WITHIN_A_SECOND, 0):
         return None
     user = events.row_of_entry()
     is_pair = user[1:] == user[:-1]

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from recbench.core.errors import BadData, BadRequest
@@ -15,7 +14,7 @@ from recbench.core.interactions import StringArray
 from recbench.core.ragged import Histories, IntArray, LongArray
 from recbench.core.ranking import VIEWS, Rankings, View
 from recbench.data import Split
-from recbench.data.columns import read_csv
+from recbench.data.tables import read_csv, read_parquet
 from recbench.evaluation import TOP
 
 _IDS = ("user_id", "item_id", "view")
@@ -97,10 +96,7 @@ def _table(path: Path) -> pa.Table:
         return read_csv(path, _IDS)
     if not path.name.endswith(_PARQUET):
         raise BadData(f"{path}: the name ends neither in .csv nor in .parquet. Convert or rename it.")
-    try:
-        return pq.read_table(path)
-    except (pa.ArrowException, OSError) as error:
-        raise BadData(f"{path}: this is not a whole parquet file: {str(error).splitlines()[0]} Get it again.") from None
+    return read_parquet(path)
 
 
 def _ids(table: pa.Table, name: str, file: str) -> tuple[IntArray, StringArray]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -262,3 +263,32 @@ def test_a_damaged_cache_is_set_aside_rebuilt_and_the_log_says_so(recbench: Any)
     assert [entry["kind"] for entry in recbench("cache", "ls", "--json").json].count("damaged") == 1
     manifest = json.loads((split / "manifest.json").read_text())
     assert victim.relative_to(split).as_posix() in manifest["files"]
+
+
+@pytest.mark.parametrize(
+    ("times", "reason"), [([1, 2, 3, 4, 5], "1 to n"), ([20140101, 20140102, 20140105, 20140106, 20140201], "calendar days")]
+)
+def test_numbers_that_are_no_seconds_are_told_and_no_protocol_of_times_takes_them(recbench: Any, times: list[int], reason: str) -> None:
+    source = write(recbench.folder / "mine", "csv", good_events().assign(timestamp=times * USERS))
+    details = [finding["detail"] for finding in recbench("data", "check", source, "--json").json]
+    assert any("time: position" in detail and reason in detail for detail in details)
+    recbench("run", "-m", "popularity", "-d", source, "--protocol", "temporal").refuses("only positions", "leave-one-out")
+    recbench("run", "-m", "recent-popularity", "-d", source).refuses("recent-popularity")
+
+
+@pytest.mark.parametrize("requirement", ["evil @ file:///nowhere/evil-0.1.tar.gz", "-rreqs.txt", "evil>=1"])
+@pytest.mark.parametrize("command", [("data", "stats"), ("data", "check"), ("data", "fetch"), ("run", "-m", "popularity", "-d")])
+def test_a_card_that_could_run_code_is_refused_before_pip(
+    recbench: Any, monkeypatch: pytest.MonkeyPatch, requirement: str, command: tuple[str, ...]
+) -> None:
+    def refuse(*arguments: object, **options: object) -> None:
+        raise AssertionError(f"started: {arguments} {options}")
+
+    monkeypatch.setattr(subprocess, "run", refuse)
+    source = f'kind = "wheel"\nrequirement = "{requirement}"\nfiles = [{{{{ role = "interactions", member = "x/y.csv" }}}}]\n'
+    mine = card(recbench.folder, text=CARD.partition("kind =")[0] + source)
+    before = recbench.listing()
+    answer = recbench(*command, mine)
+    assert answer.code == 2
+    assert "NAME==VERSION" in " ".join((answer.stdout + answer.stderr).split())
+    assert recbench.listing() == before

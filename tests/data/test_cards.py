@@ -98,6 +98,8 @@ def test_a_data_set_claimed_twice_and_a_broken_folder_of_cards(
         ("filters = [{ kind = 'k-kore', user = 5, item = 5 }]", "k-kore"),
         ("filters = [{ kind = 'k-core', user = 0, item = 5 }]", "greater than 0"),
         ("catalogue = = 3", "not valid TOML"),
+        ("summary = " + "[" * 5000 + "]" * 5000, "not valid TOML"),
+        ("[counts]\nusers = " + "9" * 5000, "not valid TOML"),
     ],
 )
 def test_faults_in_a_card_are_named(write_card: Callable[..., Path], text: str, message: str) -> None:
@@ -120,6 +122,9 @@ def test_unknown_reader_option_is_named(
 def test_a_missing_card_and_a_missing_folder_are_named(tmp_path: Path) -> None:
     with pytest.raises(BadConfig, match="no such file"):
         dataset_card(str(tmp_path / "none.toml"))
+    (tmp_path / "folder.toml").mkdir()
+    with pytest.raises(BadConfig, match=r"folder\.toml cannot be read: Is a directory"):
+        dataset_card(str(tmp_path / "folder.toml"))
     with pytest.raises(DataUnavailable, match="no such folder"):
         dataset_card(str(tmp_path / "none"))
     (tmp_path / "empty").mkdir()

@@ -288,7 +288,7 @@ def test_yelp(tmp_path: Path, write_card: Write, read: Read) -> None:
     assert sequences(dataset) == {"u-1": [("b1", 1546300800), ("b2", 1552162916)]}
     assert texts(dataset) == {"b1": {"title": "J & J", "categories": "Food, Bars"}, "b2": {"title": "Y"}}
     (tmp_path / "review.json").write_text(review("u", "b1", "yesterday"), encoding="utf-8")
-    with pytest.raises(BadData, match="a date is not of the form"):
+    with pytest.raises(BadData, match=r"'date' holds strings such as 'yesterday'.* no dates of the form 2019-01-31"):
         read(write_card(files, reader="yelp"))
     (tmp_path / "review.json").write_text(review("u", "b7", "2019-01-01"), encoding="utf-8")
     with pytest.raises(BadData, match="lacks items that have events: 'b7'"):

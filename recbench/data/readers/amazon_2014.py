@@ -9,8 +9,8 @@ from typing import Any
 from recbench.core.config import PluginConfig
 from recbench.core.errors import BadData
 from recbench.core.progress import Progress
-from recbench.data.columns import events_from_csv
-from recbench.data.lines import EventLines, lines
+from recbench.data.columns import events_by_place
+from recbench.data.lines import EventLines, lines, wanted_id
 from recbench.data.product_text import joined, plain, price
 from recbench.data.reader import Files, RawEvents, RawItems
 
@@ -33,7 +33,7 @@ class Amazon2014Reader:
         """One event per review, times in seconds (whole days)."""
         path = files["reviews"]
         if ".csv" in path.suffixes:
-            return events_from_csv(path, names=_RATING_COLUMNS)
+            return events_by_place(path, _RATING_COLUMNS)
         return amazon_reviews(path, progress)
 
     def items(
@@ -56,8 +56,9 @@ class Amazon2014Reader:
             if named and as_bytes.isdisjoint(named):
                 continue
             row = _literal(line, number, path)
-            if row.get("asin") in wanted:
-                table.add(str(row["asin"]), _texts(row))
+            item = wanted_id(row, "asin", wanted)
+            if item is not None:
+                table.add(item, _texts(row))
         return table.items()
 
 
@@ -95,7 +96,7 @@ def amazon_reviews(path: Path, progress: Progress) -> RawEvents:
 def _literal(line: bytes, number: int, path: Path) -> dict[str, Any]:
     try:
         row = ast.literal_eval(line.decode("utf-8").strip())
-    except (ValueError, SyntaxError, MemoryError, RecursionError) as error:
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError) as error:
         raise BadData(f"{path}, line {number} is not a Python literal: {error}. The file was altered or is of another format.") from None
     if not isinstance(row, dict):
         raise BadData(f"{path}, line {number} is not a dictionary. The file is of another format.")
@@ -103,6 +104,7 @@ def _literal(line: bytes, number: int, path: Path) -> dict[str, Any]:
 
 
 def _texts(row: dict[str, Any]) -> dict[str, str | None]:
+    related = row.get("related")
     return {
         "title": plain(row.get("title")),
         "brand": plain(row.get("brand")),
@@ -110,12 +112,12 @@ def _texts(row: dict[str, Any]) -> dict[str, str | None]:
         "description": plain(row.get("description")),
         "price": price(row.get("price")),
         "salesrank": _sales_rank(row.get("salesRank")),
-        "also_bought": joined((row.get("related") or {}).get("also_bought")),
+        "also_bought": joined(related.get("also_bought")) if isinstance(related, dict) else None,
     }
 
 
 def _sales_rank(ranks: Any) -> str | None:
-    return ", ".join(f"{plain(name)} {rank}" for name, rank in ranks.items()) or None if isinstance(ranks, dict) else None
+    return ", ".join(f"{plain(name)} {plain(rank)}" for name, rank in ranks.items()) or None if isinstance(ranks, dict) else None
 
 
 READER = Amazon2014Reader()

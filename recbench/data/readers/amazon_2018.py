@@ -6,8 +6,8 @@ from typing import Any
 
 from recbench.core.config import PluginConfig
 from recbench.core.progress import Progress
-from recbench.data.columns import events_from_csv
-from recbench.data.lines import lines, parse_json
+from recbench.data.columns import events_by_place
+from recbench.data.lines import lines, parse_json, wanted_id
 from recbench.data.product_text import joined, plain, price
 from recbench.data.reader import Files, RawEvents, RawItems
 from recbench.data.readers.amazon_2014 import ProductTable, amazon_reviews
@@ -31,7 +31,7 @@ class Amazon2018Reader:
         """One event per review, times in seconds (whole days)."""
         path = files["reviews"]
         if ".csv" in path.suffixes:
-            return events_from_csv(path, names=_RATING_COLUMNS)
+            return events_by_place(path, _RATING_COLUMNS)
         return amazon_reviews(path, progress)
 
     def items(
@@ -53,8 +53,9 @@ class Amazon2018Reader:
             if named and as_bytes.isdisjoint(named):
                 continue
             row = parse_json(line, number, path)
-            if row.get("asin") in wanted:
-                table.add(str(row["asin"]), _texts(row))
+            item = wanted_id(row, "asin", wanted)
+            if item is not None:
+                table.add(item, _texts(row))
         return table.items()
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from recbench.core.config import PluginConfig
 from recbench.core.progress import Progress
-from recbench.data.lines import EventLines, lines, parse_json
+from recbench.data.lines import EventLines, lines, parse_json, wanted_id
 from recbench.data.product_text import joined, plain, price
 from recbench.data.reader import Files, RawEvents, RawItems
 from recbench.data.readers.amazon_2014 import ProductTable
@@ -27,13 +27,13 @@ class Amazon2023Reader:
     has_complete_items = False
 
     def events(self, files: Files, options: Amazon2023Options, progress: Progress) -> RawEvents:  # noqa: ARG002
-        """One event per review, times in seconds; milliseconds break ties."""
+        """One event per review, times in milliseconds."""
         path = files["reviews"]
         found = EventLines(path, user="user_id", item="parent_asin", time="timestamp", rating="rating")
         for number, line in lines(path, progress):
             found.add(number, line)
         milliseconds = found.whole_numbers()
-        return found.events(milliseconds // _MILLISECONDS, milliseconds)
+        return found.events(milliseconds // _MILLISECONDS, (milliseconds % _MILLISECONDS) / _MILLISECONDS)
 
     def items(
         self,
@@ -54,8 +54,9 @@ class Amazon2023Reader:
             if named and as_bytes.isdisjoint(named):
                 continue
             row = parse_json(line, number, path)
-            if row.get("parent_asin") in wanted:
-                table.add(str(row["parent_asin"]), _texts(row))
+            item = wanted_id(row, "parent_asin", wanted)
+            if item is not None:
+                table.add(item, _texts(row))
         return table.items()
 
 

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from recbench.core.config import PluginConfig
 from recbench.core.progress import Progress
-from recbench.data.columns import events_from_csv, items_from_table, read_csv
+from recbench.data.columns import read_events, read_items
 from recbench.data.reader import Files, RawEvents, RawItems
 
 
@@ -26,7 +26,7 @@ class CsvReader:
 
     def events(self, files: Files, options: CsvOptions, progress: Progress) -> RawEvents:  # noqa: ARG002
         """All rows of the role `interactions`, in the order of the file."""
-        return events_from_csv(files["interactions"], delimiter=options.delimiter)
+        return read_events(files["interactions"], parquet=False, delimiter=options.delimiter)
 
     def items(
         self,
@@ -36,11 +36,9 @@ class CsvReader:
         wanted: Collection[str],  # noqa: ARG002
         progress: Progress,  # noqa: ARG002
     ) -> RawItems | None:
-        """All rows of the role `items`."""
+        """All rows of the role `items`, which may be parquet."""
         path = files.get("items")
-        if path is None:
-            return None
-        return items_from_table(read_csv(path, ("item_id", *columns), delimiter=options.delimiter), path.name, columns)
+        return None if path is None else read_items(path, columns, parquet=False, delimiter=options.delimiter)
 
 
 READER = CsvReader()

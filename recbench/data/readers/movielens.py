@@ -2,7 +2,6 @@
 
 import re
 import zipfile
-import zlib
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from recbench.core.config import PluginConfig
 from recbench.core.errors import BadData
 from recbench.core.progress import Progress
 from recbench.data.reader import Files, RawEvents, RawItems, Vocabulary
+from recbench.data.unpacking import refuse_damage, refuse_swollen_member
 
 _YEAR = re.compile(r"\s*\(\d{4}\)\s*$")
 # Members by the name under which either archive keeps them.
@@ -44,7 +44,7 @@ class MovieLensReader:
             item = np.fromiter((items.number(row[1]) for row in rows), dtype=np.int32, count=len(rows))
             rating = np.array([row[2] for row in rows], dtype=np.float32)
             timestamp = np.array([row[3] for row in rows], dtype=np.int64)
-        except (IndexError, ValueError) as error:
+        except (IndexError, ValueError, OverflowError) as error:
             raise BadData(f"{files['archive'].name}: {name} is not user, item, rating, time: {error}. Get the archive again.") from None
         return RawEvents(user, item, users.ids(), items.ids(), timestamp, rating)
 
@@ -82,15 +82,18 @@ def _genres_by_flag(archive: Path) -> list[str]:
 
 def _rows(archive: Path, members: dict[str, str]) -> tuple[str, list[list[str]]]:
     """Name of the first member of one of these names, and its rows of values."""
-    try:
-        with zipfile.ZipFile(archive) as package:
-            for member in package.namelist():
-                separator = members.get(member.rsplit("/", 1)[-1])
-                if separator is not None:
-                    text = package.read(member).decode(_ENCODING)
-                    return member, [line.split(separator) for line in text.splitlines() if line]
-    except (zipfile.BadZipFile, EOFError, zlib.error, OSError) as error:
-        raise BadData(f"{archive}: not a whole zip file: {error}. It was cut off or altered; get it again.") from None
+    with (
+        refuse_damage(archive, "not a whole zip file", "It was cut off or altered; get it again."),
+        zipfile.ZipFile(archive) as package,
+    ):
+        for member in package.infolist():
+            separator = members.get(member.filename.rsplit("/", 1)[-1])
+            if separator is not None:
+                refuse_swollen_member(archive, member)
+                text = package.read(member).decode(_ENCODING)
+                # Not splitlines: a title may hold what Latin-1 calls a next line.
+                rows = (line.removesuffix("\r") for line in text.split("\n"))
+                return member.filename, [row.split(separator) for row in rows if row]
     raise BadData(f"{archive.name} holds none of {', '.join(members)}. It is not a MovieLens 100K or 1M archive.")
 
 

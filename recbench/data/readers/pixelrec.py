@@ -1,6 +1,7 @@
 """PixelRec (Cheng et al., arXiv:2309.06789): interactions and item information as csv."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -8,8 +9,9 @@ import numpy as np
 from recbench.core.config import PluginConfig
 from recbench.core.errors import BadData
 from recbench.core.progress import Progress
-from recbench.data.columns import events_from_csv, items_from_table, read_csv
+from recbench.data.columns import events_by_place, items_from_table
 from recbench.data.reader import Files, RawEvents, RawItems
+from recbench.data.tables import read_csv
 
 # The header of the file is replaced: columns are known by their place (bytedance/HLLM reads them so).
 _EVENT_COLUMNS = ("item_id", "user_id", "timestamp")
@@ -33,12 +35,12 @@ class PixelRecReader:
     has_complete_items = True
 
     def events(self, files: Files, options: PixelRecOptions, progress: Progress) -> RawEvents:  # noqa: ARG002
-        """All rows, in the order of the file; milliseconds, where given, break ties of seconds."""
+        """All rows, in the order of the file."""
         path = files["interactions"]
-        found = events_from_csv(path, names=_EVENT_COLUMNS, has_header=True)
+        found = events_by_place(path, _EVENT_COLUMNS, has_header=True)
         time = np.empty(0, np.int64) if found.timestamp is None else found.timestamp
         if options.time_unit == "ms":
-            return RawEvents(found.user, found.item, found.user_ids, found.item_ids, time // 1000, None, time)
+            return replace(found, timestamp=time // 1000, fraction=(time % 1000) / 1000)
         if len(time) and time.max() > _LATEST_S:
             raise BadData(f'{path.name}: the time {time.max()} is no number of seconds. Set options = {{ time_unit = "ms" }} in the card.')
         return found
@@ -55,7 +57,7 @@ class PixelRecReader:
         path = files.get("items")
         if path is None:
             return None
-        table = read_csv(path, ("item_id", *_ITEM_COLUMNS.values()))
+        table = read_csv(path, None, columns=("item_id", *_ITEM_COLUMNS.values()), needed=("item_id",))
         standard = {source: name for name, source in _ITEM_COLUMNS.items()}
         table = table.rename_columns([standard.get(name, name) for name in table.column_names])
         return items_from_table(table, path.name, columns)

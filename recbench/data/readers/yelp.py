@@ -3,14 +3,14 @@
 import re
 from collections.abc import Collection, Sequence
 
-import numpy as np
+import pyarrow as pa
 
 from recbench.core.config import PluginConfig
-from recbench.core.errors import BadData
 from recbench.core.progress import Progress
-from recbench.data.lines import EventLines, lines, parse_json
+from recbench.data.lines import EventLines, lines, parse_json, wanted_id
 from recbench.data.product_text import joined, plain
 from recbench.data.reader import Files, RawEvents, RawItems
+from recbench.data.times import iso_times
 
 _BUSINESS = re.compile(rb'"business_id"\s*:\s*"([^"\\]*)"')
 
@@ -32,11 +32,8 @@ class YelpReader:
         found = EventLines(path, user="user_id", item="business_id", time="date", rating="stars")
         for number, line in lines(path, progress):
             found.add(number, line)
-        try:
-            timestamp = np.array(found.times, dtype="datetime64[s]").astype(np.int64)
-        except ValueError as error:
-            raise BadData(f"{path}: a date is not of the form 2019-01-31 or 2019-01-31 12:00:00: {error}. The file was altered.") from None
-        return found.events(timestamp)
+        times = iso_times(pa.chunked_array([found.times], pa.large_string()), "date", path.name)
+        return found.events(times.seconds, times.fraction)
 
     def items(
         self,
@@ -58,9 +55,10 @@ class YelpReader:
             if named and as_bytes.isdisjoint(named):
                 continue
             row = parse_json(line, number, path)
-            if row.get("business_id") in wanted:
+            item = wanted_id(row, "business_id", wanted)
+            if item is not None:
                 categories = row.get("categories")
-                ids.append(str(row["business_id"]))
+                ids.append(item)
                 texts["title"].append(plain(row.get("name")))
                 texts["categories"].append(joined(categories) if isinstance(categories, list) else plain(categories))
         return RawItems(ids, {name: texts[name] for name in columns if name in texts})
