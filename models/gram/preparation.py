@@ -12,6 +12,7 @@ from recbench.core.ragged import IntArray, Ragged
 from recbench.nn.codes import CODES_FILE, ENDED, ItemCodes
 from recbench.nn.quantize.hierarchical_kmeans import hierarchical_kmeans
 from recbench.nn.text import text_vectors
+from recbench.nn.text.pretrained import read_t5_config
 from recbench_models.gram.config import OWN, GRAMConfig
 from recbench_models.gram.lexical_ids import LexicalIds, keyword_ids, lexical_ids, tfidf
 from recbench_models.gram.neighbours import nearest_items
@@ -94,7 +95,7 @@ def _named(context: FitContext, config: GRAMConfig) -> Path:
             if backbone is None:
                 vocabulary = Vocabulary.own(lines, n_pieces=config.vocabulary_size, marks=fixed, extra_pieces=extra)
             else:
-                vocabulary = Vocabulary.of_backbone(backbone.folder, _rows_of(backbone.folder))
+                vocabulary = Vocabulary.of_backbone(backbone.folder, int(read_t5_config(backbone.folder).vocab_size), lines)
             task.advance()
             if published is not None:
                 ids = _imported(published, vocabulary, config.ids)
@@ -119,13 +120,6 @@ def _named(context: FitContext, config: GRAMConfig) -> Path:
             codes_of(ids).save(folder)
 
     return context.common_stage("lexical-ids", build, config=settings, inputs=inputs)
-
-
-def _rows_of(folder: Path) -> int:
-    """Rows of the backbone's table of token vectors."""
-    from transformers import AutoConfig
-
-    return int(AutoConfig.from_pretrained(folder, local_files_only=True).vocab_size)
 
 
 def _imported(published: list[list[str]], vocabulary: Vocabulary, path: Path | None) -> LexicalIds:

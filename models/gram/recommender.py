@@ -11,11 +11,13 @@ from safetensors.torch import load_file, save_file
 from transformers import T5Config, T5ForConditionalGeneration
 
 from recbench.core import FitContext, FitReport, Queries, Rankings
+from recbench.core.errors import BadConfig
 from recbench.core.ragged import LongArray, Ragged
 from recbench.core.seeds import derived_seed
 from recbench.nn.beam import beam_search
 from recbench.nn.t5_decoder import T5Decoder, T5DecoderParameters
 from recbench.nn.t5_encoder import T5Encoder
+from recbench.nn.text.pretrained import load_t5
 from recbench.nn.threads import over_batches
 from recbench.nn.training import train
 from recbench.nn.trie import CodeTrie
@@ -202,7 +204,13 @@ def _backbone(config: GRAMConfig, n_tokens: int) -> Any:
     """The pretrained T5 that the settings name, or one with random weights and the sizes that they give."""
     if config.backbone != OWN:
         folder = config.located_backbone().folder
-        t5 = T5ForConditionalGeneration.from_pretrained(folder, local_files_only=True)
+        t5 = load_t5(folder)
+        found = (t5.config.pad_token_id, t5.config.eos_token_id, t5.config.decoder_start_token_id)
+        if found != (PAD, EOS, START):
+            raise BadConfig(
+                f"The backbone in {folder} pads, ends and starts with the tokens {found}; GRAM needs {(PAD, EOS, START)}, as T5 has them. "
+                "Name the folder of a T5."
+            )
         if n_tokens > t5.config.vocab_size:  # numbers that tell IDs apart and that no piece stands for
             t5.resize_token_embeddings(n_tokens)
         return t5

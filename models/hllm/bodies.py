@@ -9,9 +9,9 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 from transformers import AutoConfig, AutoModel, LlamaConfig, LlamaModel
 
-from recbench.core import BadRequest
+from recbench.core import BadConfig, BadRequest
 from recbench.nn.projection import replace_linear
-from recbench.nn.text.pretrained import is_decoder_only, quiet
+from recbench.nn.text.pretrained import is_decoder_only, is_encoder_decoder, load_model, read_config, sentences
 from recbench_models.hllm.config import OWN, HLLMConfig
 
 _DROPOUTS = (
@@ -135,20 +135,26 @@ def _recomputed(forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
 
 
 def _body_of(config: HLLMConfig, setting: str, *, is_pretrained: bool) -> Any:
+    """The body that a setting names, with the weights of its folder or with random ones.
+
+    Raises:
+        BadRequest: the folder lacks something, is damaged, or holds a model of another kind.
+    """
     folder = config.located(setting).folder
-    with quiet():
-        try:
-            described = AutoConfig.from_pretrained(folder, local_files_only=True)
-            for name in _DROPOUTS:
-                if isinstance(getattr(described, name, None), float):
-                    setattr(described, name, 0.0)
-            described.use_cache = False
-            if not is_pretrained:
-                return _prepared(AutoModel.from_config(described))
-            return _prepared(AutoModel.from_pretrained(folder, config=described, local_files_only=True, dtype=torch.float32))
-        except (OSError, ValueError, ImportError) as error:
-            first = str(error).strip().split("\n")[0]
-            raise BadRequest(f"{setting}: {folder} cannot be read: {first} Complete the folder or choose another tower.") from error
+    described = read_config(folder, setting)
+    if is_encoder_decoder(described):
+        raise BadConfig(
+            f"{setting}: {folder} holds a {described.model_type}, an encoder-decoder model; a tower is one of the two. "
+            "Name a decoder or an encoder."
+        )
+    for name in _DROPOUTS:
+        if isinstance(getattr(described, name, None), float):
+            setattr(described, name, 0.0)
+    described.use_cache = False
+    if is_pretrained:
+        return _prepared(load_model(folder, AutoModel.from_pretrained, setting, config=described))
+    with sentences(f"The {setting} in {folder}", "config.json"):
+        return _prepared(AutoModel.from_config(described))
 
 
 def _prepared(body: Any) -> Any:

@@ -10,16 +10,18 @@ from recbench.core.errors import BadRequest
 from recbench.nn.settings import TrainingSettings
 from recbench.nn.text.location import EncoderFolder, locate_encoder
 from recbench.nn.text.names import HUB_PREFIX, MINILM, hub_name, is_path
+from recbench.nn.text.settings import TextFields
 
 OWN = "scratch"
 """A tower that is no pretrained model: random weights of the sizes that the settings give."""
 
 
-class HLLMConfig(TrainingSettings):
+class HLLMConfig(TrainingSettings, TextFields):
     """Item text, the two towers, the loss and how they are trained, beside the settings of the training loop."""
 
     text_fields: tuple[str, ...] = Field(default=("title", "brand", "categories", "description"), min_length=1)
-    """Columns of the item table in the order in which they are read; those without a value are skipped."""
+    """Columns of the item table in the order in which they are read; an item's empty ones are skipped. One that the data set lacks is an
+    error unless `optional_text_fields` names it."""
     field_names: Mapping[str, str] = {}
     """What the text calls a column, where that is not the column's own name; the published names are title, tag, description."""
     field_separator: str = ""
