@@ -311,13 +311,18 @@ class _Training:
         return min(max(shares), 1.0)
 
     def _rate_factor(self) -> float:
-        state, warmup = self.state, self.settings.warmup_steps
-        progress = self._progress()
-        if state.step >= warmup and state.warm_at is None:
-            state.warm_at = progress
+        state, settings, progress = self.state, self.settings, self._progress()
+        share = settings.warmup_share
+        if state.warm_at is None and (progress >= share if share else state.step >= settings.warmup_steps):
+            state.warm_at, state.warm_step = progress, state.step
+        if share and state.warm_at is None:
+            # Where the rate stands after this step, which takes as much of the training as those before it did.
+            of_step = progress / state.step if state.step else 1.0 / self._steps_left()
+            return min((progress + of_step) / share, 1.0)
         warm_at = state.warm_at or 0.0
         decayed = (progress - warm_at) / (1.0 - warm_at) if warm_at < 1.0 else 1.0
-        return rate_factor(self.settings.schedule, step=state.step, warmup_steps=warmup, decayed=max(decayed, 0.0))
+        warmup_steps = state.warm_step if share else settings.warmup_steps
+        return rate_factor(settings.schedule, step=state.step, warmup_steps=warmup_steps, decayed=max(decayed, 0.0))
 
     def _steps_left(self) -> float:
         """Steps to come: known where a number of steps or epochs ends training, else by how fast the budget is used up."""

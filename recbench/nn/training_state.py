@@ -31,6 +31,8 @@ class State:
     """Share of a budget of seconds that is used up."""
     warm_at: float | None = None
     """Progress when the warm-up ended."""
+    warm_step: int = 0
+    """Steps that it took."""
     loss_sum: float = 0.0
     loss_targets: int = 0
     """Since the last point of the curve."""
