@@ -27,7 +27,9 @@ def item_lines(items: ItemTable, config: GRAMConfig) -> list[str]:
 
 def item_fields(items: ItemTable, config: GRAMConfig) -> list[list[tuple[str, str]]]:
     """The name and lower-case value of each column of every item; arguments as for `item_lines`."""
-    columns = [(label, items.columns[name]) for name, label in zip(config.text_fields, _labels(config), strict=True) if name in items.columns]
+    columns = [
+        (label, items.columns[name]) for name, label in zip(config.text_fields, _labels(config), strict=True) if name in items.columns
+    ]
     rows = []
     for row in range(len(items)):
         values = [(label, column[row]) for label, column in columns if column[row] or config.missing_text == "na"]

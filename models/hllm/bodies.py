@@ -29,7 +29,7 @@ _MIN_POSITIONS = 512
 def item_body(config: HLLMConfig) -> Any:
     """The body that reads tokens; random weights come from torch's default generator."""
     if config.item_tower != OWN:
-        return _body_of(config, "item_tower", is_pretrained=config.item_weights == "pretrained")
+        return _body_of(config, "item_tower", is_pretrained=config.item_weights == "pretrained" and config.checkpoint is None)
     return _prepared(
         LlamaModel(
             LlamaConfig(
@@ -52,7 +52,7 @@ def item_body(config: HLLMConfig) -> Any:
 def user_body(config: HLLMConfig, item_width: int) -> Any:
     """The body that reads item vectors, without a table of words; random weights come from torch's default generator."""
     if config.user_tower != OWN:
-        body = _body_of(config, "user_tower", is_pretrained=config.user_weights == "pretrained")
+        body = _body_of(config, "user_tower", is_pretrained=config.user_weights == "pretrained" and config.checkpoint is None)
         if not is_decoder_only(body):
             raise BadRequest(
                 f"user_tower={config.user_tower!r} is a {body.config.model_type}, whose places see what comes after them: it would read "
@@ -88,7 +88,7 @@ def user_body(config: HLLMConfig, item_width: int) -> Any:
 
 def body_from(values: dict[str, Any]) -> Any:
     """A body with random weights and no table of words, of the architecture that a saved configuration describes."""
-    return without_words(_prepared(AutoModel.from_config(AutoConfig.for_model(**values))))
+    return without_words(_prepared(AutoModel.from_config(AutoConfig.for_model(**values)).float()))
 
 
 def without_words(body: Any) -> Any:
@@ -154,7 +154,8 @@ def _body_of(config: HLLMConfig, setting: str, *, is_pretrained: bool) -> Any:
     if is_pretrained:
         return _prepared(load_model(folder, AutoModel.from_pretrained, setting, config=described))
     with sentences(f"The {setting} in {folder}", "config.json"):
-        return _prepared(AutoModel.from_config(described))
+        # In float32 whatever config.json says of the saved weights: nothing here trains rounded ones.
+        return _prepared(AutoModel.from_config(described).float())
 
 
 def _prepared(body: Any) -> Any:

@@ -134,4 +134,6 @@ def _is_whole(place: Path, name: str) -> bool:
 
 
 def _damaged(path: Path) -> BadData:
-    return BadData(f"{path} is damaged: it is not what the library writes there. Delete that file; it is fetched again where there is a network.")
+    return BadData(
+        f"{path} is damaged: it is not what the library writes there. Delete that file; it is fetched again where there is a network."
+    )

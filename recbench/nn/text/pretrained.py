@@ -39,6 +39,8 @@ _HEADS = (
 """Modules on top of a language model's body, by the first part of their tensors' names; a body leaves them in the file."""
 _BUFFERS = (".position_ids", ".attn.bias", ".attn.masked_bias", ".rotary_emb.inv_freq")
 """Ends of the names of tensors that older releases of the transformers library saved although they follow from the configuration."""
+_TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab*", "*.model", "*.tiktoken")
+"""One of these lies beside every tokenizer that was saved."""
 _SAMPLE_WORDS = 1_000
 _WORD = re.compile(r"\w+")
 
@@ -203,6 +205,10 @@ def read_tokenizer(folder: Path, role: str, *, n_rows: int | None, pad: int | No
     from transformers import AutoTokenizer
 
     what = f"The {role} in {folder}"
+    if not any(file for pattern in _TOKENIZER_FILES for file in folder.glob(pattern)):
+        raise DataUnavailable(
+            f"{what} has no tokenizer: there is no {', '.join(_TOKENIZER_FILES)}. Complete the folder with the tokenizer's files."
+        )
     with quiet(), sentences(what, "its tokenizer"):
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         last = max(tokenizer.get_vocab().values(), default=-1)

@@ -110,9 +110,7 @@ def _modules_of(path: Path) -> list[tuple[str, Path]]:
         BadData: the file is damaged, or names a folder outside its own.
     """
     with sentences("The text encoder", str(path)):
-        modules = [
-            (str(module["type"]).rpartition(".")[2], path.parent / str(module["path"])) for module in json.loads(path.read_bytes())
-        ]
+        modules = [(str(module["type"]).rpartition(".")[2], path.parent / str(module["path"])) for module in json.loads(path.read_bytes())]
     for _, place in modules:
         if not place.resolve().is_relative_to(path.parent.resolve()):
             raise BadData(f"{path} names the folder {place}, which lies outside of the model's own. Get the file again.")
