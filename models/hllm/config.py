@@ -43,8 +43,8 @@ class HLLMConfig(TrainingSettings, TextFields):
     item_weights: Literal["pretrained", "random"] = "pretrained"
     """`random`: the architecture and the tokenizer of the item tower, and none of its weights."""
     checkpoint: Path | None = None
-    """A checkpoint that the authors of HLLM released: its file `pytorch_model.bin`, or the folder of it. Both towers begin with its weights;
-    `item_tower` and `user_tower` name the models it was made from, for architectures and tokenizer. None: with their own weights."""
+    """A checkpoint that the authors of HLLM released: its file `pytorch_model.bin`, or the folder of it. Both towers begin with its
+    weights; `item_tower` and `user_tower` name the models it was made from, for architectures and tokenizer. None: with their own."""
     item_pooling: Literal["token", "mean"] = "token"
     """`token`: the last state of a learnt vector behind the text, `[ITEM]` of the paper. `mean`: the mean of the text's last states."""
     item_position: Literal["right", "left"] = "right"

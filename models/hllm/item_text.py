@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from recbench.core import BadRequest, FitContext, ItemTable
+from recbench.core import FitContext, ItemTable
 from recbench.core.ragged import Ragged
 from recbench.nn.text import held_fields
 from recbench.nn.text.pretrained import read_config, refuse_unknown_words, tokenizer_of

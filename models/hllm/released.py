@@ -44,8 +44,8 @@ def begin_with_released(path: Path, tower: ItemTower, user: UserSide) -> None:
     other = sorted(name for name in read if name not in known and name.partition(".")[0] not in parts)
     if other or not all(parts.values()) or _SCALE not in read:
         raise BadConfig(
-            f"{what} is none of HLLM: it needs tensors item_llm.*, user_llm.* and {_SCALE}, and holds {next(iter(other or read), 'none')!r}. "
-            "Name the file pytorch_model.bin of a release."
+            f"{what} is none of HLLM: it needs tensors item_llm.*, user_llm.* and {_SCALE}, and holds "
+            f"{next(iter(other or read), 'none')!r}. Name the file pytorch_model.bin of a release."
         )
     _fill(tower.body, parts["item_llm"], f"{what}, item_llm", "item_tower")
     table = _table(parts["user_llm"])

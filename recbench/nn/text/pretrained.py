@@ -1,5 +1,6 @@
 """The one loader of pretrained models and tokenizers: what a folder lacks, or holds for another architecture, is a sentence."""
 
+import hashlib
 import json
 import math
 import re
@@ -43,6 +44,7 @@ _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab*", "*.mode
 """One of these lies beside every tokenizer that was saved."""
 _SAMPLE_WORDS = 1_000
 _WORD = re.compile(r"\w+")
+_SHA256 = re.compile("[0-9a-f]{64}")
 
 
 def read_config(folder: Path, role: str) -> Any:
@@ -60,7 +62,7 @@ def read_config(folder: Path, role: str) -> Any:
 
     if (folder / "adapter_config.json").is_file():
         raise BadConfig(
-            f"The {role} in {folder} is an adapter (adapter_config.json), not a whole model. Merge it into its model, save that and name it."
+            f"The {role} in {folder} is an adapter (adapter_config.json), no whole model. Merge it into its model, save that and name it."
         )
     described = read_json(folder / "config.json", role)
     kind = described.get("model_type")
@@ -85,7 +87,7 @@ def load_model(
         may_be_left: first parts of the names of tensors that the file may hold beside those of the model.
 
     Raises:
-        BadData: the weights are damaged, cut off, of another shape or not finite.
+        BadData: the weights are damaged, cut off, of another shape or not finite, or not those that the hub gave.
         BadConfig: the file lacks tensors of the model, or holds others: it was saved by another architecture.
         DataUnavailable: there are no weights.
     """
@@ -94,6 +96,7 @@ def load_model(
         raise DataUnavailable(
             f"{what} has neither model.safetensors nor pytorch_model.bin. Complete the folder with the weights or name another one."
         )
+    _refuse_altered(folder, what)
     with quiet(), sentences(what, "its weights"):
         model, found = load(
             folder,
@@ -324,6 +327,17 @@ def _is_causal(config: Any) -> bool:
 
     kind = type(config)
     return not is_encoder_decoder(config) and kind in MODEL_FOR_CAUSAL_LM_MAPPING and kind not in MODEL_FOR_MASKED_LM_MAPPING
+
+
+def _refuse_altered(folder: Path, what: str) -> None:
+    """In the cache of the hub a file of weights is a link to one that is called by its SHA-256, so a changed byte can be told."""
+    for file in sorted([*folder.glob("*.safetensors"), *folder.glob("pytorch_model*.bin")]):
+        stored = file.resolve()
+        if not _SHA256.fullmatch(stored.name):
+            continue
+        with stored.open("rb") as stream:
+            if hashlib.file_digest(stream, "sha256").hexdigest() != stored.name:
+                raise BadData(f"{what}: {file.name} is not what the hub gave, by its SHA-256. Delete {stored}; it is fetched again.")
 
 
 def _saved_as(config: Any) -> str:

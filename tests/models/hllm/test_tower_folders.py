@@ -41,7 +41,7 @@ def test_an_encoder_decoder_is_no_tower(tmp_path: Path) -> None:
     sizes = {"d_model": 16, "d_kv": 8, "d_ff": 16, "num_layers": 1, "num_heads": 2}
     T5ForConditionalGeneration(T5Config(vocab_size=30, **sizes)).save_pretrained(tmp_path)
     for weights in ("pretrained", "random"):
-        with pytest.raises(BadConfig, match="item_tower: .* holds a t5, an encoder-decoder model; a tower is one of the two"):
+        with pytest.raises(BadConfig, match=r"item_tower: .* holds a t5, an encoder-decoder model; a tower is one of the two"):
             item_body(case.config(item_tower=str(tmp_path), item_weights=weights))
 
 
