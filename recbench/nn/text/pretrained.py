@@ -58,7 +58,7 @@ def read_config(folder: Path, role: str) -> Any:
         BadData: config.json is missing or damaged.
         BadConfig: it describes an adapter, or an architecture that this version of the library does not have.
     """
-    from transformers import AutoConfig
+    from transformers import CONFIG_MAPPING, AutoConfig, __version__
 
     if (folder / "adapter_config.json").is_file():
         raise BadConfig(
@@ -66,10 +66,12 @@ def read_config(folder: Path, role: str) -> Any:
         )
     described = read_json(folder / "config.json", role)
     kind = described.get("model_type")
+    if not isinstance(kind, str) or kind not in CONFIG_MAPPING:
+        raise BadConfig(
+            f"The {role} in {folder}: model_type in config.json is {kind!r}, no architecture of transformers {__version__}. Code of a "
+            "model's own repository is never executed here. Name a model that the library has."
+        )
     with quiet(), sentences(f"The {role} in {folder}", "config.json", error=BadConfig):
-        if not isinstance(kind, str):
-            raise ValueError(f"model_type is {kind!r}, not the name of an architecture")
-        # No code of a model's own repository is ever executed.
         return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
 
 
