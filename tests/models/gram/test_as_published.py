@@ -14,7 +14,7 @@ from recbench_models.gram import PLUGIN
 from recbench_models.gram.config import GRAMConfig
 from recbench_models.gram.preparation import prepare
 from recbench_models.gram.prompts import item_lines
-from recbench_models.gram.recommender import _backbone
+from recbench_models.gram.recommender import _pretrained
 
 PAPER = [name for name in PLUGIN.card.presets if name.startswith("paper")]
 TITLES: list[str | None] = ["Red Hat", "Blue Hat", "Wool Scarf"]
@@ -72,4 +72,4 @@ def test_a_backbone_that_pads_ends_or_starts_otherwise_is_refused(tmp_path: Path
     sizes = {"d_model": 16, "d_kv": 8, "d_ff": 16, "num_layers": 1, "num_heads": 2, "decoder_start_token_id": 0}
     T5ForConditionalGeneration(T5Config(vocab_size=30, **{**sizes, **ids})).save_pretrained(tmp_path)
     with pytest.raises(BadConfig, match=r"pads, ends and starts with the tokens \(\d, \d, \d\); GRAM needs \(0, 1, 0\)"):
-        _backbone(settings("smoke", backbone=str(tmp_path)), 30)
+        _pretrained(settings("smoke", backbone=str(tmp_path)))
