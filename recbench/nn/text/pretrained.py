@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -75,17 +75,14 @@ def read_config(folder: Path, role: str) -> Any:
         return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
 
 
-def load_model(
-    folder: Path, load: Callable[..., Any], role: str, *, config: Any, may_be_new: Sequence[str] = (), may_be_left: Sequence[str] = _HEADS
-) -> Any:
-    """A model in float32 whose every tensor comes from the folder's files.
+def load_model(folder: Path, load: Callable[..., Any], role: str, *, config: Any, may_be_left: Sequence[str] = _HEADS) -> Any:
+    """A model in float32 whose every tensor comes from the folder's files; a pooler, which nothing here reads, may be new.
 
     Args:
         folder: with `model.safetensors`, or `pytorch_model.bin`, which is read as tensors and nothing else; large ones in shards.
         load: `from_pretrained` of the class that is wanted.
         role: what the model is for; errors begin with it.
         config: from `read_config`.
-        may_be_new: beginnings of the names of tensors that the file may lack; a pooler, which nothing here reads, always may.
         may_be_left: first parts of the names of tensors that the file may hold beside those of the model.
 
     Raises:
@@ -107,16 +104,26 @@ def load_model(
             trust_remote_code=False,
             weights_only=True,
             dtype=torch.float32,
-            ignore_mismatched_sizes=True,
+            ignore_mismatched_sizes=True,  # they are an error below, with their names
             output_loading_info=True,
         )
+    _refuse_differences(model, found, may_be_left, what)
+    damaged = [name for name, tensor in model.named_parameters() if not torch.isfinite(tensor).all()]
+    if damaged:
+        raise BadData(f"{what}: the tensor {damaged[0]!r} holds values that are no finite numbers; {len(damaged)} do. Get its files again.")
+    return model
+
+
+def _refuse_differences(model: Any, found: Mapping[str, Any], may_be_left: Sequence[str], what: str) -> None:
+    """Hold what the library says of the names and shapes in a file against what may differ."""
+    config = model.config
     kind = f"{type(model).__name__} (model_type {config.model_type})"
-    n_tensors = len(model.state_dict())
-    missing = sorted(name for name in found["missing_keys"] if not name.startswith((_POOLER, *may_be_new)))
+    saved_as = f"config.json says that it was saved as {', '.join(config.architectures)}. " if config.architectures else ""
+    missing = sorted(name for name in found["missing_keys"] if not name.startswith(_POOLER))
     if missing:
         raise BadConfig(
-            f"{what} lacks {len(missing)} of the {n_tensors} tensors of a {kind}, {missing[0]!r} for one. "
-            f"{_saved_as(config)}Name a folder that this architecture was saved in, whole."
+            f"{what} lacks {len(missing)} of the {len(model.state_dict())} tensors of a {kind}, {missing[0]!r} for one. "
+            f"{saved_as}Name a folder that this architecture was saved in, whole."
         )
     if found["mismatched_keys"]:
         name, in_file, in_model = sorted(found["mismatched_keys"])[0]
@@ -128,14 +135,10 @@ def load_model(
     if left:
         raise BadConfig(
             f"{what} holds {len(left)} tensors for which a {kind} of this config.json has no place, {left[0]!r} for one. "
-            f"{_saved_as(config)}Get config.json and weights of one model."
+            f"{saved_as}Get config.json and weights of one model."
         )
     if found["error_msgs"]:
         raise BadData(f"{what} cannot be read: {_first_line(found['error_msgs'][0])} Get its files again.")
-    damaged = [name for name, tensor in model.named_parameters() if not torch.isfinite(tensor).all()]
-    if damaged:
-        raise BadData(f"{what}: the tensor {damaged[0]!r} holds values that are no finite numbers; {len(damaged)} do. Get its files again.")
-    return model
 
 
 def load_encoder(folder: Path, role: str = "text encoder") -> tuple[Any, Any]:
@@ -340,11 +343,6 @@ def _refuse_altered(folder: Path, what: str) -> None:
         with stored.open("rb") as stream:
             if hashlib.file_digest(stream, "sha256").hexdigest() != stored.name:
                 raise BadData(f"{what}: {file.name} is not what the hub gave, by its SHA-256. Delete {stored}; it is fetched again.")
-
-
-def _saved_as(config: Any) -> str:
-    """Which classes saved the folder, where config.json says so."""
-    return f"config.json says that it was saved as {', '.join(config.architectures)}. " if config.architectures else ""
 
 
 def _first_line(raised: object) -> str:

@@ -90,12 +90,16 @@ def _recipe(folder: Path, model: Any, pooling: Literal["auto"] | Pooling) -> _Re
     if not modules.is_file():
         return _Recipe("last" if is_decoder_only(model) else "mean")
     found: Pooling | None = None
-    dense = []
+    dense, width = [], int(model.config.hidden_size)
     for kind, place in _modules_of(modules):
         if kind == "Pooling":
             found = _pooling_of(read_json(place / "config.json", "text encoder"), place)
         elif kind == "Dense":
-            dense.append(_dense_of(place))
+            layer, n_in, n_out = _dense_of(place)
+            if n_in != width:
+                raise BadData(f"The text encoder: {place} reads vectors of width {n_in}, and gets {width}. Get the files of one model.")
+            dense.append(layer)
+            width = n_out
         elif kind not in {"Transformer", "Normalize"}:
             raise BadRequest(
                 f"{modules} names a module {kind!r}, which is unknown here. Set text_pooling to mean, cls or last to leave the file aside."
@@ -128,8 +132,8 @@ def _pooling_of(config: dict[str, Any], place: Path) -> Pooling:
     return names[chosen[0]]
 
 
-def _dense_of(place: Path) -> nn.Module:
-    """A dense layer of sentence-transformers with its activation."""
+def _dense_of(place: Path) -> tuple[nn.Module, int, int]:
+    """A dense layer of sentence-transformers with its activation, and how wide its vectors are before and after it."""
     config = read_json(place / "config.json", "text encoder")
     activation = str(config.get("activation_function", "Identity")).rpartition(".")[2]
     if activation not in {"Identity", "Tanh"}:
@@ -144,7 +148,8 @@ def _dense_of(place: Path) -> nn.Module:
         tensors = load_file(weights) if weights.is_file() else torch.load(pickled, map_location="cpu", weights_only=True)
         layer = nn.Linear(config["in_features"], config["out_features"], bias=config.get("bias", True))
         layer.load_state_dict({name.removeprefix("linear."): tensor for name, tensor in tensors.items()})
-    return nn.Sequential(layer, nn.Tanh()) if activation == "Tanh" else layer
+    module = nn.Sequential(layer, nn.Tanh()) if activation == "Tanh" else layer
+    return module, layer.in_features, layer.out_features
 
 
 def _tokens(tokenizer: Any, texts: list[str], limit: int) -> tuple[list[list[int]], int]:

@@ -286,3 +286,13 @@ def test_only_the_configuration_of_a_t5_is_read_for_its_rows(zoo: Callable[[str]
     assert read_t5_config(zoo("t5")).vocab_size == 5 + len(WORDS)
     with pytest.raises(BadConfig, match="not a t5"):
         read_t5_config(zoo("bart"))
+
+
+def test_nothing_else_reads_pretrained_files() -> None:
+    """Whatever is read past the loader would not be held against its architecture."""
+    import recbench
+    import recbench_models.gram
+
+    roots = (Path(recbench.__file__).parent, Path(recbench_models.gram.__file__).parents[1])
+    reading = {path.name for root in roots for path in root.rglob("*.py") if ".from_pretrained(" in path.read_text(encoding="utf-8")}
+    assert reading == {"pretrained.py"}
