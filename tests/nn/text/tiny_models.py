@@ -1,6 +1,7 @@
 """Random language models of a few kilobytes, saved as the transformers library saves real ones."""
 
 import json
+import string
 from pathlib import Path
 
 import torch
@@ -24,11 +25,15 @@ CONTROLS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 WIDTH = 16
 
 
-def save_tokenizer(folder: Path, controls: tuple[str, ...] = CONTROLS) -> int:
-    """Writes a tokenizer of whole words, as BERT's lower-case and between two marks; its vocabulary's size comes back."""
+def save_tokenizer(folder: Path, controls: tuple[str, ...] = CONTROLS, *, spells: bool = False) -> int:
+    """Writes a tokenizer of whole words, as BERT's lower-case and between two marks; its vocabulary's size comes back.
+
+    With `spells` it has the letters, too, so that it knows every English word.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    words = [*controls, *WORDS]
-    tokenizer = Tokenizer(models.WordLevel({word: row for row, word in enumerate(words)}, unk_token="[UNK]"))
+    letters = [f"{mark}{letter}" for mark in ("", "##") for letter in string.ascii_lowercase + string.digits]
+    words = [*controls, *WORDS, *(letters if spells else [])]
+    tokenizer = Tokenizer(models.WordPiece({word: row for row, word in enumerate(words)}, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.Lowercase()
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     marks = [(mark, words.index(mark)) for mark in ("[CLS]", "[SEP]")]
@@ -38,10 +43,10 @@ def save_tokenizer(folder: Path, controls: tuple[str, ...] = CONTROLS) -> int:
     return len(words)
 
 
-def save_model(kind: str, folder: Path) -> PreTrainedModel:
+def save_model(kind: str, folder: Path, *, spells: bool = False) -> PreTrainedModel:
     """A `bert`, `gpt2`, `roberta` (with 40 rows of positions) or `t5` with random weights."""
     # RoBERTa counts positions from behind its padding, token 1.
-    n_words = save_tokenizer(folder, ("[UNK]", "[PAD]", *CONTROLS[2:]) if kind == "roberta" else CONTROLS)
+    n_words = save_tokenizer(folder, ("[UNK]", "[PAD]", *CONTROLS[2:]) if kind == "roberta" else CONTROLS, spells=spells)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model: PreTrainedModel
