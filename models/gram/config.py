@@ -20,7 +20,10 @@ class GRAMConfig(TrainingSettings, TextSettings):
     """Language model, lexical IDs, neighbours, prompts and search, beside the settings of text vectors and of the training loop."""
 
     text_fields: tuple[str, ...] = Field(default=("title", "brand", "categories", "description", "price"), min_length=1)
-    """Columns of the item table in the order of the item prompt: what is encoded for the tree of IDs, named by TF-IDF, and read."""
+    """Columns of the item table in the order of the item prompt: what is encoded for the tree of IDs, named by TF-IDF, and read.
+    One that the data set lacks is an error unless `optional_text_fields` names it."""
+    field_names: Mapping[str, str] = {}
+    """What item prompts call a column, where that is not the column's own name."""
 
     backbone: str = OWN
     """`scratch`: a T5 with random weights over a vocabulary trained on the items' texts, of the sizes below. `hf:OWNER/NAME`,
@@ -90,7 +93,7 @@ class GRAMConfig(TrainingSettings, TextSettings):
     """Tokens of an item prompt, the end token included; longer ones are cut."""
     user_prompt_max_len: PositiveInt = Field(default=128, ge=2)
     """Tokens of a user prompt, the end token included; longer ones are cut, which costs the oldest items."""
-    user_prompt_start: str = "what would user purchase after "
+    user_prompt_start: str = "What would user purchase after "
     """What stands before the IDs of the history."""
     user_prompt_separator: str = " ; "
     """What stands between two of them."""

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
-from recbench.core import BadRequest, FitContext, Histories
+from recbench.core import FitContext, Histories
 from recbench.core.errors import BadData
 from recbench.core.ragged import IntArray, Ragged
 from recbench.nn.codes import CODES_FILE, ENDED, ItemCodes
 from recbench.nn.quantize.hierarchical_kmeans import hierarchical_kmeans
-from recbench.nn.text import text_vectors
+from recbench.nn.text import held_fields, text_vectors
+from recbench.nn.text.pretrained import read_t5_config
 from recbench_models.gram.config import OWN, GRAMConfig
 from recbench_models.gram.lexical_ids import LexicalIds, keyword_ids, lexical_ids, tfidf
 from recbench_models.gram.neighbours import nearest_items
@@ -45,11 +46,14 @@ def prepare(context: FitContext, config: GRAMConfig) -> Prepared:
     """Everything, from the cache or made now.
 
     Raises:
-        BadRequest: no item has text.
+        BadRequest: no item has text, or the data set lacks a column that is not optional.
         DataUnavailable: the text encoder or the backbone is not here.
         BadData: a file of IDs or neighbours does not fit the data set.
     """
-    folder = _named(context, config)
+    # An own vocabulary has a token for the name of every column, those that the data set lacks included.
+    fixed = marks(config)
+    config = config.model_copy(update={"text_fields": held_fields(context.items, config, context.log)})
+    folder = _named(context, config, fixed)
     vocabulary, ids = Vocabulary.load(folder / _VOCABULARY), LexicalIds.load(folder / _IDS)
     neighbours = _neighbours(context, config) if config.n_neighbours and config.item_prompts else None
     prompts = item_prompts(context.items, ids.tokens, neighbours, vocabulary, config)
@@ -58,15 +62,9 @@ def prepare(context: FitContext, config: GRAMConfig) -> Prepared:
     return Prepared(vocabulary, ids, folder / CODES_FILE, prompts)
 
 
-def _named(context: FitContext, config: GRAMConfig) -> Path:
+def _named(context: FitContext, config: GRAMConfig, fixed: list[str]) -> Path:
     """The folder of the stage that holds vocabulary and IDs; events have no part in it."""
-    lines = item_lines(context.items, config.text_fields, config.missing_text)
-    if not any(lines):
-        raise BadRequest(
-            f"Item text is read from {', '.join(config.text_fields)}, and no item of this data set has a value in any of them. "
-            "Choose other columns with --set text_fields=[...], or a model that needs no text."
-        )
-    fixed = marks(config.text_fields, config)
+    lines = item_lines(context.items, config)
     values = config.model_dump(mode="json")
     settings: dict[str, object] = {"lines": hashlib.sha256("\0".join(lines).encode()).hexdigest(), "marks": fixed}
     inputs: list[str | Path] = []
@@ -94,7 +92,7 @@ def _named(context: FitContext, config: GRAMConfig) -> Path:
             if backbone is None:
                 vocabulary = Vocabulary.own(lines, n_pieces=config.vocabulary_size, marks=fixed, extra_pieces=extra)
             else:
-                vocabulary = Vocabulary.of_backbone(backbone.folder, _rows_of(backbone.folder))
+                vocabulary = Vocabulary.of_backbone(backbone.folder, int(read_t5_config(backbone.folder).vocab_size), lines)
             task.advance()
             if published is not None:
                 ids = _imported(published, vocabulary, config.ids)
@@ -119,13 +117,6 @@ def _named(context: FitContext, config: GRAMConfig) -> Path:
             codes_of(ids).save(folder)
 
     return context.common_stage("lexical-ids", build, config=settings, inputs=inputs)
-
-
-def _rows_of(folder: Path) -> int:
-    """Rows of the backbone's table of token vectors."""
-    from transformers import AutoConfig
-
-    return int(AutoConfig.from_pretrained(folder, local_files_only=True).vocab_size)
 
 
 def _imported(published: list[list[str]], vocabulary: Vocabulary, path: Path | None) -> LexicalIds:

@@ -15,33 +15,39 @@ from recbench_models.gram.vocabulary import EOS, Vocabulary
 _MISSING = "na"
 
 
-def item_lines(items: ItemTable, fields: Sequence[str], missing: str) -> list[str]:
+def item_lines(items: ItemTable, config: GRAMConfig) -> list[str]:
     """The text of every item, lower-case, as `title: ...; brand: ...`.
 
     Args:
         items: of the data set.
-        fields: columns in order.
-        missing: `skip` leaves out a column without a value, `na` says `na` for it.
+        config: which columns, what they are called, and what stands for a missing value.
     """
-    return ["; ".join(f"{name}: {value}" for name, value in row) for row in item_fields(items, fields, missing)]
+    return ["; ".join(f"{name}: {value}" for name, value in row) for row in item_fields(items, config)]
 
 
-def item_fields(items: ItemTable, fields: Sequence[str], missing: str) -> list[list[tuple[str, str]]]:
+def item_fields(items: ItemTable, config: GRAMConfig) -> list[list[tuple[str, str]]]:
     """The name and lower-case value of each column of every item; arguments as for `item_lines`."""
-    columns = [(name, items.columns[name]) for name in fields if name in items.columns]
+    columns = [
+        (label, items.columns[name]) for name, label in zip(config.text_fields, _labels(config), strict=True) if name in items.columns
+    ]
     rows = []
     for row in range(len(items)):
-        values = [(name, column[row]) for name, column in columns if column[row] or missing == "na"]
-        rows.append([(name, str(value).lower() if value else _MISSING) for name, value in values])
+        values = [(label, column[row]) for label, column in columns if column[row] or config.missing_text == "na"]
+        rows.append([(label, str(value).lower() if value else _MISSING) for label, value in values])
     return rows
 
 
-def marks(fields: Sequence[str], config: GRAMConfig) -> list[str]:
+def marks(config: GRAMConfig) -> list[str]:
     """The fixed texts of all prompts; an own vocabulary has one token for each."""
-    parts = ["item: ", "similar items: ", *(f"{name}: " for name in fields)]
+    parts = ["item: ", "similar items: ", *(f"{label}: " for label in _labels(config))]
     texts = [*parts, *(f"; {part}" for part in parts), ", "]
     texts += [config.user_prompt_start, config.user_prompt_separator, config.user_prompt_end]
     return sorted({text for text in texts if text})
+
+
+def _labels(config: GRAMConfig) -> list[str]:
+    """What the text calls each of the columns."""
+    return [config.field_names.get(name, name) for name in config.text_fields]
 
 
 def item_prompts(items: ItemTable, tokens: Ragged, neighbours: IntArray | None, vocabulary: Vocabulary, config: GRAMConfig) -> Ragged:
@@ -54,7 +60,7 @@ def item_prompts(items: ItemTable, tokens: Ragged, neighbours: IntArray | None, 
         vocabulary: of the language model.
         config: which fields, how long.
     """
-    rows = item_fields(items, config.text_fields, config.missing_text)
+    rows = item_fields(items, config)
     values = vocabulary.encode([value for row in rows for _, value in row])
     ids = [tokens[item].tolist() for item in range(len(tokens))]
     comma = vocabulary.mark(", ")

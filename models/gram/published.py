@@ -53,7 +53,8 @@ def read_ids(path: Path, item_ids: StringArray) -> list[list[str]]:
 def read_neighbours(path: Path, item_ids: StringArray) -> NDArray[np.int32]:
     """Item rows (n_items, k) of every item's similar items, best first; k is how many the first item has.
 
-    The first line is a header that begins with the word `anchor`; every other line is an item and its k similar items between blanks.
+    A line is an item and its k similar items between blanks. Before the first of them may stand a header, which begins with the word
+    `anchor`: the published files have one, the published notebook writes none.
 
     Args:
         path: of the file of similar items.
@@ -64,12 +65,13 @@ def read_neighbours(path: Path, item_ids: StringArray) -> NDArray[np.int32]:
     """
     row_of = {item: row for row, item in enumerate(item_ids)}
     found = _Found(path, row_of)
-    header, *lines = _lines(path)
-    if header.split()[:1] != [_HEADER]:
-        raise BadData(f"{path}, line 1: {_shown(header)} is no header; its first word must be {_HEADER!r}. Put the header there.")
+    lines = _lines(path)
+    # An item may be called `anchor`, too; its line names items of the data set, a header does not.
+    words = lines[0].split()
+    has_header = words[:1] == [_HEADER] and not all(word in row_of for word in words)
     neighbours: dict[int, list[int]] = {}
     k = 0
-    for number, line in enumerate(lines, start=2):
+    for number, line in enumerate(lines[has_header:], start=1 + has_header):
         where = f"{path}, line {number}"
         anchor, *similar = line.split() or [""]
         k = k or len(similar)

@@ -11,11 +11,13 @@ from safetensors.torch import load_file, save_file
 from transformers import T5Config, T5ForConditionalGeneration
 
 from recbench.core import FitContext, FitReport, Queries, Rankings
+from recbench.core.errors import BadConfig
 from recbench.core.ragged import LongArray, Ragged
 from recbench.core.seeds import derived_seed
 from recbench.nn.beam import beam_search
 from recbench.nn.t5_decoder import T5Decoder, T5DecoderParameters
 from recbench.nn.t5_encoder import T5Encoder
+from recbench.nn.text.pretrained import load_t5
 from recbench.nn.threads import over_batches
 from recbench.nn.training import train
 from recbench.nn.trie import CodeTrie
@@ -65,13 +67,15 @@ class GRAM:
     def fit(self, context: FitContext) -> FitReport:
         """Name the items, write the prompts, and train every prefix of the train part to write the name of what follows it."""
         config = self.config
+        # Before the tree of IDs and the similar items, which take minutes.
+        pretrained = _pretrained(config)
         prepared = prepare(context, config)
         vocabulary = prepared.vocabulary
         fixed = (config.user_prompt_start, config.user_prompt_separator, config.user_prompt_end)
         texts = _Texts(prepared.ids.tokens, prepared.prompts, *(vocabulary.mark(text) for text in fixed))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derived_seed(context.seed, "gram", "initial weights"))
-            self._build(_backbone(config, vocabulary.size), texts)
+            self._build(_backbone(config, vocabulary.size, pretrained), texts)
         network = self._trained
         examples = Examples(config, context.train, self._user_prompts)
         report = train(
@@ -198,14 +202,31 @@ def _batches(length_B: LongArray, at_a_time: int, device: torch.device) -> list[
     return [rows for rows in np.array_split(order, max(n_batches, 1)) if len(rows)]
 
 
-def _backbone(config: GRAMConfig, n_tokens: int) -> Any:
-    """The pretrained T5 that the settings name, or one with random weights and the sizes that they give."""
-    if config.backbone != OWN:
-        folder = config.located_backbone().folder
-        t5 = T5ForConditionalGeneration.from_pretrained(folder, local_files_only=True)
-        if n_tokens > t5.config.vocab_size:  # numbers that tell IDs apart and that no piece stands for
-            t5.resize_token_embeddings(n_tokens)
-        return t5
+def _pretrained(config: GRAMConfig) -> Any | None:
+    """The pretrained T5 that the settings name; None where they name none.
+
+    Raises:
+        BadRequest: the folder holds no whole T5, or one with other tokens for padding, end and start.
+    """
+    if config.backbone == OWN:
+        return None
+    folder = config.located_backbone().folder
+    t5 = load_t5(folder)
+    found = (t5.config.pad_token_id, t5.config.eos_token_id, t5.config.decoder_start_token_id)
+    if found != (PAD, EOS, START):
+        raise BadConfig(
+            f"The backbone in {folder} pads, ends and starts with the tokens {found}; GRAM needs {(PAD, EOS, START)}, as T5 has them. "
+            "Name the folder of a T5."
+        )
+    return t5
+
+
+def _backbone(config: GRAMConfig, n_tokens: int, pretrained: Any | None = None) -> Any:
+    """The pretrained T5 with a row for every token, or one with random weights and the sizes that the settings give."""
+    if pretrained is not None:
+        if n_tokens > pretrained.config.vocab_size:  # numbers that tell IDs apart and that no piece stands for
+            pretrained.resize_token_embeddings(n_tokens)
+        return pretrained
     return T5ForConditionalGeneration(
         T5Config(
             vocab_size=n_tokens,

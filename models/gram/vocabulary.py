@@ -18,6 +18,7 @@ from tokenizers import Tokenizer
 
 from recbench.core.errors import BadData, BadRequest
 from recbench.core.ragged import IntArray, Ragged
+from recbench.nn.text.pretrained import read_tokenizer, refuse_unknown_words
 
 PAD, EOS, UNKNOWN = 0, 1, 2
 """The pad is also what the decoder starts with."""
@@ -114,22 +115,19 @@ class Vocabulary:
         return cls(tokenizer, _Layout(own=True, n_rows=n_rows, n_numbers=n_numbers, marks=marks, extra_pieces=extra))
 
     @classmethod
-    def of_backbone(cls, folder: Path, n_rows: int) -> Self:
+    def of_backbone(cls, folder: Path, n_rows: int, texts: Sequence[str] = ()) -> Self:
         """The vocabulary of a pretrained model.
 
         Args:
             folder: with the tokenizer's files.
             n_rows: of the model's embedding table, `vocab_size` in its config.
+            texts: of the items, whose words the tokenizer must know.
 
         Raises:
-            BadRequest: the folder holds no such tokenizer, or one that pads and ends with other tokens than T5's.
+            BadRequest: the folder holds no such tokenizer, one that pads and ends with other tokens than T5's, or one that knows less
+                than half of the words of the texts.
         """
-        from transformers import AutoTokenizer
-
-        try:
-            pretrained = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        except (OSError, ValueError, ImportError) as error:
-            raise BadRequest(f"{folder} holds no tokenizer that can be read: {error}. Name the folder of a pretrained T5.") from None
+        pretrained = read_tokenizer(folder, "backbone", n_rows=n_rows)
         if not pretrained.is_fast:
             raise BadRequest(f"{folder} holds a tokenizer without tokenizer.json. Save it once as a fast tokenizer of transformers.")
         found = (pretrained.pad_token_id, pretrained.eos_token_id)
@@ -138,10 +136,8 @@ class Vocabulary:
                 f"The tokenizer in {folder} has pad and end tokens {found} and unknown token {pretrained.unk_token_id}; "
                 f"GRAM needs {PAD}, {EOS} and any. Name the folder of a pretrained T5."
             )
+        refuse_unknown_words(pretrained, texts, folder, "backbone")
         tokenizer = Tokenizer.from_str(pretrained.backend_tokenizer.to_str())
-        n_pieces = max(tokenizer.get_vocab(with_added_tokens=True).values()) + 1
-        if n_pieces > n_rows:
-            raise BadRequest(f"The tokenizer in {folder} has {n_pieces} tokens, the model {n_rows} rows. They do not belong together.")
         added = [token for token, what in tokenizer.get_added_tokens_decoder().items() if what.special]
         special = tuple(sorted({*pretrained.all_special_ids, *added}))
         return cls(tokenizer, _Layout(own=False, n_rows=n_rows, unknown=pretrained.unk_token_id, special=special))

@@ -9,9 +9,9 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 from transformers import AutoConfig, AutoModel, LlamaConfig, LlamaModel
 
-from recbench.core import BadRequest
+from recbench.core import BadConfig, BadRequest
 from recbench.nn.projection import replace_linear
-from recbench.nn.text.pretrained import is_decoder_only, quiet
+from recbench.nn.text.pretrained import is_decoder_only, is_encoder_decoder, load_model, read_config, sentences
 from recbench_models.hllm.config import OWN, HLLMConfig
 
 _DROPOUTS = (
@@ -29,7 +29,7 @@ _MIN_POSITIONS = 512
 def item_body(config: HLLMConfig) -> Any:
     """The body that reads tokens; random weights come from torch's default generator."""
     if config.item_tower != OWN:
-        return _body_of(config, "item_tower", is_pretrained=config.item_weights == "pretrained")
+        return _body_of(config, "item_tower", is_pretrained=config.item_weights == "pretrained" and config.checkpoint is None)
     return _prepared(
         LlamaModel(
             LlamaConfig(
@@ -52,7 +52,7 @@ def item_body(config: HLLMConfig) -> Any:
 def user_body(config: HLLMConfig, item_width: int) -> Any:
     """The body that reads item vectors, without a table of words; random weights come from torch's default generator."""
     if config.user_tower != OWN:
-        body = _body_of(config, "user_tower", is_pretrained=config.user_weights == "pretrained")
+        body = _body_of(config, "user_tower", is_pretrained=config.user_weights == "pretrained" and config.checkpoint is None)
         if not is_decoder_only(body):
             raise BadRequest(
                 f"user_tower={config.user_tower!r} is a {body.config.model_type}, whose places see what comes after them: it would read "
@@ -88,7 +88,7 @@ def user_body(config: HLLMConfig, item_width: int) -> Any:
 
 def body_from(values: dict[str, Any]) -> Any:
     """A body with random weights and no table of words, of the architecture that a saved configuration describes."""
-    return without_words(_prepared(AutoModel.from_config(AutoConfig.for_model(**values))))
+    return without_words(_prepared(AutoModel.from_config(AutoConfig.for_model(**values)).float()))
 
 
 def without_words(body: Any) -> Any:
@@ -135,20 +135,27 @@ def _recomputed(forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
 
 
 def _body_of(config: HLLMConfig, setting: str, *, is_pretrained: bool) -> Any:
+    """The body that a setting names, with the weights of its folder or with random ones.
+
+    Raises:
+        BadRequest: the folder lacks something, is damaged, or holds a model of another kind.
+    """
     folder = config.located(setting).folder
-    with quiet():
-        try:
-            described = AutoConfig.from_pretrained(folder, local_files_only=True)
-            for name in _DROPOUTS:
-                if isinstance(getattr(described, name, None), float):
-                    setattr(described, name, 0.0)
-            described.use_cache = False
-            if not is_pretrained:
-                return _prepared(AutoModel.from_config(described))
-            return _prepared(AutoModel.from_pretrained(folder, config=described, local_files_only=True, dtype=torch.float32))
-        except (OSError, ValueError, ImportError) as error:
-            first = str(error).strip().split("\n")[0]
-            raise BadRequest(f"{setting}: {folder} cannot be read: {first} Complete the folder or choose another tower.") from error
+    described = read_config(folder, setting)
+    if is_encoder_decoder(described):
+        raise BadConfig(
+            f"{setting}: {folder} holds a {described.model_type}, an encoder-decoder model; a tower is one of the two. "
+            "Name a decoder or an encoder."
+        )
+    for name in _DROPOUTS:
+        if isinstance(getattr(described, name, None), float):
+            setattr(described, name, 0.0)
+    described.use_cache = False
+    if is_pretrained:
+        return _prepared(load_model(folder, AutoModel.from_pretrained, setting, config=described))
+    with sentences(f"The {setting} in {folder}", "config.json"):
+        # In float32 whatever config.json says of the saved weights: nothing here trains rounded ones.
+        return _prepared(AutoModel.from_config(described).float())
 
 
 def _prepared(body: Any) -> Any:

@@ -78,7 +78,7 @@ def _identity(tower: ItemTower, config: HLLMConfig) -> tuple[dict[str, Any], lis
     values = config.model_dump(mode="json")
     settings: dict[str, Any] = {name: values[name] for name in _OF_TOWER}
     settings["tokens"] = hashlib.sha256(tower.tokens.item.tobytes() + tower.tokens.offsets.tobytes()).hexdigest()
-    random = config.item_tower == OWN or config.item_weights == "random"
+    random = config.item_tower == OWN or config.item_weights == "random" or config.checkpoint is not None
     settings["weights"] = _digest(dict(tower.named_parameters()) if random else tower.trained_weights())
     inputs: list[str | Path] = []
     if config.item_tower != OWN:

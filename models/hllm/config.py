@@ -6,20 +6,25 @@ from typing import Literal, Self
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, field_validator, model_validator
 
-from recbench.core.errors import BadRequest
+from recbench.core.errors import BadRequest, DataUnavailable
 from recbench.nn.settings import TrainingSettings
 from recbench.nn.text.location import EncoderFolder, locate_encoder
-from recbench.nn.text.names import HUB_PREFIX, MINILM, hub_name, is_path
+from recbench.nn.text.names import HUB_PREFIX, MINILM, encoder_path, hub_name, is_path
+from recbench.nn.text.settings import TextFields
 
 OWN = "scratch"
 """A tower that is no pretrained model: random weights of the sizes that the settings give."""
 
+RELEASED_FILE = "pytorch_model.bin"
+"""What a released checkpoint is called."""
 
-class HLLMConfig(TrainingSettings):
+
+class HLLMConfig(TrainingSettings, TextFields):
     """Item text, the two towers, the loss and how they are trained, beside the settings of the training loop."""
 
     text_fields: tuple[str, ...] = Field(default=("title", "brand", "categories", "description"), min_length=1)
-    """Columns of the item table in the order in which they are read; those without a value are skipped."""
+    """Columns of the item table in the order in which they are read; an item's empty ones are skipped. One that the data set lacks is an
+    error unless `optional_text_fields` names it."""
     field_names: Mapping[str, str] = {}
     """What the text calls a column, where that is not the column's own name; the published names are title, tag, description."""
     field_separator: str = ""
@@ -37,6 +42,9 @@ class HLLMConfig(TrainingSettings):
     loads. `scratch`: a small decoder with random weights over the words of the items' texts."""
     item_weights: Literal["pretrained", "random"] = "pretrained"
     """`random`: the architecture and the tokenizer of the item tower, and none of its weights."""
+    checkpoint: Path | None = None
+    """A checkpoint that the authors of HLLM released: its file `pytorch_model.bin`, or the folder of it. Both towers begin with its
+    weights; `item_tower` and `user_tower` name the models it was made from, for architectures and tokenizer. None: with their own."""
     item_pooling: Literal["token", "mean"] = "token"
     """`token`: the last state of a learnt vector behind the text, `[ITEM]` of the paper. `mean`: the mean of the text's last states."""
     item_position: Literal["right", "left"] = "right"
@@ -139,6 +147,12 @@ class HLLMConfig(TrainingSettings):
             raise ValueError(f"item_width={self.item_width} is not a multiple of twice item_heads={self.item_heads}")
         if self.item_layers == "none" and self.item_pooling == "token":
             raise ValueError("item_layers=none leaves the [ITEM] vector at random; set item_pooling=mean")
+        if self.checkpoint is not None and OWN in (self.item_tower, self.user_tower):
+            raise ValueError(f"checkpoint={self.checkpoint} has the weights of two language models; name them as item_tower and user_tower")
+        if self.checkpoint is not None and "random" in (self.item_weights, self.user_weights):
+            raise ValueError(
+                f"checkpoint={self.checkpoint} gives both towers their weights; leave item_weights and user_weights at pretrained"
+            )
         if self.user_tower == MINILM:
             raise ValueError("user_tower=minilm is an encoder whose positions see each other; name a decoder, or scratch")
         return self
@@ -153,14 +167,34 @@ class HLLMConfig(TrainingSettings):
         try:
             return locate_encoder(getattr(self, setting), setting)
         except BadRequest as error:
+            released = ""
+            if is_path(getattr(self, setting)) and (encoder_path(getattr(self, setting)) / RELEASED_FILE).is_file():
+                released = (
+                    " A released checkpoint of HLLM is read with --set checkpoint=PATH, its towers being the models it was made from."
+                )
             raise type(error)(
-                f"{error} Or name a folder with --set {setting}=PATH, or take --preset cpu, which needs MiniLM only."
+                f"{error}{released} Or name a folder with --set {setting}=PATH, or take --preset cpu, which needs MiniLM only."
             ) from error
 
+    def located_checkpoint(self) -> Path | None:
+        """The file of the released checkpoint; None without one.
+
+        Raises:
+            DataUnavailable: there is no such file.
+        """
+        if self.checkpoint is None:
+            return None
+        path = self.checkpoint.expanduser()
+        file = path / RELEASED_FILE if path.is_dir() else path
+        if not file.is_file():
+            raise DataUnavailable(f"checkpoint={self.checkpoint}: there is no file {file}. Correct the path.")
+        return file
+
     def named_files(self) -> tuple[Path, ...]:
-        """Also the folders of towers that are given by path or lie in a package."""
+        """Also the folders of towers that are given by path or lie in a package, and a released checkpoint."""
         folders = (self.located(setting).folder for setting, name in self.towers.items() if hub_name(name) is None)
-        return (*super().named_files(), *folders)
+        checkpoint = self.located_checkpoint()
+        return (*super().named_files(), *folders, *([] if checkpoint is None else [checkpoint]))
 
     def named_revisions(self) -> Mapping[str, str]:
         """Also the commits of towers of the hub."""

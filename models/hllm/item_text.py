@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from recbench.core import BadRequest, FitContext, ItemTable
+from recbench.core import FitContext, ItemTable
 from recbench.core.ragged import Ragged
+from recbench.nn.text import held_fields
+from recbench.nn.text.pretrained import read_config, refuse_unknown_words, tokenizer_of
 from recbench_models.hllm.config import OWN, HLLMConfig
 
 # Of a vocabulary of words.
@@ -41,15 +43,11 @@ def item_tokens(context: FitContext, config: HLLMConfig) -> Ragged:
     """The tokens of every item and, behind the last one, of the empty text; from the cache or made now.
 
     Raises:
-        BadRequest: no item has a value in any of the fields.
+        BadRequest: no item has a value in any of the fields, or the data set lacks one that is not optional.
         DataUnavailable: the item tower's files are not here.
     """
+    held_fields(context.items, config, context.log)
     lines = item_lines(context.items, config)
-    if not any(lines):
-        raise BadRequest(
-            f"Item text is read from {', '.join(config.text_fields)}, and no item of this data set has a value in any of them. "
-            "Choose other columns with --set text_fields=[...], or a model that needs no text."
-        )
     settings: dict[str, object] = {
         "lines": hashlib.sha256("\0".join(lines).encode()).hexdigest(),
         "max_text_tokens": config.max_text_tokens,
@@ -85,9 +83,8 @@ def words_of(texts: Sequence[str], size: int) -> list[list[int]]:
 
 def _encoded(context: FitContext, folder: Path, texts: list[str]) -> list[list[int]]:
     """The tokens of each text with the tokenizer's own special ones; at least one each."""
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    tokenizer = tokenizer_of(folder, "item_tower", read_config(folder, "item_tower"))
+    refuse_unknown_words(tokenizer, texts, folder, "item_tower")
     tokens: list[list[int]] = []
     with context.progress.task("item tokens", len(texts)) as task:
         for start in range(0, len(texts), _TEXTS_PER_CALL):

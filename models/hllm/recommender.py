@@ -26,6 +26,7 @@ from recbench_models.hllm.collapse import warn_of_alike_items
 from recbench_models.hllm.config import HLLMConfig
 from recbench_models.hllm.item_text import item_tokens
 from recbench_models.hllm.item_tower import ItemTower
+from recbench_models.hllm.released import begin_with_released
 from recbench_models.hllm.sequences import batches_of, sequences_of
 from recbench_models.hllm.training import CachedItems, HLLMTraining
 from recbench_models.hllm.user_side import UserSide, unspread
@@ -58,6 +59,9 @@ class HLLM:
             torch.manual_seed(derived_seed(context.seed, "hllm", "initial weights"))
             tower = ItemTower(item_body(config), tokens, config)
             self._user = UserSide(config, tower.width)
+        checkpoint = config.located_checkpoint()
+        if checkpoint is not None:
+            begin_with_released(checkpoint, tower, self._user)
         of_tower = count_parameters(tower)
         tower.to(context.device)
         warn_of_alike_items(tower, self.n_items, config, context.generator("alike items"), context.log)

@@ -29,6 +29,8 @@ class TrainingSettings(PluginConfig):
     """How the rate falls after the warm-up, towards zero at the end of training; `inverse_sqrt` falls with the root of the step."""
     warmup_steps: NonNegativeInt = 0
     """Steps over which the rate rises in a straight line."""
+    warmup_share: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the training over which the rate rises, in place of `warmup_steps`: of its steps, or of its budget where that ends it."""
     clip_norm: PositiveFloat | None = None
     """Longest gradient, as a norm over all parameters; None: any length."""
     accumulate: PositiveInt = 1
@@ -51,6 +53,14 @@ class TrainingSettings(PluginConfig):
     """Seconds between two checkpoints."""
     curve_every_steps: PositiveInt = Field(default=50)
     """Steps between two points of the loss curve; every validation is a point too."""
+
+    @model_validator(mode="after")
+    def _warmup_is_said_once(self) -> Self:
+        if self.warmup_steps and self.warmup_share:
+            raise ValueError(
+                f"warmup_steps={self.warmup_steps} and warmup_share={self.warmup_share} say how long the warm-up is; set one of them to 0"
+            )
+        return self
 
     @model_validator(mode="after")
     def _betas_are_shares(self) -> Self:

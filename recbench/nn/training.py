@@ -25,7 +25,7 @@ from recbench.nn.batch import Batch, Sharded, shard
 from recbench.nn.checkpoints import CheckpointFolder
 from recbench.nn.interrupts import StopNow, StopSignals
 from recbench.nn.optimizer import count_parameters, load_optimizer_tensors, make_optimizer, optimizer_tensors, trained_weights
-from recbench.nn.settings import TrainingSettings, rate_factor
+from recbench.nn.settings import TrainingSettings
 from recbench.nn.sharding import clip_norm, is_sharded, scattered, whole
 from recbench.nn.training_clock import Clock, Moment
 from recbench.nn.training_pace import PACE_STEPS, is_paced, refuse_less_than_a_pass
@@ -210,7 +210,7 @@ class _Training:
         state, settings, world = self.state, self.settings, self.context.world
         batches = self._batches(state.epoch)
         batch = batches[state.batches_done]
-        state.learning_rate = settings.learning_rate * self._rate_factor()
+        state.learning_rate = settings.learning_rate * state.rate_factor(settings, self._progress(), self._steps_left)
         for group in self.optimizer.param_groups:
             group["lr"] = state.learning_rate * group["rate_factor"]
         self.optimizer.zero_grad(set_to_none=True)
@@ -309,15 +309,6 @@ class _Training:
         if budget.unit in ("steps", "examples"):
             shares.append((state.step if budget.unit == "steps" else state.examples) / max(budget.limit, 1.0))
         return min(max(shares), 1.0)
-
-    def _rate_factor(self) -> float:
-        state, warmup = self.state, self.settings.warmup_steps
-        progress = self._progress()
-        if state.step >= warmup and state.warm_at is None:
-            state.warm_at = progress
-        warm_at = state.warm_at or 0.0
-        decayed = (progress - warm_at) / (1.0 - warm_at) if warm_at < 1.0 else 1.0
-        return rate_factor(self.settings.schedule, step=state.step, warmup_steps=warmup, decayed=max(decayed, 0.0))
 
     def _steps_left(self) -> float:
         """Steps to come: known where a number of steps or epochs ends training, else by how fast the budget is used up."""

@@ -43,10 +43,11 @@ class RunLine:
 
 
 def run_lines(record: RunRecord, card: ModelCard | None) -> list[RunLine]:
-    """A line per metric of a record, in the record's order."""
+    """A line per metric of a record, in the record's order, then one per published metric that was not measured."""
     row = Row(record.model.row_name, (StoredRun(record, Path(), ""),))
     against = published_figures(row, card)
     names = dict.fromkeys(name for metrics in record.metrics.values() for name in metrics)
+    names |= dict.fromkeys(figure.metric for figure in against)
     return [
         RunLine(name, row.figure(name, "keep"), row.figure(name, "unseen"), tuple(figure for figure in against if figure.metric == name))
         for name in names
@@ -113,7 +114,7 @@ def _reference_cells(part: ReferencePart | None) -> tuple[str, str, str]:
 
 
 def _source_note(figure: PublishedFigure) -> str:
-    reason = f"; not comparable: {figure.reason}" if figure.reason else ""
+    reason = f"; {figure.verdict}: {figure.reason}" if figure.reason else ""
     return f"{figure.source} ({figure.kind}), view {figure.view}{reason}"
 
 

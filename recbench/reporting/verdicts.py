@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 from recbench.core.config import flatten_preset
+from recbench.core.errors import BadRequest
 from recbench.core.plugin import ModelCard, Published
 from recbench.core.ranking import View
 from recbench.core.records import RunRecord
+from recbench.evaluation import CUTOFFS, parse_metric
 from recbench.reporting.rows import Figure, Row
 
-Verdict = Literal["reproduced", "above", "below", "not comparable"]
+Verdict = Literal["reproduced", "above", "below", "not comparable", "not measured"]
 RELATIVE_TOLERANCE = 0.05
 
 
@@ -23,8 +25,8 @@ class PublishedFigure:
         view: of the source; `unknown` where it does not say.
         published: the printed value, a fraction.
         measured: ours in the same view (`keep` where the source's is unknown); None where it was not ranked.
-        verdict: `reproduced`, `above`, `below` or `not comparable`.
-        reason: why it is not comparable.
+        verdict: `reproduced`, `above`, `below`, `not comparable` or `not measured`.
+        reason: why it is not comparable or was not measured.
         source, kind: where the number was printed.
     """
 
@@ -126,10 +128,24 @@ def _figures_of(row: Row, published: Published, card: ModelCard) -> Sequence[Pub
     view: View = "keep" if published.view == "unknown" else published.view
     figures = []
     for metric, value in published.metrics.items():
-        measured = row.figure(metric, view)
-        missing = "" if measured is not None else f"not measured in the view {view}"
-        why = reason or missing
-        verdict: Verdict = "not comparable" if why or measured is None else judge(measured, value)
+        why = _why_not_measured(row.record, metric, view)
+        measured = None if why else row.figure(metric, view)
+        verdict: Verdict = "not measured"
+        if measured is not None:
+            verdict, why = ("not comparable" if reason else judge(measured, value)), reason
         mean = None if measured is None else measured.value
         figures.append(PublishedFigure(metric, published.view, value, mean, verdict, why, published.source, published.kind))
     return figures
+
+
+def _why_not_measured(record: RunRecord, metric: str, view: View) -> str:
+    """What keeps a published metric from having a measured value beside it; empty where nothing does."""
+    try:
+        _, k = parse_metric(metric)
+    except BadRequest:
+        return f"there is no metric {metric}"
+    if view not in record.metrics:
+        return f"the run has no lists of the view {view}"
+    if k > record.protocol.list_length:
+        return f"lists hold {record.protocol.list_length} places"
+    return "" if metric in record.metrics[view] else f"figures are cut off at {', '.join(map(str, CUTOFFS))}"

@@ -244,7 +244,7 @@ def test_codes_of_real_films_follow_their_genres(tmp_path: Path) -> None:
     dataset = read_dataset(locate("ml-100k", data_dir=Path(root), home=tmp_path / "home", progress=SilentProgress()), SilentProgress())
     texts = {name: list(values) for name, values in dataset.items.columns.items()}
     context = LightContext(events([0], len(dataset.items)), tmp_path, texts=texts, log=logging.getLogger(__name__))
-    vectors = text_vectors(context, TextSettings())
+    vectors = text_vectors(context, TextSettings(optional_text_fields=("brand", "categories", "price")))
     settings = QuantizerSettings(codebook_size=64, rkmeans_restarts=2)
     codes = item_codes(context, vectors, settings)
     figures = code_figures(read_codes(codes.file), main_categories(texts["categories"]))

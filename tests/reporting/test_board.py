@@ -10,7 +10,7 @@ import pytest
 from recbench.core.ranking import VIEWS
 from recbench.evaluation import compare_with_best, two_level_bootstrap
 from recbench.reporting import Board, Figure, Section, StoredRun, make_boards
-from recbench.reporting.grids import accuracy, cost, made
+from recbench.reporting.grids import accuracy, cost, made, verdict
 from recbench.reporting.markdown import escape
 from recbench.reporting.verdicts import judge
 
@@ -233,7 +233,7 @@ PUBLISHED = {"dataset": "toy", "view": "keep", "metrics": {"ndcg@10": 0.2}, "sou
         ("paper", {}, {"protocol": {"split": "temporal"}}, "other split: temporal"),
         ("paper", {}, {"budget": "60 seconds"}, "training bounded to 60 seconds"),
         ("paper", {}, {"config": {"width": 128}}, "other settings: width=128"),
-        ("paper", {"view": "unseen"}, {"views": ("keep",)}, "not measured in the view unseen"),
+        ("paper", {"view": "unseen"}, {"views": ("keep",)}, "the run has no lists of the view unseen"),
         ("paper", {}, {}, ""),
     ],
 )
@@ -244,7 +244,27 @@ def test_only_the_published_setting_gets_a_verdict(
     (board_row,) = section_of(workshop.run("sasrec", preset, **changes), cards=cards).rows
     (figure,) = board_row.published
     assert figure.reason == reason
-    assert (figure.verdict == "not comparable") == bool(reason)
+    assert (figure.verdict in ("not comparable", "not measured")) == bool(reason)
+    assert (figure.verdict == "not measured") == (figure.measured is None)
+
+
+@pytest.mark.parametrize(
+    ("metric", "changes", "reason"),
+    [
+        ("recall@200", {}, "lists hold 50 places"),
+        ("ndcg@50", {"list_length": 20}, "lists hold 20 places"),
+        ("recall@3", {}, "figures are cut off at 5, 10, 20, 50"),
+        ("recal@10", {}, "there is no metric recal@10"),
+    ],
+)
+def test_a_published_figure_that_cannot_be_measured_says_why(
+    workshop: Any, make_card: Any, metric: str, changes: dict[str, Any], reason: str
+) -> None:
+    cards = {"sasrec": make_card("sasrec", published=[PUBLISHED | {"metrics": {metric: 0.2}}])}
+    (board_row,) = section_of(workshop.run("sasrec", "paper", **changes), cards=cards).rows
+    (figure,) = board_row.published
+    assert (figure.verdict, figure.reason, figure.measured, figure.published) == ("not measured", reason, None, 0.2)
+    assert verdict(figure) == f"not measured ({reason})"
 
 
 def test_a_row_that_departs_from_its_preset_says_so(workshop: Any, make_card: Any) -> None:

@@ -51,6 +51,17 @@ def test_a_run_stands_beside_what_was_published(workshop: Any, cards: Any) -> No
     json.dumps([dataclasses.asdict(line) for line in run_lines(record, cards["sasrec"])])
 
 
+def test_a_published_metric_that_the_run_lacks_has_a_line(workshop: Any, make_card: Any) -> None:
+    numbers = {"dataset": "tiny", "view": "keep", "metrics": {"recall@200": 0.25}, "source": "A paper", "kind": "paper"}
+    record = StoredRun.open(workshop.run()).record
+    card = make_card("sasrec", published=[numbers | {"dataset": record.dataset.name}])
+    line = run_lines(record, card)[-1]
+    assert (line.metric, line.keep, line.unseen) == ("recall@200", None, None)
+    text = drawn(run_table(record, card))
+    assert "0.2500 [1]" in text
+    assert "[1] A paper (paper), view keep; not measured: lists hold 50 places" in text
+
+
 def test_a_run_without_published_numbers_needs_no_card(workshop: Any) -> None:
     record = StoredRun.open(workshop.run(views=("unseen",), device={"jobs": 3})).record
     text = drawn(run_table(record, None))

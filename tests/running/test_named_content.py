@@ -36,7 +36,7 @@ def test_another_commit_of_the_encoder_is_another_training_and_another_run(
     places: Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hub = tmp_path / "hub" / "models--someone--tiny"
-    save_model("bert", hub / "snapshots" / OLD)
+    save_model("bert", hub / "snapshots" / OLD, spells=True)
     shutil.copytree(hub / "snapshots" / OLD, hub / "snapshots" / NEW)
     (hub / "refs").mkdir()
     (hub / "refs" / "main").write_text(OLD)
@@ -55,7 +55,7 @@ def test_another_commit_of_the_encoder_is_another_training_and_another_run(
 
 
 def test_other_files_in_a_package_are_another_run(places: Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    save_model("bert", tmp_path / "bundled_model_of_tests" / "model")
+    save_model("bert", tmp_path / "bundled_model_of_tests" / "model", spells=True)
     (tmp_path / "bundled_model_of_tests" / "__init__.py").write_text(
         "from pathlib import Path\nMODEL_DIR = Path(__file__).parent / 'model'\n"
     )

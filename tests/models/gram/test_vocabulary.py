@@ -204,8 +204,8 @@ def test_a_backbone_that_pads_or_ends_otherwise_is_refused(tmp_path: Path) -> No
     with pytest.raises(BadRequest, match=r"swapped has pad and end tokens \(1, 0\)"):
         Vocabulary.of_backbone(tmp_path / "swapped", N_BACKBONE_ROWS)
     save_backbone(tmp_path / "large")
-    with pytest.raises(BadRequest, match="18 tokens, the model 17 rows"):
+    with pytest.raises(BadRequest, match="a tokenizer of 18 tokens and a model of 17 rows"):
         Vocabulary.of_backbone(tmp_path / "large", 17)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(BadRequest, match="empty holds no tokenizer"):
+    with pytest.raises(BadRequest, match=r"backbone in .*empty has no tokenizer"):
         Vocabulary.of_backbone(tmp_path / "empty", N_BACKBONE_ROWS)

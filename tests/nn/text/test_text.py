@@ -16,10 +16,10 @@ import pytest
 import torch
 from huggingface_hub import constants
 from huggingface_hub.utils import filter_repo_objects
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from tiny_models import WIDTH, WORDS, add_modules, save_model
 
-from recbench.core import BadConfig, BadRequest, DataUnavailable
+from recbench.core import BadConfig, BadData, BadRequest, DataUnavailable
 from recbench.core.config import explain
 from recbench.nn.text import TextSettings, TextVectors, location, text_vectors, transformer
 from recbench.nn.text.location import locate_encoder
@@ -31,7 +31,8 @@ TITLES: list[str | None] = ["red wool hat", "blue silk", None, "red wool hat", "
 
 def vectors_of(titles: list[str | None], tmp_path: Path, **settings: Any) -> TextVectors:
     context = LightContext(interactions([[0]], len(titles)), tmp_path, {"title": titles, "brand": [None] * len(titles)})
-    return text_vectors(context, TextSettings(**settings))
+    optional = ("brand", "categories", "price")
+    return text_vectors(context, TextSettings(optional_text_fields=optional, **settings))
 
 
 def states(model: Any, folder: Path, text: str) -> np.ndarray:
@@ -94,7 +95,7 @@ def test_items_without_text_have_zeros_and_equal_texts_equal_vectors(
 
 
 def test_data_without_text_are_refused(bert: tuple[Path, Any], tmp_path: Path) -> None:
-    with pytest.raises(BadRequest, match=r"from title, brand, categories, price, and no item .* --set text_fields"):
+    with pytest.raises(BadRequest, match=r"from title, and no item .* --set text_fields"):
         vectors_of([None, " . "], tmp_path, text_encoder=str(bert[0]))
 
 
@@ -144,6 +145,37 @@ def test_what_is_unknown_in_a_model_s_files_is_refused(
     with pytest.raises(BadRequest, match=message):
         vectors_of(TITLES, tmp_path, text_encoder=str(bert[0]))
     assert vectors_of(TITLES, tmp_path, text_encoder=str(bert[0]), text_pooling="mean").vectors.any()
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("modules.json", "[{}]", "cannot be read"),
+        ("modules.json", '[{"path": "../other", "type": "x.Dense"}]', r"names the folder .*other, which lies outside"),
+        ("1_Pooling/config.json", "{", "is not valid JSON"),
+        ("2_Dense/config.json", "[]", "holds a list, not an object"),
+        (
+            "2_Dense/config.json",
+            '{"in_features": 16, "out_features": 5, "bias": false}',
+            r"dense layer in .*cannot be read \(its weights\)",
+        ),
+        ("2_Dense/model.safetensors", "", r"dense layer in .*cannot be read \(its weights\)"),
+    ],
+)
+def test_damaged_modules_are_sentences(bert: tuple[Path, Any], file: str, content: str, message: str, tmp_path: Path) -> None:
+    add_modules(bert[0], {"pooling_mode": "mean"}, dense_width=4)
+    (bert[0] / file).write_text(content)
+    with pytest.raises(BadData, match=message):
+        vectors_of(TITLES, tmp_path, text_encoder=str(bert[0]))
+
+
+def test_a_dense_layer_must_fit_the_model(bert: tuple[Path, Any], tmp_path: Path) -> None:
+    add_modules(bert[0], {"pooling_mode": "mean"}, dense_width=4)
+    config = json.loads((bert[0] / "2_Dense" / "config.json").read_text())
+    (bert[0] / "2_Dense" / "config.json").write_text(json.dumps(config | {"in_features": 8}))
+    save_file({"linear.weight": torch.ones(4, 8)}, bert[0] / "2_Dense" / "model.safetensors")
+    with pytest.raises(BadData, match="2_Dense reads vectors of width 8, and gets 16"):
+        vectors_of(TITLES, tmp_path, text_encoder=str(bert[0]))
 
 
 def test_an_interrupted_encoding_goes_on_after_its_finished_batches(
@@ -328,7 +360,7 @@ def test_a_folder_that_holds_no_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadRequest, match=r"holds no config\.json"):
         locate_encoder(str(tmp_path))
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
-    with pytest.raises(BadRequest, match="cannot be read"):
+    with pytest.raises(DataUnavailable, match=r"has no tokenizer: there is no tokenizer\.json"):
         vectors_of(TITLES, tmp_path, text_encoder=str(tmp_path))
 
 

@@ -1,17 +1,19 @@
 """Random language models of a few kilobytes, saved as the transformers library saves real ones."""
 
 import json
+import string
 from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import (
     BertConfig,
     BertModel,
-    BertTokenizerFast,
     GPT2Config,
     GPT2Model,
     PreTrainedModel,
+    PreTrainedTokenizerFast,
     RobertaConfig,
     RobertaModel,
     T5Config,
@@ -19,21 +21,32 @@ from transformers import (
 )
 
 WORDS = ("title", "brand", "red", "blue", "green", "wool", "silk", "hat", "scarf", "glove", "anchor", "rope", "sail", ":", ";")
+CONTROLS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 WIDTH = 16
 
 
-def save_tokenizer(folder: Path) -> int:
-    """Writes a tokenizer of whole words; its vocabulary's size comes back."""
+def save_tokenizer(folder: Path, controls: tuple[str, ...] = CONTROLS, *, spells: bool = False) -> int:
+    """Writes a tokenizer of whole words, as BERT's lower-case and between two marks; its vocabulary's size comes back.
+
+    With `spells` it has the letters, too, so that it knows every English word.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]
-    (folder / "vocab.txt").write_text("\n".join(words) + "\n")
-    BertTokenizerFast(vocab_file=str(folder / "vocab.txt"), model_max_length=64).save_pretrained(folder)
+    letters = [f"{mark}{letter}" for mark in ("", "##") for letter in string.ascii_lowercase + string.digits]
+    words = [*controls, *WORDS, *(letters if spells else [])]
+    tokenizer = Tokenizer(models.WordPiece({word: row for row, word in enumerate(words)}, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    marks = [(mark, words.index(mark)) for mark in ("[CLS]", "[SEP]")]
+    tokenizer.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=marks)
+    names = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]", "mask_token": "[MASK]"}
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=64, **names).save_pretrained(folder)
     return len(words)
 
 
-def save_model(kind: str, folder: Path) -> PreTrainedModel:
+def save_model(kind: str, folder: Path, *, spells: bool = False) -> PreTrainedModel:
     """A `bert`, `gpt2`, `roberta` (with 40 rows of positions) or `t5` with random weights."""
-    n_words = save_tokenizer(folder)
+    # RoBERTa counts positions from behind its padding, token 1.
+    n_words = save_tokenizer(folder, ("[UNK]", "[PAD]", *CONTROLS[2:]) if kind == "roberta" else CONTROLS, spells=spells)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model: PreTrainedModel
