@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
 
-from recbench.core.config import explain, read_toml
+from recbench.core.config import PlainValues, explain, read_toml
 from recbench.core.errors import BadConfig
 
 STANDARD_COLUMNS = ("title", "brand", "categories", "description", "price")
@@ -17,7 +17,7 @@ CardTime = Literal["seconds", "position", "none", "detect"]
 """`detect`: for folders without a card; reading the data decides."""
 
 
-class _Part(BaseModel):
+class _Part(PlainValues):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
@@ -139,7 +139,7 @@ class DatasetCard(_Part):
     """BibTeX."""
     reader: str
     """Reads the sources below; ready folders of parquet or csv are always read as such."""
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = Field(default_factory=dict)
     """Settings of the reader."""
     filters: tuple[Filter, ...] = ()
     """Applied to sources, in order. Ready folders hold data that went through them."""
