@@ -3,6 +3,8 @@
 Nothing heavy is imported here or at the top of any command's file: `recbench --help` answers at once.
 """
 
+import signal
+
 import typer
 
 from recbench.cli.cache import clean, ls, size
@@ -82,4 +84,7 @@ app.command(rich_help_panel=_MACHINE)(doctor)
 
 def main() -> None:
     """The entry point `recbench`."""
+    # Until a command takes signals over there is nothing to clean up: Ctrl-C ends the process without a traceback.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     app()

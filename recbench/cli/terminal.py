@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TextIO, TypeVar
 
 import typer
 
-from recbench.cli.faults import explain
+from recbench.cli.faults import INTERRUPTED, explain
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -106,7 +106,7 @@ def verb(function: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(function)
     def command(*args: P.args, **kwargs: P.kwargs) -> R:
         debug = bool(kwargs["debug"])
-        with _logging(debug), _sigterm_as_ctrl_c():
+        with _logging(debug), _signals_as_interrupts():
             try:
                 with _results_apart():
                     return function(*args, **kwargs)
@@ -116,6 +116,8 @@ def verb(function: Callable[P, R]) -> Callable[P, R]:
                 if debug:
                     print_note(traceback.format_exc().rstrip("\n"))
                 sentence, code = explain(error, debug=debug)
+                if code == INTERRUPTED:
+                    _ignore_signals()  # all is cleaned up; one more Ctrl-C must not end the sentence in a traceback
                 print_note(sentence)
                 raise typer.Exit(code) from None
 
@@ -160,8 +162,8 @@ def _descriptor(stream: TextIO | None) -> int | None:
 
 
 @contextmanager
-def _sigterm_as_ctrl_c() -> Iterator[None]:
-    """A scheduler's SIGTERM unwinds the command as Ctrl-C does, so that locks are given back and nothing half-written stays."""
+def _signals_as_interrupts() -> Iterator[None]:
+    """Ctrl-C and a scheduler's SIGTERM unwind the command, so that locks are given back and nothing half-written stays."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -169,11 +171,21 @@ def _sigterm_as_ctrl_c() -> Iterator[None]:
     def interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    # An ignored SIGINT stays ignored: a shell starts commands in the background so.
+    taken = [signal.SIGTERM] + ([signal.SIGINT] if signal.getsignal(signal.SIGINT) is signal.SIG_DFL else [])
+    before = {number: signal.signal(number, interrupt) for number in taken}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _ignore_signals() -> None:
+    """Make the rest of the process deaf to Ctrl-C; the command's handlers, if any, are put back when it has ended."""
+    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
 
 
 @contextmanager

@@ -4,14 +4,29 @@ import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ModelWrapValidatorHandler, ValidationError, model_validator
 
 from recbench.core.errors import BadConfig, nearest
 
 
-class PluginConfig(BaseModel):
+class PlainValues(BaseModel):
+    """Base of what people write in TOML: a value is taken as the kind that it is, or refused."""
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _takes_values_as_they_are(cls, values: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        made = handler(values)
+        # Left alone, pydantic reads the text "2", and even true, as a number, and "yes" as true.
+        for key, given in values.items() if isinstance(values, Mapping) else ():
+            if key in cls.model_fields and not _is_same_kind(given, taken := getattr(made, key)):
+                shown = list(taken) if isinstance(taken, tuple) else taken
+                raise ValueError(f"{key}={given!r} would be taken as {shown!r}. Write it so if that is meant")
+        return made
+
+
+class PluginConfig(PlainValues):
     """Base of every plugin's settings: frozen, unknown keys forbidden, the docstring under a field is its help."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, use_attribute_docstrings=True, allow_inf_nan=False)
@@ -24,6 +39,15 @@ class PluginConfig(BaseModel):
         """Settings that leave open which revision of a thing elsewhere is read, each with the value that says it, such as
         `hf:OWNER/NAME@COMMIT`: part of every key. What does not lie here yet is fetched; no revision is known before that."""
         return {}
+
+
+def _is_same_kind(given: Any, taken: Any) -> bool:
+    """Whether a value was taken as what it is: a number as a number, a truth value as a truth value."""
+    if isinstance(given, list | tuple) and isinstance(taken, list | tuple):
+        return all(map(_is_same_kind, given, taken))
+    if isinstance(given, bool) or isinstance(taken, bool):
+        return isinstance(given, bool) and isinstance(taken, bool)
+    return not (isinstance(given, str) and isinstance(taken, int | float))
 
 
 def explain(error: ValidationError, known: Sequence[str], where: str) -> BadConfig:

@@ -8,10 +8,10 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from recbench.core.budget import Budget
-from recbench.core.config import PluginConfig, explain, flatten_preset, read_toml
+from recbench.core.config import PlainValues, PluginConfig, explain, flatten_preset, read_toml
 from recbench.core.errors import BadConfig, nearest
 from recbench.core.interactions import Interactions, ItemTable, StringArray
 from recbench.core.progress import Progress
@@ -250,7 +250,7 @@ class Movable(Protocol):
         """Move to where the run computes: `cpu`, `cuda` or `cuda:N`. Called after `load`; `fit` is told by its context."""
 
 
-class Published(BaseModel):
+class Published(PlainValues):
     """A number somebody printed, and where."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -280,7 +280,7 @@ class DefaultPresets(BaseModel):
     cuda: str
 
 
-class ModelCard(BaseModel):
+class ModelCard(PlainValues):
     """`card.toml` of a model: what it is, whose numbers it is held against. Unknown keys are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -306,7 +306,7 @@ class ModelCard(BaseModel):
     max_items: int | None = None
     """Above this catalogue size the model is not applicable."""
     licence_of_reference: str = ""
-    presets: dict[str, dict[str, Any]] = {}
+    presets: dict[str, dict[str, Any]] = Field(default_factory=dict)
     default: DefaultPresets
     published: tuple[Published, ...] = ()
     deviations: tuple[str, ...] = ()

@@ -20,7 +20,7 @@ from pydantic import (
     model_validator,
 )
 
-from recbench.core.config import explain, read_toml
+from recbench.core.config import PlainValues, explain, read_toml
 
 STANDARD_COLUMNS = ("title", "brand", "categories", "description", "price")
 """The text columns every data set may have; the text fingerprint is made from them."""
@@ -56,7 +56,7 @@ def _web_address(url: str) -> str:
     return url
 
 
-class _Part(BaseModel):
+class _Part(PlainValues):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
 
@@ -213,7 +213,7 @@ class DatasetCard(_Part):
     """BibTeX."""
     reader: str
     """Reads the sources below; ready folders of parquet or csv are always read as such."""
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = Field(default_factory=dict)
     """Settings of the reader."""
     filters: tuple[Filter, ...] = ()
     """Applied to sources, in order. Ready folders hold data that went through them."""

@@ -20,6 +20,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from recbench.core.errors import BadData, DataUnavailable
 from recbench.core.progress import Progress, Task
+from recbench.core.temporary import own_folder
 from recbench.data.card import DatasetCard, Source, SourceFile
 from recbench.data.folders import ready_files
 from recbench.data.location import Located, file_sha256, source_card
@@ -179,7 +180,7 @@ def _new_folder(target: Path) -> Iterator[Path]:
     """A folder under a temporary name beside `target`, renamed to it at the end; without a trace if that is not reached."""
     new_parents = [path for path in target.parents if not path.exists()]
     target.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    folder = own_folder(target.parent, f".{target.name}")
     try:
         yield folder
         shutil.rmtree(target, ignore_errors=True)

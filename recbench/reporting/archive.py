@@ -7,7 +7,6 @@ A published record is a run folder without its weights and logs:
 """
 
 import hashlib
-import shutil
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -165,20 +164,12 @@ def record_folders(boards: Path) -> list[Path]:
     return sorted(folder for folder in root.iterdir() if folder.is_dir() and folder.name != SHARED) if root.is_dir() else []
 
 
-def store(run: StoredRun, boards: Path) -> list[Path]:
-    """Copy a run's record and small files below BOARDS/records; gives the files that were not there before.
-
-    The record goes last and by renaming, so a copy that was cut off leaves no record behind.
-    """
-    root = boards / RECORDS_FOLDER
-    written = []
+def files_to_store(run: StoredRun, boards: Path) -> dict[str, Path]:
+    """A run's record and small files that are not below BOARDS yet: by their path there, the file to copy."""
+    files = {}
     for name in [*run.published_files(), "record.json"]:
-        target = (root / SHARED if name.startswith(SHARED_FILES) else root / run.record.run_id) / name
-        if target.exists():
-            continue
-        target.parent.mkdir(parents=True, exist_ok=True)
-        part = target.with_name(target.name + ".part")
-        shutil.copyfile(run.folder / name if name == "record.json" else run.place(name), part)
-        part.replace(target)
-        written.append(target)
-    return written
+        folder = SHARED if name.startswith(SHARED_FILES) else run.record.run_id
+        target = f"{RECORDS_FOLDER}/{folder}/{name}"
+        if not (boards / target).exists():
+            files[target] = run.folder / name if name == "record.json" else run.place(name)
+    return files

@@ -8,12 +8,13 @@ from pathlib import Path
 from recbench.core.errors import BadData, RecbenchError, VerifyFailed
 from recbench.core.plugin import ModelCard
 from recbench.core.records import RunRecord
-from recbench.reporting.archive import StoredRun, files_at_fault, record_folders, sha256_of, store
+from recbench.reporting.archive import StoredRun, files_at_fault, files_to_store, record_folders, sha256_of
 from recbench.reporting.board import Board, make_boards
 from recbench.reporting.markdown import MADE_BY, render_pages
 from recbench.reporting.page import PAGE, render_page
 from recbench.reporting.printed import records_on_pages
 from recbench.reporting.recompute import recompute, search_at_fault
+from recbench.reporting.together import finish_writing, write_together
 
 _MEND = "Make the run again (--again); what is in the cache is not computed anew."
 _SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.=+-]*")
@@ -49,7 +50,8 @@ class PublishResult:
 def publish(boards: Path, runs: Sequence[Path], cards: Mapping[str, ModelCard]) -> PublishResult:
     """Take new finished runs into BOARDS/records and write the pages anew.
 
-    Nothing is written before everything is known to fit together. The same records give the same pages, byte for byte.
+    Nothing is written before everything is known to fit together, and then all of it or, after a kill, nothing or the rest of it by the
+    next command. The same records give the same pages, byte for byte.
 
     Args:
         boards: folder of the pages and of `records/`; made where there is none.
@@ -62,19 +64,21 @@ def publish(boards: Path, runs: Sequence[Path], cards: Mapping[str, ModelCard]) 
         VerifyFailed: a published record was edited since its page was written.
         SplitMismatch: two records under one data set name were made on different splits.
     """
+    finish_writing(boards)
     published = {folder.name: StoredRun.open(folder) for folder in record_folders(boards)}
     refuse_damaged(boards, published)
     fresh, skipped = _new_runs(runs, published)
     pages = all_pages(make_boards([*published.values(), *fresh.values()], cards))
-    written = [path for run_id in sorted(fresh) for path in store(fresh[run_id], boards)]
-    unchanged: list[Path] = []
-    boards.mkdir(parents=True, exist_ok=True)
-    for name, text in sorted(pages.items()):
-        (written if write_if_changed(boards / name, text) else unchanged).append(boards / name)
+    files: dict[str, bytes | Path] = {}
+    for run_id in sorted(fresh):
+        files |= files_to_store(fresh[run_id], boards)
+    changed = changed_files(boards, pages)
+    files |= changed
     stale = [page for page in generated_pages(boards) if page.name not in pages]
-    for page in stale:
-        page.unlink()
-    return PublishResult(tuple(written), tuple(unchanged), tuple(stale), tuple(skipped))
+    boards.mkdir(parents=True, exist_ok=True)
+    write_together(boards, files, [page.name for page in stale])
+    unchanged = tuple(boards / name for name in sorted(pages.keys() - changed.keys()))
+    return PublishResult(tuple(boards / name for name in files), unchanged, tuple(stale), tuple(skipped))
 
 
 def all_pages(boards: Sequence[Board]) -> dict[str, str]:
@@ -153,12 +157,7 @@ def _same_run(first: RunRecord, second: RunRecord) -> bool:
     return first.model_copy(update=figures) == second.model_copy(update=figures)
 
 
-def write_if_changed(path: Path, text: str) -> bool:
-    """Write a file in one step; gives whether that was needed: it was not there or was another."""
-    data = text.encode()
-    if path.is_file() and path.read_bytes() == data:
-        return False
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(data)
-    part.replace(path)
-    return True
+def changed_files(boards: Path, texts: Mapping[str, str]) -> dict[str, bytes]:
+    """Of texts by their path below BOARDS, in the order of these, those whose file is not there or is another."""
+    contents = {name: text.encode() for name, text in sorted(texts.items())}
+    return {name: data for name, data in contents.items() if not (boards / name).is_file() or (boards / name).read_bytes() != data}

@@ -12,7 +12,8 @@ from recbench.core.records import SCHEMA_VERSION, CodePart, Interval, RunRecord
 from recbench.evaluation import evaluate
 from recbench.reporting.archive import StoredRun, record_folders
 from recbench.reporting.board import make_boards
-from recbench.reporting.publish import all_pages, refuse_damaged, write_if_changed
+from recbench.reporting.publish import all_pages, changed_files, refuse_damaged
+from recbench.reporting.together import finish_writing, write_together
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,8 @@ class Remeasured:
 def remeasure(boards: Path, cards: Mapping[str, ModelCard], code: CodePart) -> Remeasured:
     """Compute the figures of all published records again, and write those that changed, with the pages.
 
-    Ranks, exposure and everything about the run itself stay as they are. Nothing is written before all figures and all pages are known;
-    whoever kills it in the moment of writing restores the folder and starts again.
+    Ranks, exposure and everything about the run itself stay as they are. Nothing is written before all figures and all pages are known,
+    and then all of it or, after a kill, nothing or the rest of it by the next command.
 
     Args:
         boards: folder of the pages and of `records/`.
@@ -49,9 +50,10 @@ def remeasure(boards: Path, cards: Mapping[str, ModelCard], code: CodePart) -> R
         BadData: a record or one of its files is damaged or missing.
         VerifyFailed: a record was edited since its page was written; its figures are then nobody's.
     """
+    finish_writing(boards)
     published = {folder.name: StoredRun.open(folder) for folder in record_folders(boards)}
     refuse_damaged(boards, published)
-    texts: dict[Path, str] = {}
+    texts: dict[str, str] = {}
     runs, moves = [], _Moves()
     for run in published.values():
         found = evaluate(run.ranks, run.facts, run.exposure, run.train_count)
@@ -59,13 +61,12 @@ def remeasure(boards: Path, cards: Mapping[str, ModelCard], code: CodePart) -> R
         if record != run.record:
             moves.count(run.record, record)
             record = record.model_copy(update={"schema_version": SCHEMA_VERSION, "remeasured": code})
-            texts[run.folder / "record.json"] = record.to_json()
+            texts[(run.folder / "record.json").relative_to(boards).as_posix()] = record.to_json()
             run = run.with_record(record)
         runs.append(run)
-    pages = all_pages(make_boards(runs, cards))
-    texts |= {boards / name: text for name, text in sorted(pages.items())}
-    written = tuple(path for path, text in texts.items() if write_if_changed(path, text))
-    return Remeasured(len(published), written, moves.n_values, moves.n_ends, moves.largest)
+    files = changed_files(boards, texts | all_pages(make_boards(runs, cards)))
+    write_together(boards, files)
+    return Remeasured(len(published), tuple(boards / name for name in files), moves.n_values, moves.n_ends, moves.largest)
 
 
 class _Moves:

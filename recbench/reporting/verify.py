@@ -12,6 +12,7 @@ from recbench.reporting.board import make_boards
 from recbench.reporting.printed import records_on_pages
 from recbench.reporting.publish import all_pages, generated_pages
 from recbench.reporting.recompute import recompute, search_at_fault
+from recbench.reporting.together import is_half_written
 
 _MEND = "Restore the record; if the evaluator changed since, run: recbench leaderboard remeasure"
 _CONTEXT = 30
@@ -58,6 +59,8 @@ def inspect_boards(boards: Path, cards: Mapping[str, ModelCard]) -> VerifyReport
     """
     pages = generated_pages(boards)
     faults: list[Fault] = []
+    if is_half_written(boards):
+        faults.append(Fault(boards, None, "a command was ended while it wrote here. Let it finish: recbench leaderboard publish"))
     runs: list[StoredRun] = []
     n_figures = 0
     for folder in record_folders(boards):

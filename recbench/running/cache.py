@@ -4,6 +4,8 @@ HOME/stages/NAME-KEY/           files of a finished stage and manifest.json
 HOME/stages/partial/NAME-KEY/   checkpoints of one that is under way or was killed
 HOME/stages/locks/NAME-KEY.lock
 HOME/stages/damaged/            folders whose files no longer match their manifest
+HOME/stages/.building-NAME-KEY/ what is being built, or what a killed process left of that
+HOME/stages/.removing-*/        what is being removed, the same
 """
 
 import contextlib
@@ -11,7 +13,9 @@ import errno
 import fcntl
 import json
 import logging
+import os
 import shutil
+import stat
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -29,6 +33,7 @@ from recbench.running.measure import DeviceGauge, Meter
 log = logging.getLogger(__name__)
 MANIFEST = "manifest.json"
 DOWNLOAD = "download"
+_BUILDING, _REMOVING = ".building-", ".removing-"
 _ALWAYS_HASH_BYTES = 64 << 20
 """Files up to this size are hashed at every use; larger ones only where size or time of change differ from the manifest."""
 _LOCK_POLL_S = 0.1
@@ -202,6 +207,9 @@ class StageStore:
     def _folder(self, name: str, key: str) -> Path:
         return self.root / f"{name}-{key[:20]}"
 
+    def _building(self, name: str, key: str, suffix: str = "") -> Path:
+        return self.root / f"{_BUILDING}{name}-{key[:20]}{suffix}"
+
     def _find(self, name: str, key: str) -> Stage | None:
         folder = self._folder(name, key)
         if not folder.exists():
@@ -209,7 +217,10 @@ class StageStore:
         if name in self._rerun and key not in self._rerun_done:
             self._rerun_done.add(key)
             log.info("stage %s is there and computed again, as asked", name)
-            shutil.rmtree(folder)
+            # Under the name of what is being built: should this process be killed here, whoever builds it next removes the rest.
+            building = self._building(name, key)
+            shutil.rmtree(building, ignore_errors=True)
+            folder.rename(building)
             shutil.rmtree(self.partial(name, key), ignore_errors=True)
             return None
         fault = damage(folder)
@@ -219,6 +230,8 @@ class StageStore:
             folder.rename(aside)
             log.warning("stage %s is damaged (%s); it was set aside as %s and is rebuilt", name, fault, aside.name)
             return None
+        # Where it was finished and its process killed in that moment.
+        shutil.rmtree(self.partial(name, key), ignore_errors=True)
         return self._read(name, key, reused=True)
 
     def _read(self, name: str, key: str, *, reused: bool) -> Stage:
@@ -229,7 +242,7 @@ class StageStore:
         return Stage(name, key, folder, manifest["seconds"], manifest["peak_memory_bytes"], reused, device)
 
     def _open(self, name: str, key: str, suffix: str = "") -> Path:
-        temporary = self.root / f".building-{name}-{key[:20]}{suffix}"
+        temporary = self._building(name, key, suffix)
         # The lock is ours, so a folder of that name is what a killed process left.
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
@@ -335,10 +348,8 @@ class _AttemptClock:
 
 def damage(folder: Path) -> str | None:
     """What is wrong with a finished stage's files, or None."""
-    try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        files = dict(manifest["files"])
-    except (OSError, ValueError, KeyError, TypeError):
+    files = _manifest_files(folder)
+    if files is None:
         return f"{MANIFEST} is missing or unreadable"
     for name, expected in files.items():
         file = folder / name
@@ -353,16 +364,29 @@ def damage(folder: Path) -> str | None:
     return None
 
 
+def _manifest_files(folder: Path) -> dict[str, Any] | None:
+    """The files of a finished stage as its manifest describes them; None where it says not all that a manifest says."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        numbers = [manifest["seconds"], manifest["peak_memory_bytes"]]
+        for expected in manifest["files"].values():
+            numbers += [expected["bytes"], expected["mtime_ns"], int(expected["sha256"], 16)]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    is_whole = all(isinstance(number, int | float) and not isinstance(number, bool) for number in numbers)
+    return dict(manifest["files"]) if is_whole and isinstance(manifest.get("stage"), str) else None
+
+
 def stage_content(folder: Path) -> str | None:
     """sha256 over the content of a finished stage's files, read off its manifest; None where the folder is no stage.
 
     What it cost does not count: a stage that is built again with the same result leaves what follows from it in place.
     """
-    try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        return hash_value({"stage": manifest["stage"], "files": {name: file["sha256"] for name, file in manifest["files"].items()}})
-    except (OSError, ValueError, KeyError, TypeError):
+    files = _manifest_files(folder)
+    if files is None:
         return None
+    stage = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["stage"]
+    return hash_value({"stage": stage, "files": {name: file["sha256"] for name, file in files.items()}})
 
 
 @dataclass(frozen=True)
@@ -371,7 +395,7 @@ class CacheEntry:
 
     name: str
     kind: str
-    """The stage's name, `partial`, `damaged`, or `download` for the files of a data set."""
+    """The stage's name, `partial`, `damaged`, or `download` for the files of a data set; what a killed process left is `partial`."""
     size_bytes: int
     modified: float
     """Seconds since 1970."""
@@ -384,14 +408,16 @@ def cache_entries(home: Path) -> list[CacheEntry]:
     folders = [
         *((folder, DOWNLOAD) for folder in _subfolders(home / "datasets")),
         *((folder, "partial") for folder in _subfolders(root / "partial")),
+        *((folder, "partial") for start in (_BUILDING, _REMOVING) for folder in sorted(root.glob(f"{start}*"))),
         *((folder, "damaged") for folder in _subfolders(root / "damaged")),
         *((folder, folder.name.rpartition("-")[0]) for folder in _subfolders(root) if (folder / MANIFEST).exists()),
     ]
     entries = []
     for folder, kind in folders:
-        files = [file.stat() for file in folder.rglob("*") if file.is_file()]
+        files = list(_statuses(folder))
         size = sum(status.st_size for status in files)
-        entries.append(CacheEntry(folder.name, kind, size, max((status.st_mtime for status in files), default=0.0), folder))
+        name = folder.name.removeprefix(_BUILDING)
+        entries.append(CacheEntry(name, kind, size, max((status.st_mtime for status in files), default=0.0), folder))
     return sorted(entries, key=lambda entry: (-entry.size_bytes, entry.name))
 
 
@@ -409,6 +435,10 @@ def clean_cache(home: Path, kinds: tuple[str, ...] = ()) -> list[CacheEntry]:
     for entry in entries:
         if entry.kind not in kinds if kinds else entry.kind == DOWNLOAD:
             continue
+        if entry.folder.name.startswith(_REMOVING):
+            shutil.rmtree(entry.folder, ignore_errors=True)  # nobody's any more; another process may be at it
+            removed.append(entry)
+            continue
         lock = FileLock(home / "stages" / "locks" / f"{entry.name}.lock")
         lock_folder = Path(lock.lock_file).parent
         lock_folder.mkdir(parents=True, exist_ok=True)
@@ -416,12 +446,28 @@ def clean_cache(home: Path, kinds: tuple[str, ...] = ()) -> list[CacheEntry]:
             with lock.acquire(timeout=0):
                 if _is_in_use(entry.folder):
                     raise Timeout(lock.lock_file)
-                shutil.rmtree(entry.folder)
+                _remove(entry.folder, home / "stages")
         except Timeout:
             log.info("%s is in use and stays", entry.name)
             continue
         removed.append(entry)
     return removed
+
+
+def _remove(folder: Path, root: Path) -> None:
+    """Take a folder away in one step; what a kill leaves of it has a name that nobody reads, and `cache clean` removes it."""
+    doomed = root / f"{_REMOVING}{folder.name.lstrip('.')}-{time.time_ns()}"
+    folder.rename(doomed)
+    shutil.rmtree(doomed)
+
+
+def _statuses(folder: Path) -> Iterator[os.stat_result]:
+    """Of all files below; one that another process takes away just now is none."""
+    for path in folder.rglob("*"):
+        with contextlib.suppress(FileNotFoundError):
+            status = path.stat()
+            if stat.S_ISREG(status.st_mode):
+                yield status
 
 
 def _subfolders(folder: Path) -> list[Path]:

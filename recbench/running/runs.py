@@ -3,19 +3,17 @@
 import contextlib
 import json
 import logging
-import os
-import platform
 import re
 import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
 from filelock import FileLock
 
 from recbench.core.errors import BadData, BadRequest, nearest
 from recbench.core.records import RECORDS_FOLDER, FilePart, RunRecord, read_record
+from recbench.core.temporary import own_folder
 from recbench.running.hashing import hash_file, hash_value
 
 RECORD_FILE = "record.json"
@@ -63,14 +61,7 @@ def _number(path: Path, stem: str) -> int:
 @contextlib.contextmanager
 def writing(name: RunName, runs: Path) -> Iterator[Path]:
     """A temporary folder; `finish` gives it its name. Left without that, it disappears."""
-    # Several machines may share the folder: which processes live can only be asked of one's own.
-    prefix = f".writing-{name.stem}-{platform.node()}-"
-    for leftover in runs.glob(f"{prefix}*"):
-        owner = leftover.name.removeprefix(prefix)
-        if owner == str(os.getpid()) or not (owner.isdigit() and psutil.pid_exists(int(owner))):
-            shutil.rmtree(leftover, ignore_errors=True)  # of a process that was killed
-    folder = runs / f"{prefix}{os.getpid()}"
-    folder.mkdir(parents=True)
+    folder = own_folder(runs, f".writing-{name.stem}")
     try:
         yield folder
     finally:

@@ -1,0 +1,46 @@
+from pathlib import Path
+
+import pytest
+
+from recbench import registry
+from recbench.core.errors import BadConfig
+from recbench.data.card import load_dataset_card
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "taken"),
+    [
+        ("max_steps", True, "1"),
+        ("max_steps", "100", "100"),
+        ("n_heads", 2.0, None),
+        ("learning_rate", 1, None),
+        ("betas", [0.9, "0.98"], "[0.9, 0.98]"),
+    ],
+)
+def test_a_value_of_another_kind_is_refused_not_converted(key: str, value: object, taken: str | None) -> None:
+    plugin = registry.models(()).load("sasrec")
+    if taken is None:
+        assert getattr(plugin.resolve("cpu", {key: value}), key) == value
+        return
+    with pytest.raises(BadConfig) as caught:
+        plugin.resolve("cpu", {key: value})
+    assert f"{key}={value!r} would be taken as {taken}." in str(caught.value)
+
+
+def test_a_text_is_no_truth_value() -> None:
+    plugin = registry.models(()).load("gram")
+    with pytest.raises(BadConfig, match="user_prompt='yes' would be taken as True"):
+        plugin.resolve("cpu", {"user_prompt": "yes"})
+
+
+def test_a_card_is_held_to_the_same(tmp_path: Path) -> None:
+    card = tmp_path / "card.toml"
+    sound = 'name = "shop"\ntitle = "Shop"\nterms = "none"\nreader = "csv"\ntime = "seconds"\n'
+    card.write_text(sound + '[[filters]]\nkind = "min-rating"\nvalue = 3\n')
+    assert load_dataset_card(card).filters[0].model_dump()["value"] == 3.0
+    card.write_text(sound + '[[filters]]\nkind = "min-rating"\nvalue = "3"\n')
+    with pytest.raises(BadConfig, match=r"value='3' would be taken as 3\.0"):
+        load_dataset_card(card)
+    card.write_text(sound + "[counts]\nusers = true\n")
+    with pytest.raises(BadConfig, match="users=True would be taken as 1"):
+        load_dataset_card(card)
