@@ -67,15 +67,22 @@ def scenes(address: str) -> list[Scene]:
         Scene("run sasrec", _SASREC, 26, (_POPULARITY,)),
         Scene("run tiger", _TIGER, 20, (_POPULARITY,)),
         Scene("run gram", _GRAM, 14, (_POPULARITY,)),
-        Scene("run --rerun", f"{_SASREC} --rerun training-sasrec", 6, (f"{_SASREC} --seed 1", _SASREC), _without_run("sasrec-smoke-s0")),
+        Scene(
+            "run --rerun",
+            f"{_SASREC} --rerun training-sasrec",
+            6,
+            (f"{_SASREC} --seed 1", _SASREC),
+            _without_run("sasrec-smoke-s0"),
+            rerun_facts,
+        ),
         Scene("import-ranks", "import-ranks lists.csv --model other --dataset shop --seen keep", 4, (_POPULARITY,), _write_lists),
         Scene("leaderboard publish", publish, 8, boards, facts=board_facts, after=("verify",)),
         Scene("leaderboard publish, again", publish, 4, (*boards[:1], publish, *boards[1:]), facts=board_facts, after=("verify",)),
         Scene("leaderboard remeasure", "leaderboard remeasure", 8, (*boards, publish), _age_boards(publish), board_facts, ("verify",)),
         Scene("cache clean", "cache clean", 4, (f"{_SASREC} --seed 1", _POPULARITY), None, cache_facts, (f"{_SASREC} --seed 1 --again",)),
         Scene("data fetch", "data fetch card.toml", 4, (_POPULARITY,), _write_card(address), fetch_facts, ("data check card.toml",)),
-        Scene("compare", _COMPARE, 1, (f"{_POPULARITY} --seed 1",), has_workers=True),
-        Scene("tune", _TUNE, 1, (_POPULARITY,), facts=tune_facts, has_workers=True),
+        Scene("compare", _COMPARE, 2, (f"{_POPULARITY} --seed 1",), has_workers=True),
+        Scene("tune", _TUNE, 2, (_POPULARITY,), facts=tune_facts, has_workers=True),
     ]
 
 
@@ -187,6 +194,15 @@ def run_facts(desk: Path) -> dict[str, str]:
             elif name == "curve.csv":
                 facts[f"{run}/{name}"] = _losses(file)
     return facts
+
+
+def rerun_facts(desk: Path) -> dict[str, str]:
+    """The same, whatever the numbers of the records: asked for again, a finished run is made again; all must be equal."""
+    facts: dict[str, set[str]] = {}
+    for name, value in run_facts(desk).items():
+        run, _, file = name.partition("/")
+        facts.setdefault(f"{run.rpartition('-')[0]}/{file}", set()).add(value)
+    return {name: " and ".join(sorted(values)) for name, values in facts.items()}
 
 
 def _losses(curve: Path) -> str:

@@ -83,6 +83,8 @@ def parquet_table(path: Path) -> Table:
     for column in table.columns:
         if pa.types.is_timestamp(column.type):
             columns.append([None if value is None else Fraction(value, _PER_SECOND[column.type.unit]) for value in _integers(column)])
+        elif pa.types.is_date32(column.type):  # days, which reach beyond the dates that Python knows
+            columns.append([None if value is None else Fraction(86_400 * value) for value in _integers(column.cast(pa.int32()))])
         else:
             columns.append(column.to_pylist())
     return list(table.column_names), [list(row) for row in zip(*columns, strict=True)]

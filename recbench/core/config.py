@@ -60,7 +60,7 @@ def explain(error: ValidationError, known: Sequence[str], where: str) -> BadConf
         elif fault["type"] == "missing":
             faults.append(f"{where} lacks the key {key!r}.")
         else:
-            message = fault["msg"].removeprefix("Value error, ")
+            message = " ".join(fault["msg"].removeprefix("Value error, ").split())  # it may quote a value that spans lines
             named = f"{key}={fault['input']!r}: " if key else ""
             faults.append(f"{where}: {named}{message}. Change that value.")
     return BadConfig(" ".join(faults))

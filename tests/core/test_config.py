@@ -44,3 +44,11 @@ def test_a_card_is_held_to_the_same(tmp_path: Path) -> None:
     card.write_text(sound + "[counts]\nusers = true\n")
     with pytest.raises(BadConfig, match="users=True would be taken as 1"):
         load_dataset_card(card)
+
+
+def test_a_value_that_spans_lines_is_told_on_one(tmp_path: Path) -> None:
+    card = tmp_path / "card.toml"
+    card.write_text('name = "shop"\ntitle = "Shop"\nterms = "none"\nreader = "csv"\ntime = "none"\n[[filters]]\nkind = "line\\nbreak"\n')
+    with pytest.raises(BadConfig) as caught:
+        load_dataset_card(card)
+    assert "\n" not in str(caught.value)
