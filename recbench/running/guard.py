@@ -177,7 +177,7 @@ class _Overrun(BaseException):
 
 def margin_s(budget: Budget) -> float:
     """Seconds by which one call may overrun a budget: half of it, a minute at least, and twice the time kept back for ranking."""
-    return max(_LEAST_MARGIN_S, _MARGIN_SHARE * budget.amount) + 2 * budget.reserve_s
+    return max(_LEAST_MARGIN_S, _MARGIN_SHARE * budget.amount) + 2 * budget.ledger.reserve_s
 
 
 @contextmanager
@@ -188,7 +188,7 @@ def _bounded(budget: Budget, name: str, method: str) -> Iterator[None]:
         return
     over, ended = threading.Event(), threading.Event()
     # A call that begins after the end of the budget, such as the ranking of a slow model, has the margin for itself.
-    ends_at = max(budget.started_at + budget.amount, time.monotonic())
+    ends_at = time.monotonic() + max(budget.amount - budget.used_s(), 0.0)
 
     def interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
         if not ended.is_set():

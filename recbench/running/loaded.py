@@ -14,7 +14,7 @@ from recbench import registry
 from recbench.core.config import explain
 from recbench.core.errors import BadRequest, nearest
 from recbench.core.interactions import ItemTable
-from recbench.core.plugin import Catalogue, Movable, Plugin, Recommender
+from recbench.core.plugin import Catalogue, Plugin
 from recbench.core.progress import Progress
 from recbench.core.ragged import Histories
 from recbench.core.ranking import Queries, View
@@ -22,6 +22,7 @@ from recbench.core.records import RunRecord, read_record
 from recbench.data import Split
 from recbench.running.api import Recommendation
 from recbench.running.context import ranked
+from recbench.running.guard import GuardedModel
 from recbench.running.machine import resolve_device
 from recbench.running.places import Places
 from recbench.running.runs import RECORD_FILE
@@ -64,7 +65,7 @@ class LoadedRun:
 
     record: RunRecord
     folder: Path
-    recommender: Recommender
+    recommender: GuardedModel
     item_ids: Sequence[str]
     titles: Sequence[str | None]
 
@@ -89,10 +90,9 @@ class LoadedRun:
                 f"{record.run_id} was made with settings that model {record.model.name!r} does not take any more: "
                 f"{explain(error, list(plugin.config.model_fields), 'the model')} Make the run again."
             ) from None
-        recommender = plugin.build(config, Catalogue(record.dataset.n_items, record.dataset.n_users))
+        recommender = GuardedModel(plugin, config, Catalogue(record.dataset.n_items, record.dataset.n_users))
         recommender.load(folder / MODEL_FOLDER)
-        if isinstance(recommender, Movable):
-            recommender.to(device)
+        recommender.to(device)
         return cls(record, folder, recommender, catalogue["item_id"].to_pylist(), catalogue["title"].to_pylist())
 
     def recommend(self, history: Sequence[str], k: int = 10, *, view: View = "unseen", user_id: str = "") -> list[Recommendation]:
@@ -114,7 +114,7 @@ class LoadedRun:
             user_ids=np.array([user_id], dtype=object),
             views=(view,),
         )
-        rankings = self.recommender.generate(queries, min(k, len(self.item_ids)))
+        rankings = self.recommender.answers(queries, min(k, len(self.item_ids)), n_items=len(self.item_ids))
         pairs = zip(rankings.items[0, 0].tolist(), rankings.scores[0, 0].tolist(), strict=True)
         return [Recommendation(self.item_ids[item], self.titles[item], score) for item, score in pairs if item >= 0]
 
