@@ -179,6 +179,7 @@ def _folder(path: Path) -> Claim:
     except RecbenchError as error:
         fault = _fault_of(error.__cause__ or error)
         name = _name_on_card(folder)
+        sys.modules.pop(_module_name(folder), None)  # whoever loads it meets the fault again
     return Claim(name, str(path), load, fault)
 
 
@@ -201,9 +202,13 @@ def _fault_of(error: BaseException) -> str:
     return described(error) + (f", {theirs[-1].filename}, line {theirs[-1].lineno}" if theirs else "")
 
 
+def _module_name(folder: Path) -> str:
+    return f"_recbench_plugin_{hashlib.sha256(str(folder).encode()).hexdigest()[:16]}"
+
+
 def _import_folder(folder: Path) -> Any:
     """The package in a folder, under a module name that no other package can have; relative imports work inside it."""
-    name = f"_recbench_plugin_{hashlib.sha256(str(folder).encode()).hexdigest()[:16]}"
+    name = _module_name(folder)
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, folder / "__init__.py", submodule_search_locations=[str(folder)])

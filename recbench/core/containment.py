@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -23,6 +24,8 @@ import numpy as np
 from recbench.core.errors import PluginFailed
 
 _LONGEST_TEXT = 400
+_LEAST_TIMER_S = 0.01
+_TIMER_TOLERANCE_S = 0.5
 _WATCHED = (signal.SIGINT, signal.SIGTERM)
 _watchers: list[Callable[[str], None]] = []
 """Told of each call; a process has one watcher at most, the one that started it."""
@@ -41,12 +44,17 @@ def tell(text: str) -> None:
         watcher(text)
 
 
+def _has_text(error: BaseException) -> bool:
+    try:
+        str(error)
+    except Exception:
+        return False
+    return True
+
+
 def described(error: BaseException) -> str:
     """Type and text of an error on one line of bounded length, whatever its own `__str__` does."""
-    try:
-        text = " ".join(str(error).split())
-    except Exception:
-        text = "its text cannot be read"
+    text = " ".join(str(error).split()) if _has_text(error) else "its text cannot be read"
     text = "".join(letter if letter.isprintable() else "?" for letter in text)
     text = text if len(text) <= _LONGEST_TEXT else text[:_LONGEST_TEXT] + " ..."
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
@@ -79,7 +87,8 @@ def contained(who: str, method: str) -> Iterator[None]:
                     raise
                 if type(error).__module__.startswith("recbench."):
                     raise
-                raise _as_fault(error, who, method) from error
+                # Whoever explains the error later reads the text of its causes.
+                raise _as_fault(error, who, method) from (error if _has_text(error) else None)
         if thread_errors:
             fault = thread_errors[0]
             raise PluginFailed(f"{_subject(who)} failed in {method}: a thread that it started raised {described(fault)}.") from fault
@@ -133,7 +142,7 @@ def _signals() -> Iterator[Callable[[], bool]]:
         yield lambda: True
         return
     handlers = {number: signal.getsignal(number) for number in signal.valid_signals()}
-    timer = signal.getitimer(signal.ITIMER_REAL)
+    timer_s, started = signal.getitimer(signal.ITIMER_REAL)[0], time.monotonic()
     read_end, write_end = os.pipe()
     os.set_blocking(read_end, False)
     os.set_blocking(write_end, False)
@@ -156,8 +165,9 @@ def _signals() -> Iterator[Callable[[], bool]]:
         with contextlib.suppress(OSError):
             os.close(read_end)
             os.close(write_end)
-        if signal.getitimer(signal.ITIMER_REAL) != timer and timer == (0.0, 0.0):
-            signal.setitimer(signal.ITIMER_REAL, 0.0)
+        left_s = max(timer_s - (time.monotonic() - started), _LEAST_TIMER_S) if timer_s else 0.0
+        if abs(signal.getitimer(signal.ITIMER_REAL)[0] - left_s) > _TIMER_TOLERANCE_S:
+            signal.setitimer(signal.ITIMER_REAL, left_s)
         for number, handler in handlers.items():
             # None stands for a handler that Python did not set and cannot set again.
             if handler is not None and signal.getsignal(number) is not handler:

@@ -234,11 +234,13 @@ def keep_artefacts(report: FitReport, folder: Path, model: str) -> FitReport:
     kept = {}
     for name, path in report.artefacts.items():
         if not path.is_file():
-            raise PluginFailed(f"Model {model!r} names {path} as its artefact {name!r}, which is no file. Write it in fit().")
+            raise PluginFailed(
+                f"Model {model!r}: fit names {path} as its artefact {name!r}, which is no file. Write it before fit returns."
+            )
         real, roots = path.resolve(), (folder.parent.resolve(), Path(tempfile.gettempdir()).resolve())
         if not any(real.is_relative_to(root) for root in roots):
             raise PluginFailed(
-                f"Model {model!r} names {path} as its artefact {name!r}, which lies outside the cache. "
+                f"Model {model!r}: fit names {path} as its artefact {name!r}, which lies outside the cache. "
                 "Write it below context.checkpoints or in a stage."
             )
         kept[name] = _made(folder / ARTEFACT_FOLDER) / f"{name}{path.suffix}"
