@@ -5,15 +5,19 @@ Nothing is imported before it is asked for: a plugin that cannot be imported bre
 
 import hashlib
 import importlib.util
+import reprlib
 import sys
+import traceback
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from recbench.core.config import PluginConfig
+from recbench.core.containment import contained, described
 from recbench.core.errors import BadRequest, PluginFailed, RecbenchError, UnknownPlugin, nearest
-from recbench.core.plugin import Plugin
+from recbench.core.plugin import ModelCard, Plugin, load_card
 
 T = TypeVar("T")
 
@@ -26,6 +30,8 @@ class Claim:
     distribution: str
     """Its name, or the path of a folder that is not installed."""
     load: Callable[[], Any]
+    fault: str | None = None
+    """Why a folder that was named on the command line cannot be imported."""
 
 
 @dataclass(frozen=True)
@@ -65,20 +71,22 @@ class Registry(Generic[T]):
         """The plugin of that name.
 
         Raises:
-            UnknownPlugin: nobody offers it.
+            UnknownPlugin: nobody offers it, and no folder named on the command line failed to say what it offers.
             BadRequest: two distributions do.
             PluginFailed: it cannot be imported, or is not what its name promises.
         """
         claim = self._claim(name)
+        who = f"{self.kind} {name!r} of {claim.distribution}"
         try:
-            return self._check(name, claim.load())
+            with contained(who, "import"):
+                plugin = claim.load()
+            return self._check(name, plugin)
         except RecbenchError as error:
-            raise PluginFailed(f"{self.kind.capitalize()} {name!r} of {claim.distribution} is broken: {error}") from error
-        except (Exception, SystemExit) as error:
-            raise PluginFailed(
-                f"{self.kind.capitalize()} {name!r} of {claim.distribution} raises on import: {type(error).__name__}: {error}. "
-                f"Repair it or uninstall {claim.distribution}."
-            ) from error
+            subject = f"{self.kind.capitalize()} {name!r} of {claim.distribution}"
+            if error.__cause__ is None:
+                raise PluginFailed(f"{subject} is broken: {error}") from error
+            fault = _fault_of(error.__cause__)
+            raise PluginFailed(f"{subject} raises on import: {fault}. Repair it or uninstall {claim.distribution}.") from error
 
     def describe(self) -> list[Row[T]]:
         """A row per name; importing each, so that what is broken shows."""
@@ -93,6 +101,9 @@ class Registry(Generic[T]):
 
     def _claim(self, name: str) -> Claim:
         if name not in self._claims:
+            broken = [claim for claims in self._claims.values() for claim in claims if claim.fault is not None]
+            if broken:
+                raise PluginFailed(f"--plugin {broken[0].distribution} cannot be imported: {broken[0].fault}. Repair it.")
             known = ", ".join(self.names()) or "none"
             raise UnknownPlugin(f"No {self.kind} is called {name!r}.{nearest(name, self._claims)} Known: {known}.")
         first, *others = self._claims[name]
@@ -134,6 +145,17 @@ def _distribution_of(entry: EntryPoint) -> str:
 def _model(name: str, plugin: Any) -> Plugin:
     if not isinstance(plugin, Plugin):
         raise PluginFailed(f"PLUGIN is a {type(plugin).__name__}, not a recbench.core.Plugin. Correct its __init__.py.")
+    is_right: dict[str, Callable[[Any], bool]] = {
+        "card": lambda card: isinstance(card, ModelCard),
+        "config": lambda config: isinstance(config, type) and issubclass(config, PluginConfig),
+        "build": callable,
+        "folder": lambda folder: isinstance(folder, Path),
+    }
+    for part, test in is_right.items():
+        value = getattr(plugin, part)
+        if not test(value):
+            shown = reprlib.repr(value)
+            raise PluginFailed(f"PLUGIN has {part} = {shown}. Make it with Plugin.from_folder(__file__, CONFIG_CLASS, BUILD_FUNCTION).")
     if plugin.card.name != name:
         raise PluginFailed(f"its card says name = {plugin.card.name!r}. Give card and entry point one name.")
     return plugin
@@ -150,16 +172,43 @@ def _folder(path: Path) -> Claim:
     def load() -> Any:
         return _import_folder(folder).PLUGIN
 
+    fault = None
     try:
-        name = load().card.name
-    except (Exception, SystemExit):  # shown as broken under the folder's name, with the reason, by whoever loads it
-        name = folder.name
-    return Claim(str(name), str(path), load)
+        with contained(f"the plugin in {path}", "import"):
+            name = str(load().card.name)
+    except RecbenchError as error:
+        fault = _fault_of(error.__cause__ or error)
+        name = _name_on_card(folder)
+        sys.modules.pop(_module_name(folder), None)  # whoever loads it meets the fault again
+    return Claim(name, str(path), load, fault)
+
+
+def _name_on_card(folder: Path) -> str:
+    """The name of a plugin that cannot be imported: its card's, or its folder's where the card cannot be read either."""
+    try:
+        return load_card(folder / "card.toml").name
+    except (RecbenchError, OSError):
+        return folder.name
+
+
+def _fault_of(error: BaseException) -> str:
+    """The error with the last place in somebody's sources that it came through: file and line."""
+    if isinstance(error, RecbenchError):
+        return str(error).rstrip(".")
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{described(error)}, {error.filename}, line {error.lineno}"
+    frames = traceback.extract_tb(error.__traceback__)
+    theirs = [frame for frame in frames if frame.filename != __file__ and not frame.filename.startswith("<")]
+    return described(error) + (f", {theirs[-1].filename}, line {theirs[-1].lineno}" if theirs else "")
+
+
+def _module_name(folder: Path) -> str:
+    return f"_recbench_plugin_{hashlib.sha256(str(folder).encode()).hexdigest()[:16]}"
 
 
 def _import_folder(folder: Path) -> Any:
     """The package in a folder, under a module name that no other package can have; relative imports work inside it."""
-    name = f"_recbench_plugin_{hashlib.sha256(str(folder).encode()).hexdigest()[:16]}"
+    name = _module_name(folder)
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, folder / "__init__.py", submodule_search_locations=[str(folder)])

@@ -25,7 +25,9 @@ class Popularity:
     def generate(self, queries: Queries, k: int) -> Rankings:
         """The most frequent items, the same for all queries but for what `unseen` excludes."""
         n_items = len(self.count_I)
-        order_I = np.argsort(-self.count_I, kind="stable").astype(np.int32)
+        # Sorted as the float32 scores that are handed over: counts above 2**24 may differ and yet be equal scores.
+        score_I = self.count_I.astype(np.float32)
+        order_I = np.argsort(-score_I, kind="stable").astype(np.int32)
         place_I = np.empty(n_items, dtype=np.int64)
         place_I[order_I] = np.arange(n_items)
         items = np.full((len(queries.views), len(queries), k), -1, dtype=np.int32)
@@ -40,7 +42,7 @@ class Popularity:
             nth_BW = np.cumsum(is_open_BW, axis=1) - 1
             row, place = np.nonzero(is_open_BW & (nth_BW < k))
             items[v, row, nth_BW[row, place]] = order_I[place]
-        scores = np.where(items >= 0, self.count_I[items], -np.inf).astype(np.float32)
+        scores = np.where(items >= 0, score_I[items], np.float32(-np.inf))
         return Rankings(queries.views, items, scores)
 
     def save(self, folder: Path) -> None:

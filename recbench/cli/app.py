@@ -4,6 +4,7 @@ Nothing heavy is imported here or at the top of any command's file: `recbench --
 """
 
 import signal
+import sys
 
 import typer
 
@@ -87,4 +88,23 @@ def main() -> None:
     # Until a command takes signals over there is nothing to clean up: Ctrl-C ends the process without a traceback.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if _runs_foreign_code(sys.argv[1:]):
+        from recbench.running.supervised import supervised
+
+        supervised(app)
     app()
+
+
+def _runs_foreign_code(words: list[str]) -> bool:
+    """Whether a command line gives a folder of a plugin, or names a model of another distribution than recbench."""
+    if any(word.partition("=")[0] == "--plugin" for word in words):
+        return True
+    named = {words[place + 1] for place, word in enumerate(words[:-1]) if word in {"-m", "--model"}}
+    named |= {word.partition("=")[2] for word in words if word.startswith("--model=")}
+    if not named:
+        return False
+    from importlib.metadata import entry_points
+
+    return any(
+        entry.name in named and entry.dist is not None and entry.dist.name != "recbench" for entry in entry_points(group="recbench.models")
+    )

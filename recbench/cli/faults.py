@@ -5,7 +5,7 @@ import os
 import re
 from collections.abc import Iterator
 
-_INTERRUPTED = 130
+INTERRUPTED = 130
 _DISK_FULL = re.compile(
     r"No space left on device|Disk quota exceeded|StorageFull|database or disk is full"
     r"|^\d+ requested and \d+ written$"  # numpy, which leaves out why
@@ -32,7 +32,7 @@ def explain(error: BaseException, *, debug: bool = False) -> tuple[str, int]:
     from recbench.core.errors import RecbenchError
 
     if isinstance(error, KeyboardInterrupt):
-        return "Interrupted. The same command goes on from the last finished stage or checkpoint.", _INTERRUPTED
+        return "Interrupted. The same command goes on from the last finished stage or checkpoint.", INTERRUPTED
     chain = list(_causes(error))
     full = next((cause for cause in chain if _is_disk_full(cause)), None)
     if full is not None:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from recbench.core.budget import Budget
 from recbench.core.config import PlainValues, PluginConfig, explain, flatten_preset, read_toml
+from recbench.core.containment import contained
 from recbench.core.errors import BadConfig, nearest
 from recbench.core.interactions import Interactions, ItemTable, StringArray
 from recbench.core.progress import Progress
@@ -365,10 +366,11 @@ class Plugin:
         values = flatten_preset(self.card.presets, preset, f"Model {name!r}")
         values |= dict(file_values or {})
         values |= dict(overrides or {})
-        try:
-            return self.config.model_validate(values)
-        except ValidationError as error:
-            raise explain(error, list(self.config.model_fields), f"Model {name!r}") from None
+        with contained(f"model {name!r}", "its settings"):
+            try:
+                return self.config.model_validate(values)
+            except ValidationError as error:
+                raise explain(error, list(self.config.model_fields), f"Model {name!r}") from None
 
     def trial(self, number: int, seed: int, preset: str) -> tuple[dict[str, Any], PluginConfig]:
         """What is drawn for one trial of a search over the card's space, and the settings that it makes of a preset.

@@ -2,13 +2,20 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Self, TypeAlias
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 IntArray: TypeAlias = NDArray[np.int32]
 LongArray: TypeAlias = NDArray[np.int64]
+
+
+def sealed_copy(values: NDArray[Any]) -> NDArray[Any]:
+    """A read-only copy of an array, of the plain array type: what is done to it reaches nobody else."""
+    copy = np.array(values, subok=False)
+    copy.setflags(write=False)
+    return copy
 
 
 def flat_index(offsets: LongArray, rows: LongArray) -> tuple[LongArray, LongArray]:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recbench.core.interactions import StringArray
-from recbench.core.ragged import Histories, IntArray, LongArray, flat_index
+from recbench.core.ragged import Histories, IntArray, LongArray, flat_index, sealed_copy
 
 View: TypeAlias = Literal["keep", "unseen"]
 """`keep`: items of the history may be recommended again. `unseen`: they are excluded exactly."""
@@ -47,6 +47,16 @@ class Queries:
             self.user_ids[picked],
             self.views,
             None if self.timestamp is None else self.timestamp[index],
+        )
+
+    def sealed(self) -> "Queries":
+        """A copy with read-only arrays, for code that must not change these questions."""
+        return Queries(
+            Histories(sealed_copy(self.histories.item), sealed_copy(self.histories.offsets)),
+            sealed_copy(self.user),
+            sealed_copy(self.user_ids),
+            tuple(self.views),
+            None if self.timestamp is None else sealed_copy(self.timestamp),
         )
 
 

@@ -1,9 +1,10 @@
 """Rankings to ranks: the check that a model kept its contract, and the place of every target."""
 
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -136,37 +137,70 @@ def ranks_of_targets(rankings: Rankings, targets: Targets, queries: Queries) -> 
     return ranks
 
 
-def check_rankings(rankings: Rankings, queries: Queries, *, n_items: int, k: int, first_query: int = 0) -> None:
-    """Nothing, if the lists keep the contract of `Rankings`; else a `PluginFailed` that names the query and the value.
+def check_rankings(rankings: object, queries: Queries, *, n_items: int, k: int, first_query: int = 0) -> Rankings:
+    """A copy of what a model returned, checked against the contract of `Rankings`, with the views in the order asked for.
 
     Args:
-        rankings: what the model answered.
+        rankings: what the model returned.
         queries: what it was asked.
         n_items: size of the catalogue.
         k: length of list that was asked for.
         first_query: number of the first query in the whole split, where the model was asked in batches.
+
+    Raises:
+        PluginFailed: the contract is broken; the sentence names the query and the value.
     """
-    if sorted(rankings.views) != sorted(queries.views):
+    if not isinstance(rankings, Rankings):
+        raise PluginFailed(f"generate returned {_kind_of(rankings)}, not Rankings. Return Rankings(queries.views, items, scores).")
+    given, asked = rankings.views, queries.views
+    if not isinstance(given, tuple | list) or not all(isinstance(view, str) for view in given) or sorted(given) != sorted(asked):
         raise PluginFailed(
-            f"generate answered for the views {_names(rankings.views)}, asked were {_names(queries.views)}. "
+            f"generate answered for the views {_names(given)}, asked were {_names(asked)}. "
             "Return one block of lists per view of `queries.views`."
         )
-    shape = (len(rankings.views), len(queries), k)
-    for name, array, kind in (("items", rankings.items, np.dtype(np.int32)), ("scores", rankings.scores, np.dtype(np.float32))):
-        if array.shape != shape:
-            raise PluginFailed(
-                f"generate returned {name} of shape {array.shape}; {len(queries)} queries from number {first_query} on "
-                f"need {shape}: (views, queries, k). Fill short lists with -1."
-            )
-        if array.dtype != kind:
-            raise PluginFailed(f"generate returned {name} of type {array.dtype}; {kind} is needed. Convert them.")
-    for view in rankings.views:
-        index = rankings.views.index(view)
-        _check_view(view, rankings.items[index], rankings.scores[index], queries, n_items, first_query)
+    shape = (len(asked), len(queries), k)
+    order = [list(given).index(view) for view in asked]
+    items = _block(rankings.items, "items", shape, np.dtype(np.int32), order, first_query)
+    scores = _block(rankings.scores, "scores", shape, np.dtype(np.float32), order, first_query)
+    for view, items_BK, scores_BK in zip(asked, items, scores, strict=True):
+        _check_view(view, items_BK, scores_BK, queries, n_items, first_query)
+    return Rankings(asked, items, scores, _checked_counters(rankings.counters))
 
 
-def _names(views: tuple[View, ...]) -> str:
-    return ", ".join(views) or "none"
+def _block(array: object, name: str, shape: tuple[int, int, int], kind: np.dtype[Any], order: list[int], first_query: int) -> NDArray[Any]:
+    """A copy of one array (V, B, k), the views in the order asked for."""
+    if not isinstance(array, np.ndarray):
+        raise PluginFailed(f"generate returned {name} as {_kind_of(array)}; a numpy array of {kind} is needed. Convert them.")
+    if array.shape != shape:
+        raise PluginFailed(
+            f"generate returned {name} of shape {array.shape}; {shape[1]} queries from number {first_query} on "
+            f"need {shape}: (views, queries, k). Fill short lists with -1."
+        )
+    if array.dtype != kind:
+        raise PluginFailed(f"generate returned {name} of type {array.dtype}; {kind} is needed. Convert them.")
+    # A copy, as the model may go on writing into its own array; a plain one, as a subclass may answer comparisons as it likes.
+    copy = np.array(array, subok=False)
+    return copy if order == sorted(order) else copy[order]
+
+
+def _checked_counters(counters: object) -> dict[str, int]:
+    if not isinstance(counters, Mapping):
+        raise PluginFailed(f"generate returned counters as {_kind_of(counters)}; a mapping from names to whole numbers is needed.")
+    for name, count in counters.items():
+        if not isinstance(name, str) or not isinstance(count, int | np.integer) or isinstance(count, bool) or count < 0:
+            shown = f"{reprlib.repr(name)} = {reprlib.repr(count)}"
+            raise PluginFailed(f"generate returned the counter {shown}; a name and a whole number from 0 on are needed.")
+    return {name: int(count) for name, count in counters.items()}
+
+
+def _kind_of(value: object) -> str:
+    return "None" if value is None else f"a {type(value).__name__}"
+
+
+def _names(views: object) -> str:
+    if not isinstance(views, tuple | list):
+        return _kind_of(views)
+    return ", ".join(view if isinstance(view, str) else reprlib.repr(view) for view in views) or "none"
 
 
 def _check_view(view: View, items_BK: IntArray, scores_BK: NDArray[np.float32], queries: Queries, n_items: int, first_query: int) -> None:
@@ -213,6 +247,12 @@ def _check_view(view: View, items_BK: IntArray, scores_BK: NDArray[np.float32], 
         query, place = divmod(int(repeated_BK.argmax()), repeated_BK.shape[1])
         what = f"item row {sorted_BK[query, place]} stands in the list more than once"
         raise _broken(view, query, what, "Return distinct items.", queries, first_query)
+    is_tied = (scores_BK[:, 1:] == scores_BK[:, :-1]) & is_item_BK[:, 1:]
+    refuse(
+        _shifted(is_tied & (items_BK[:, 1:] < items_BK[:, :-1])),
+        "item row {item} at place {place} has the score {score} of the item before it, whose row is larger",
+        "At equal score the smaller item row comes first (rule 8); compare scores as float32.",
+    )
     if view == "unseen":
         _check_unseen(sorted_BK, queries, n_items, first_query)
 

@@ -20,11 +20,13 @@ from recbench.core.errors import BadRequest, PluginFailed
 from recbench.core.interactions import Interactions, ItemTable, StringArray
 from recbench.core.plugin import Plugin, Precision, Ranker, Validation, World
 from recbench.core.progress import Progress
+from recbench.core.ragged import sealed_copy
 from recbench.core.ranking import Queries, Rankings, View
 from recbench.core.records import StagePart
 from recbench.data import Split
-from recbench.evaluation import check_rankings, ranks_of_targets, values_per_user
+from recbench.evaluation import ranks_of_targets, values_per_user
 from recbench.running.cache import StageStore, stage_content
+from recbench.running.guard import GuardedRanker
 from recbench.running.hashing import hash_path, module_source_hash, plugin_source_hash
 
 VALIDATION_K = 10
@@ -41,18 +43,17 @@ _QUICK_REHEARSAL_S = 0.2
 """Below it the sample was too small to say what all users will take; a larger one is timed."""
 
 
-def ranked(ranker: Ranker, queries: Queries, k: int, n_items: int, progress: Progress, title: str) -> Iterator[tuple[int, Rankings]]:
+def ranked(ranker: GuardedRanker, queries: Queries, k: int, n_items: int, progress: Progress, title: str) -> Iterator[tuple[int, Rankings]]:
     """Checked answers to all queries, in calls of bounded size: (number of the first query, rankings)."""
     with progress.task(title, len(queries)) as task:
         for start in range(0, len(queries), _QUERIES_PER_CALL):
             part = queries.take(np.arange(start, min(start + _QUERIES_PER_CALL, len(queries))))
-            rankings = ranker.generate(part, k)
-            check_rankings(rankings, part, n_items=n_items, k=k, first_query=start)
+            rankings = ranker.answers(part, k, n_items=n_items, first_query=start)
             task.advance(len(part))
             yield start, rankings
 
 
-def validation_sums(ranker: Ranker, split: Split, rows: NDArray[np.int64], progress: Progress) -> NDArray[np.float64]:
+def validation_sums(ranker: GuardedRanker, split: Split, rows: NDArray[np.int64], progress: Progress) -> NDArray[np.float64]:
     """Sums of `VALIDATION_METRICS` over these queries of the validation part, in the view `keep`, and behind them the number of queries."""
     part = split.valid
     queries = part.queries(split.user_ids, ("keep",))
@@ -115,18 +116,20 @@ class RunContext:
 
     @property
     def train(self) -> Interactions:
-        """The train part."""
-        return self._split.train
+        """The train part; its arrays cannot be written to."""
+        train = self._split.train
+        return Interactions(train.item, train.offsets, train.timestamp, train.n_items, train.time)
 
     @property
     def items(self) -> ItemTable:
-        """The item table."""
-        return self._split.items
+        """A copy of the item table with read-only arrays."""
+        table = self._split.items
+        return ItemTable(sealed_copy(table.item_ids), {name: sealed_copy(column) for name, column in table.columns.items()})
 
     @property
     def user_ids(self) -> StringArray:
-        """The source's user ids."""
-        return self._split.user_ids
+        """A read-only copy of the source's user ids."""
+        return sealed_copy(self._split.user_ids)
 
     @property
     def checkpoints(self) -> Path:
@@ -148,7 +151,7 @@ class RunContext:
             users = np.sort(np.random.default_rng(_SUBSET_SEED).choice(len(users), _SUBSET_USERS, replace=False))
         # Each rank takes its own users, none twice: a mean over repeated users would not be the mean over users.
         mine = users[self.world.rank :: self.world.size]
-        totals = validation_sums(ranker, self._split, mine, self.progress)
+        totals = validation_sums(GuardedRanker(self.plugin.card.name, ranker), self._split, mine, self.progress)
         if self.world.size > 1:
             from recbench.nn.distributed import sum_over_ranks
 
@@ -166,11 +169,12 @@ class RunContext:
         part = self._split.valid
         queries = part.queries(self._split.user_ids, self.final_ranking.views)
         order = np.random.default_rng(_SUBSET_SEED).permutation(len(queries))
-        ranker.generate(queries.take(order[:_WARM_UP_USERS]), self.final_ranking.k)
+        guarded = GuardedRanker(self.plugin.card.name, ranker)
+        guarded.generate(queries.take(order[:_WARM_UP_USERS]), self.final_ranking.k)
         for n_users in (_REHEARSED_USERS, _MORE_REHEARSED_USERS):
             sample = queries.take(np.sort(order[:n_users]))
             start = time.perf_counter()
-            ranker.generate(sample, self.final_ranking.k)
+            guarded.generate(sample, self.final_ranking.k)
             seconds = time.perf_counter() - start
             if seconds > _QUICK_REHEARSAL_S:
                 break
@@ -287,10 +291,7 @@ class RunContext:
                 f"Model {self.plugin.card.name!r} asks for item vectors of {model!r}, which its card does not list under `uses`. "
                 f"Add it there."
             )
-        vectors = self._train_other(model, preset, overrides or {}, self.seed if seed is None else seed, self)
-        if vectors.shape[0] != len(self.items) or vectors.ndim != 2:
-            raise PluginFailed(f"Model {model!r} gave item vectors of shape {vectors.shape}; ({len(self.items)}, d) is needed.")
-        return np.asarray(vectors, dtype=np.float32)
+        return self._train_other(model, preset, overrides or {}, self.seed if seed is None else seed, self)
 
     def _keep_back(self, seconds_per_user: float) -> None:
         """Keep back what ranking the test users and evaluating them will take; what was measured before stands where it was more."""

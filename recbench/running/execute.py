@@ -23,6 +23,7 @@ from recbench.running import runs
 from recbench.running.api import RunOutcome, RunRequest
 from recbench.running.cache import StageStore, cache_entries
 from recbench.running.context import FinalRanking
+from recbench.running.guard import reveal_imports
 from recbench.running.hashing import hash_times, hash_value, named_content, plugin_source_hash
 from recbench.running.machine import Machine
 from recbench.running.measure import DeviceGauge
@@ -92,6 +93,7 @@ def run_request(
         )
         # Before the name, which asks for what the settings name: nothing is fetched for data that the model cannot read.
         check_needs(settings.plugin, loaded.split)
+        reveal_imports(settings.plugin, settings.config, trainer.catalogue)
         name = settings.name(loaded)
         existing = runs.finished(name, places.runs)
         if existing is not None and not request.again and not request.rerun:

@@ -1,6 +1,5 @@
 """What a stage key is made of: hashes of values, files and sources."""
 
-import ast
 import hashlib
 from collections.abc import Iterable
 from functools import cache
@@ -11,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recbench.core.config import PluginConfig, canonical_json
+from recbench.core.containment import contained
 from recbench.core.errors import BadRequest
+from recbench.running.foreign_modules import came_along, imported_from_outside, imports_of, shaping_files
 
 _LARGE_BYTES = 64 << 20
 _SOURCE_SUFFIXES = {".py", ".toml", ".jinja", ".json"}
@@ -61,9 +62,10 @@ def named_content(config: PluginConfig) -> dict[str, Any]:
     Raises:
         BadRequest: something named is not there and cannot be had.
     """
-    files, revisions = config.named_files(), config.named_revisions()
+    with contained(f"settings {type(config).__name__}", "named_files and named_revisions"):
+        files, revisions = [Path(path) for path in config.named_files()], dict(config.named_revisions())
     content: dict[str, Any] = {"files": [hash_path(path) for path in files]} if files else {}
-    return content | ({"revisions": dict(revisions)} if revisions else {})
+    return content | ({"revisions": revisions} if revisions else {})
 
 
 def hash_sources(*folders: Path) -> str:
@@ -72,16 +74,26 @@ def hash_sources(*folders: Path) -> str:
 
 
 def plugin_source_hash(folder: Path) -> str:
-    """sha256 of a plugin's sources and of all modules of `recbench.nn` that they reach through imports.
+    """sha256 of all that a plugin's results follow from besides settings and data.
 
-    A fix in a shared loss or search must not leave old weights in the cache; a change in a part the plugin does not use
+    That is every file below its folder, all modules of `recbench.nn` that it imports, and for a plugin that did not come along with
+    recbench also the modules that it imports from elsewhere: by content, or by version where they are part of an installed
+    distribution. A fix in a shared loss or search must not leave old weights in the cache; a change in a part the plugin does not use
     must not throw weights away. The card does not count: what it says that shapes a result is in the resolved settings, and a
-    published number added to it changes no model.
+    published number added to it changes no model. Neither do README.md, tests and hidden files.
+
+    Modules that only a changed `sys.path` can find are found once the plugin has imported them; `build` it first.
     """
-    sources = {name: file for name, file in _source_files(folder) if name != "card.toml"}
-    files = list(sources.values())
-    own = {name: hash_file(file) for name, file in sources.items()}
-    return hash_value({"plugin": own, "nn": {name: hash_file(path) for name, path in sorted(_reached(files).items())}})
+    files = shaping_files(folder)
+    parts: dict[str, Any] = {
+        "plugin": {name: _hash_once(file) for name, file in files.items()},
+        "nn": {name: hash_file(path) for name, path in sorted(_reached(files.values()).items())},
+    }
+    if not came_along(folder):
+        outside = imported_from_outside(folder)
+        parts["outside"] = {name: {key: _hash_once(file) for key, file in found.items()} for name, found in outside.files.items()}
+        parts["libraries"] = outside.versions
+    return hash_value(parts)
 
 
 def module_source_hash(file: Path) -> str:
@@ -102,24 +114,12 @@ def _reached(files: Iterable[Path]) -> dict[str, Path]:
         file = waiting.pop()
         if file.suffix != ".py":
             continue
-        for name in _imports(file, file.stat().st_mtime_ns):
+        for name in imports_of(file):
             path = _nn_module(name)
             if path is not None and name not in found:
                 found[name] = path
                 waiting.append(path)
     return found
-
-
-@cache
-def _imports(file: Path, mtime_ns: int) -> frozenset[str]:  # noqa: ARG001 (part of the cache key: an edited file is read again)
-    names: set[str] = set()
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-            names.add(node.module)
-            names |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return frozenset(names)
 
 
 def _nn_module(name: str) -> Path | None:

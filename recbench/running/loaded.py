@@ -13,10 +13,10 @@ from pydantic import ValidationError
 
 from recbench import registry
 from recbench.core.config import PluginConfig, explain
-from recbench.core.errors import BadData, BadRequest, PluginFailed, RecbenchError, UnknownPlugin, nearest
+from recbench.core.errors import BadData, BadRequest, UnknownPlugin, nearest
 from recbench.core.interactions import ItemTable
-from recbench.core.plugin import Catalogue, Movable, Plugin, Recommender
-from recbench.core.progress import Progress, SilentProgress
+from recbench.core.plugin import Catalogue, Plugin
+from recbench.core.progress import Progress
 from recbench.core.ragged import Histories
 from recbench.core.ranking import Queries, View
 from recbench.core.records import RunRecord, read_record
@@ -24,6 +24,7 @@ from recbench.data import Split
 from recbench.running.api import Recommendation
 from recbench.running.cache import StageStore
 from recbench.running.context import ranked
+from recbench.running.guard import GuardedModel
 from recbench.running.hashing import plugin_source_hash
 from recbench.running.machine import resolve_device
 from recbench.running.places import Places
@@ -70,7 +71,7 @@ class LoadedRun:
 
     record: RunRecord
     folder: Path
-    recommender: Recommender
+    recommender: GuardedModel
     item_ids: Sequence[str]
     titles: Sequence[str | None]
 
@@ -117,7 +118,7 @@ class LoadedRun:
             user_ids=np.array([user_id], dtype=object),
             views=(view,),
         )
-        ((_, rankings),) = ranked(self.recommender, queries, min(k, len(self.item_ids)), len(self.item_ids), SilentProgress(), "ranking")
+        rankings = self.recommender.answers(queries, min(k, len(self.item_ids)), n_items=len(self.item_ids))
         pairs = zip(rankings.items[0, 0].tolist(), rankings.scores[0, 0].tolist(), strict=True)
         return [Recommendation(self.item_ids[item], self.titles[item], score) for item, score in pairs if item >= 0]
 
@@ -175,23 +176,13 @@ def _read_catalogue(path: Path, n_items: int) -> tuple[list[str], list[str | Non
     return item_ids, titles
 
 
-def _read_model(plugin: Plugin, config: PluginConfig, record: RunRecord, folder: Path, device: str) -> Recommender:
+def _read_model(plugin: Plugin, config: PluginConfig, record: RunRecord, folder: Path, device: str) -> GuardedModel:
     """The model as it was saved, on its device."""
-    is_changed = plugin_source_hash(plugin.folder) != record.model.source_hash
-    if is_changed:
+    if plugin_source_hash(plugin.folder) != record.model.source_hash:
         log.warning("model %s was changed since %s was made; it may answer otherwise now", plugin.card.name, record.run_id)
-    try:
-        recommender = plugin.build(config, Catalogue(record.dataset.n_items, record.dataset.n_users))
-        recommender.load(folder / MODEL_FOLDER)
-        if isinstance(recommender, Movable):
-            recommender.to(device)
-    except (RecbenchError, MemoryError, OSError):
-        raise
-    except Exception as error:
-        advice = "Its code was changed since; make the run again." if is_changed else "--debug shows where."
-        raise PluginFailed(
-            f"Model {plugin.card.name!r} failed in load on what {record.run_id} saved: {type(error).__name__}: {error}. {advice}"
-        ) from error
+    recommender = GuardedModel(plugin, config, Catalogue(record.dataset.n_items, record.dataset.n_users))
+    recommender.load(folder / MODEL_FOLDER)
+    recommender.to(device)
     return recommender
 
 

@@ -6,6 +6,7 @@ import os
 import platform
 import re
 import shutil
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -16,13 +17,15 @@ from numpy.typing import NDArray
 
 from recbench.core.budget import Budget
 from recbench.core.config import PluginConfig
-from recbench.core.errors import BadRequest, BudgetTooSmall, PluginFailed, RecbenchError, Untrained
-from recbench.core.plugin import Catalogue, CurvePoint, FitReport, Movable, Parameters, Plugin, Recommender, World
+from recbench.core.errors import BadRequest, BudgetTooSmall, PluginFailed, Untrained
+from recbench.core.plugin import Catalogue, CurvePoint, FitReport, Parameters, Plugin, World
 from recbench.core.progress import Progress
 from recbench.core.records import StagePart
 from recbench.data import Split
 from recbench.running.cache import Stage, StageStore
 from recbench.running.context import FinalRanking, RunContext
+from recbench.running.foreign_modules import loaded_modules
+from recbench.running.guard import GuardedModel, refuse_unknown_modules, reveal_imports
 from recbench.running.hashing import hash_times, hash_value, named_content, plugin_source_hash
 from recbench.running.machine import Machine
 
@@ -43,7 +46,7 @@ def training_stage(model: str) -> str:
 class TrainedModel:
     """A model that can answer, and how it came to be."""
 
-    recommender: Recommender
+    recommender: GuardedModel
     report: FitReport
     stage: Stage
     lineage: tuple[StagePart, ...]
@@ -63,6 +66,11 @@ class Trainer:
     load_plugin: Callable[[str], Plugin]
     final_ranking: FinalRanking | None = None
     """What is ranked after the training; a budget of seconds keeps time for it."""
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """What models are built from."""
+        return Catalogue(n_items=len(self.split.items), n_users=len(self.split.user_ids))
 
     def inputs(self, plugin: Plugin) -> dict[str, Any]:
         """What every stage of a plugin depends on here: its sources, the train and validation parts, the kind of machine.
@@ -91,6 +99,8 @@ class Trainer:
         """The plugin trained with these settings, from the cache or now."""
         card = plugin.card
         check_needs(plugin, self.split)
+        catalogue = self.catalogue
+        reveal_imports(plugin, config, catalogue)
         inputs = self.inputs(plugin)
         # Presets stand in the card, which is no source; an asker may take another model's by name or by default.
         used = {
@@ -103,7 +113,6 @@ class Trainer:
         }
         parts = {**inputs, "config": config.model_dump(mode="json"), "seed": seed, "budget": budget_text, "uses": used}
         parts |= named_content(config)
-        catalogue = Catalogue(n_items=len(self.split.items), n_users=len(self.split.user_ids))
         # A model that shares no work is trained by rank 0 while the others wait: nothing in there may wait for them.
         worker = self if card.distributed else replace(self, world=World(), store=self.store.alone())
         asked: list[StagePart] = []
@@ -130,23 +139,24 @@ class Trainer:
                 world=worker.world,
                 stages=asked,
             )
-            recommender = plugin.build(config, catalogue)
+            before = loaded_modules()
+            recommender = GuardedModel(plugin, config, catalogue, self.budget)
             try:
-                report = _guarded(plugin, "fit", lambda: recommender.fit(context))
+                report = recommender.fit(context)
                 _refuse_untrained(report, self.budget, card.name)
             except (BudgetTooSmall, Untrained) as error:
                 # Nothing in there is worth going on from.
                 shutil.rmtree(self.store.partial(name, key), ignore_errors=True)
                 raise type(error)(f"{error}{_account(asked)}") from error
+            refuse_unknown_modules(plugin, before)
             if self.world.rank == 0:
                 recommender.save(_made(folder / MODEL_FOLDER))
                 write_report(keep_artefacts(report, folder, card.name), asked, folder)
 
         stage = self.store.get(name, parts, fit, together=card.distributed)
-        recommender = plugin.build(config, catalogue)
+        recommender = GuardedModel(plugin, config, catalogue, self.budget)
         recommender.load(stage.folder / MODEL_FOLDER)
-        if isinstance(recommender, Movable):
-            recommender.to(self.machine.device)
+        recommender.to(self.machine.device)
         report, lineage = read_report(stage.folder)
         if stage.reused:
             lineage = [part.model_copy(update={"reused": True}) for part in lineage]
@@ -176,11 +186,7 @@ class Trainer:
             trainer = replace(trainer, world=World(), store=self.store.alone())
         trained = trainer.train(plugin, config, seed, asker.budget.auxiliary_text)
         asker.note_auxiliary(trained.lineage, steps=trained.report.steps, examples=trained.report.examples_seen)
-        method = getattr(trained.recommender, "item_vectors", None)
-        if method is None:
-            raise PluginFailed(f"Model {model!r} has no method item_vectors(), which {asker.plugin.card.name!r} asks for. Use another one.")
-        vectors: NDArray[np.float32] = method()
-        return vectors
+        return trained.recommender.item_vectors(asker.plugin.card.name)
 
 
 def check_needs(plugin: Plugin, split: Split) -> None:
@@ -212,16 +218,6 @@ def _account(stages: Sequence[StagePart]) -> str:
     return f" Stages that it asked for: {took}." if took else ""
 
 
-def _guarded(plugin: Plugin, what: str, call: Callable[[], FitReport]) -> FitReport:
-    """The call's result; a bug of the plugin becomes a sentence that names it, with the traceback underneath for --debug."""
-    try:
-        return call()
-    except (RecbenchError, KeyboardInterrupt, MemoryError, OSError):
-        raise
-    except Exception as error:
-        raise PluginFailed(f"Model {plugin.card.name!r} failed in {what}: {type(error).__name__}: {error}. --debug shows where.") from error
-
-
 def _made(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     return folder
@@ -243,9 +239,17 @@ def keep_artefacts(report: FitReport, folder: Path, model: str) -> FitReport:
     kept = {}
     for name, path in report.artefacts.items():
         if not path.is_file():
-            raise PluginFailed(f"Model {model!r} names {path} as its artefact {name!r}, which is no file. Write it in fit().")
+            raise PluginFailed(
+                f"Model {model!r}: fit names {path} as its artefact {name!r}, which is no file. Write it before fit returns."
+            )
+        real, roots = path.resolve(), (folder.parent.resolve(), Path(tempfile.gettempdir()).resolve())
+        if not any(real.is_relative_to(root) for root in roots):
+            raise PluginFailed(
+                f"Model {model!r}: fit names {path} as its artefact {name!r}, which lies outside the cache. "
+                "Write it below context.checkpoints or in a stage."
+            )
         kept[name] = _made(folder / ARTEFACT_FOLDER) / f"{name}{path.suffix}"
-        link_or_copy(path, kept[name])
+        link_or_copy(real, kept[name])
     return replace(report, artefacts=kept)
 
 

@@ -1,8 +1,9 @@
 """A run or a trial in a process of its own: a request as a line of JSON on stdin, events as lines of JSON on stdout, the log on stderr.
 
 Run as `python -m recbench.running.worker`. Events: `{"step": "training", "left_s": 70.0}` now and then, with null for the step between
-two of them, and at the end `{"result": {...}}` or `{"error": "..."}`. A run's result is its `folder` and whether it `is_new`, that of
-a trial has the fields of `TrialOutcome`. Where stdin ends, nobody wants either any more.
+two of them; `{"calling": "model 'gram' in fit"}` before each call into a plugin, with an empty text after it; at the end
+`{"result": {...}}` or `{"error": "..."}`. A run's result is its `folder` and whether it `is_new`, that of a trial has the fields of
+`TrialOutcome`. Where stdin ends, nobody wants either any more.
 """
 
 import json
@@ -15,6 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
+from recbench.core.containment import watch_calls
 from recbench.core.errors import RecbenchError
 from recbench.core.progress import ConsoleProgress, Progress
 from recbench.core.visible import LineFormatter
@@ -45,9 +47,13 @@ def request_from_json(value: dict[str, Any]) -> tuple[RunRequest, Places, Job]:
     fields |= {name: None if fields[name] is None else Path(fields[name]) for name in ("config_file", "tune_log")}
     fields["plugins"] = tuple(Path(path) for path in fields["plugins"])
     fields["rerun"] = tuple(fields["rerun"])
-    folders = value["places"]
+    return RunRequest(**fields), places_from_json(value["places"]), value["job"]
+
+
+def places_from_json(folders: dict[str, Any]) -> Places:
+    """The folders that a request is about."""
     data = None if folders["data"] is None else Path(folders["data"])
-    return RunRequest(**fields), Places(Path(folders["home"]), data, Path(folders["runs"]), Path(folders["boards"])), value["job"]
+    return Places(Path(folders["home"]), data, Path(folders["runs"]), Path(folders["boards"]))
 
 
 def main() -> int:
@@ -58,6 +64,7 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     # Whoever wants the work ends it with SIGTERM; raised as an exception it lets them clean up outside training, too.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    watch_calls(lambda text: _write({"calling": text}, events))
     request, places, job = request_from_json(json.loads(sys.stdin.readline()))
     threading.Thread(target=_end_with_stdin, daemon=True).start()
 

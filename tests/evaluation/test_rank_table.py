@@ -19,8 +19,8 @@ def three_queries(views=("keep", "unseen")) -> Queries:
 
 
 def good_rankings() -> Rankings:
-    keep = [[0, 5, 6, 7], [2, 3, -1, -1], [9, 8, 7, 6]]
-    unseen = [[5, 6, 7, 8], [3, 4, -1, -1], [9, 8, 7, 6]]
+    keep = [[0, 5, 6, 7], [2, 3, -1, -1], [9, 7, 8, 6]]
+    unseen = [[5, 6, 7, 8], [3, 4, -1, -1], [9, 7, 8, 6]]
     items = np.array([keep, unseen], dtype=np.int32)
     scores = np.where(items < 0, -np.inf, np.array([4.0, 3.0, 3.0, 1.0])).astype(np.float32)
     return Rankings(("keep", "unseen"), items, scores)

@@ -163,7 +163,7 @@ def main(out: Path) -> None:
         others = {"together": second}
         facts["lineage"] = [part.name for part in trained(first, split, store, world, others).lineage]
         # `asker` shares no work: rank 0 alone trains it, and with it the other model, for which nobody else may be waited.
-        facts["vectors"] = np.unique(trained(third, split, store, world, others).recommender.vectors).tolist()
+        facts["vectors"] = np.unique(trained(third, split, store, world, others).recommender.raw.vectors).tolist()
         facts["size alone"] = facts.get("size")
         trained(second, split, store, world, others)
     (out / f"facts-{world.rank}.json").write_text(json.dumps(facts))

@@ -53,10 +53,10 @@ def trained(plugin: Plugin, folder: Path) -> TrainedModel:
 
 def test_a_trained_model_is_moved_to_the_run_s_device_and_one_that_cannot_stays(tmp_path: Path) -> None:
     plain = plugin_of("plain", nothing, tmp_path / "plain")
-    assert isinstance(trained(plain, tmp_path).recommender, Holder)
+    assert isinstance(trained(plain, tmp_path).recommender.raw, Holder)
     traveller = replace(plugin_of("traveller", nothing, tmp_path / "traveller"), build=lambda config, catalogue: Traveller())
     for _ in ("trained", "found in the cache"):
-        recommender = trained(traveller, tmp_path).recommender
+        recommender = trained(traveller, tmp_path).recommender.raw
         assert isinstance(recommender, Traveller)
         assert recommender.happened == ["load", "cuda:3"]
 
@@ -73,8 +73,8 @@ def test_a_loaded_run_stays_on_the_cpu_unless_a_device_is_asked_for(tmp_path: Pa
         return Traveller()
 
     plugin = replace(registry.models().load("popularity"), build=build)
-    assert LoadedRun.open(outcome.folder, plugin).recommender.happened == ["load", "cpu"]
+    assert LoadedRun.open(outcome.folder, plugin).recommender.raw.happened == ["load", "cpu"]
     with pytest.raises(BadRequest, match="cuda:77"):
         LoadedRun.open(outcome.folder, plugin, device="cuda:77")
     monkeypatch.setattr(loaded, "resolve_device", lambda device: f"{device}:0")
-    assert LoadedRun.open(outcome.folder, plugin, device="cuda").recommender.happened == ["load", "cuda:0"]
+    assert LoadedRun.open(outcome.folder, plugin, device="cuda").recommender.raw.happened == ["load", "cuda:0"]

@@ -130,7 +130,7 @@ def test_a_heavy_import_is_caught(tmp_path: Path, plugin: Plugin) -> None:
         "import pandas",
         "from recbench.core import Plugin",
         "from recbench_models.popularity.config import PopularityConfig",
-        "PLUGIN = Plugin.from_folder(__file__, PopularityConfig, None)",
+        "PLUGIN = Plugin.from_folder(__file__, PopularityConfig, PopularityConfig)",
     ]
     (folder / "__init__.py").write_text("\n".join(lines), encoding="utf-8")
     heavy = registry.models([folder]).load("heavy")

@@ -5,14 +5,18 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from recbench.running.executors.executor import Report
-from recbench.running.worker import INTERRUPTED
+from recbench.running.remains import bury, sudden_end
+from recbench.running.worker import INTERRUPTED, places_from_json
 
 _STOP_WAIT_S = 60.0
+_LINGER_S = 10.0
+"""How long threads that a plugin left may keep a process alive that has told its end."""
 
 
 class WorkerProcess:
@@ -38,8 +42,11 @@ class WorkerProcess:
             stderr=subprocess.PIPE,
             text=True,
         )
+        self._places = places_from_json(request["places"])
         self._step: dict[str, Any] | None = None
         self._end: dict[str, Any] = {}
+        self._ended_at: float | None = None
+        self._calling = ""
         self._last_line = ""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -59,8 +66,10 @@ class WorkerProcess:
             event = json.loads(line)
             if "step" in event:
                 self._step = event if event["step"] is not None else None
+            elif "calling" in event:
+                self._calling = event["calling"]
             else:
-                self._end = event
+                self._end, self._ended_at = event, time.monotonic()
 
     def _read_log(self, lines: Iterable[str]) -> None:
         for line in lines:
@@ -75,15 +84,22 @@ class WorkerProcess:
     def report(self) -> Report:
         """How it stands now."""
         code = self._process.poll()
+        if code is None and self._ended_at is not None and time.monotonic() - self._ended_at > _LINGER_S:
+            self._process.kill()
+            code = self._process.wait()
         if code is None:
             step = self._step
             return Report("running", text=step["step"], left_s=step["left_s"]) if step else Report("running", text=self._last_line)
         self._close()
-        if code == 0:
+        if "result" in self._end:
             return Report("done", self._end["result"])
-        if code < 0:
-            return Report("failed", text=f"signal {-code} ended the process; a system that is short of memory does so (signal 9)")
-        return Report("failed", text=self._end.get("error") or self._last_line or f"the process ended with code {code}")
+        if "error" in self._end:
+            return Report("failed", text=self._end["error"])
+        if code > 0 and not self._calling:
+            return Report("failed", text=self._last_line or sudden_end(code, ""))
+        sentence = sudden_end(code, self._calling)
+        bury(self._process.pid, self._places, sentence)
+        return Report("failed", text=sentence)
 
     def stop(self) -> None:
         """Ask it to write its checkpoint and end."""

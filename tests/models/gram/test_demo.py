@@ -165,7 +165,7 @@ def test_a_pretrained_backbone_is_taken_with_its_vocabulary(home: Path, demo: Sp
     )
     t5.save_pretrained(tmp_path)
     trained = quickly(home, demo, backbone=str(tmp_path), max_steps=1, learning_rate=1e-9)
-    network = trained.recommender._trained  # type: ignore[attr-defined]
+    network = trained.recommender.raw._trained
     assert network.t5.config.d_ff == 48
     # At this rate the weights are still those of the folder; rows may have been added for numbers.
     np.testing.assert_allclose(

@@ -1,0 +1,282 @@
+"""Containment of plugin code: every fault becomes one sentence, and the process is put back as it was.
+
+A plugin runs in the process of the harness. While it does, its prints go to stderr, and a change of the working folder, of signal
+handlers, streams, numpy's and torch's defaults or of warning filters ends with the call. What ends the whole process cannot be caught
+here; the process that watches this one is told which call is under way (`watch_calls`).
+"""
+
+import contextlib
+import ctypes
+import io
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import numpy as np
+
+from recbench.core.errors import PluginFailed
+
+_LONGEST_TEXT = 400
+_LEAST_TIMER_S = 0.01
+_TIMER_TOLERANCE_S = 0.5
+_WATCHED = (signal.SIGINT, signal.SIGTERM)
+_watchers: list[Callable[[str], None]] = []
+"""Told of each call; a process has one watcher at most, the one that started it."""
+_calls: list[str] = []
+"""The calls under way, the innermost last."""
+
+
+def watch_calls(watcher: Callable[[str], None]) -> None:
+    """From now on, call `watcher` with the plugin call under way, such as `model 'gram' in fit`, and with "" when it has ended."""
+    _watchers[:] = [watcher]
+
+
+def tell(text: str) -> None:
+    """Tell the watching process what this one does now, or why it is about to end."""
+    for watcher in _watchers:
+        watcher(text)
+
+
+def _has_text(error: BaseException) -> bool:
+    try:
+        str(error)
+    except Exception:
+        return False
+    return True
+
+
+def described(error: BaseException) -> str:
+    """Type and text of an error on one line of bounded length, whatever its own `__str__` does."""
+    text = " ".join(str(error).split()) if _has_text(error) else "its text cannot be read"
+    text = "".join(letter if letter.isprintable() else "?" for letter in text)
+    text = text if len(text) <= _LONGEST_TEXT else text[:_LONGEST_TEXT] + " ..."
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+@contextmanager
+def contained(who: str, method: str) -> Iterator[None]:
+    """Run a block of plugin code.
+
+    Args:
+        who: the plugin, as a sentence names it, such as `model 'gram'`.
+        method: what is called, such as `fit`.
+
+    Raises:
+        PluginFailed: the block raised, tried to end the process, or a thread that it started raised. Errors of recbench pass
+            unchanged, and so does KeyboardInterrupt after a real signal.
+    """
+    _calls.append(f"{who} in {method}")
+    tell(_calls[-1])
+    try:
+        with ExitStack() as stack:
+            thread_errors = stack.enter_context(_thread_errors())
+            came = stack.enter_context(_signals())
+            stack.enter_context(_process_state())
+            stack.enter_context(_streams())
+            try:
+                yield
+            except BaseException as error:
+                if isinstance(error, KeyboardInterrupt) and came():
+                    raise
+                if type(error).__module__.startswith("recbench."):
+                    raise
+                # Whoever explains the error later reads the text of its causes.
+                raise _as_fault(error, who, method) from (error if _has_text(error) else None)
+        if thread_errors:
+            fault = thread_errors[0]
+            raise PluginFailed(f"{_subject(who)} failed in {method}: a thread that it started raised {described(fault)}.") from fault
+    finally:
+        _calls.pop()
+        tell(_calls[-1] if _calls else "")
+
+
+def _as_fault(error: BaseException, who: str, method: str) -> PluginFailed:
+    if isinstance(error, SystemExit):
+        return PluginFailed(
+            f"{_subject(who)} called sys.exit() in {method} ({described(error)}). A plugin must not end the process: raise an error."
+        )
+    if isinstance(error, KeyboardInterrupt):
+        return PluginFailed(f"{_subject(who)} raised KeyboardInterrupt in {method} though no signal had come. Raise another error.")
+    return PluginFailed(f"{_subject(who)} failed in {method}: {described(error)}. --debug shows where.")
+
+
+def _subject(who: str) -> str:
+    return who[:1].upper() + who[1:]
+
+
+@contextmanager
+def _thread_errors() -> Iterator[list[BaseException]]:
+    """Errors that end threads started within the block; without this, Python prints a traceback and work is lost silently."""
+    before = set(threading.enumerate())
+    hook = threading.excepthook
+    found: list[BaseException] = []
+
+    def note(event: threading.ExceptHookArgs) -> None:
+        if event.thread in before:
+            hook(event)
+        elif event.exc_value is not None and not isinstance(event.exc_value, SystemExit):
+            found.append(event.exc_value)
+
+    threading.excepthook = note
+    try:
+        yield found
+    finally:
+        threading.excepthook = hook
+
+
+@contextmanager
+def _signals() -> Iterator[Callable[[], bool]]:
+    """Signal handlers and timers put back afterwards; gives a function that says whether Ctrl-C or SIGTERM came meanwhile.
+
+    Python writes the number of every signal into a pipe before any handler runs, so that a plugin's own KeyboardInterrupt can be told
+    from a real one whatever handlers are installed.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: True
+        return
+    handlers = {number: signal.getsignal(number) for number in signal.valid_signals()}
+    timer_s, started = signal.getitimer(signal.ITIMER_REAL)[0], time.monotonic()
+    read_end, write_end = os.pipe()
+    os.set_blocking(read_end, False)
+    os.set_blocking(write_end, False)
+    outer = signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
+    seen: set[int] = set()
+
+    def came() -> bool:
+        with contextlib.suppress(OSError):
+            numbers = os.read(read_end, 4096)
+            seen.update(numbers)
+            if outer >= 0:
+                os.write(outer, numbers)
+        return any(int(number) in seen for number in _WATCHED)
+
+    try:
+        yield came
+    finally:
+        signal.set_wakeup_fd(outer, warn_on_full_buffer=False)
+        came()
+        with contextlib.suppress(OSError):
+            os.close(read_end)
+            os.close(write_end)
+        left_s = max(timer_s - (time.monotonic() - started), _LEAST_TIMER_S) if timer_s else 0.0
+        if abs(signal.getitimer(signal.ITIMER_REAL)[0] - left_s) > _TIMER_TOLERANCE_S:
+            signal.setitimer(signal.ITIMER_REAL, left_s)
+        for number, handler in handlers.items():
+            # None stands for a handler that Python did not set and cannot set again.
+            if handler is not None and signal.getsignal(number) is not handler:
+                signal.signal(number, handler)
+
+
+@contextmanager
+def _process_state() -> Iterator[None]:
+    """Defaults of the process and of libraries that a plugin may change for everybody, put back afterwards."""
+    folder = os.open(".", os.O_RDONLY)
+    umask = os.umask(0o022)
+    os.umask(umask)
+    recursion, disabled = sys.getrecursionlimit(), logging.root.manager.disable
+    hooks = sys.excepthook, sys.unraisablehook
+    filters, errors = warnings.filters[:], np.geterr()
+    torch: Any = sys.modules.get("torch")
+    dtype, has_gradients = (torch.get_default_dtype(), torch.is_grad_enabled()) if torch is not None else (None, True)
+    try:
+        yield
+    finally:
+        os.fchdir(folder)
+        os.close(folder)
+        os.umask(umask)
+        sys.setrecursionlimit(recursion)
+        logging.disable(disabled)
+        sys.excepthook, sys.unraisablehook = hooks
+        if warnings.filters != filters:
+            warnings.resetwarnings()
+            warnings.filters[:] = filters  # type: ignore[index]
+        np.seterr(**errors)
+        torch = sys.modules.get("torch")
+        if torch is not None:
+            wanted = torch.float32 if dtype is None else dtype
+            if torch.get_default_dtype() != wanted:
+                torch.set_default_dtype(wanted)
+            torch.set_grad_enabled(has_gradients)
+
+
+class _Unclosable(io.TextIOBase):
+    """Writes through to another stream and survives `close`."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        self._stream.flush()
+
+    def close(self) -> None:
+        """Nothing: the stream is the harness's."""
+
+    def writable(self) -> bool:
+        return True
+
+    def isatty(self) -> bool:
+        return bool(self._stream.isatty())
+
+    def fileno(self) -> int:
+        return int(self._stream.fileno())
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return getattr(self._stream, "encoding", None) or "utf-8"
+
+    @property
+    def buffer(self) -> Any:
+        return self._stream.buffer
+
+
+@contextmanager
+def _streams() -> Iterator[None]:
+    """Prints go to stderr, from Python and from C, so that stdout holds results alone; closed streams are there again afterwards."""
+    out, err = sys.stdout, sys.stderr
+    _flush(out)
+    kept = [(number, os.dup(number)) for number in (1, 2) if _is_open(number)]
+    if len(kept) == 2:
+        os.dup2(2, 1)
+    sys.stdout, sys.stderr = _Unclosable(err), _Unclosable(err)
+    try:
+        yield
+    finally:
+        # What libraries hold back in buffers of their own must leave before stdout is itself again.
+        _flush(out)
+        for number, copy in kept:
+            os.dup2(copy, number)
+            os.close(copy)
+        sys.stdout, sys.stderr = _reopened(out, 1), _reopened(err, 2)
+
+
+def _is_open(number: int) -> bool:
+    try:
+        os.fstat(number)
+    except OSError:
+        return False
+    return True
+
+
+def _flush(stream: Any) -> None:
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        stream.flush()
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).fflush(None)
+
+
+def _reopened(stream: Any, number: int) -> Any:
+    """The stream, or a new one on the same file where somebody closed it."""
+    if getattr(stream, "closed", False) and _is_open(number):
+        return os.fdopen(os.dup(number), "w", encoding="utf-8", buffering=1)
+    return stream

@@ -1,0 +1,166 @@
+"""Plugin code in this process: its faults become sentences, and the process is as it was before."""
+
+import ctypes
+import logging
+import os
+import signal
+import sys
+import threading
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from recbench.core import BadRequest, PluginFailed
+from recbench.core.containment import contained, described, watch_calls
+
+
+class Odd(BaseException):
+    """No `Exception`."""
+
+
+class Unreadable(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+def recurse(n: int = 0) -> int:
+    return recurse(n + 1)
+
+
+def raiser(error: BaseException) -> Callable[[], None]:
+    def work() -> None:
+        raise error
+
+    return work
+
+
+def failing_thread() -> None:
+    thread = threading.Thread(target=raiser(ValueError("lost")))
+    thread.start()
+    thread.join()
+
+
+@pytest.mark.parametrize(
+    ("work", "words"),
+    [
+        (raiser(ValueError("no luck")), "failed in fit: ValueError: no luck"),
+        (raiser(SystemExit(0)), r"called sys.exit\(\) in fit"),
+        (raiser(KeyboardInterrupt()), "raised KeyboardInterrupt in fit though no signal had come"),
+        (raiser(Odd("odd")), "failed in fit: Odd: odd"),
+        (raiser(Unreadable()), "Unreadable: its text cannot be read"),
+        (raiser(StopIteration()), "failed in fit: StopIteration"),
+        (recurse, "failed in fit: RecursionError"),
+        (failing_thread, "a thread that it started raised ValueError: lost"),
+    ],
+)
+def test_every_fault_becomes_a_sentence_with_model_and_method(work: Callable[[], object], words: str) -> None:
+    with pytest.raises(PluginFailed, match=f"^Model 'm' .*{words}"), contained("model 'm'", "fit"):
+        work()
+
+
+def test_errors_of_recbench_pass_unchanged() -> None:
+    with pytest.raises(BadRequest, match=r"^as it is$"), contained("model 'm'", "fit"):
+        raise BadRequest("as it is")
+
+
+def test_a_real_signal_stays_an_interruption_whatever_contains_it() -> None:
+    with pytest.raises(KeyboardInterrupt), contained("model 'm'", "fit"), contained("model 'n'", "fit"):
+        signal.raise_signal(signal.SIGINT)
+
+
+@settings(max_examples=50)
+@given(st.text(max_size=9))
+def test_a_described_error_is_one_printable_line_of_bounded_length(text: str) -> None:
+    line = described(ValueError(text * 50))
+    assert line.isprintable()
+    assert len(line) < 500
+
+
+LIBERTIES: dict[str, Callable[[], object]] = {
+    "folder": lambda: os.chdir("/"),
+    "handler": lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
+    "timer": lambda: signal.setitimer(signal.ITIMER_REAL, 3600),
+    "numpy": lambda: np.seterr(all="raise"),
+    "warnings": lambda: warnings.simplefilter("ignore"),
+    "logging": lambda: logging.disable(logging.CRITICAL),
+    "recursion": lambda: sys.setrecursionlimit(500),
+    "umask": lambda: os.umask(0o777),
+    "hooks": lambda: setattr(sys, "excepthook", None),
+    "stdout": lambda: setattr(sys, "stdout", None),
+}
+
+
+def process_state() -> dict[str, object]:
+    umask = os.umask(0o022)
+    os.umask(umask)
+    return {
+        "folder": Path.cwd(),
+        "handler": signal.getsignal(signal.SIGINT),
+        "timer": signal.getitimer(signal.ITIMER_REAL)[0] > 1000,  # the time limit of these tests is a timer, too
+        "numpy": np.geterr(),
+        "warnings": list(warnings.filters),
+        "logging": logging.root.manager.disable,
+        "recursion": sys.getrecursionlimit(),
+        "umask": umask,
+        "hooks": sys.excepthook,
+        "stdout": sys.stdout,
+    }
+
+
+@pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.parametrize("name", LIBERTIES)
+def test_what_a_plugin_changes_about_the_process_ends_with_the_call(name: str, fails: bool) -> None:
+    before = process_state()
+    try:
+        with contained("model 'm'", "fit"):
+            LIBERTIES[name]()
+            assert process_state()[name] != before[name]
+            if fails:
+                raise ValueError("no luck")
+    except PluginFailed:
+        pass
+    assert process_state() == before
+
+
+def test_torch_computes_in_single_precision_again() -> None:
+    import torch
+
+    with contained("model 'm'", "fit"):
+        torch.set_default_dtype(torch.float64)
+        torch.set_grad_enabled(False)
+    assert (torch.get_default_dtype(), torch.is_grad_enabled()) == (torch.float32, True)
+
+
+def test_what_is_printed_goes_to_stderr_from_python_and_from_c(capfd: pytest.CaptureFixture[str]) -> None:
+    with contained("model 'm'", "fit"):
+        sys.stdout.write("a print\n")
+        os.write(1, b"a write\n")
+        ctypes.CDLL(None).puts(b"a puts")
+        sys.stdout.close()
+    sys.stdout.write("a result\n")
+    out, err = capfd.readouterr()
+    assert out == "a result\n"
+    assert all(text in err for text in ("a print", "a write", "a puts"))
+
+
+def test_closed_files_are_open_again(capfd: pytest.CaptureFixture[str]) -> None:
+    with contained("model 'm'", "fit"):
+        os.close(1)
+        os.close(2)
+    os.write(1, b"out")
+    os.write(2, b"err")
+    assert capfd.readouterr() == ("out", "err")
+
+
+def test_the_watcher_is_told_the_innermost_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    monkeypatch.setattr("recbench.core.containment._watchers", [])
+    watch_calls(told.append)
+    with contained("model 'm'", "fit"), contained("model 'n'", "load"):
+        pass
+    assert told == ["model 'm' in fit", "model 'n' in load", "model 'm' in fit", ""]
