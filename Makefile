@@ -41,7 +41,7 @@ lint: install
 	$(BIN)/mypy
 
 test: lint
-	$(PYTEST) -m "not gpu and not network" --cov=recbench --cov-report=term:skip-covered --cov-fail-under=85
+	$(PYTEST) -m "not gpu and not network" --cov=recbench --cov-report=term:skip-covered --cov-fail-under=90
 
 test-fast: lint
 	$(PYTEST) -m "not slow and not gpu and not network"

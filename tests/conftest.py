@@ -3,13 +3,18 @@
 import json
 import os
 import signal
-from collections.abc import Callable, Generator
+import sys
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
 from recbench.core.records import RunRecord
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from preloaded import preloaded_processes
 
 # Two test processes share two cores: how long one example takes says nothing.
 settings.register_profile("recbench", deadline=None)
@@ -19,6 +24,12 @@ settings.load_profile("recbench")
 # A runner that was started in the background hands down an ignored SIGINT, and children of the tests would not hear Ctrl-C.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _preloaded() -> Iterator[None]:
+    with preloaded_processes():
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -46,6 +57,16 @@ def reseal() -> Callable[[str], str]:
         return RunRecord.model_validate(raw).to_json()
 
     return sealed
+
+
+@pytest.fixture(autouse=True)
+def _threads_of_torch() -> Iterator[None]:
+    """A run sets the number of threads for its process; the next test's last bits must not depend on that."""
+    torch = sys.modules.get("torch")
+    n_threads = torch.get_num_threads() if torch else 0
+    yield
+    if torch and torch.get_num_threads() != n_threads:
+        torch.set_num_threads(n_threads)
 
 
 @pytest.hookimpl(wrapper=True)

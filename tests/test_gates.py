@@ -24,7 +24,8 @@ def test_other():
 
 @pytest.mark.parametrize(("data", "code"), [("", 0), ("somewhere", 1)])
 def test_a_skipped_test_of_real_data_fails_where_the_data_are(tmp_path: Path, data: str, code: int) -> None:
-    shutil.copy(ROOT / "tests" / "conftest.py", tmp_path)
+    for name in ("conftest.py", "preloaded.py"):
+        shutil.copy(ROOT / "tests" / name, tmp_path)
     (tmp_path / "test_skipped.py").write_text(SKIPPED)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", str(ROOT / "pyproject.toml"), str(tmp_path)]
     environment = {**os.environ, "RECBENCH_DATA": data}

@@ -192,7 +192,7 @@ class PluginContract:
         config = plugin.resolve(preset, None, overrides).model_dump(mode="json")
         write_question(tmp_path, plugin, config, Catalogue(len(small.items), len(small.user_ids)), queries, _K)
         with _hidden(home):
-            _python(["-m", "recbench.testing.answer", str(tmp_path)], tmp_path)
+            _python(["-P", "-m", "recbench.testing.answer", str(tmp_path)], tmp_path)
         items, scores = read_answer(tmp_path)
         _assert_equal(Rankings(queries.views, items, scores), expected)
 

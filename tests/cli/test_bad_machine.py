@@ -84,7 +84,7 @@ def test_a_full_disk_is_recognised_behind_another_error() -> None:
 def interrupted(recbench: Any, process_signal: signal.Signals, *words: str) -> tuple[int, str, str]:
     """Exit code, stdout and stderr of a command that got a signal once the plugin's training had begun."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "recbench", *words],
+        [sys.executable, "-P", "-m", "recbench", *words],
         cwd=recbench.folder,
         env={**os.environ},
         stdout=subprocess.PIPE,

@@ -112,7 +112,7 @@ def test_two_distributions_that_claim_one_name_are_both_named(recbench: Any, tmp
     environment = {**os.environ, "PYTHONPATH": str(site)}
 
     def give(*words: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "recbench", *words]
+        command = [sys.executable, "-P", "-m", "recbench", *words]
         return subprocess.run(command, env=environment, cwd=recbench.folder, capture_output=True, text=True, timeout=120)
 
     done = give("run", "-m", "popularity", "-d", "demo")

@@ -12,9 +12,10 @@ from recbench.data import Dataset, SplitProtocol, make_split, stats
 
 
 def test_demo_is_fast_and_the_same_every_time(read: Callable[..., Dataset]) -> None:
-    start = time.perf_counter()
+    # Seconds of computing: on a busy machine the clock on the wall tells what else runs there.
+    start = time.process_time()
     first = make_split(read("demo"), SplitProtocol())
-    assert time.perf_counter() - start < 1.0
+    assert time.process_time() - start < 1.0
     assert make_split(read("demo"), SplitProtocol()).fingerprints == first.fingerprints
 
 

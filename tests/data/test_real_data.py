@@ -71,9 +71,9 @@ def test_repeats_of_yelp(real_data: Path, tmp_path: Path) -> None:
 @pytest.mark.real_data
 def test_fingerprints_of_sports_take_no_time(real_data: Path, tmp_path: Path) -> None:
     dataset, split = read_split("sports", real_data, tmp_path)
-    start = time.perf_counter()
+    start = time.process_time()
     assert make_split(dataset, SplitProtocol()).fingerprints == split.fingerprints
-    assert time.perf_counter() - start < 2.0
+    assert time.process_time() - start < 2.0
 
 
 @pytest.mark.real_data

@@ -1,5 +1,8 @@
 """Every installed model keeps the contract."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import pytest
 
 from recbench import registry
@@ -14,6 +17,13 @@ class TestContract(PluginContract):
     @classmethod
     def plugin(cls, request: pytest.FixtureRequest) -> Plugin:
         return registry.models().load(request.param)
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def overrides(cls, plugin: Plugin) -> Mapping[str, Any]:
+        """A short training: what is promised here holds for every model, however good it is."""
+        short = {"item_steps": 10, "max_steps": 40, "validate_every_steps": 20}
+        return {name: value for name, value in short.items() if name in plugin.config.model_fields}
 
     # Starts an interpreter with torch for every model.
     test_new_process_without_the_data_gives_the_same_lists = pytest.mark.slow(

@@ -30,7 +30,7 @@ class TestContract(PluginContract):
     @pytest.fixture(scope="class")
     @classmethod
     def overrides(cls) -> Mapping[str, Any]:
-        return {"max_steps": 60, "max_epochs": 10, "validate_every_epochs": 5}
+        return {"max_steps": 20, "max_epochs": 10, "validate_every_epochs": 5}
 
 
 def tiny_settings(**changes: Any) -> Seq2SeqSettings:
@@ -113,13 +113,14 @@ def test_codes_do_not_depend_on_events(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("attention", "precision"), [("causal", "fp32"), ("causal", "bf16"), ("full", "fp32")])
-def test_remembers_32_sequences(attention: str, precision: Precision, tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
-    lists = [rng.permutation(N_ITEMS)[:5].tolist() for _ in range(32)]
-    sizes = {"max_steps": 400, "learning_rate": 3e-3, "weight_decay": 0.0, "width": 64, "hidden": 128}
+def test_remembers_which_item_follows(attention: str, precision: Precision, tmp_path: Path) -> None:
+    # No item belongs to two users, so that every item says which one follows: there is nothing that could not be learnt.
+    lists = np.random.default_rng(0).permutation(N_ITEMS).reshape(-1, 5).tolist()
+    sizes = {"max_steps": 240, "learning_rate": 3e-3, "weight_decay": 0.0, "width": 64, "hidden": 128}
     model = trained(lists, tmp_path, precision, encoder_attention=attention, **sizes)
-    asked = queries([row[:-1] for row in lists])
-    assert (model.generate(asked, 10).view("keep")[:, 0] == [row[-1] for row in lists]).mean() > 0.95
+    asked = queries([row[:place] for row in lists for place in range(1, 5)])
+    targets = np.array([row[place] for row in lists for place in range(1, 5)])
+    assert (model.generate(asked, 10).view("keep")[:, 0] == targets).mean() > 0.85  # 1 is usual, 1 / 60 is chance
 
 
 def test_codes_that_mean_something_beat_shuffled_ones(tmp_path: Path) -> None:

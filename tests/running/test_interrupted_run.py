@@ -50,7 +50,6 @@ def _wait_for_checkpoint(folder: Path, process: subprocess.Popen[str]) -> None:
         assert process.poll() is None, process.communicate()[1]
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    time.sleep(0.5)
 
 
 def _assert_same_ranks(a: Path, b: Path) -> None:
@@ -96,26 +95,26 @@ def test_the_same_command_goes_on_after_a_stop_and_ends_with_the_same_ranks(tmp_
 
 
 def test_a_budget_of_seconds_is_kept_and_leaves_a_valid_record(tmp_path: Path) -> None:
-    endless = ["--set", "max_steps=1000000", "--set", "max_epochs=1000000", "--budget", "12s"]
-    taken = []
-    # Three tries: what else runs on the machine may take the processor away just when the run has to end.
-    for attempt in range(3):
-        folder = tmp_path / str(attempt)
+    endless = ["--set", "max_steps=1000000", "--set", "max_epochs=1000000"]
+    taken = {}
+    # What else runs on the machine may take the processor away just when the run has to end: it then gets a longer one.
+    for seconds in (8, 16, 48):
+        folder = tmp_path / str(seconds)
         start = time.monotonic()
-        process = _start(folder, *endless)
-        _, errors = process.communicate(timeout=120)
-        taken.append(time.monotonic() - start)
+        process = _start(folder, *endless, "--budget", f"{seconds}s")
+        _, errors = process.communicate(timeout=200)
+        taken[seconds] = time.monotonic() - start
         assert process.returncode == 0, errors
         record = _record(folder)
         assert record["fit"]["stopped_by"] == "budget"
-        assert record["budget"] == "12s"
-        if abs(taken[-1] - 12) <= 3:
+        assert record["budget"] == f"{seconds}s"
+        if abs(taken[seconds] - seconds) <= seconds / 4:
             return
-    pytest.fail(f"a budget of 12 s took {taken} s")
+    pytest.fail(f"seconds taken by budget: {taken}")
 
 
 def test_two_processes_of_torchrun_train_one_model_and_write_one_record(tmp_path: Path, whole: Path) -> None:
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "recbench", *_TRAIN[4:]]
+    command = [sys.executable, "-P", "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "recbench", *_TRAIN[4:]]
     done = subprocess.run(
         [*command, *_LONG], cwd=tmp_path, env=_environment(tmp_path / "home"), capture_output=True, text=True, timeout=240, check=False
     )
@@ -129,7 +128,7 @@ def test_two_processes_of_torchrun_train_one_model_and_write_one_record(tmp_path
 
 
 def test_a_model_that_shares_no_work_is_trained_by_the_first_process_of_torchrun(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "recbench"]
+    command = [sys.executable, "-P", "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "recbench"]
     done = subprocess.run(
         # ease validates each of its candidates, in a process that the other one waits for.
         [*command, "run", "-m", "ease", "-d", "demo", "--threads", "1"],

@@ -6,13 +6,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
-pytest.importorskip("ray", reason="ray is not installed: pip install 'ray>=2.40'")
+# Looked for and not imported, which takes seconds in every process that collects tests.
+pytestmark = pytest.mark.skipif(find_spec("ray") is None, reason="ray is not installed: pip install 'ray>=2.40'")
 
 WALKER = Path(__file__).with_name("walker")
 

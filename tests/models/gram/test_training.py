@@ -79,14 +79,14 @@ def test_dropout_changes_the_loss_and_seeds_repeat_it() -> None:
         assert loss(0) != loss(1)
 
 
-@pytest.mark.parametrize(("packing", "precision"), [("user", "fp32"), ("none", "fp32"), ("user", "bf16")])
-def test_remembers_20_users(packing: str, precision: Precision, tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
-    lists = [rng.permutation(N_ITEMS)[:5].tolist() for _ in range(20)]
+@pytest.mark.parametrize(("packing", "precision", "max_steps"), [("user", "fp32", 200), ("none", "fp32", 320), ("user", "bf16", 200)])
+def test_remembers_who_went_where(packing: str, precision: Precision, max_steps: int, tmp_path: Path) -> None:
+    # No item belongs to two users, so that every item says which one follows: there is nothing that could not be learnt.
+    lists = np.random.default_rng(0).permutation(N_ITEMS).reshape(-1, 5).tolist()
     sizes = {
         "width": 64,
         "hidden": 128,
-        "max_steps": 450,
+        "max_steps": max_steps,
         "learning_rate": 5e-3,
         "weight_decay": 0.0,
         "packing": packing,
@@ -96,10 +96,10 @@ def test_remembers_20_users(packing: str, precision: Precision, tmp_path: Path) 
     examples = Examples(built.config, interactions(lists, N_ITEMS), built._user_prompts)
     with torch.no_grad():
         loss, n_targets = built._trained.loss(examples.batch(np.arange(len(examples.windows))))
-    assert loss / n_targets < 0.05
+    assert loss / n_targets < 0.3  # a tenth of it is usual, and an untrained model has about 4
     asked = queries([row[:place] for row in lists for place in range(1, 5)])
     targets = np.array([row[place] for row in lists for place in range(1, 5)])
-    assert (built.generate(asked, 10).view("keep")[:, 0] == targets).mean() > 0.95
+    assert (built.generate(asked, 10).view("keep")[:, 0] == targets).mean() > 0.85  # 1 is usual, 1 / 60 is chance
 
 
 def test_texts_that_mean_something_beat_the_same_model_without_them(tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ def test_a_target_among_the_negatives_does_not_count(monkeypatch: pytest.MonkeyP
 @pytest.mark.slow
 @pytest.mark.parametrize("encoder", ["din", "sasrec"])
 def test_stage_1_learns_both_tasks(encoder: str, tmp_path: Path) -> None:
-    config = case.config(collab_encoder=encoder, sasrec_heads=2, joint_max_epochs=40, joint_learning_rate=1e-2)
+    config = case.config(collab_encoder=encoder, sasrec_heads=2, joint_max_epochs=8, joint_learning_rate=1e-2)
     context = case.context(tmp_path)
     before = JointTraining(context, config, case.text(), 1.0)
     found = joint_vectors(context, config, case.text(), tmp_path, align_weight=1.0)

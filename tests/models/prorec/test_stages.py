@@ -94,7 +94,7 @@ def test_plain_concatenation_is_dominated_more_than_the_balanced_one(tmp_path: P
     from recbench_models.prorec.integrated import normed
     from recbench_models.prorec.joint import joint_vectors
 
-    config = case.config(collab_encoder="sasrec", joint_max_epochs=40, joint_learning_rate=1e-2, joint_patience=None)
+    config = case.config(collab_encoder="sasrec", joint_max_epochs=10, joint_learning_rate=1e-2, joint_patience=None)
     context, text = case.context(tmp_path), case.text(scale=10.0)
     plain = joint_vectors(context, config, text, tmp_path, align_weight=0.0)
     joint = joint_vectors(context, config, text, tmp_path, align_weight=1.0)

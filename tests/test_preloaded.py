@@ -1,0 +1,68 @@
+"""Forked processes behave as started ones."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux alone")
+
+TELLS = """
+import json, os, sys
+loaded = [name for name in ("torch", "recbench", "preloaded") if name in sys.modules]
+told = {"words": sys.argv, "folder": os.getcwd(), "variable": os.environ.get("GIVEN"), "read": sys.stdin.read(), "loaded": loaded}
+print(json.dumps(told))
+sys.exit("and ends")
+"""
+SLEEPS = "import time\nprint('begun', flush=True)\ntime.sleep(100)\n"
+
+
+def script(folder: Path, text: str) -> str:
+    (folder / "script.py").write_text(text)
+    return str(folder / "script.py")
+
+
+def test_words_folder_environment_pipes_and_status_are_those_asked_for(tmp_path: Path) -> None:
+    command = [sys.executable, script(tmp_path, TELLS), "one", "two words"]
+    process = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        env={**os.environ, "GIVEN": "x"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    told, said = process.communicate("a line\n", timeout=100)
+    assert json.loads(told) == {
+        "words": command[1:],
+        "folder": str(tmp_path),
+        "variable": "x",
+        "read": "a line\n",
+        "loaded": ["torch"],
+    }
+    assert (process.returncode, said) == (1, "and ends\n")
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_signals_reach_it_and_its_end_is_told(tmp_path: Path, number: signal.Signals) -> None:
+    with subprocess.Popen(
+        [sys.executable, script(tmp_path, SLEEPS)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "begun\n"
+        assert process.poll() is None
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(0.01)
+        process.send_signal(number)
+        assert process.wait(100) == -number
+        assert process.poll() == -number
+
+
+def test_an_interpreter_that_is_asked_what_it_has_loaded_is_started() -> None:
+    code = "import sys; print('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
