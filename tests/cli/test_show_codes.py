@@ -83,5 +83,7 @@ def test_codes_that_cannot_be_are_the_models_fault(recbench: Any, coded: Callabl
     short = coded("short", n_items="7")
     recbench("run", "-m", "short", "-d", "demo", "--plugin", short).refuses("'short' gave codes of 7 items", code=1)
     missing = coded("missing", file="nowhere.parquet")
-    recbench("run", "-m", "missing", "-d", "demo", "--plugin", missing).refuses("'missing' names", "nowhere.parquet", "no file", code=1)
+    recbench("run", "-m", "missing", "-d", "demo", "--plugin", missing).refuses(
+        "'missing': fit names", "nowhere.parquet", "no file", code=1
+    )
     assert recbench.half_written() == []

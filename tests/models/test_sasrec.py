@@ -72,6 +72,9 @@ class Context:
     def generator(self, *names: str | int) -> np.random.Generator:
         return generator(self.seed, *names)
 
+    def rehearse(self, ranker: Ranker) -> None:
+        """Nothing: no ranking follows."""
+
     def validate(self, ranker: Ranker, *, all_users: bool = False) -> Validation:
         self.n_validations += 1
         return Validation({"ndcg@10": 1 - 1 / self.n_validations}, len(self.train), False, 0.0)

@@ -206,7 +206,8 @@ def test_the_stage_knows_vectors_and_settings_of_its_own_quantizer_only(tmp_path
     asked: list[Any] = []
 
     class Asking(LightContext):
-        def common_stage(self, name: str, build: Any, *, config: Any, inputs: Any = ()) -> Path:
+        def common_stage(self, name: str, build: Any, *, config: Any, inputs: Any = (), trains: bool = False) -> Path:
+            assert not trains  # residual k-means is bounded by no budget
             asked.append((name, config, tuple(inputs)))
             return super().common_stage(name, build, config=config, inputs=inputs)
 

@@ -20,6 +20,7 @@ from recbench.core.records import read_record
 from recbench.running.loaded import LoadedRun
 from recbench.running.reproduce import reproduce
 from recbench.running.training import keep_artefacts
+from recbench_models.popularity.recommender import Popularity
 
 CAMPAIGN = Path(__file__).parents[2] / "benchmarks" / "faults" / "saved_models.py"
 
@@ -105,14 +106,14 @@ def test_a_model_that_was_changed_since_says_so(
     assert "popularity was changed since" in caplog.text
 
 
-def test_a_load_that_fails_names_the_model_and_the_run(trained: dict[str, Path]) -> None:
+def test_a_load_that_fails_names_the_model(trained: dict[str, Path]) -> None:
 
-    class Broken:
+    class Broken(Popularity):
         def load(self, folder: Path) -> None:
             raise KeyError("count")
 
-    plugin = replace(registry.models().load("popularity"), build=lambda *arguments: Broken())
-    with pytest.raises(PluginFailed, match=r"'popularity' failed in load on what demo-popularity.*KeyError: 'count'"):
+    plugin = replace(registry.models().load("popularity"), build=Broken)
+    with pytest.raises(PluginFailed, match=r"'popularity' failed in load.*KeyError: 'count'"):
         LoadedRun.open(trained["popularity"], plugin)
 
 

@@ -98,7 +98,7 @@ def _own_data(folder: Path, first_user_s: int) -> Path:
     lines = ["user_id,item_id,timestamp"]
     for user in range(60):
         items = [(user >= 40) * 10 + (user + place) % 10 for place in range(6)]
-        start = first_user_s if user < 40 else 500 * 86_400
+        start = first_user_s if user < 40 else 1_000_000_000 + 500 * 86_400
         lines += [f"u{user:02d},i{item:02d},{start + place}" for place, item in enumerate(items)]
     folder.mkdir(parents=True)
     (folder / "interactions.csv").write_text("\n".join(lines) + "\n")
@@ -106,7 +106,7 @@ def _own_data(folder: Path, first_user_s: int) -> Path:
 
 
 def test_other_times_are_another_run_of_a_model_that_reads_times(places: Places, tmp_path: Path) -> None:
-    early, late = _own_data(tmp_path / "a" / "own", 0), _own_data(tmp_path / "b" / "own", 500 * 86_400)
+    early, late = (_own_data(tmp_path / name / "own", 1_000_000_000 + days * 86_400) for name, days in (("a", 0), ("b", 500)))
     outcomes = {}
     for model in ("recent-popularity", "popularity"):
         requests = [

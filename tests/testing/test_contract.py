@@ -34,7 +34,8 @@ def model_that(spoil: Spoil, split: Split) -> SimpleNamespace:
     """A training's result whose model answers by popularity, spoilt."""
     popularity = Popularity(PopularityConfig(), SimpleNamespace(n_items=len(split.items)))
     popularity.count_I = split.train.item_counts()
-    return SimpleNamespace(recommender=SimpleNamespace(generate=lambda queries, k: spoil(popularity.generate(queries, k), queries)))
+    model = SimpleNamespace(generate=lambda queries, k: spoil(popularity.generate(queries, k), queries))
+    return SimpleNamespace(recommender=SimpleNamespace(generate=model.generate, raw=model))
 
 
 def honest(rankings: Rankings, queries: Queries) -> Rankings:

@@ -130,8 +130,11 @@ def test_no_tensor_may_lack(zoo: Callable[[str], Path], tmp_path_factory: pytest
         names = [name for name in names if not name.startswith(("cls.", "lm_head."))]
     gone = data.draw(st.lists(st.sampled_from(names), min_size=1, max_size=4, unique=True))
     rewritten(folder, lambda tensors: [tensors.pop(name) for name in gone])
-    with pytest.raises(BadConfig, match=rf"lacks {len(gone)} of the \d+ tensors"):
+    with pytest.raises(BadConfig, match=r"lacks \d+ of the \d+ tensors") as caught:
         load_t5(folder) if kind == "t5" else body(folder)
+    # A tensor that several layers share counts once for each of them.
+    n_lacking = int(str(caught.value).partition(" lacks ")[2].split()[0])
+    assert n_lacking == len(gone) if "shared.weight" not in gone else n_lacking > len(gone)
 
 
 def test_what_is_left_over_is_refused_unless_it_is_a_head(zoo: Callable[[str], Path], tmp_path: Path) -> None:
