@@ -19,8 +19,11 @@ def sudden_end(code: int, calling: str) -> str:
 
     Args:
         code: its exit code; below 0 the number of the signal that ended it.
-        calling: the plugin call that was under way, such as `model 'gram' in fit`; empty where none was.
+        calling: the plugin call that was under way, such as `model 'gram' in fit`; empty where none was. A whole sentence, which
+            ends with a full stop, is why the process ended itself, and is the answer.
     """
+    if calling.endswith("."):
+        return calling
     during = f" during {calling}" if calling else ""
     if code >= 0:
         return f"The process ended by itself{during}, with code {code}, no result and no error. A plugin must not end the process."

@@ -60,6 +60,7 @@ def test_a_child_that_ends_its_work_gives_its_exit_code_and_its_output(tmp_path:
     [
         (0, "model 'm' in fit", "The process ended by itself during model 'm' in fit, with code 0"),
         (-9, "", "Signal 9 (SIGKILL) ended the process. A system that is short of memory does so."),
+        (1, "Model 'm' was still in fit 60 s after the budget.", "Model 'm' was still in fit 60 s after the budget."),
         (-11, "model 'm' in load", "Signal 11 (SIGSEGV) ended the process during model 'm' in load."),
     ],
 )
