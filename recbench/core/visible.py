@@ -2,6 +2,7 @@
 
 import logging
 import re
+from collections.abc import Iterable
 
 _STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 """Control characters but tab and line feed, separators of lines and paragraphs, changes of the direction of writing, and halves of
@@ -12,6 +13,11 @@ def visible(text: str, *, one_line: bool = False) -> str:
     r"""The text with each character that steers a terminal spelt out as in Python, such as `\x1b`; with `one_line` line feeds too."""
     shown = _STEERING.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
     return shown.replace("\n", r"\n") if one_line else shown
+
+
+def listed(names: Iterable[str]) -> str:
+    """Names from data in one line of a sentence, separated by commas; `none` where there are none."""
+    return ", ".join(visible(name, one_line=True) for name in names) or "none"
 
 
 def visible_json(text: str) -> str:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from recbench.core.errors import BadData, nearest
 from recbench.core.interactions import StringArray
 from recbench.core.ragged import IntArray
+from recbench.core.visible import listed
 from recbench.data.reader import RawEvents, RawItems
 from recbench.data.tables import is_parquet, read_csv, read_parquet
 from recbench.data.texts import texts_from_column
@@ -87,7 +88,7 @@ def events_by_place(path: Path, names: Sequence[str], *, has_header: bool = Fals
 def _column(table: pa.Table, name: str, file: str) -> pa.ChunkedArray:
     if name not in table.column_names:
         has = table.column_names
-        raise BadData(f"{file} has no column {name!r}; it has {', '.join(has) or 'none'}.{nearest(name, has)} Rename or add the column.")
+        raise BadData(f"{file} has no column {name!r}; it has {listed(has)}.{nearest(name, has)} Rename or add the column.")
     return table.column(name)
 
 

@@ -12,6 +12,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from recbench.core.errors import BadData, nearest
+from recbench.core.visible import listed
 from recbench.data.folders import parquet_parts
 from recbench.data.unpacking import open_unpacked, refuse_damage
 
@@ -127,8 +128,7 @@ def _wanted(
             raise BadData(f"{path} {reason}")
     for name in needed:
         if name not in present:
-            has = ", ".join(present) or "none"
-            raise BadData(f"{path} has no column {name!r}; it has {has}.{nearest(name, present)} Rename or add the column.")
+            raise BadData(f"{path} has no column {name!r}; it has {listed(present)}.{nearest(name, present)} Rename or add the column.")
     wanted = [name for name in present if columns is None or name in columns]
     repeated = [name for name in wanted if wanted.count(name) > 1]
     if repeated:

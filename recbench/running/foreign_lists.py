@@ -13,6 +13,7 @@ from recbench.core.errors import BadData, BadRequest
 from recbench.core.interactions import StringArray
 from recbench.core.ragged import Histories, IntArray, LongArray
 from recbench.core.ranking import VIEWS, Rankings, View
+from recbench.core.visible import listed
 from recbench.data import Split
 from recbench.data.tables import read_csv, read_parquet
 from recbench.evaluation import TOP
@@ -75,10 +76,10 @@ def read_lists(path: Path) -> ForeignLists:
     file = path.name
     for name in ("user_id", "item_id"):
         if name not in table.column_names:
-            has = ", ".join(table.column_names) or "none"
+            has = listed(table.column_names)
             raise BadData(f"{file} has no column {name!r}; it has {has}. Rename or add the column.")
     if not {"rank", "score"} & set(table.column_names):
-        has = ", ".join(table.column_names)
+        has = listed(table.column_names)
         raise BadData(f"{file} has neither a column 'rank' nor a column 'score'; it has {has}. Add one of them.")
     if not len(table):
         raise BadData(f"{file} has no rows. Write one row per user and item of the lists.")
@@ -120,7 +121,10 @@ def _numbers(table: pa.Table, name: str, file: str) -> FloatArray | None:
     column = table.column(name)
     if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
         raise BadData(f"{file}: the column {name!r} holds {column.type}, not numbers. Correct it.")
-    values: FloatArray = column.cast(pa.float64()).to_numpy()
+    try:
+        values: FloatArray = column.cast(pa.float64()).to_numpy()
+    except pa.ArrowInvalid as error:  # above 2 ** 53 neighbouring whole numbers are one float, and an order would be lost
+        raise BadData(f"{file}: the column {name!r} holds a number too large to be exact: {error} Scale the column.") from None
     odd = ~np.isfinite(values)
     if odd.any():
         row = int(odd.argmax())

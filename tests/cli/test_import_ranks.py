@@ -190,6 +190,12 @@ def scored(rows: Rows) -> Rows:
             ("no column 'user_id'",),
         ),
         (lambda rows: [{"user_id": row["user_id"], "item_id": row["item_id"]} for row in rows], (), ("neither a column 'rank' nor",)),
+        (
+            lambda rows: [{"user_id": row["user_id"], "item_id": row["item_id"], "score": 2**53 + 1} for row in rows],
+            (),
+            ("'score' holds a number too large to be exact", "9007199254740993"),
+        ),
+        (lambda rows: [{"user_id": row["user_id"], "a\nb": 1, "rank": 1} for row in rows], (), ("no column 'item_id'", "a\\nb")),
     ],
 )
 def test_what_cannot_be_measured_is_refused_with_a_sentence(

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recbench.core.visible import LineFormatter, visible, visible_json
+from recbench.core.visible import LineFormatter, listed, visible, visible_json
 
 ANY = st.text(st.characters(), max_size=40)
 
@@ -33,6 +33,11 @@ def test_what_comes_out_can_be_encoded_and_holds_no_control(text: str) -> None:
     shown.encode()
     assert not any((ord(character) < 32 and character != "\t") or 127 <= ord(character) < 160 for character in shown)
     assert visible(shown, one_line=True) == shown
+
+
+def test_listed_names_keep_to_one_line() -> None:
+    assert listed(["title", "item_line\nbreak", "\x1bid"]) == r"title, item_line\nbreak, \x1bid"
+    assert listed([]) == "none"
 
 
 @given(ANY)

@@ -9,6 +9,7 @@ from pydantic import Field
 from recbench.core.config import PluginConfig
 from recbench.core.errors import BadData, nearest
 from recbench.core.progress import Progress
+from recbench.core.visible import listed
 from recbench.data.columns import AS_WRITTEN, EVENT_COLUMNS, PRE_SPLIT, events_from_table, items_from_table
 from recbench.data.reader import Files, RawEvents, RawItems
 from recbench.data.tables import csv_header, read_csv
@@ -96,7 +97,7 @@ class _AtomicFile:
         """
         for name in needed:
             if source[name] not in self.names:
-                has = ", ".join(self.names)
+                has = listed(self.names)
                 hint = nearest(source[name], self.names)
                 raise BadData(f"{self._path} has no column {source[name]!r}; it has {has}.{hint} Correct [options] in the card.")
         found = {name: self.names.index(column) for name, column in source.items() if column in self.names}
