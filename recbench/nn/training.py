@@ -23,6 +23,7 @@ from recbench.core.seeds import derived_seed
 from recbench.nn import distributed
 from recbench.nn.batch import Batch, Sharded, shard
 from recbench.nn.checkpoints import CheckpointFolder
+from recbench.nn.determinism import repeatable
 from recbench.nn.interrupts import StopNow, StopSignals
 from recbench.nn.optimizer import count_parameters, load_optimizer_tensors, make_optimizer, optimizer_tensors, trained_weights
 from recbench.nn.settings import TrainingSettings
@@ -119,7 +120,7 @@ class _Training:
         self._rehearse()
         distributed.copy_from_first((p.detach() for p in self.parameters if not is_sharded(p)), self.context.world)
         cuda = [self.device] if self.device.type == "cuda" else []
-        with self.signals, torch.random.fork_rng(devices=cuda):
+        with self.signals, torch.random.fork_rng(devices=cuda), repeatable(self.device):
             try:
                 if self.state.stopped_by is None:
                     with self.context.progress.task(self.name, self._steps_left()) as task:
