@@ -33,7 +33,7 @@ $(READY): pyproject.toml
 	@touch $(READY)
 
 demo: install
-	$(BIN)/recbench compare --models popularity,item-knn,sasrec:cpu,gram:demo --datasets ml-100k
+	$(BIN)/recbench compare --models popularity,item-knn,sasrec:demo,gram:demo --datasets ml-100k
 
 lint: install
 	$(BIN)/ruff format --check .
