@@ -3,6 +3,7 @@
 Nothing heavy is imported here or at the top of any command's file: `recbench --help` answers at once.
 """
 
+import os
 import signal
 import sys
 
@@ -88,11 +89,23 @@ def main() -> None:
     # Until a command takes signals over there is nothing to clean up: Ctrl-C ends the process without a traceback.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+    _share_the_machine()
     if _runs_foreign_code(sys.argv[1:]):
         from recbench.running.supervised import supervised
 
         supervised(app)
     app()
+
+
+def _share_the_machine() -> None:
+    """Let OpenMP's threads sleep soon while they wait for each other, unless the user has said how they should wait.
+
+    They spin for milliseconds by default. On a machine that does something else, too, the thread that is waited for may not run
+    in that time: beside four busy loops on two cores a step of SASRec took 1.8 s instead of 0.2 s, one of GRAM 2.6 s instead of 0.4 s.
+    The library reads the variable once, when torch loads it, and so do the processes that this one starts.
+    """
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "3000")
 
 
 def _runs_foreign_code(words: list[str]) -> bool:
