@@ -61,9 +61,12 @@ def supervised(work: Callable[[], object]) -> NoReturn:
     read_end, write_end = os.pipe()
     sys.stdout.flush()
     sys.stderr.flush()
+    # A signal that comes before this process hands signals on waits until it does.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _FORWARDED)
     child = os.fork()
     if child == 0:
         os.close(write_end)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _FORWARDED)
         _be_child(work, slate, read_end)
     os.close(read_end)
     # A process group of its own, so that Ctrl-C at a terminal reaches the child once, by way of this process.
@@ -81,6 +84,7 @@ def supervised(work: Callable[[], object]) -> NoReturn:
     for number in _FORWARDED:
         signal.signal(number, forward)
     signal.signal(signal.SIGTSTP, suspend)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _FORWARDED)
     status = _wait(child, slate)
     if slate.end is not None:
         sys.exit(slate.end)

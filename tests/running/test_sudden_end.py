@@ -46,8 +46,8 @@ def test_a_child_that_disappears_is_named_and_the_exit_code_is_1(work: str, word
 def test_a_child_that_ends_its_work_gives_its_exit_code_and_its_output(tmp_path: Path) -> None:
     """A later exit handler of a plugin changes neither; Ctrl-C to the parent reaches the child."""
     work = (
-        "import atexit; atexit.register(os._exit, 9); os.kill(os.getppid(), signal.SIGINT)\n"
-        "        try:\n            time.sleep(30)\n"
+        "import atexit; atexit.register(os._exit, 9)\n"
+        "        try:\n            os.kill(os.getppid(), signal.SIGINT); time.sleep(30)\n"
         "        except KeyboardInterrupt: os.write(2, b'asked to stop')\n"
         "    print('result'); sys.exit(3)"
     )
