@@ -80,7 +80,7 @@ def test_a_command_prints_a_result_for_people_and_one_for_machines(finished: Any
     if words[0] == "reproduce":
         words = ("reproduce", next(row["run"] for row in json.loads(finished("list", "runs", "--json").stdout) if "random" in row["run"]))
     people = finished(*words)
-    assert people.exit_code == 0, people.stderr
+    assert people.exit_code == 0, people.output
     assert people.stdout.strip()
     machines = finished(*words, "--json")
     assert machines.exit_code == 0, machines.stderr
