@@ -6,11 +6,13 @@
 
 from typing import TYPE_CHECKING, Any
 
+from recbench.about import VERSION
+
 if TYPE_CHECKING:
     from recbench.running.api import compare, load, run
 
 __all__ = ["__version__", "compare", "load", "run"]
-__version__ = "0.1.0"
+__version__ = VERSION
 
 
 def __getattr__(name: str) -> Any:

@@ -3,7 +3,7 @@
 import ast
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,7 +90,7 @@ def sources() -> list[tuple[str, Path]]:
         parts = file.relative_to(ROOT / "recbench").parts
         found.append((Path(parts[0]).stem, file))
     found += [("models", file) for file in sorted((ROOT / "models").rglob("*.py"))]
-    return [(floor, file) for floor, file in found if floor not in {"__init__", "__main__"}]
+    return [(floor, file) for floor, file in found if floor not in {"__init__", "__main__", "about"}]
 
 
 def floor_of(module: str) -> str | None:
@@ -117,7 +117,7 @@ def test_a_floor_imports_only_what_lies_below(floor: str) -> None:
             if target == "models" and owner == "models":
                 ok = found.module == "recbench_models" or found.module.split(".")[1] == own_model
             else:
-                ok = target is None or target in FLOORS[owner] or target == "__version__"
+                ok = target in {None, "about"} or target in FLOORS[owner]
             if not ok:
                 faults.append(str(found))
     assert not faults, "\n".join(faults)
@@ -133,6 +133,69 @@ def test_a_floor_stays_free_of_libraries_that_are_not_its_own(floor: str) -> Non
         if not found.is_lazy and any(is_within(found.module, module) for module in NOT_AT_THE_TOP.get(floor, ()))
     ]
     assert not faults + early, "\n".join(faults + early)
+
+
+def module_of(file: Path) -> str:
+    """Dotted name of a source file."""
+    parts = list(file.relative_to(ROOT).with_suffix("").parts)
+    parts[0] = {"models": "recbench_models"}.get(parts[0], parts[0])
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def arrows() -> dict[str, set[str]]:
+    """Module -> modules of ours that it imports, inside functions and for types too."""
+    files = [*sorted((ROOT / "recbench").rglob("*.py")), *sorted((ROOT / "models").rglob("*.py"))]
+    modules = {module_of(file): file for file in files}
+    found: dict[str, set[str]] = {module: set() for module in modules}
+    for module, file in modules.items():
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                found[module] |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                assert node.level == 0, f"{file}:{node.lineno} imports by a relative name"
+                names = {f"{node.module}.{alias.name}" for alias in node.names}
+                # A name of a package that is no module of its own comes from the package's __init__.
+                found[module] |= names & modules.keys()
+                found[module] |= {str(node.module)} if names - modules.keys() else set()
+    return {module: imported & modules.keys() for module, imported in found.items()}
+
+
+def circles(graph: Mapping[str, set[str]]) -> list[list[str]]:
+    """Groups of modules that reach each other (Tarjan's strongly connected components of more than one member)."""
+    sorter = {module: sorted(graph[module]) for module in sorted(graph)}
+    number: dict[str, int] = {}
+    lowest: dict[str, int] = {}
+    stack: list[str] = []
+    found: list[list[str]] = []
+
+    def visit(module: str) -> None:
+        number[module] = lowest[module] = len(number)
+        stack.append(module)
+        for other in sorter[module]:
+            if other not in number:
+                visit(other)
+                lowest[module] = min(lowest[module], lowest[other])
+            elif other in stack:
+                lowest[module] = min(lowest[module], number[other])
+        if lowest[module] == number[module]:
+            place = stack.index(module)
+            group = stack[place:]
+            del stack[place:]
+            if len(group) > 1:
+                found.append(sorted(group))
+
+    for module in sorter:
+        if module not in number:
+            visit(module)
+    return found
+
+
+def test_no_files_import_each_other_in_a_circle() -> None:
+    assert circles(arrows()) == []
+
+
+def test_a_circle_would_be_found() -> None:
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": {"a"}}) == [["b", "c"]]
 
 
 def test_every_folder_is_a_known_floor() -> None:

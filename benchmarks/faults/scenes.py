@@ -268,9 +268,9 @@ def prepare_boards(folder: Path) -> None:
     from recbench.cli.options import model_cards
     from recbench.core.progress import SilentProgress
     from recbench.reporting import publish
-    from recbench.running.api import RunRequest
     from recbench.running.execute import run_request
     from recbench.running.places import Places
+    from recbench.running.requests import RunRequest
     from recbench.running.runs import run_folders
 
     write_shop(folder / "shop")

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from recbench.running.api import Cell
+    from recbench.running.requests import Cell
 
 _STYLES = {"waiting": "dim", "running": "cyan", "done": "green", "failed": "red"}
 
@@ -67,8 +67,8 @@ def compare(
     from recbench.cli.live import LiveTable, progress_line
     from recbench.core.config import parse_assignment
     from recbench.reporting import compare_runs, comparison_table, plot_comparison
-    from recbench.running.api import CompareRequest
     from recbench.running.matrix import compare_request
+    from recbench.running.requests import CompareRequest
 
     request = CompareRequest(
         models=names(models, "--models"),

@@ -2,7 +2,8 @@
 
 from recbench.data.card import STANDARD_COLUMNS, DatasetCard, load_dataset_card
 from recbench.data.dataset import Dataset
-from recbench.data.location import Located, locate
+from recbench.data.located import Located
+from recbench.data.location import locate
 from recbench.data.plugins import dataset_card, dataset_names, load_reader, reader_names
 from recbench.data.reader import RawEvents, RawItems, Reader
 from recbench.data.reading import read_dataset

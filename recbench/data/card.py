@@ -254,6 +254,11 @@ class DatasetCard(_Part):
             return (*STANDARD_COLUMNS, *(name for name in self.leaking_columns if name not in STANDARD_COLUMNS))
         return tuple(name for name in STANDARD_COLUMNS if name not in self.leaking_columns)
 
+    def of_source(self, source: Source) -> "DatasetCard":
+        """The card as it applies to one of its sources: reader, options, filters and kind of time are the source's where it names them."""
+        given = {"reader": source.reader or None, "options": source.options, "filters": source.filters, "time": source.time}
+        return self.model_copy(update={key: value for key, value in given.items() if value is not None})
+
 
 _PARTS: Mapping[str, Sequence[type[BaseModel]]] = {
     "sources": (Source, SourceFile, MinRating, Dates, FirstPerPair, MinCounts, KCore),

@@ -17,7 +17,7 @@ from recbench.core.ragged import IntArray, LongArray
 from recbench.data.card import DatasetCard
 from recbench.data.dataset import WITHIN_A_SECOND, Dataset
 from recbench.data.filters import apply_filters, drop_duplicates
-from recbench.data.location import Located
+from recbench.data.located import Located
 from recbench.data.plugins import load_reader
 from recbench.data.reader import RawEvents, RawItems, Reader, string_array
 from recbench.data.time_kinds import with_time

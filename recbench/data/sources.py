@@ -23,7 +23,7 @@ from recbench.core.progress import Progress, Task
 from recbench.core.temporary import own_folder
 from recbench.data.card import DatasetCard, Source, SourceFile
 from recbench.data.folders import ready_files
-from recbench.data.location import Located, file_sha256, source_card
+from recbench.data.located import Located, file_sha256
 from recbench.data.unpacking import refuse_damage, refuse_swollen_member
 
 log = logging.getLogger(__name__)
@@ -64,7 +64,7 @@ def obtain(card: DatasetCard, folders: Sequence[Path], cache: Path, progress: Pr
     for number, source in enumerate(card.sources):
         found = _here(card, source, [*folders, cache], _kept(cache, number), use_cache=not force)
         if found is not None:
-            return Located(source_card(card, source), found[1], found[0])
+            return Located(card.of_source(source), found[1], found[0])
     for number, source in enumerate(card.sources):
         try:
             files = _fetched(card, source, cache, _kept(cache, number), progress, fetch=fetch)
@@ -72,7 +72,7 @@ def obtain(card: DatasetCard, folders: Sequence[Path], cache: Path, progress: Pr
             refusals.append(f"({number + 1}, {source.kind}) {error}")
             continue
         origin = source.requirement or ", ".join(file.url for file in source.files)
-        return Located(source_card(card, source), origin, files)
+        return Located(card.of_source(source), origin, files)
     looked = " and ".join(str(folder) for folder in (*folders, cache))
     raise DataUnavailable(
         f"The data set {card.name!r} is not here: there is no interactions.parquet in {looked}. "

@@ -20,7 +20,6 @@ from recbench.core.records import ProtocolPart, read_record
 from recbench.core.visible import LineFormatter
 from recbench.data import SplitProtocol
 from recbench.running import runs
-from recbench.running.api import RunOutcome, RunRequest
 from recbench.running.cache import StageStore, cache_entries
 from recbench.running.context import FinalRanking
 from recbench.running.guard import reveal_imports
@@ -31,6 +30,7 @@ from recbench.running.places import Places
 from recbench.running.ranking import RANKING_STAGE, rank_test
 from recbench.running.recording import RunFacts, write_run
 from recbench.running.references import read_references, stand_beside, write_references
+from recbench.running.requests import RunOutcome, RunRequest
 from recbench.running.splits import LoadedSplit, load_split
 from recbench.running.training import Trainer, check_needs, training_stage
 from recbench.running.tuned import TunedSettings, read_search, read_settings

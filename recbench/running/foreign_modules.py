@@ -15,7 +15,7 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from pathlib import Path
 
-import recbench
+from recbench.about import FOLDER
 
 _MODELS = "recbench_models"
 _SITES = {"site-packages", "dist-packages"}
@@ -84,7 +84,7 @@ def loaded_modules() -> frozenset[str]:
 
 def unknown_modules(folder: Path, before: frozenset[str]) -> dict[str, Path]:
     """Modules loaded since `before` whose files no key of this plugin knows, by name."""
-    known = [folder.resolve(), Path(recbench.__file__).resolve().parent]
+    known = [folder.resolve(), FOLDER]
     known += [place for name in imported_from_outside(folder).files if (place := _place_of(name)) is not None]
     unknown = {}
     for name in sorted(frozenset(sys.modules) - before):

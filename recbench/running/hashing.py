@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from recbench.about import FOLDER
 from recbench.core.config import PluginConfig, canonical_json
 from recbench.core.containment import contained
 from recbench.core.errors import BadRequest
@@ -125,7 +126,7 @@ def _reached(files: Iterable[Path]) -> dict[str, Path]:
 def _nn_module(name: str) -> Path | None:
     if not name.startswith("recbench.nn"):
         return None
-    root = Path(__file__).resolve().parents[1] / "nn"
+    root = FOLDER / "nn"
     path = root.joinpath(*name.split(".")[2:])
     if path.with_suffix(".py").is_file():
         return path.with_suffix(".py")

@@ -13,7 +13,6 @@ from recbench.core.ranking import VIEWS, View
 from recbench.core.records import DevicePart, FitPart, ForeignPart, ModelPart, ProtocolPart, RunRecord, read_record
 from recbench.data import SplitProtocol
 from recbench.running import provenance, runs
-from recbench.running.api import RunOutcome
 from recbench.running.cache import StageStore
 from recbench.running.execute import LIST_LENGTH, views_of
 from recbench.running.foreign_lists import ForeignLists, PlacedLists, holds_history, place_lists, read_lists
@@ -21,6 +20,7 @@ from recbench.running.hashing import hash_file, hash_value
 from recbench.running.machine import cores, processor
 from recbench.running.places import Places
 from recbench.running.recording import dataset_part, file_parts, write_measured
+from recbench.running.requests import RunOutcome
 from recbench.running.splits import LoadedSplit, load_split
 
 FOREIGN = "foreign"

@@ -21,13 +21,13 @@ from recbench.core.ragged import Histories
 from recbench.core.ranking import Queries, View
 from recbench.core.records import RunRecord, read_record
 from recbench.data import Split
-from recbench.running.api import Recommendation
 from recbench.running.cache import StageStore
 from recbench.running.context import ranked
 from recbench.running.guard import GuardedModel
 from recbench.running.hashing import plugin_source_hash
 from recbench.running.machine import resolve_device
 from recbench.running.places import Places
+from recbench.running.requests import Recommendation
 from recbench.running.runs import RECORD_FILE, refuse_changed
 from recbench.running.splits import SPLIT_STAGE, load_split_of
 from recbench.running.training import MODEL_FOLDER

@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from recbench.core.errors import BadRequest, nearest
-from recbench.running.api import Cell, CompareRequest, RunRequest
 from recbench.running.executors import EXECUTORS, Executor, Report, Work, open_executor, work_through
 from recbench.running.places import Places
+from recbench.running.requests import Cell, CompareRequest, RunRequest
 
 log = logging.getLogger(__name__)
 

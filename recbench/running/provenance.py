@@ -6,7 +6,7 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import recbench
+from recbench.about import FOLDER, VERSION
 from recbench.core.records import CodePart
 
 _LIBRARIES = ("torch", "transformers", "numpy", "pandas", "pyarrow", "scipy", "scikit-learn", "faiss-cpu", "pydantic", "safetensors")
@@ -15,11 +15,11 @@ _LIBRARIES = ("torch", "transformers", "numpy", "pandas", "pyarrow", "scipy", "s
 @cache
 def code() -> CodePart:
     """Version of recbench and, in a checkout, its commit and whether sources were changed since."""
-    folder = Path(recbench.__file__).resolve().parents[1]
+    folder = FOLDER.parent
     commit = _git(folder, "rev-parse", "HEAD") if (folder / ".git").exists() else None
     # Boards and documents do not shape a result.
     changed = _git(folder, "status", "--porcelain", "--", "recbench", "models", "datasets", "pyproject.toml") if commit else None
-    return CodePart(version=recbench.__version__, commit=commit, is_dirty=None if changed is None else bool(changed))
+    return CodePart(version=VERSION, commit=commit, is_dirty=None if changed is None else bool(changed))
 
 
 def libraries() -> dict[str, str]:

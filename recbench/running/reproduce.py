@@ -9,10 +9,10 @@ from recbench.core.errors import BadRequest, UnknownPlugin
 from recbench.core.progress import Progress
 from recbench.core.records import RunRecord, read_record
 from recbench.core.tuning import TUNE_LOG
-from recbench.running.api import RunOutcome, RunRequest
 from recbench.running.execute import run_request
 from recbench.running.places import Places
 from recbench.running.ranking import RANKING_STAGE
+from recbench.running.requests import RunOutcome, RunRequest
 from recbench.running.runs import RECORD_FILE, refuse_changed
 from recbench.running.splits import load_split_of
 from recbench.running.training import training_stage

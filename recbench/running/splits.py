@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import recbench.data as data_floor
+from recbench.about import FOLDER
 from recbench.core.errors import SplitMismatch
 from recbench.core.progress import Progress
 from recbench.core.records import RunRecord
@@ -40,7 +40,7 @@ class LoadedSplit:
 def load_split(dataset: str, protocol: SplitProtocol, places: Places, store: StageStore, progress: Progress) -> LoadedSplit:
     """The split of a data set, found in the cache or made now."""
     located = locate(dataset, data_dir=places.data, home=places.home, progress=progress)
-    sources = hash_sources(Path(data_floor.__file__).parent)
+    sources = hash_sources(FOLDER / "data")
 
     def read(folder: Path) -> None:
         read_dataset(located, progress).save(folder)

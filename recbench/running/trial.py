@@ -11,12 +11,12 @@ from recbench.core.budget import Budget
 from recbench.core.plugin import World
 from recbench.core.progress import Progress
 from recbench.core.tuning import TUNE_METRIC
-from recbench.running.api import RunRequest
 from recbench.running.cache import StageStore
 from recbench.running.context import VALIDATION_METRICS, validation_sums
 from recbench.running.execute import settle
 from recbench.running.places import Places
 from recbench.running.recording import training_seconds
+from recbench.running.requests import RunRequest
 from recbench.running.splits import load_split
 from recbench.running.training import TrainedModel, Trainer
 

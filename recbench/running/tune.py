@@ -23,13 +23,13 @@ from recbench.core.plugin import Plugin
 from recbench.core.progress import Progress
 from recbench.core.tuning import Trial, TuneLog, read_tune_log, same_settings
 from recbench.data import SplitProtocol
-from recbench.running.api import RunRequest
 from recbench.running.cache import StageStore
 from recbench.running.executors import Report, work_through
 from recbench.running.executors.process import WorkerProcess
 from recbench.running.hashing import hash_value, plugin_source_hash
 from recbench.running.machine import cores, resolve_device
 from recbench.running.places import Places
+from recbench.running.requests import RunRequest
 from recbench.running.runs import RunName
 from recbench.running.splits import LoadedSplit, load_split
 from recbench.running.training import check_needs

@@ -20,9 +20,9 @@ from recbench.core.containment import watch_calls
 from recbench.core.errors import RecbenchError
 from recbench.core.progress import ConsoleProgress, Progress
 from recbench.core.visible import LineFormatter
-from recbench.running.api import RunRequest
 from recbench.running.measure import process_start
 from recbench.running.places import Places
+from recbench.running.requests import RunRequest
 from recbench.running.steps import Step, TellingProgress
 
 INTERRUPTED = 130

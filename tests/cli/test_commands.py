@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from recbench.cli.app import app
 from recbench.cli.compare import cell_table
-from recbench.running.api import Cell
+from recbench.running.requests import Cell
 
 
 @pytest.fixture(scope="module")

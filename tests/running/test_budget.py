@@ -8,8 +8,8 @@ from recbench.core import Budget, SilentProgress
 from recbench.core.errors import BudgetTooSmall, Untrained
 from recbench.core.records import FitPart, RunRecord
 from recbench.running import context, execute
-from recbench.running.api import RunRequest
 from recbench.running.places import Places
+from recbench.running.requests import RunRequest
 
 
 @pytest.fixture

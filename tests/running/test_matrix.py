@@ -10,9 +10,9 @@ import psutil
 import pytest
 
 from recbench.core.records import read_record
-from recbench.running.api import Cell, CompareRequest, RunRequest
 from recbench.running.matrix import compare_request
 from recbench.running.places import Places
+from recbench.running.requests import Cell, CompareRequest, RunRequest
 from recbench.running.worker import Job, request_to_json
 
 WALKER = Path(__file__).with_name("walker")

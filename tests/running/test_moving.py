@@ -10,12 +10,12 @@ from shared_stages import Holder, NoSettings, plugin_of
 from recbench import registry
 from recbench.core import BadRequest, Budget, Catalogue, FitContext, Plugin, SilentProgress, World
 from recbench.running import loaded
-from recbench.running.api import RunRequest
 from recbench.running.cache import StageStore
 from recbench.running.execute import run_request
 from recbench.running.loaded import LoadedRun
 from recbench.running.machine import Machine
 from recbench.running.places import Places
+from recbench.running.requests import RunRequest
 from recbench.running.training import TrainedModel, Trainer
 from recbench.testing import small_split
 

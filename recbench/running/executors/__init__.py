@@ -1,9 +1,9 @@
 """Where the cells of a comparison run: in processes of this machine, or on the machines of a cluster."""
 
-from recbench.running.api import CompareRequest
 from recbench.running.executors.executor import Executor, Report, Work
 from recbench.running.executors.loop import work_through
 from recbench.running.places import Places
+from recbench.running.requests import CompareRequest
 
 EXECUTORS = ("local", "ray")
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from recbench.running.api import RunRequest
+from recbench.running.requests import RunRequest
 
 
 @dataclass(frozen=True)

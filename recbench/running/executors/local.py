@@ -3,10 +3,10 @@
 from dataclasses import replace
 from pathlib import Path
 
-from recbench.running.api import CompareRequest, RunRequest
 from recbench.running.executors.process import WorkerProcess
 from recbench.running.machine import cores
 from recbench.running.places import Places
+from recbench.running.requests import CompareRequest, RunRequest
 from recbench.running.worker import request_to_json
 
 

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from recbench.core.errors import BadRequest, Interrupted
-from recbench.running.api import CompareRequest, RunRequest
 from recbench.running.executors.executor import Report
 from recbench.running.executors.process import WorkerProcess
 from recbench.running.places import Places
+from recbench.running.requests import CompareRequest, RunRequest
 from recbench.running.worker import request_to_json
 
 log = logging.getLogger(__name__)
