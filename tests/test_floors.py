@@ -190,6 +190,22 @@ def circles(graph: Mapping[str, set[str]]) -> list[list[str]]:
     return found
 
 
+RUNNING: tuple[set[str], ...] = ({"host", "requests"}, {"stages"}, {"run"}, {"after", "foreign", "many", "upkeep"}, {"api"})
+"""Wings and single files of `recbench.running`, from the ground up: each imports itself and what lies on lower floors."""
+
+
+def test_wings_of_running_import_only_what_lies_below() -> None:
+    floor = {wing: number for number, wings in enumerate(RUNNING) for wing in wings}
+    faults = []
+    for module, imported in arrows().items():
+        for other in imported:
+            if module.startswith("recbench.running.") and other.startswith("recbench.running."):
+                own, theirs = module.split(".")[2], other.split(".")[2]
+                faults += [f"{module} imports {other}"] if own != theirs and floor[theirs] >= floor[own] else []
+    assert not faults, "\n".join(faults)
+    assert {file.stem for file in (ROOT / "recbench" / "running").iterdir() if not file.name.startswith("__")} == set(floor)
+
+
 def test_no_files_import_each_other_in_a_circle() -> None:
     assert circles(arrows()) == []
 

@@ -33,9 +33,9 @@ from recbench.cli.terminal import explain
 from recbench.core.errors import RecbenchError
 from recbench.core.progress import SilentProgress
 from recbench.data import SplitProtocol
-from recbench.running.cache import StageStore
-from recbench.running.places import Places
-from recbench.running.splits import load_split
+from recbench.running.host.places import Places
+from recbench.running.run.splits import load_split
+from recbench.running.stages.store import StageStore
 
 _HANG_S = 10.0
 _OUTCOMES = ("refused", "the same", "traceback", "silent difference", "hang")

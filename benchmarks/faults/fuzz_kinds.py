@@ -29,12 +29,12 @@ from recbench.core.plugin import ModelCard
 from recbench.data import Split, SplitProtocol, locate, make_split, read_dataset
 from recbench.evaluation import ranks_of_targets, values_per_user
 from recbench.reporting.verify import inspect_boards
-from recbench.running.cache import StageStore
-from recbench.running.foreign_lists import place_lists, read_lists
-from recbench.running.loaded import LoadedRun
-from recbench.running.places import Places
-from recbench.running.splits import load_split
-from recbench.running.tuned import read_settings
+from recbench.running.after.loaded import LoadedRun
+from recbench.running.foreign.lists import place_lists, read_lists
+from recbench.running.host.places import Places
+from recbench.running.run.searched_settings import read_settings
+from recbench.running.run.splits import load_split
+from recbench.running.stages.store import StageStore
 
 _PROGRESS = SilentProgress()
 _LIST = 50

@@ -21,10 +21,10 @@ import numpy as np
 from recbench import registry
 from recbench.core import RecbenchError, SilentProgress
 from recbench.core.records import read_record
-from recbench.running.execute import run_request
-from recbench.running.loaded import LoadedRun
-from recbench.running.places import Places
+from recbench.running.after.loaded import LoadedRun
+from recbench.running.host.places import Places
 from recbench.running.requests import RunRequest
+from recbench.running.run.execute import run_request
 
 MODELS = (
     ("popularity", None),

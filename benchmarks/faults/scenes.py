@@ -268,10 +268,10 @@ def prepare_boards(folder: Path) -> None:
     from recbench.cli.options import model_cards
     from recbench.core.progress import SilentProgress
     from recbench.reporting import publish
-    from recbench.running.execute import run_request
-    from recbench.running.places import Places
+    from recbench.running.host.places import Places
     from recbench.running.requests import RunRequest
-    from recbench.running.runs import run_folders
+    from recbench.running.run.execute import run_request
+    from recbench.running.run.folders import run_folders
 
     write_shop(folder / "shop")
     places = Places(folder / "home", None, folder / "runs", folder / "boards")

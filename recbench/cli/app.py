@@ -91,7 +91,7 @@ def main() -> None:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     _share_the_machine()
     if _runs_foreign_code(sys.argv[1:]):
-        from recbench.running.supervised import supervised
+        from recbench.running.upkeep.supervision import supervised
 
         supervised(app)
     app()

@@ -27,7 +27,7 @@ def ls(as_json: Json = False, debug: Debug = False) -> None:  # noqa: ARG001
     from rich.markup import escape
     from rich.table import Table
 
-    from recbench.running.cache import cache_entries
+    from recbench.running.stages.store import cache_entries
 
     where = places()
     entries = cache_entries(where.home)
@@ -50,7 +50,7 @@ def size(as_json: Json = False, debug: Debug = False) -> None:  # noqa: ARG001
     from rich.markup import escape
     from rich.table import Table
 
-    from recbench.running.cache import cache_entries
+    from recbench.running.stages.store import cache_entries
 
     where = places()
     totals: dict[str, int] = {}
@@ -80,7 +80,7 @@ def clean(
 
     Example: recbench cache clean partial damaged
     """
-    from recbench.running.cache import clean_cache
+    from recbench.running.stages.store import clean_cache
 
     removed = clean_cache(places().home, tuple(kinds or ()))
     freed = sum(entry.size_bytes for entry in removed)

@@ -67,7 +67,7 @@ def compare(
     from recbench.cli.live import LiveTable, progress_line
     from recbench.core.config import parse_assignment
     from recbench.reporting import compare_runs, comparison_table, plot_comparison
-    from recbench.running.matrix import compare_request
+    from recbench.running.many.compare import compare_request
     from recbench.running.requests import CompareRequest
 
     request = CompareRequest(

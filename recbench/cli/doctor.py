@@ -24,7 +24,7 @@ def doctor(
     from rich.markup import escape
     from rich.table import Table
 
-    from recbench.running import doctor as checks
+    from recbench.running.upkeep import doctor as checks
 
     found = checks.doctor(places(data_dir), tuple(plugin or ()))
     if as_json:

@@ -26,7 +26,7 @@ def publish(
     Example: recbench leaderboard publish
     """
     from recbench import reporting
-    from recbench.running.runs import run_folders
+    from recbench.running.run.folders import run_folders
 
     where = places()
     result = reporting.publish(boards or where.boards, run_folders(where.runs), model_cards(plugin))
@@ -110,7 +110,7 @@ def remeasure(
     Example: recbench leaderboard remeasure
     """
     from recbench import reporting
-    from recbench.running.provenance import code
+    from recbench.running.host.provenance import code
 
     result = reporting.remeasure(existing_boards(boards or places().boards), model_cards(plugin), code())
     if as_json:

@@ -80,7 +80,7 @@ def runs(as_json: Json = False, debug: Debug = False) -> None:  # noqa: ARG001
     from rich.table import Table
 
     from recbench.core.records import read_record
-    from recbench.running.runs import FAILURE_FILE, RECORD_FILE, run_folders
+    from recbench.running.run.folders import FAILURE_FILE, RECORD_FILE, run_folders
 
     folders = run_folders(places().runs)
     records = {folder: read_record(folder / RECORD_FILE) for folder in folders if (folder / RECORD_FILE).exists()}

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from recbench.core.plugin import ModelCard
-    from recbench.running.places import Places
+    from recbench.running.host.places import Places
 
 Run = Annotated[str, typer.Argument(metavar="RUN", help="Run folder, run id or the start of one, or `last`.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON document.", rich_help_panel="Output")]
@@ -46,7 +46,7 @@ Protocol = Annotated[str, typer.Option(help="How the data are split: leave-one-o
 def places(data_dir: Path | None = None) -> "Places":
     """Where data, cache, runs and boards lie. The only place where the environment is read."""
     from recbench.core.errors import BadRequest
-    from recbench.running.places import Places
+    from recbench.running.host.places import Places
 
     if data_dir is not None and not data_dir.is_dir():
         raise BadRequest(f"--data-dir {data_dir}: there is no such folder. Give a folder with NAME/interactions.parquet in it.")
@@ -91,7 +91,7 @@ def model_cards(plugins: "Sequence[Path] | None" = None) -> "dict[str, ModelCard
 
 def run_folder(run: str) -> Path:
     """The folder of the run that a user means."""
-    from recbench.running.runs import find_run
+    from recbench.running.run.folders import find_run
 
     where = places()
     return find_run(run, where.runs, where.boards)

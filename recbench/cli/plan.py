@@ -12,7 +12,7 @@ from recbench.cli.terminal import print_json, print_line, stderr, stdout, verb
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from recbench.running.plan import Estimate, PastError
+    from recbench.running.after.estimate import Estimate, PastError
 
 
 @verb
@@ -42,7 +42,7 @@ def plan(
 
     from recbench.core.config import parse_assignment
     from recbench.core.progress import ConsoleProgress
-    from recbench.running.plan import RULES, PlanRequest, make_plan
+    from recbench.running.after.estimate import RULES, PlanRequest, make_plan
 
     request = PlanRequest(
         model=model,

@@ -27,7 +27,7 @@ def reproduce(
 
     from recbench.core.progress import ConsoleProgress
     from recbench.reporting import diff, diff_table
-    from recbench.running.reproduce import reproduce as run_again
+    from recbench.running.after.reproduce import reproduce as run_again
 
     folder = Path(record).parent if record.endswith(".json") and Path(record).is_file() else run_folder(record)
     found = run_again(folder, places(data_dir), ConsoleProgress(stderr()), dataset=dataset, plugins=plugin or ())

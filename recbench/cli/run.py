@@ -48,9 +48,9 @@ def run(
     from recbench.core.config import parse_assignment
     from recbench.core.progress import ConsoleProgress
     from recbench.reporting import run_table
-    from recbench.running.execute import run_request
-    from recbench.running.measure import process_start
+    from recbench.running.host.measure import process_start
     from recbench.running.requests import RunRequest
+    from recbench.running.run.execute import run_request
 
     request = RunRequest(
         model=model,

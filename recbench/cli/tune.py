@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from recbench.running.tune import TrialState
+    from recbench.running.many.tune import TrialState
 
 _STYLES = {"waiting": "dim", "running": "cyan", "done": "green", "failed": "red"}
 
@@ -47,7 +47,7 @@ def tune(
     """
     from recbench.cli.live import LiveTable, progress_line
     from recbench.core.progress import ConsoleProgress
-    from recbench.running.tune import TuneRequest, tune_request
+    from recbench.running.many.tune import TuneRequest, tune_request
 
     request = TuneRequest(
         model=model,

@@ -39,7 +39,7 @@ class Budget:
 
     A budget of seconds covers the whole run: reading the data, every stage, all trainings, the final ranking. Work that is found in
     the cache is charged with what it cost when it was computed, so that cache luck does not buy training time. A budget of steps
-    or examples covers all trainings of the run. Only the references beside the result (see `recbench.running.references`) are free.
+    or examples covers all trainings of the run. Only the references beside the result (see `recbench.running.run.references`) are free.
 
     Attributes:
         unit: what is counted; None: unlimited.

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recbench.core.errors import BadRequest
-from recbench.running.places import Places
+from recbench.running.host.places import Places
 from recbench.running.requests import Cell, CompareRequest, RunOutcome, RunRequest
 
 if TYPE_CHECKING:
-    from recbench.running.loaded import LoadedRun
+    from recbench.running.after.loaded import LoadedRun
 
 
 def run(
@@ -43,7 +43,7 @@ def run(
         RecbenchError: with a sentence that says what to do.
     """
     from recbench.core.progress import ConsoleProgress
-    from recbench.running.execute import run_request
+    from recbench.running.run.execute import run_request
 
     request = RunRequest(
         model=model,
@@ -72,8 +72,8 @@ def load(run: Path | str, *, plugins: Sequence[Path | str] = (), device: str = "
         device: where the model answers: `auto`, `cpu`, `cuda` or `cuda:N`. A model that cannot be moved answers on the CPU.
     """
     from recbench import registry
-    from recbench.running.loaded import LoadedRun, record_with_model
-    from recbench.running.runs import find_run
+    from recbench.running.after.loaded import LoadedRun, record_with_model
+    from recbench.running.run.folders import find_run
 
     places = Places.from_environment()
     folder = find_run(str(run), places.runs, places.boards)
@@ -91,7 +91,7 @@ def compare(
     budget: str | None = None,
 ) -> list[Cell]:
     """Run models x data sets x seeds, only what is missing, each in its own process; `recbench compare` as a function."""
-    from recbench.running.matrix import compare_request
+    from recbench.running.many.compare import compare_request
 
     request = CompareRequest(tuple(models), tuple(datasets), seeds=seeds, jobs=jobs, executor=executor, budget=budget)
     return compare_request(request, Places.from_environment(), lambda _cells: None)

@@ -9,9 +9,9 @@ import numpy as np
 
 from recbench.core import Plugin
 from recbench.core.ranking import Rankings
-from recbench.running.cache import MANIFEST
-from recbench.running.hashing import hash_file
-from recbench.running.training import TIMES_FILE
+from recbench.running.run.training import TIMES_FILE
+from recbench.running.stages.keys import hash_file
+from recbench.running.stages.store import MANIFEST
 from recbench.testing.small import read_split, write_source
 from recbench.testing.training import train
 

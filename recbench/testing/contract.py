@@ -16,8 +16,8 @@ import pytest
 from recbench.core import VIEWS, Catalogue, Histories, Plugin, Queries, Rankings, Recommender
 from recbench.data import Split
 from recbench.evaluation import check_rankings
-from recbench.running.hashing import hash_path
-from recbench.running.training import MODEL_FOLDER, TrainedModel
+from recbench.running.run.training import MODEL_FOLDER, TrainedModel
+from recbench.running.stages.keys import hash_path
 from recbench.testing.answer import MODEL, read_answer, write_question
 from recbench.testing.canary import assert_no_leak
 from recbench.testing.small import small_split

@@ -7,9 +7,9 @@ from typing import Any
 from recbench import registry
 from recbench.core import Budget, Plugin, SilentProgress, World
 from recbench.data import Split
-from recbench.running.cache import StageStore
-from recbench.running.machine import Machine
-from recbench.running.training import TrainedModel, Trainer
+from recbench.running.host.machine import Machine
+from recbench.running.run.training import TrainedModel, Trainer
+from recbench.running.stages.store import StageStore
 
 
 def train(

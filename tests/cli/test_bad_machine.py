@@ -14,7 +14,7 @@ import pytest
 
 from recbench.cli.terminal import explain
 from recbench.core import Interrupted, StageFailed
-from recbench.running.doctor import check_openmp
+from recbench.running.upkeep.doctor import check_openmp
 
 WritePlugin = Callable[..., Path]
 

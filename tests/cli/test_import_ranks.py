@@ -132,9 +132,9 @@ def lists(tmp_path_factory: pytest.TempPathFactory) -> Rows:
     """Lists of twelve for all test users of `demo`, none of which holds an item of a history but the first."""
     from recbench.core.progress import SilentProgress
     from recbench.data import SplitProtocol
-    from recbench.running.cache import StageStore
-    from recbench.running.places import Places
-    from recbench.running.splits import load_split
+    from recbench.running.host.places import Places
+    from recbench.running.run.splits import load_split
+    from recbench.running.stages.store import StageStore
 
     home = tmp_path_factory.mktemp("home")
     places = Places(home, None, home / "runs", home / "boards")

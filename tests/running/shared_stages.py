@@ -29,9 +29,9 @@ from recbench.data import Split
 from recbench.nn.distributed import connected, world_from_environment
 from recbench.nn.settings import TrainingSettings
 from recbench.nn.training import train
-from recbench.running.cache import StageStore
-from recbench.running.machine import Machine
-from recbench.running.training import TrainedModel, Trainer
+from recbench.running.host.machine import Machine
+from recbench.running.run.training import TrainedModel, Trainer
+from recbench.running.stages.store import StageStore
 from recbench.testing import small_split
 
 Fit = Callable[[FitContext], NDArray[np.float32]]

@@ -7,9 +7,10 @@ import pytest
 from recbench.core import Budget, SilentProgress
 from recbench.core.errors import BudgetTooSmall, Untrained
 from recbench.core.records import FitPart, RunRecord
-from recbench.running import context, execute
-from recbench.running.places import Places
+from recbench.running.host.places import Places
 from recbench.running.requests import RunRequest
+from recbench.running.run import execute
+from recbench.running.run import fit_context as context
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from recbench.core import BadRequest
-from recbench.running.cache import StageStore, cache_entries, clean_cache
+from recbench.running.stages.store import StageStore, cache_entries, clean_cache
 
 
 def _write(text: str):
@@ -78,7 +78,7 @@ def test_rerun_computes_a_stage_once_more_and_only_once(tmp_path: Path) -> None:
 _WORKER = """
 import sys, time
 from pathlib import Path
-from recbench.running.cache import StageStore
+from recbench.running.stages.store import StageStore
 
 root, counter = Path(sys.argv[1]), Path(sys.argv[2])
 

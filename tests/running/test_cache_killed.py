@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from recbench.running.cache import MANIFEST, StageStore, cache_entries, clean_cache, damage, stage_content
+from recbench.running.stages.store import MANIFEST, StageStore, cache_entries, clean_cache, damage, stage_content
 
 
 def write(folder: Path) -> None:

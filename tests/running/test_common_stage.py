@@ -19,7 +19,7 @@ from shared_stages import plugin_of
 from recbench.core import BadRequest, FitContext, World
 from recbench.core.records import StagePart
 from recbench.data import Split
-from recbench.running.cache import StageStore
+from recbench.running.stages.store import StageStore
 from recbench.testing import small_split
 
 SOURCE = """

@@ -17,9 +17,9 @@ from safetensors.numpy import load_file, save_file
 from recbench import registry
 from recbench.core import BadData, FitReport, PluginFailed
 from recbench.core.records import read_record
-from recbench.running.loaded import LoadedRun
-from recbench.running.reproduce import reproduce
-from recbench.running.training import keep_artefacts
+from recbench.running.after.loaded import LoadedRun
+from recbench.running.after.reproduce import reproduce
+from recbench.running.run.training import keep_artefacts
 from recbench_models.popularity.recommender import Popularity
 
 CAMPAIGN = Path(__file__).parents[2] / "benchmarks" / "faults" / "saved_models.py"
@@ -100,7 +100,7 @@ def test_a_record_without_sums_is_loaded_with_a_warning(trained: dict[str, Path]
 def test_a_model_that_was_changed_since_says_so(
     trained: dict[str, Path], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("recbench.running.loaded.plugin_source_hash", lambda folder: "other")
+    monkeypatch.setattr("recbench.running.after.loaded.plugin_source_hash", lambda folder: "other")
     with caplog.at_level(logging.WARNING, "recbench"):
         LoadedRun.open(trained["popularity"], registry.models().load("popularity"))
     assert "popularity was changed since" in caplog.text

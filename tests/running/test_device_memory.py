@@ -5,8 +5,8 @@ from typing import Any
 
 from recbench.core.records import StagePart
 from recbench.nn.device_memory import device_memory
-from recbench.running.cache import StageStore
-from recbench.running.measure import DeviceGauge, Meter
+from recbench.running.host.measure import DeviceGauge, Meter
+from recbench.running.stages.store import StageStore
 
 
 class FakeMemory:

@@ -9,9 +9,9 @@ import pytest
 
 from recbench import registry
 from recbench.core import PluginFailed
-from recbench.running.foreign_modules import came_along, imported_from_outside, loaded_modules, unknown_modules
-from recbench.running.guard import refuse_unknown_modules
-from recbench.running.hashing import plugin_source_hash
+from recbench.running.run.guard import refuse_unknown_modules
+from recbench.running.stages.keys import plugin_source_hash
+from recbench.running.stages.outside_modules import came_along, imported_from_outside, loaded_modules, unknown_modules
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def test_installed_modules_count_by_version(plugin: Path, monkeypatch: pytest.Mo
     assert imported_from_outside(plugin).versions["numpy"] == numpy.__version__
     assert imported_from_outside(plugin).versions["elsewhere_of_tests"] is None
     before = plugin_source_hash(plugin)
-    monkeypatch.setattr("recbench.running.foreign_modules.version", lambda _: "99")
+    monkeypatch.setattr("recbench.running.stages.outside_modules.version", lambda _: "99")
     assert plugin_source_hash(plugin) != before
 
 

@@ -23,9 +23,9 @@ from recbench.core import (
     Queries,
     Rankings,
 )
-from recbench.running import guard
-from recbench.running.fit_reports import checked_report
-from recbench.running.guard import GuardedModel
+from recbench.running.run import guard
+from recbench.running.run.fit_reports import checked_report
+from recbench.running.run.guard import GuardedModel
 
 
 class NoSettings(PluginConfig):

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from recbench.running.hashing import hash_path, hash_value, plugin_source_hash
+from recbench.running.stages.keys import hash_path, hash_value, plugin_source_hash
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def test_the_place_of_a_plugin_does_not_count(plugin: Path, tmp_path: Path) -> N
 
 
 def test_shared_parts_count_where_they_are_reached(plugin: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from recbench.running import hashing
+    from recbench.running.stages import keys as hashing
 
     other = plugin.with_name("other")
     shutil.copytree(plugin, other)

@@ -10,12 +10,12 @@ import pytest
 from recbench import registry
 from recbench.core import BadRequest, SilentProgress, SplitMismatch
 from recbench.core.records import read_record
-from recbench.running.execute import run_request
-from recbench.running.loaded import LoadedRun, export_lists
-from recbench.running.places import Places
-from recbench.running.reproduce import reproduce
+from recbench.running.after.loaded import LoadedRun, export_lists
+from recbench.running.after.reproduce import reproduce
+from recbench.running.host.places import Places
 from recbench.running.requests import RunRequest
-from recbench.running.runs import find_run
+from recbench.running.run.execute import run_request
+from recbench.running.run.folders import find_run
 
 
 @pytest.fixture(scope="module")

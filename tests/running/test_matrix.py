@@ -10,10 +10,10 @@ import psutil
 import pytest
 
 from recbench.core.records import read_record
-from recbench.running.matrix import compare_request
-from recbench.running.places import Places
+from recbench.running.host.places import Places
+from recbench.running.many.compare import compare_request
+from recbench.running.many.worker import Job, request_to_json
 from recbench.running.requests import Cell, CompareRequest, RunRequest
-from recbench.running.worker import Job, request_to_json
 
 WALKER = Path(__file__).with_name("walker")
 
@@ -48,7 +48,7 @@ def test_cells_tell_their_time_left_keep_the_budget_and_run_once(places: Places)
 def test_a_worker_ends_with_whoever_wanted_it(places: Places, job: Job) -> None:
     """Its parent is killed without a chance to say so: the pipe to the worker closes."""
     request = RunRequest("walker", "demo", plugins=(WALKER,), overrides={"steps": 600}, threads=1)
-    command = [sys.executable, "-P", "-m", "recbench.running.worker"]
+    command = [sys.executable, "-P", "-m", "recbench.running.many.worker"]
     parent = (
         "import subprocess, sys, time\n"
         f"child = subprocess.Popen({command!r}, stdin=subprocess.PIPE, text=True)\n"

@@ -9,14 +9,14 @@ from shared_stages import Holder, NoSettings, plugin_of
 
 from recbench import registry
 from recbench.core import BadRequest, Budget, Catalogue, FitContext, Plugin, SilentProgress, World
-from recbench.running import loaded
-from recbench.running.cache import StageStore
-from recbench.running.execute import run_request
-from recbench.running.loaded import LoadedRun
-from recbench.running.machine import Machine
-from recbench.running.places import Places
+from recbench.running.after import loaded
+from recbench.running.after.loaded import LoadedRun
+from recbench.running.host.machine import Machine
+from recbench.running.host.places import Places
 from recbench.running.requests import RunRequest
-from recbench.running.training import TrainedModel, Trainer
+from recbench.running.run.execute import run_request
+from recbench.running.run.training import TrainedModel, Trainer
+from recbench.running.stages.store import StageStore
 from recbench.testing import small_split
 
 

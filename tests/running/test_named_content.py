@@ -9,9 +9,9 @@ from tiny_models import save_model
 
 from recbench.core import DataUnavailable, SilentProgress
 from recbench.nn.text import location
-from recbench.running.execute import run_request
-from recbench.running.places import Places
+from recbench.running.host.places import Places
 from recbench.running.requests import RunOutcome, RunRequest
+from recbench.running.run.execute import run_request
 
 OLD, NEW = "0" * 40, "f" * 40
 

@@ -21,11 +21,11 @@ from recbench.core import SilentProgress
 from recbench.core.interactions import StringArray
 from recbench.core.records import read_record
 from recbench.data import Split
-from recbench.running.execute import run_request
-from recbench.running.foreign_lists import place_lists, read_lists
-from recbench.running.loaded import LoadedRun, split_of
-from recbench.running.places import Places
+from recbench.running.after.loaded import LoadedRun, split_of
+from recbench.running.foreign.lists import place_lists, read_lists
+from recbench.running.host.places import Places
 from recbench.running.requests import RunRequest
+from recbench.running.run.execute import run_request
 
 ODD = ["a,b", 'say "x"', "two words", " led", "trailed ", "-x", "--k", ";", "NA", "null", "ß–プ", "1e3", "007", "a\nb", "#1"]
 

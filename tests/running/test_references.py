@@ -6,10 +6,10 @@ import pytest
 
 from recbench.core import SilentProgress
 from recbench.core.records import Interval, ReferencePart
-from recbench.running.execute import run_request
-from recbench.running.places import Places
-from recbench.running.references import REFERENCES_FILE
+from recbench.running.host.places import Places
 from recbench.running.requests import RunOutcome, RunRequest
+from recbench.running.run.execute import run_request
+from recbench.running.run.references import REFERENCES_FILE
 
 
 @pytest.fixture(scope="module")

@@ -13,12 +13,12 @@ import pytest
 import recbench.evaluation as evaluation
 from recbench.core import BadConfig, BadRequest, PluginFailed, SilentProgress, UnknownPlugin
 from recbench.core.records import FilePart, read_record
-from recbench.running import execute
-from recbench.running.execute import run_request
-from recbench.running.hashing import hash_file
-from recbench.running.places import Places
-from recbench.running.reproduce import reproduce
+from recbench.running.after.reproduce import reproduce
+from recbench.running.host.places import Places
 from recbench.running.requests import RunOutcome, RunRequest
+from recbench.running.run import execute
+from recbench.running.run.execute import run_request
+from recbench.running.stages.keys import hash_file
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ import time
 import pytest
 
 from recbench.core import SilentProgress
-from recbench.running import steps
-from recbench.running.steps import Step, TellingProgress
+from recbench.running.many import told_progress as steps
+from recbench.running.many.told_progress import Step, TellingProgress
 
 
 def test_the_outermost_step_with_an_end_is_told_with_the_time_left(monkeypatch: pytest.MonkeyPatch) -> None:

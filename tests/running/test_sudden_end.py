@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from recbench.running.places import Places
-from recbench.running.remains import bury, sudden_end
+from recbench.running.host.places import Places
+from recbench.running.run.leftovers import bury, sudden_end
 
 PARENT = """
 import ctypes, os, signal, sys, threading, time
 from recbench.core.containment import contained
-from recbench.running.supervised import supervised
+from recbench.running.upkeep.supervision import supervised
 
 def work():
     with contained("model 'm'", "fit"):

@@ -13,7 +13,7 @@ from recbench.cli.app import app
 from recbench.core import Queries, SilentProgress
 from recbench.data import Split, SplitProtocol, locate, make_split, read_dataset
 from recbench.evaluation import ranks_of_targets
-from recbench.running.training import TrainedModel
+from recbench.running.run.training import TrainedModel
 from recbench.testing import train
 from recbench_models.gram import PLUGIN
 from recbench_models.popularity import PLUGIN as POPULARITY

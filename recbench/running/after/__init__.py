@@ -1,0 +1,1 @@
+"""What starts from finished runs: recommending, timing, repeating, estimating."""

@@ -1,0 +1,147 @@
+"""How long a user waits for a list, and how many users a trained model serves: batch by batch, as a service would call it.
+
+The clock runs around `generate` alone, from histories of item rows to finished lists on the host; reading, tokenising and whatever else
+the model does with a history is in it, the look-up of ids and titles is not. The first calls are not counted: caches fill in them.
+"""
+
+import itertools
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from recbench import registry
+from recbench.core.errors import BadRequest
+from recbench.core.plugin import Recommender
+from recbench.core.progress import Progress
+from recbench.core.ranking import Queries, View
+from recbench.core.seeds import generator
+from recbench.running.after.loaded import LoadedRun, record_with_model, split_of
+from recbench.running.host.machine import Machine
+from recbench.running.host.places import Places
+
+WARM_UP = 10
+_SEED = 0
+"""Of the choice of users: the same for every model."""
+_LEAST_CALLS = {"p50": 1, "p95": 20, "p99": 100}
+"""With fewer calls a percentile is one of the slowest few, by chance."""
+
+
+@dataclass(frozen=True)
+class BatchLatency:
+    """Calls with a fixed number of users.
+
+    Attributes:
+        batch: users of a call.
+        n_calls: that were timed.
+        users_per_s: of these calls.
+        p50_ms, p95_ms, p99_ms: percentiles of the time of a call; None where too few calls were timed to tell.
+    """
+
+    batch: int
+    n_calls: int
+    users_per_s: float
+    p50_ms: float | None
+    p95_ms: float | None
+    p99_ms: float | None
+
+
+@dataclass(frozen=True)
+class Latency:
+    """A trained model at work on one machine.
+
+    Attributes:
+        run_id, row_name, dataset: of the run.
+        machine: device, threads.
+        k, view: of the lists.
+        n_users: test users that were drawn for the calls.
+        batches: in the order that was asked for.
+    """
+
+    run_id: str
+    row_name: str
+    dataset: str
+    machine: str
+    k: int
+    view: View
+    n_users: int
+    batches: tuple[BatchLatency, ...]
+
+
+def measure_latency(
+    folder: Path,
+    places: Places,
+    progress: Progress,
+    *,
+    batches: Sequence[int] = (1, 16, 256),
+    users: int = 1000,
+    k: int = 10,
+    view: View = "unseen",
+    seconds: float = 30.0,
+    device: str = "auto",
+    threads: int | None = None,
+    dataset: str | None = None,
+    plugins: Sequence[Path] = (),
+) -> Latency:
+    """Time the model of a run on test users that are the same for every model of a data set.
+
+    Args:
+        folder: of the run.
+        places: where data and cache are.
+        progress: where this reports.
+        batches: users per call.
+        users: how many test users to draw; all, where there are fewer.
+        k: length of the lists.
+        view: whether items of the history may stand in them.
+        seconds: bound on the timed calls of each batch size, and on those before them; at least one of each is made.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        threads: for computing on the CPU; None: one per core.
+        dataset: where the data are now, if the record's name is not enough.
+        plugins: folders of models that are not installed.
+
+    Raises:
+        BadRequest: the run holds no model, or a number is out of range.
+        SplitMismatch: the data here make another split than the run's.
+    """
+    if not batches or min(batches) < 1 or users < 1 or seconds <= 0:
+        raise BadRequest(f"--batches {','.join(map(str, batches))}, --users {users} and --seconds {seconds:g} must all be above 0.")
+    record = record_with_model(folder)
+    if not 1 <= k <= record.dataset.n_items:
+        raise BadRequest(f"--k {k}: a list holds 1 to {record.dataset.n_items:,} items of {record.dataset.name}.")
+    machine = Machine.resolve(device, "auto", threads)
+    run = LoadedRun.open(folder, registry.models(plugins).load(record.model.name), device=machine.device)
+    split = split_of(record, dataset, places, progress)
+    queries = split.test.queries(split.user_ids, (view,))
+    drawn = generator(_SEED, "latency", "users").permutation(len(queries))[:users]
+    # One guard around all calls: the clock must not measure it.
+    with run.recommender.calling("generate"):
+        timed = tuple(_timed(run.recommender.raw, queries.take(drawn), batch, k, seconds, progress) for batch in batches)
+    about = f"{machine.type}: {machine.name}" + (f", {machine.threads} threads" if machine.type == "cpu" else "")
+    return Latency(record.run_id, record.model.row_name, record.dataset.name, about, k, view, len(drawn), timed)
+
+
+def _timed(recommender: Recommender, queries: Queries, batch: int, k: int, seconds: float, progress: Progress) -> BatchLatency:
+    """Calls over the users in their order, one after the other, all of one size: users left over at the end are not asked."""
+    size = min(batch, len(queries))
+    starts = range(0, len(queries) - size + 1, size)
+    begin = time.perf_counter()
+    for start in itertools.islice(itertools.cycle(starts), WARM_UP):
+        recommender.generate(queries.take(np.arange(start, start + size)), k)
+        if time.perf_counter() - begin >= seconds:
+            break
+    taken: list[float] = []
+    with progress.task(f"calls of {size}", len(starts)) as task:
+        for start in starts:
+            part = queries.take(np.arange(start, start + size))
+            before = time.perf_counter()
+            recommender.generate(part, k)
+            taken.append(time.perf_counter() - before)
+            task.advance()
+            if sum(taken) >= seconds:
+                break
+    percentiles = {
+        name: float(np.percentile(taken, int(name[1:]))) * 1e3 if len(taken) >= least else None for name, least in _LEAST_CALLS.items()
+    }
+    return BatchLatency(size, len(taken), size * len(taken) / sum(taken), percentiles["p50"], percentiles["p95"], percentiles["p99"])

@@ -1,0 +1,216 @@
+"""A finished run, ready to recommend."""
+
+import csv
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from pydantic import ValidationError
+
+from recbench import registry
+from recbench.core.config import PluginConfig, explain
+from recbench.core.errors import BadData, BadRequest, UnknownPlugin, nearest
+from recbench.core.plugin import Catalogue, Plugin
+from recbench.core.progress import Progress
+from recbench.core.ragged import Histories
+from recbench.core.ranking import Queries, View
+from recbench.core.records import RunRecord, read_record
+from recbench.data import Split
+from recbench.running.host.machine import resolve_device
+from recbench.running.host.places import Places
+from recbench.running.requests import Recommendation
+from recbench.running.run.catalogue import CATALOGUE_FILE, read_catalogue
+from recbench.running.run.fit_context import ranked
+from recbench.running.run.folders import RECORD_FILE, refuse_changed
+from recbench.running.run.guard import GuardedModel
+from recbench.running.run.splits import SPLIT_STAGE, load_split_of
+from recbench.running.run.training import MODEL_FOLDER
+from recbench.running.stages.keys import plugin_source_hash
+from recbench.running.stages.store import StageStore
+
+_FIRST_WITH_SUMS = 3
+"""Schema version of the first records that name the model's files."""
+log = logging.getLogger(__name__)
+
+
+def record_with_model(folder: Path) -> RunRecord:
+    """The record of a run; a `BadRequest` where its lists were made elsewhere, so that no model can be asked."""
+    record = read_record(folder / RECORD_FILE)
+    if record.foreign is not None:
+        raise BadRequest(f"{record.run_id} holds lists that another toolkit made; there is no model here to ask. Name a run of your own.")
+    return record
+
+
+@dataclass(frozen=True)
+class LoadedRun:
+    """The trained model of a run with the catalogue it knows.
+
+    Attributes:
+        record: of the run.
+        folder: of the run.
+        item_ids: (n_items,) the source's ids; row i is item i.
+        titles: of the items, None where there is none.
+    """
+
+    record: RunRecord
+    folder: Path
+    recommender: GuardedModel
+    item_ids: Sequence[str]
+    titles: Sequence[str | None]
+
+    @classmethod
+    def open(cls, folder: Path, plugin: Plugin, *, device: str = "cpu") -> "LoadedRun":
+        """The run in a folder; published records hold no weights and are refused with a sentence.
+
+        Args:
+            folder: of the run.
+            plugin: its model.
+            device: where a model that can be moved answers: `auto`, `cpu`, `cuda` or `cuda:N`.
+        """
+        device = resolve_device(device)
+        record = record_with_model(folder)
+        if not (folder / MODEL_FOLDER).is_dir():
+            raise BadRequest(f"{folder} holds a record without its model. Make it again: recbench reproduce {folder / RECORD_FILE}")
+        _refuse_damaged(record, folder)
+        item_ids, titles = read_catalogue(folder / CATALOGUE_FILE, record.dataset.n_items)
+        try:
+            config = plugin.config.model_validate(record.config)
+        except ValidationError as error:
+            raise BadRequest(
+                f"{record.run_id} was made with settings that model {record.model.name!r} does not take any more: "
+                f"{explain(error, list(plugin.config.model_fields), 'the model')} Make the run again."
+            ) from None
+        return cls(record, folder, _read_model(plugin, config, record, folder, device), item_ids, titles)
+
+    def recommend(self, history: Sequence[str], k: int = 10, *, view: View = "unseen", user_id: str = "") -> list[Recommendation]:
+        """The k best items after a history of item ids, oldest first; fewer where the catalogue ends.
+
+        Raises:
+            BadRequest: an id the catalogue does not have, or a k below 1.
+        """
+        if k < 1:
+            raise BadRequest(f"--k {k}: at least one item must be asked for.")
+        row_of = {item_id: row for row, item_id in enumerate(self.item_ids)}
+        for item_id in history:
+            if item_id not in row_of:
+                name = self.record.dataset.name
+                raise BadRequest(f"Data set {name!r} has no item {item_id!r}.{nearest(item_id, row_of)} Use ids of its catalogue.")
+        queries = Queries(
+            histories=Histories.from_lists([[row_of[item_id] for item_id in history]]),
+            user=np.array([-1], dtype=np.int32),
+            user_ids=np.array([user_id], dtype=object),
+            views=(view,),
+        )
+        rankings = self.recommender.answers(queries, min(k, len(self.item_ids)), n_items=len(self.item_ids))
+        pairs = zip(rankings.items[0, 0].tolist(), rankings.scores[0, 0].tolist(), strict=True)
+        return [Recommendation(self.item_ids[item], self.titles[item], score) for item, score in pairs if item >= 0]
+
+    def export(self, path: Path, split: Split, progress: Progress, *, k: int = 50, views: tuple[View, ...] = ("keep",)) -> int:
+        """Write the lists of all test users as csv (user_id, rank from 1, item_id, score, and view where there are two).
+
+        Returns:
+            The number of users.
+        """
+        queries = split.test.queries(split.user_ids, views)
+        names = [(view,) if len(views) > 1 else () for view in views]
+        temporary = path.with_name(f".{path.name}.writing")
+        try:
+            with temporary.open("w", encoding="utf-8", newline="") as stream:
+                writer = csv.writer(stream)
+                writer.writerow(["user_id", "rank", "item_id", "score", *(("view",) if len(views) > 1 else ())])
+                for first, rankings in ranked(self.recommender, queries, k, len(self.item_ids), progress, "ranking test users"):
+                    for view, name in zip(views, names, strict=True):
+                        index = rankings.views.index(view)
+                        lists = zip(rankings.items[index].tolist(), rankings.scores[index].tolist(), strict=True)
+                        for user_id, (items, scores) in zip(queries.user_ids[first:], lists, strict=False):
+                            for place, (item, score) in enumerate(zip(items, scores, strict=True), start=1):
+                                if item >= 0:
+                                    writer.writerow([user_id, place, self.item_ids[item], repr(score), *name])
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        return len(queries)
+
+
+def _refuse_damaged(record: RunRecord, folder: Path) -> None:
+    """A `BadData` unless model and catalogue are, file by file, what the record says; nothing of them has been read before."""
+    if record.schema_version < _FIRST_WITH_SUMS:
+        log.warning("%s was made before records kept the sums of models: damage to its files would not be noticed", record.run_id)
+        return
+    files = [part for part in record.files if part.name == CATALOGUE_FILE or part.name.startswith(f"{MODEL_FOLDER}/")]
+    refuse_changed(folder, files)
+    named = {part.name for part in files}
+    # A loader may look for whatever lies there.
+    present = {path.relative_to(folder).as_posix() for path in (folder / MODEL_FOLDER).rglob("*") if not path.is_dir()}
+    extra = min(present - named, default=None)
+    if extra is not None:
+        raise BadData(f"{folder / extra}: the record names no such file of the model. Remove it.")
+
+
+def _read_model(plugin: Plugin, config: PluginConfig, record: RunRecord, folder: Path, device: str) -> GuardedModel:
+    """The model as it was saved, on its device."""
+    if plugin_source_hash(plugin.folder) != record.model.source_hash:
+        log.warning("model %s was changed since %s was made; it may answer otherwise now", plugin.card.name, record.run_id)
+    recommender = GuardedModel(plugin, config, Catalogue(record.dataset.n_items, record.dataset.n_users))
+    recommender.load(folder / MODEL_FOLDER)
+    recommender.to(device)
+    return recommender
+
+
+def split_of(record: RunRecord, dataset: str | None, places: Places, progress: Progress) -> Split:
+    """The split of a run: the one in the cache that it was made with, unless `dataset` says where the data are now.
+
+    So the lists of a run on a folder of one's own can be made for as long as the cache keeps its split, whatever the folder is called.
+
+    Raises:
+        SplitMismatch: the data here make another split.
+        BadRequest: neither cache nor name lead to the data.
+    """
+    if dataset is None:
+        keys = [stage.key for stage in record.stages if stage.name == SPLIT_STAGE]
+        stage = StageStore(places.home / "stages").finished(SPLIT_STAGE, keys[0]) if keys else None
+        split = None if stage is None else Split.open(stage.folder)
+        if split is not None and split.fingerprints == record.fingerprints:
+            return split
+    try:
+        return load_split_of(record, dataset, places, progress).split
+    except UnknownPlugin as error:
+        if dataset is not None:
+            raise
+        raise BadRequest(
+            f"{record.run_id} was made from data that are called {record.dataset.name!r}, and the cache does not hold them any more. "
+            f"{error} Say where they are now: --dataset PATH"
+        ) from None
+
+
+def export_lists(
+    folder: Path,
+    path: Path,
+    places: Places,
+    progress: Progress,
+    *,
+    k: int = 50,
+    views: tuple[View, ...] = ("keep",),
+    dataset: str | None = None,
+    plugins: Sequence[Path] = (),
+) -> int:
+    """Write what a run's model ranks for all test users as csv; returns the number of users.
+
+    Args:
+        folder: of the run.
+        path: the csv file.
+        places: where data and cache are.
+        progress: where the ranking reports.
+        k: length of the lists.
+        views: whether items of the history may stand in them; with both, a column says which list is which.
+        dataset: where the data are now, if the record's name is not enough.
+        plugins: folders of models that are not installed.
+
+    Raises:
+        SplitMismatch: the data here make another split than the run's.
+    """
+    record = record_with_model(folder)
+    run = LoadedRun.open(folder, registry.models(plugins).load(record.model.name))
+    return run.export(path, split_of(record, dataset, places, progress), progress, k=k, views=views)

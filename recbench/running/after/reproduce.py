@@ -1,0 +1,122 @@
+"""The same run once more, held against its record."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import recbench.evaluation as evaluation
+from recbench.core.errors import BadRequest, UnknownPlugin
+from recbench.core.progress import Progress
+from recbench.core.records import RunRecord, read_record
+from recbench.core.tuning import TUNE_LOG
+from recbench.running.host.places import Places
+from recbench.running.requests import RunOutcome, RunRequest
+from recbench.running.run.execute import run_request
+from recbench.running.run.folders import RECORD_FILE, refuse_changed
+from recbench.running.run.ranking import RANKING_STAGE
+from recbench.running.run.splits import load_split_of
+from recbench.running.run.training import training_stage
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One metric of a record and of its repetition."""
+
+    view: str
+    metric: str
+    recorded: float
+    repeated: float
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """What a repetition gave.
+
+    Attributes:
+        record: the one to repeat.
+        outcome: of the new run.
+        differences: every metric, in the order of the record.
+        n_ranks: (user, target, view) triples.
+        n_ranks_changed: how many of them stand elsewhere now.
+    """
+
+    record: RunRecord
+    outcome: RunOutcome
+    differences: tuple[Difference, ...]
+    n_ranks: int
+    n_ranks_changed: int
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether every target stands where it stood."""
+        return self.n_ranks_changed == 0
+
+
+def request_of(record: RunRecord, folder: Path, dataset: str | None = None, plugins: Sequence[Path] = ()) -> RunRequest:
+    """The request that made the record in a folder. Its settings are laid over the preset, so that later changes of that do no harm."""
+    protocol = record.protocol
+    options = ",".join(f"{key}={value}" for key, value in protocol.split_options.items())
+    return RunRequest(
+        model=record.model.name,
+        dataset=dataset or record.dataset.name,
+        preset=record.model.preset,
+        seed=record.seed,
+        tune_log=folder / TUNE_LOG if record.tuned is not None else None,
+        overrides=dict(record.config),
+        budget=record.budget,
+        device=record.device.type,
+        precision=record.device.precision,
+        threads=record.device.threads,
+        seen="both" if len(protocol.views) > 1 else protocol.views[0],
+        ties=protocol.ties,
+        protocol=protocol.split + (f":{options}" if options else ""),
+        plugins=tuple(plugins),
+        again=True,
+        rerun=(training_stage(record.model.name), RANKING_STAGE),
+    )
+
+
+def reproduce(
+    record_path: Path, places: Places, progress: Progress, *, dataset: str | None = None, plugins: Sequence[Path] = ()
+) -> Reproduction | None:
+    """Run a record's request again, training included, and compare every rank; None on every rank but 0 under torchrun.
+
+    Args:
+        record_path: a record file or a run folder.
+        dataset: where the data are now, if the record's name is not enough.
+        plugins: folders of models that are not installed.
+
+    Raises:
+        SplitMismatch: the data of this machine make another split.
+    """
+    folder = record_path if record_path.is_dir() else record_path.parent
+    record = read_record(folder / RECORD_FILE)
+    if record.foreign is not None:
+        raise BadRequest(
+            f"{record.run_id} holds lists that another toolkit made; nothing here can make them again. "
+            f"With the file {record.foreign.file} they can be measured again: recbench import-ranks"
+        )
+    # Before the training, not after it: other data would be other targets, and damaged ranks nothing to compare with.
+    ranks = record.file("ranks")
+    refuse_changed(folder, [ranks])
+    try:
+        load_split_of(record, dataset, places, progress)
+    except UnknownPlugin as error:
+        if dataset is not None:
+            raise
+        raise BadRequest(
+            f"{record.run_id} was made from data that are called {record.dataset.name!r}. {error} Say where they are now: --dataset PATH"
+        ) from None
+    outcome = run_request(request_of(record, folder, dataset, plugins), places, progress, command=("recbench", "reproduce", record.run_id))
+    if outcome is None:
+        return None
+    new = outcome.record
+    old_ranks = evaluation.read_ranks(folder / ranks.name)
+    new_ranks = evaluation.read_ranks(outcome.folder / new.file("ranks").name)
+    changed = sum(int((old_ranks.rank[view] != new_ranks.rank[view]).sum()) for view in old_ranks.views)
+    differences = tuple(
+        Difference(view, name, interval.value, new.metrics[view][name].value)
+        for view, metrics in record.metrics.items()
+        for name, interval in metrics.items()
+    )
+    return Reproduction(record, outcome, differences, len(old_ranks) * len(old_ranks.views), changed)

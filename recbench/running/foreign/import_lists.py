@@ -1,0 +1,175 @@
+"""Another toolkit's ranked lists, measured under the protocol of a run and kept as a record marked foreign."""
+
+import logging
+import re
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import recbench.evaluation as evaluation
+from recbench.core.errors import BadRequest
+from recbench.core.progress import Progress
+from recbench.core.ranking import VIEWS, View
+from recbench.core.records import DevicePart, FitPart, ForeignPart, ModelPart, ProtocolPart, RunRecord, read_record
+from recbench.data import SplitProtocol
+from recbench.running.foreign.lists import ForeignLists, PlacedLists, holds_history, place_lists, read_lists
+from recbench.running.host import provenance
+from recbench.running.host.machine import cores, processor
+from recbench.running.host.places import Places
+from recbench.running.requests import RunOutcome
+from recbench.running.run import folders as runs
+from recbench.running.run.execute import LIST_LENGTH, views_of
+from recbench.running.run.recording import dataset_part, file_parts, write_measured
+from recbench.running.run.splits import LoadedSplit, load_split
+from recbench.running.stages.keys import hash_file, hash_value
+from recbench.running.stages.store import StageStore
+
+FOREIGN = "foreign"
+"""Preset of every imported record."""
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.=+-]*")
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ImportRequest:
+    """All that an import can be asked for; the fields are the options of `recbench import-ranks`."""
+
+    file: Path
+    model: str
+    dataset: str
+    seen: str | None = None
+    seed: int = 0
+    ties: str = "source"
+    protocol: str = "leave-one-out"
+
+
+def import_ranks(request: ImportRequest, places: Places, progress: Progress, *, command: tuple[str, ...] = ()) -> RunOutcome:
+    """Measure the lists of a file as a run's are measured and write a record; the record of the same file where there is one.
+
+    Raises:
+        BadRequest: the lists cannot be measured under this protocol; nothing has been written.
+    """
+    started = datetime.now(UTC)
+    if not _NAME.fullmatch(request.model):
+        raise BadRequest(f"--model {request.model!r} cannot be part of a file's name. Use letters, digits and _ . = + -")
+    protocol = SplitProtocol.parse(request.protocol, ties=request.ties)
+    lists = read_lists(request.file)
+    views = _views(request.seen, lists)
+    loaded = load_split(request.dataset, protocol, places, StageStore(places.home / "stages"), progress)
+    placed = place_lists(lists, loaded.split, views, LIST_LENGTH)
+    if "keep" in views and not holds_history(placed.rankings, loaded.split.test.histories):
+        log.warning("no list holds an item of its user's history; if those were left out, these are lists for --seen unseen")
+    sha256 = hash_file(request.file)
+    identity = {
+        "model": request.model,
+        "lists": sha256,
+        "seed": request.seed,
+        "fingerprints": loaded.split.fingerprints.model_dump(mode="json"),
+        "dataset": loaded.card.name,
+        "protocol": asdict(protocol),
+        "views": list(views),
+    }
+    name = runs.RunName(loaded.card.name, request.model, FOREIGN, request.seed, hash_value(identity))
+    existing = runs.finished(name, places.runs)
+    if existing is not None:
+        log.info("these lists were imported before: %s", existing.name)
+        return RunOutcome(read_record(existing / runs.RECORD_FILE), existing, is_new=False)
+    foreign = ForeignPart(
+        file=request.file.name,
+        sha256=sha256,
+        users_without_list=dict(placed.without_list),
+        users_not_asked=placed.not_asked,
+        lists_cut=placed.cut,
+    )
+    with runs.writing(name, places.runs) as folder, runs.numbering(name, places.runs, places.home):
+        run_id = runs.next_run_id(name, places.runs, places.boards)
+        record = _write(folder, run_id, request, started, command, protocol, loaded, placed, foreign)
+        return RunOutcome(record, runs.finish(folder, run_id, places.runs), is_new=True)
+
+
+def _views(seen: str | None, lists: ForeignLists) -> tuple[View, ...]:
+    """The views to measure: those of the file, or the one that the user names where the file does not say."""
+    wanted = views_of(seen or "both")
+    if None in lists.views:
+        if seen is None or seen == "both":
+            raise BadRequest(
+                f"{lists.file} has one list per user and no column view. Say whether items of the history could stand in the lists: "
+                "--seen keep, or --seen unseen where they were left out."
+            )
+        return wanted
+    here = tuple(view for view in VIEWS if view in lists.views)
+    missing = [view for view in wanted if view not in here]
+    if seen is not None and missing:
+        raise BadRequest(f"--seen {seen}: {lists.file} holds no list of the view {missing[0]}. It holds: {', '.join(here)}.")
+    return here if seen is None else wanted
+
+
+def _write(
+    folder: Path,
+    run_id: str,
+    request: ImportRequest,
+    started: datetime,
+    command: tuple[str, ...],
+    protocol: SplitProtocol,
+    loaded: LoadedSplit,
+    placed: PlacedLists,
+    foreign: ForeignPart,
+) -> RunRecord:
+    rankings = placed.rankings
+    measured = write_measured(folder, loaded.split, rankings)
+    ties = evaluation.tie_sensitivity(rankings, loaded.split.test.targets) if placed.has_scores else {}
+    missing = {f"users_without_list_{view}": float(count) for view, count in foreign.users_without_list.items()}
+    record = RunRecord(
+        run_id=run_id,
+        started=started.isoformat(timespec="seconds"),
+        command=list(command),
+        model=ModelPart(
+            name=request.model,
+            preset=FOREIGN,
+            row_name=f"{request.model}:{FOREIGN}",
+            family="unknown",
+            is_trivial=False,
+            reads_text=False,
+            distribution=FOREIGN,
+            source_hash=foreign.sha256,
+        ),
+        dataset=dataset_part(loaded),
+        protocol=ProtocolPart(
+            split=protocol.name,
+            split_options=dict(protocol.options),
+            ties=protocol.ties,
+            list_length=rankings.k,
+            views=rankings.views,
+        ),
+        fingerprints=loaded.split.fingerprints,
+        config={},
+        # Without the file: several seeds of one model are one row.
+        config_hash=hash_value({"model": request.model, "preset": FOREIGN}),
+        budget=None,
+        seed=request.seed,
+        code=provenance.code(),
+        libraries=provenance.libraries(),
+        device=DevicePart(type="cpu", name=processor(), threads=cores(), precision="fp32"),
+        stages=[stage.part() for stage in loaded.stages],
+        fit=FitPart(
+            steps=0,
+            epochs=0.0,
+            examples_seen=0,
+            examples_possible=0,
+            parameters=0,
+            parameters_trainable=0,
+            parameters_embedding=0,
+            chosen={},
+            stopped_by="not trained here",
+        ),
+        targets=measured.targets,
+        metrics=dict(measured.result.metrics),
+        slices=measured.result.slices,
+        beyond=dict(measured.result.beyond),
+        diagnostics={**evaluation.list_diagnostics(rankings), **ties, **missing},
+        cost=None,
+        files=file_parts(measured.files),
+        foreign=foreign,
+    )
+    (folder / runs.RECORD_FILE).write_text(record.to_json(), encoding="utf-8")
+    return record

@@ -1,0 +1,1 @@
+"""Many runs at once: comparisons, searches, and the processes and machines that they use."""

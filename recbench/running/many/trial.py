@@ -1,0 +1,82 @@
+"""One trial of a search: it trains and validates; the test part is ranked by no trial."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from recbench.core.budget import Budget
+from recbench.core.plugin import World
+from recbench.core.progress import Progress
+from recbench.core.tuning import TUNE_METRIC
+from recbench.running.host.places import Places
+from recbench.running.requests import RunRequest
+from recbench.running.run.execute import settle
+from recbench.running.run.fit_context import VALIDATION_METRICS, validation_sums
+from recbench.running.run.recording import training_seconds
+from recbench.running.run.splits import load_split
+from recbench.running.run.training import TrainedModel, Trainer
+from recbench.running.stages.store import StageStore
+
+VALIDATION_STAGE = "validation"
+_SCORE_FILE = "score.json"
+
+
+@dataclass(frozen=True)
+class TrialOutcome:
+    """What one training gave; the fields are those of `core.tuning.Trial`."""
+
+    score: float
+    measured_by: Literal["training", "ranking"]
+    steps: int
+    epochs: float
+    stopped_by: str
+    parameters: int
+    train_s: float
+    peak_memory_bytes: int
+
+
+def run_trial(request: RunRequest, places: Places, progress: Progress, *, started_at: float | None = None) -> TrialOutcome:
+    """Train with these settings, from the cache or a checkpoint where there is one, and say how it does on the validation part."""
+    budget = Budget.parse(request.budget, started_at)
+    settings = settle(request, World(), 0)
+    store = StageStore(places.home / "stages")
+    loaded = load_split(request.dataset, settings.protocol, places, store, progress)
+    trainer = Trainer(
+        split=loaded.split,
+        machine=settings.machine,
+        store=store,
+        progress=progress,
+        budget=budget,
+        world=settings.world,
+        load_plugin=settings.load_plugin,
+    )
+    trained = trainer.train(settings.plugin, settings.config, request.seed, request.budget)
+    reported = trained.report.chosen.get(TUNE_METRIC)
+    # A model that selects by this figure has it for the weights it kept; ranking the same users again would give it once more.
+    score = float(reported) if reported is not None else _ranked_score(trainer, trained, store)
+    return TrialOutcome(
+        score=score,
+        measured_by="ranking" if reported is None else "training",
+        steps=trained.report.steps,
+        epochs=trained.report.epochs,
+        stopped_by=trained.report.stopped_by,
+        parameters=trained.report.parameters.total,
+        train_s=training_seconds(trained.lineage),
+        peak_memory_bytes=max(part.peak_memory_bytes for part in trained.lineage),
+    )
+
+
+def _ranked_score(trainer: Trainer, trained: TrainedModel, store: StageStore) -> float:
+    """NDCG@10 `keep` of all validation users, ranked by the trained model."""
+    split = trainer.split
+
+    def rank(folder: Path) -> None:
+        sums = validation_sums(trained.recommender, split, np.arange(len(split.valid)), trainer.progress)
+        mean = float(sums[VALIDATION_METRICS.index(TUNE_METRIC)] / max(sums[-1], 1.0))
+        (folder / _SCORE_FILE).write_text(json.dumps({TUNE_METRIC: mean}), encoding="utf-8")
+
+    stage = store.get(VALIDATION_STAGE, {"training": trained.stage.key, "valid": split.fingerprints.valid}, rank)
+    return float(json.loads((stage.folder / _SCORE_FILE).read_text(encoding="utf-8"))[TUNE_METRIC])

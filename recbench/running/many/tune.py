@@ -1,0 +1,275 @@
+"""Random search over a model's settings with a fixed number of trials, selected on the validation part alone.
+
+    RUNS/tune/DATASET-MODEL-PRESET-sSEED-HASH8/
+        trials.json   all trials, rewritten after each (`recbench.core.tuning.TuneLog`)
+        best.toml     settings of the best one, for `recbench run --config`; written when no trial is missing
+
+Trainings are stages of the cache: a trial that was killed goes on from its checkpoint, and a run of the best settings with the search's
+seed trains nothing again.
+"""
+
+import shlex
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from recbench import registry
+from recbench.core.budget import Budget
+from recbench.core.errors import BadRequest, StageFailed
+from recbench.core.plugin import Plugin
+from recbench.core.progress import Progress
+from recbench.core.tuning import Trial, TuneLog, read_tune_log, same_settings
+from recbench.data import SplitProtocol
+from recbench.running.host.machine import cores, resolve_device
+from recbench.running.host.places import Places
+from recbench.running.many.executors import Report, work_through
+from recbench.running.many.executors.process import WorkerProcess
+from recbench.running.many.worker import request_to_json
+from recbench.running.requests import RunRequest
+from recbench.running.run.folders import RunName
+from recbench.running.run.searched_settings import settings_text
+from recbench.running.run.splits import LoadedSplit, load_split
+from recbench.running.run.training import check_needs
+from recbench.running.stages.keys import hash_value, plugin_source_hash
+from recbench.running.stages.store import StageStore
+
+FOLDER = "tune"
+LOG_FILE = "trials.json"
+BEST_FILE = "best.toml"
+
+
+@dataclass(frozen=True)
+class TuneRequest:
+    """All that a search can be asked for; the fields are the options of `recbench tune`."""
+
+    model: str
+    dataset: str
+    trials: int = 20
+    seed: int = 0
+    preset: str | None = None
+    budget: str | None = None
+    jobs: int = 1
+    device: str = "auto"
+    threads: int | None = None
+    ties: str = "source"
+    protocol: str = "leave-one-out"
+    plugins: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True)
+class TrialState:
+    """One trial as it now stands, for whoever watches."""
+
+    trial: int
+    state: str
+    """`waiting`, `running`, `done` or `failed`."""
+    values: dict[str, Any]
+    result: Trial | None = None
+    reason: str = ""
+    """Why it failed; while it runs, what it does now."""
+    left_s: float | None = None
+    """Seconds that what it does now will still take; None while nobody can say."""
+
+
+@dataclass(frozen=True)
+class TuneOutcome:
+    """What a search gave.
+
+    Attributes:
+        log: all trials.
+        folder: of the search.
+        best: the trial with the highest validation NDCG@10.
+        config_file: its settings.
+        command: runs them.
+    """
+
+    log: TuneLog
+    folder: Path
+    best: Trial
+    config_file: Path
+    command: str
+
+
+def tune_request(
+    request: TuneRequest, places: Places, progress: Progress, on_change: Callable[[list[TrialState]], None] = lambda _: None
+) -> TuneOutcome:
+    """Train every trial that is missing, each in a process of its own, and take the best by validation.
+
+    Trial 0 is the preset itself; the settings of trial i depend on the model, its space, the seed and i alone.
+
+    Args:
+        request: what to search.
+        places: where data, cache and runs are.
+        progress: where reading the data reports.
+        on_change: is told of every change of a trial's state.
+
+    Raises:
+        BadRequest: the model declares no space, or the request is impossible in another way; nothing has been written.
+        StageFailed: not one trial could be trained.
+    """
+    if request.trials < 1 or request.jobs < 1:
+        raise BadRequest(f"--trials {request.trials} and --jobs {request.jobs} must both be at least 1.")
+    request = replace(request, budget=Budget.parse(request.budget).text)
+    protocol = SplitProtocol.parse(request.protocol, ties=request.ties)
+    plugin = registry.models(request.plugins).load(request.model)
+    preset = request.preset or (plugin.card.tune.preset if plugin.card.tune is not None else "")
+    drawn = [plugin.trial(number, request.seed, preset) for number in range(request.trials)]
+    device = resolve_device(request.device).partition(":")[0]
+    loaded = load_split(request.dataset, protocol, places, StageStore(places.home / "stages"), progress)
+    check_needs(plugin, loaded.split)
+    log = _new_log(request, plugin, preset, loaded, protocol, device)
+    folder = places.runs / FOLDER / _stem(log, request.seed)
+    with _alone(folder, places.home):
+        known = _found(folder / LOG_FILE)
+        states = []
+        for number, (values, config) in enumerate(drawn):
+            settings = config.model_dump(mode="json")
+            trial = known.get(number)
+            is_done = trial is not None and trial.state == "done" and same_settings(trial.config, settings)
+            states.append(TrialState(number, "done" if is_done else "waiting", values, trial if is_done else None))
+        kept = {number: trial for number, trial in known.items() if number >= request.trials}
+        configs = [config.model_dump(mode="json") for _, config in drawn]
+
+        def finished(state: TrialState, outcome: Mapping[str, Any]) -> TrialState:
+            part = {"trial": state.trial, "values": state.values, "config": configs[state.trial]}
+            result = Trial.model_validate(part | {"state": state.state, "reason": state.reason} | dict(outcome))
+            kept[state.trial] = result
+            _write(folder, log.model_copy(update={"trials": tuple(kept[number] for number in sorted(kept))}))
+            return replace(state, result=result)
+
+        kept |= {state.trial: state.result for state in states if state.result is not None}
+        _run_missing(request, preset, places, states, on_change, finished)
+        log = log.model_copy(update={"trials": tuple(kept[number] for number in sorted(kept))})
+        best = log.best()
+        if best is None:
+            raise StageFailed(
+                f"All {len(log.trials)} trials failed, the first with: {log.trials[0].reason} They are listed in {folder / LOG_FILE}"
+            )
+        _write(folder, log)
+        command = _command(request, preset, folder / BEST_FILE)
+        _replace(folder / BEST_FILE, settings_text(log, best, folder / LOG_FILE, command))
+        return TuneOutcome(log, folder, best, folder / BEST_FILE, command)
+
+
+def _new_log(request: TuneRequest, plugin: Plugin, preset: str, loaded: LoadedSplit, protocol: SplitProtocol, device: str) -> TuneLog:
+    assert plugin.card.tune is not None
+    fingerprints = loaded.split.fingerprints
+    return TuneLog(
+        model=plugin.card.name,
+        source_hash=plugin_source_hash(plugin.folder),
+        dataset=loaded.card.name,
+        preset=preset,
+        seed=request.seed,
+        budget=request.budget,
+        space=plugin.card.tune.space,
+        protocol=str(protocol),
+        ties=protocol.ties,
+        train=fingerprints.train,
+        valid=fingerprints.valid,
+        device=device,
+        threads=request.threads or max(1, cores() // request.jobs),
+        jobs=request.jobs,
+    )
+
+
+def _stem(log: TuneLog, seed: int) -> str:
+    """The folder's name: equal searches share it, whatever their number of trials and processes."""
+    identity = log.model_dump(mode="json", exclude={"schema_version", "threads", "jobs", "trials"})
+    return RunName(log.dataset, log.model, log.preset, seed, hash_value(identity)).stem
+
+
+def _found(path: Path) -> dict[int, Trial]:
+    return {trial.trial: trial for trial in read_tune_log(path)[0].trials} if path.exists() else {}
+
+
+class _alone:  # noqa: N801 (used as a with statement)
+    """Keeps two processes from making one search at a time; the second is refused."""
+
+    def __init__(self, folder: Path, home: Path) -> None:
+        self._folder = folder
+        path = home / "stages" / "locks" / f"tune-{hash_value(str(folder.resolve()))[:20]}.lock"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = FileLock(path)
+
+    def __enter__(self) -> None:
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            raise BadRequest(f"Another process is at work on {self._folder}. Wait for it, or give another --seed.") from None
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
+def _run_missing(
+    request: TuneRequest,
+    preset: str,
+    places: Places,
+    states: list[TrialState],
+    on_change: Callable[[list[TrialState]], None],
+    finished: Callable[[TrialState, Mapping[str, Any]], TrialState],
+) -> None:
+    """Every waiting trial in a process of its own, some at a time; `states` is kept up to date."""
+    threads = request.threads or max(1, cores() // request.jobs)
+
+    def start(number: int) -> WorkerProcess:
+        asked = _trial_request(request, preset, states[number].values, threads)
+        return WorkerProcess(request_to_json(asked, places, "trial"), Path.cwd())
+
+    def look(reports: Mapping[int, Report]) -> None:
+        before = list(states)
+        for number, report in reports.items():
+            left_s = None if report.left_s is None else float(round(report.left_s))
+            states[number] = replace(states[number], state=report.state, reason=report.text, left_s=left_s)
+            if report.state in {"done", "failed"}:
+                states[number] = finished(states[number], report.result or {})
+        if states != before:
+            on_change(list(states))
+
+    on_change(list(states))
+    work_through([state.trial for state in states if state.state == "waiting"], request.jobs, start, look)
+
+
+def _trial_request(request: TuneRequest, preset: str, values: dict[str, Any], threads: int) -> RunRequest:
+    return RunRequest(
+        model=request.model,
+        dataset=request.dataset,
+        preset=preset,
+        seed=request.seed,
+        overrides=values,
+        budget=request.budget,
+        device=request.device,
+        threads=threads,
+        ties=request.ties,
+        protocol=request.protocol,
+        plugins=request.plugins,
+        jobs=request.jobs,
+    )
+
+
+def _command(request: TuneRequest, preset: str, config_file: Path) -> str:
+    words = ["recbench", "run", "--model", request.model, "--dataset", request.dataset, "--preset", preset, "--seed", str(request.seed)]
+    defaults = TuneRequest(request.model, request.dataset)
+    for name in ("budget", "ties", "protocol"):
+        if getattr(request, name) != getattr(defaults, name):
+            words += [f"--{name}", getattr(request, name)]
+    for path in request.plugins:
+        words += ["--plugin", str(path)]
+    return shlex.join([*words, "--config", str(config_file)])
+
+
+def _write(folder: Path, log: TuneLog) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    _replace(folder / LOG_FILE, log.to_json())
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write a file in one step: whoever reads it sees the old or the new text."""
+    if path.exists() and path.read_text(encoding="utf-8") == text:
+        return
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)

@@ -1,0 +1,120 @@
+"""A run or a trial in a process of its own: a request as a line of JSON on stdin, events as lines of JSON on stdout, the log on stderr.
+
+Run as `python -m recbench.running.many.worker`. Events: `{"step": "training", "left_s": 70.0}` now and then, with null for the step between
+two of them; `{"calling": "model 'gram' in fit"}` before each call into a plugin, with an empty text after it; at the end
+`{"result": {...}}` or `{"error": "..."}`. A run's result is its `folder` and whether it `is_new`, that of a trial has the fields of
+`TrialOutcome`. Where stdin ends, nobody wants either any more.
+"""
+
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal, TextIO
+
+from recbench.core.containment import watch_calls
+from recbench.core.errors import RecbenchError
+from recbench.core.progress import ConsoleProgress, Progress
+from recbench.core.visible import LineFormatter
+from recbench.running.host.measure import process_start
+from recbench.running.host.places import Places
+from recbench.running.many.told_progress import Step, TellingProgress
+from recbench.running.requests import RunRequest
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C or SIGTERM."""
+
+Job = Literal["run", "trial"]
+
+
+def request_to_json(request: RunRequest, places: Places, job: Job = "run") -> dict[str, Any]:
+    """A request, its folders and what to do with them as JSON values: a whole run, or a training that is only validated."""
+    values = {name: getattr(request, name) for name in request.__dataclass_fields__}
+    values |= {name: None if values[name] is None else str(values[name]) for name in ("config_file", "tune_log")}
+    values["plugins"] = [str(path) for path in request.plugins]
+    values["overrides"] = dict(request.overrides)
+    folders = {"home": places.home, "data": places.data, "runs": places.runs, "boards": places.boards}
+    return {"job": job, "request": values, "places": {name: None if path is None else str(path) for name, path in folders.items()}}
+
+
+def request_from_json(value: dict[str, Any]) -> tuple[RunRequest, Places, Job]:
+    """What `request_to_json` was given."""
+    fields = dict(value["request"])
+    fields |= {name: None if fields[name] is None else Path(fields[name]) for name in ("config_file", "tune_log")}
+    fields["plugins"] = tuple(Path(path) for path in fields["plugins"])
+    fields["rerun"] = tuple(fields["rerun"])
+    return RunRequest(**fields), places_from_json(value["places"]), value["job"]
+
+
+def places_from_json(folders: dict[str, Any]) -> Places:
+    """The folders that a request is about."""
+    data = None if folders["data"] is None else Path(folders["data"])
+    return Places(Path(folders["home"]), data, Path(folders["runs"]), Path(folders["boards"]))
+
+
+def main() -> int:
+    """Do what stdin asks for; exit codes as on the command line."""
+    events = _events()
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(LineFormatter())
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    # Whoever wants the work ends it with SIGTERM; raised as an exception it lets them clean up outside training, too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    watch_calls(lambda text: _write({"calling": text}, events))
+    request, places, job = request_from_json(json.loads(sys.stdin.readline()))
+    threading.Thread(target=_end_with_stdin, daemon=True).start()
+
+    def tell(step: Step | None) -> None:
+        _write({"step": None} if step is None else {"step": step.text, "left_s": step.left_s}, events)
+
+    try:
+        do = {"run": _run, "trial": _trial}[job]
+        result = do(request, places, TellingProgress(ConsoleProgress(), tell))
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except RecbenchError as error:
+        _write({"error": str(error)}, events)
+        return error.exit_code
+    _write({"result": result}, events)
+    return 0
+
+
+def _run(request: RunRequest, places: Places, progress: Progress) -> dict[str, Any]:
+    from recbench.running.run.execute import run_request
+
+    outcome = run_request(request, places, progress, started_at=process_start())
+    assert outcome is not None  # torchrun alone has processes without one
+    return {"folder": str(outcome.folder), "is_new": outcome.is_new}
+
+
+def _trial(request: RunRequest, places: Places, progress: Progress) -> dict[str, Any]:
+    from recbench.running.many.trial import run_trial
+
+    return asdict(run_trial(request, places, progress, started_at=process_start()))
+
+
+def _events() -> TextIO:
+    """Standard output for events alone: what a plugin or a library prints goes to the log."""
+    events = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    return events
+
+
+def _write(event: dict[str, Any], events: TextIO) -> None:
+    """One event, at once."""
+    events.write(json.dumps(event) + "\n")
+    events.flush()
+
+
+def _end_with_stdin() -> None:
+    """Waits for the end of stdin, then ends the run as Ctrl-C would."""
+    sys.stdin.read()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,35 @@
+"""The catalogue of a run: ids and titles of its items, so that lists can be named without the data set."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from recbench.core.errors import BadData
+from recbench.core.interactions import ItemTable
+
+CATALOGUE_FILE = "catalogue.parquet"
+
+
+def write_catalogue(items: ItemTable, folder: Path) -> None:
+    """Write ids and titles of all items."""
+    columns = []
+    for values in (items.item_ids, items.titles()):
+        # pa.array would do the same and import pandas first, half a second of every run.
+        builder = pa.lib.StringBuilder()
+        builder.append_values(list(values))
+        columns.append(builder.finish())
+    table = pa.table(columns, names=["item_id", "title"])
+    pq.write_table(table, folder / CATALOGUE_FILE, compression="zstd")
+
+
+def read_catalogue(path: Path, n_items: int) -> tuple[list[str], list[str | None]]:
+    """Ids and titles of all items; a `BadData` where the file is damaged or holds another number of items."""
+    try:
+        table = pq.read_table(path)
+        item_ids, titles = table["item_id"].to_pylist(), table["title"].to_pylist()
+    except (pa.ArrowException, OSError, KeyError) as error:
+        raise BadData(f"{path} cannot be read: {str(error).splitlines()[0]} Restore it, or make the run again.") from None
+    if len(item_ids) != n_items:
+        raise BadData(f"{path} holds {len(item_ids)} items, the record says {n_items}. Restore it, or make the run again.")
+    return item_ids, titles

@@ -1,0 +1,305 @@
+"""What a model's `fit` is handed."""
+
+import inspect
+import json
+import logging
+import platform
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recbench.core import seeds
+from recbench.core.budget import Budget
+from recbench.core.errors import BadRequest, PluginFailed
+from recbench.core.interactions import Interactions, ItemTable, StringArray
+from recbench.core.plugin import Plugin, Precision, Ranker, Validation, World
+from recbench.core.progress import Progress
+from recbench.core.ragged import sealed_copy
+from recbench.core.ranking import Queries, Rankings, View
+from recbench.core.records import StagePart
+from recbench.data import Split
+from recbench.evaluation import ranks_of_targets, values_per_user
+from recbench.running.run.guard import GuardedRanker
+from recbench.running.stages.keys import hash_path, module_source_hash, plugin_source_hash
+from recbench.running.stages.store import StageStore, stage_content
+
+VALIDATION_K = 10
+VALIDATION_METRICS = ("ndcg@10", "recall@10")
+SPENT_FILE = "spent.json"
+"""What trainings inside a stage took, in steps and examples, for the budgets of runs that find the stage in the cache."""
+_SUBSET_USERS = 2_000
+_SUBSET_SEED = 0
+_QUERIES_PER_CALL = 4_096
+_EVALUATION_S_PER_USER = 1e-4
+_FIXED_RESERVE_S = 1.5
+_WARM_UP_USERS, _REHEARSED_USERS, _MORE_REHEARSED_USERS = 8, 128, 1_024
+_QUICK_REHEARSAL_S = 0.2
+"""Below it the sample was too small to say what all users will take; a larger one is timed."""
+
+
+def ranked(ranker: GuardedRanker, queries: Queries, k: int, n_items: int, progress: Progress, title: str) -> Iterator[tuple[int, Rankings]]:
+    """Checked answers to all queries, in calls of bounded size: (number of the first query, rankings)."""
+    with progress.task(title, len(queries)) as task:
+        for start in range(0, len(queries), _QUERIES_PER_CALL):
+            part = queries.take(np.arange(start, min(start + _QUERIES_PER_CALL, len(queries))))
+            rankings = ranker.answers(part, k, n_items=n_items, first_query=start)
+            task.advance(len(part))
+            yield start, rankings
+
+
+def validation_sums(ranker: GuardedRanker, split: Split, rows: NDArray[np.int64], progress: Progress) -> NDArray[np.float64]:
+    """Sums of `VALIDATION_METRICS` over these queries of the validation part, in the view `keep`, and behind them the number of queries."""
+    part = split.valid
+    queries = part.queries(split.user_ids, ("keep",))
+    sums = np.zeros(len(VALIDATION_METRICS) + 1)
+    for first, rankings in ranked(ranker, queries.take(rows), VALIDATION_K, len(split.items), progress, "validation"):
+        mine = rows[first : first + rankings.items.shape[1]]
+        targets = part.targets.take(mine)
+        rank = ranks_of_targets(rankings, targets, queries.take(mine))["keep"]
+        sums[:-1] += values_per_user(rank, targets.offsets, VALIDATION_METRICS).sum(axis=0)
+        sums[-1] += len(mine)
+    return sums
+
+
+@dataclass(frozen=True)
+class FinalRanking:
+    """The ranking of the test users that follows training: its views and the length of its lists."""
+
+    views: tuple[View, ...]
+    k: int
+
+
+@dataclass(frozen=True)
+class _Build:
+    """What `RunContext.alone` takes from the stage that is being built."""
+
+    checkpoints: Path
+    seed: int
+    budget: Budget
+
+
+@dataclass
+class RunContext:
+    """The harness's side of `core.plugin.FitContext`: train part, validation by callback, stages, budget.
+
+    `split` and `store` are the harness's own; a model that reached for the split's test part would break the contract that
+    `recbench.testing` checks.
+    """
+
+    plugin: Plugin
+    seed: int
+    device: str
+    precision: Precision
+    threads: int
+    progress: Progress
+    budget: Budget
+    log: logging.Logger
+    _checkpoints: Path
+    _split: Split = field(repr=False)
+    _store: StageStore = field(repr=False)
+    _inputs: Mapping[str, Any] = field(repr=False)
+    """What every stage of this plugin on this split depends on."""
+    _train_other: Callable[..., NDArray[np.float32]] = field(repr=False)
+    final_ranking: FinalRanking | None = None
+    """What a budget of seconds must keep time for; None: nothing is ranked after this training."""
+    world: World = field(default_factory=World)
+    stages: list[StagePart] = field(default_factory=list)
+    """Stages the model asked for, in order."""
+    _build: "_Build | None" = None
+    """The stage whose `build` is running."""
+
+    @property
+    def train(self) -> Interactions:
+        """The train part; its arrays cannot be written to."""
+        train = self._split.train
+        return Interactions(train.item, train.offsets, train.timestamp, train.n_items, train.time)
+
+    @property
+    def items(self) -> ItemTable:
+        """A copy of the item table with read-only arrays."""
+        table = self._split.items
+        return ItemTable(sealed_copy(table.item_ids), {name: sealed_copy(column) for name, column in table.columns.items()})
+
+    @property
+    def user_ids(self) -> StringArray:
+        """A read-only copy of the source's user ids."""
+        return sealed_copy(self._split.user_ids)
+
+    @property
+    def checkpoints(self) -> Path:
+        """A folder that survives a kill; made at the first use."""
+        self._checkpoints.mkdir(parents=True, exist_ok=True)
+        return self._checkpoints
+
+    def generator(self, *names: str | int) -> np.random.Generator:
+        """A random stream of the run's seed."""
+        return seeds.generator(self.seed, *names)
+
+    def validate(self, ranker: Ranker, *, all_users: bool = False) -> Validation:
+        """NDCG@10 and Recall@10 of the validation users, view `keep`; the work is shared under torchrun."""
+        start = time.perf_counter()
+        part = self._split.valid
+        users = np.arange(len(part))
+        is_subset = self.plugin.card.family == "generative" and not all_users and len(users) > _SUBSET_USERS
+        if is_subset:
+            users = np.sort(np.random.default_rng(_SUBSET_SEED).choice(len(users), _SUBSET_USERS, replace=False))
+        # Each rank takes its own users, none twice: a mean over repeated users would not be the mean over users.
+        mine = users[self.world.rank :: self.world.size]
+        totals = validation_sums(GuardedRanker(self.plugin.card.name, ranker), self._split, mine, self.progress)
+        if self.world.size > 1:
+            from recbench.nn.distributed import sum_over_ranks
+
+            totals = sum_over_ranks(totals, self.world)
+        seconds = time.perf_counter() - start
+        if self.world.rank == 0:
+            self._keep_back(seconds / max(len(mine), 1))
+        metrics = {name: float(total / totals[-1]) for name, total in zip(VALIDATION_METRICS, totals[:-1], strict=True)}
+        return Validation(metrics, int(totals[-1]), is_subset, seconds)
+
+    def rehearse(self, ranker: Ranker) -> None:
+        """Time the final ranking on a few validation users and keep back what all test users will take."""
+        if self.budget.unit != "seconds" or self.final_ranking is None:
+            return
+        part = self._split.valid
+        queries = part.queries(self._split.user_ids, self.final_ranking.views)
+        order = np.random.default_rng(_SUBSET_SEED).permutation(len(queries))
+        guarded = GuardedRanker(self.plugin.card.name, ranker)
+        guarded.generate(queries.take(order[:_WARM_UP_USERS]), self.final_ranking.k)
+        for n_users in (_REHEARSED_USERS, _MORE_REHEARSED_USERS):
+            sample = queries.take(np.sort(order[:n_users]))
+            start = time.perf_counter()
+            guarded.generate(sample, self.final_ranking.k)
+            seconds = time.perf_counter() - start
+            if seconds > _QUICK_REHEARSAL_S:
+                break
+        if self.world.rank == 0:
+            self._keep_back(seconds / max(len(sample), 1))
+
+    def stage(
+        self,
+        name: str,
+        build: Callable[[Path], None],
+        *,
+        config: Mapping[str, Any],
+        inputs: Sequence[str | Path] = (),
+        trains: bool = False,
+    ) -> Path:
+        """The folder of a sub-stage of this model."""
+        parts = {**self._inputs, "config": dict(config), "inputs": _contents(inputs)}
+        return self._stage(f"{self.plugin.card.name}.{name}", parts, build, self.seed, trains=trains)
+
+    def common_stage(
+        self,
+        name: str,
+        build: Callable[[Path], None],
+        *,
+        config: Mapping[str, Any],
+        inputs: Sequence[str | Path] = (),
+        trains: bool = False,
+    ) -> Path:
+        """The folder of a stage that any model may share."""
+        parts = {
+            "source": self._source_of(build),
+            "config": dict(config),
+            "inputs": _contents(inputs),
+            "precision": self.precision,
+            "device": self.device.partition(":")[0],
+            "architecture": platform.machine(),
+        }
+        return self._stage(name, parts, build, int(config.get("seed", 0)), trains=trains)
+
+    def alone(self) -> "RunContext":
+        """This process without its group; see `FitContext`."""
+        own = self._build or _Build(self._checkpoints, self.seed, self.budget)
+        return replace(
+            self,
+            world=World(),
+            seed=own.seed,
+            budget=own.budget,
+            final_ranking=self.final_ranking if self._build is None else None,
+            _checkpoints=own.checkpoints,
+            _store=self._store.alone(),
+            _build=None,
+        )
+
+    def _stage(self, name: str, parts: Mapping[str, Any], build: Callable[[Path], None], seed: int, *, trains: bool) -> Path:
+        if trains and self.budget.unit is not None:
+            parts = {**parts, "budget": self.budget.auxiliary_text}
+        budget = self.budget.auxiliary() if trains else Budget()
+        own = _Build(self._store.partial(name, self._store.key(name, parts)), seed, budget)
+
+        def build_as_own(folder: Path) -> None:
+            outer, self._build = self._build, own
+            try:
+                build(folder)
+            finally:
+                self._build = outer
+            if trains:
+                spent = {"steps": budget.ledger.steps, "examples": budget.ledger.examples}
+                (folder / SPENT_FILE).write_text(json.dumps(spent), encoding="utf-8")
+
+        stage = self._store.get(name, parts, build_as_own)
+        part = stage.part()
+        if trains:
+            spent = json.loads((stage.folder / SPENT_FILE).read_text(encoding="utf-8"))
+            part = part.model_copy(update={"steps": spent["steps"]})
+            self.note_auxiliary((part,), **spent)
+        else:
+            self.note_stages(part)
+        return stage.folder
+
+    def note_auxiliary(self, parts: Sequence[StagePart], *, steps: int, examples: int) -> None:
+        """An auxiliary training went into the model: its stages, and what it took of the budget unless it was asked for before."""
+        if not self._is_noted(parts[-1]):
+            self.budget.charge_auxiliary(seconds=sum(part.seconds for part in parts), steps=steps, examples=examples)
+        self.note_stages(*parts)
+
+    def note_stages(self, *parts: StagePart) -> None:
+        """These went into the model; one that was asked for before is not paid for again."""
+        for part in parts:
+            if self._is_noted(part):
+                continue
+            self.stages.append(part)
+            if part.reused:
+                self.budget.charge(part.seconds)
+
+    def _is_noted(self, part: StagePart) -> bool:
+        return any(stage.key == part.key for stage in self.stages)
+
+    def _source_of(self, build: Callable[[Path], None]) -> str:
+        """sha256 of the sources behind `build`: its module's, or the whole plugin's where the module is a part of one."""
+        module = inspect.getmodule(build.func if isinstance(build, partial) else build)
+        file = Path(inspect.getfile(module)).resolve() if module is not None else None
+        if file is None:
+            raise PluginFailed(f"Model {self.plugin.card.name!r} builds a stage with {build!r}, which no module defines. Use a function.")
+        if file.is_relative_to(self.plugin.folder):
+            return plugin_source_hash(self.plugin.folder)
+        return module_source_hash(file)
+
+    def item_vectors(
+        self, model: str, *, preset: str | None = None, overrides: Mapping[str, Any] | None = None, seed: int | None = None
+    ) -> NDArray[np.float32]:
+        """Item vectors (n_items, d) of another plugin trained on this split."""
+        if model not in self.plugin.card.uses:
+            raise BadRequest(
+                f"Model {self.plugin.card.name!r} asks for item vectors of {model!r}, which its card does not list under `uses`. "
+                f"Add it there."
+            )
+        return self._train_other(model, preset, overrides or {}, self.seed if seed is None else seed, self)
+
+    def _keep_back(self, seconds_per_user: float) -> None:
+        """Keep back what ranking the test users and evaluating them will take; what was measured before stands where it was more."""
+        if self.final_ranking is not None:
+            needed_s = len(self._split.test) * (seconds_per_user + _EVALUATION_S_PER_USER) + _FIXED_RESERVE_S
+            self.budget.ledger.reserve_s = max(self.budget.ledger.reserve_s, needed_s)
+
+
+def _contents(inputs: Sequence[str | Path]) -> list[str]:
+    """Keys as they are, files and folders by what is in them."""
+    return [(stage_content(item) or hash_path(item)) if isinstance(item, Path) else item for item in inputs]

@@ -1,0 +1,148 @@
+"""Run folders: their names, how they are written once, how they are found."""
+
+import contextlib
+import json
+import logging
+import re
+import shutil
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock
+
+from recbench.core.errors import BadData, BadRequest, nearest
+from recbench.core.records import RECORDS_FOLDER, FilePart, RunRecord, read_record
+from recbench.core.temporary import own_folder
+from recbench.running.stages.keys import hash_file, hash_value
+
+RECORD_FILE = "record.json"
+FAILURE_FILE = "failure.json"
+_RESTORE = "Restore it, or make the run again: recbench run ... --again"
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RunName:
+    """`DATASET-MODEL-PRESET-sSEED-HASH8`; what follows is the number of the attempt."""
+
+    dataset: str
+    model: str
+    preset: str
+    seed: int
+    identity: str
+    """sha256 of all that must be equal for a finished record to be the answer to a request."""
+
+    @property
+    def stem(self) -> str:
+        """The folder's name without the number."""
+        dataset = re.sub(r"[^A-Za-z0-9_.]+", "_", self.dataset)
+        return f"{dataset}-{self.model}-{self.preset}-s{self.seed}-{self.identity[:8]}"
+
+
+def run_folders(runs: Path) -> list[Path]:
+    """All run folders, finished or failed, in the order of their names."""
+    if not runs.is_dir():
+        return []
+    return sorted(path for path in runs.iterdir() if (path / RECORD_FILE).exists() or (path / FAILURE_FILE).exists())
+
+
+def finished(name: RunName, runs: Path) -> Path | None:
+    """The newest finished run of this name, if any."""
+    attempts = [(_number(path, name.stem), path) for path in runs.glob(f"{name.stem}-*") if (path / RECORD_FILE).exists()]
+    return max(attempts)[1] if attempts else None
+
+
+def _number(path: Path, stem: str) -> int:
+    rest = path.name.removeprefix(stem + "-")
+    return int(rest) if rest.isdigit() else 0
+
+
+@contextlib.contextmanager
+def writing(name: RunName, runs: Path) -> Iterator[Path]:
+    """A temporary folder; `finish` gives it its name. Left without that, it disappears."""
+    folder = own_folder(runs, f".writing-{name.stem}")
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.suppress(OSError):  # there are other runs in it, or another process was quicker
+            runs.rmdir()
+
+
+@contextlib.contextmanager
+def numbering(name: RunName, runs: Path, home: Path) -> Iterator[None]:
+    """Between looking for the next number and taking it, no other process may: the same command may be given twice at a time."""
+    lock = home / "stages" / "locks" / f"run-{hash_value([str(runs.resolve()), name.stem])[:20]}.lock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(lock):
+        yield
+
+
+def next_run_id(name: RunName, runs: Path, boards: Path) -> str:
+    """The first free number for this name, here and among published records, so that a run made again can be published too."""
+    taken = [_number(path, name.stem) for root in (runs, boards / RECORDS_FOLDER) for path in root.glob(f"{name.stem}-*")]
+    return f"{name.stem}-{max(taken, default=0) + 1}"
+
+
+def finish(folder: Path, run_id: str, runs: Path) -> Path:
+    """Give a temporary folder its name in one step."""
+    final = runs / run_id
+    folder.rename(final)
+    return final
+
+
+def write_failure(folder: Path, error: BaseException) -> None:
+    """`failure.json`: what went wrong."""
+    text = json.dumps({"error": type(error).__name__, "message": str(error)}, indent=1)
+    (folder / FAILURE_FILE).write_text(text + "\n", encoding="utf-8")
+
+
+def refuse_changed(folder: Path, files: Iterable[FilePart]) -> None:
+    """A `BadData` for the first file of a run that is missing or is not what its record says."""
+    for part in files:
+        path = folder / part.name
+        if not path.is_file():
+            raise BadData(f"{path}: the record names this file, but it is not there. {_RESTORE}")
+        try:
+            found = hash_file(path)
+        except OSError as error:
+            raise BadData(f"{path} cannot be read: {error.strerror}. {_RESTORE}") from None
+        if found != part.sha256:
+            raise BadData(f"{path}: its sha256 is {found[:16]}, the record says {part.sha256[:16]}: the file is damaged. {_RESTORE}")
+
+
+def find_run(name: str, runs: Path, boards: Path) -> Path:
+    """The folder that a user means.
+
+    Args:
+        name: a folder, a record file, a run id or the unique start of one, or `last`.
+        runs: where run folders are.
+        boards: published records count too.
+    """
+    path = Path(name)
+    if (path / RECORD_FILE).is_file():
+        return path
+    if path.is_file() and path.name == RECORD_FILE:
+        return path.parent
+    folders = [folder for folder in run_folders(runs) if (folder / RECORD_FILE).exists()]
+    if name == "last":
+        if not folders:
+            raise BadRequest(f"There is no run in {runs} yet. Start one with: recbench run")
+        return max(folders, key=lambda folder: (folder / RECORD_FILE).stat().st_mtime_ns)
+    published = sorted(folder for folder in (boards / RECORDS_FOLDER).glob("*") if (folder / RECORD_FILE).exists())
+    known = {folder.name: folder for folder in [*published, *folders]}
+    if name in known:
+        return known[name]
+    matching = [folder for key, folder in known.items() if key.startswith(name)]
+    if len(matching) == 1:
+        return matching[0]
+    if matching:
+        raise BadRequest(f"{name!r} is the start of {len(matching)} runs: {', '.join(sorted(m.name for m in matching))}. Write more of it.")
+    raise BadRequest(f"There is no run {name!r} in {runs}.{nearest(name, known)} `recbench list runs` shows what there is.")
+
+
+def records(runs: Path) -> list[tuple[Path, RunRecord]]:
+    """All finished runs with their records, oldest start first."""
+    found = [(folder, read_record(folder / RECORD_FILE)) for folder in run_folders(runs) if (folder / RECORD_FILE).exists()]
+    return sorted(found, key=lambda pair: (pair[1].started, pair[1].run_id))

@@ -1,0 +1,64 @@
+"""What a process that died without a word left behind: its run becomes a failed run, its half-built stages are removed."""
+
+import itertools
+import platform
+import re
+import shutil
+import signal
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from recbench.core.errors import PluginFailed
+from recbench.running.host.places import Places
+from recbench.running.run.folders import write_failure
+
+
+def sudden_end(code: int, calling: str) -> str:
+    """A sentence about a process that ended without saying why.
+
+    Args:
+        code: its exit code; below 0 the number of the signal that ended it.
+        calling: the plugin call that was under way, such as `model 'gram' in fit`; empty where none was. A whole sentence, which
+            ends with a full stop, is why the process ended itself, and is the answer.
+    """
+    if calling.endswith("."):
+        return calling
+    during = f" during {calling}" if calling else ""
+    if code >= 0:
+        return f"The process ended by itself{during}, with code {code}, no result and no error. A plugin must not end the process."
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = "no known signal"
+    more = " A system that is short of memory does so." if -code == signal.SIGKILL else ""
+    return f"Signal {-code} ({name}) ended the process{during}.{more}"
+
+
+def bury(pid: int, places: Places, sentence: str) -> list[Path]:
+    """Keep the half-written runs of a dead process of this machine as failed runs, and remove half-built stages nobody works on.
+
+    Args:
+        pid: of the process.
+        places: where its runs and stages are.
+        sentence: why it ended, for `failure.json`.
+
+    Returns:
+        The folders of the failed runs.
+    """
+    owner = f"-{platform.node()}-{pid}"
+    buried = []
+    for folder in sorted(places.runs.glob(f".writing-*{owner}")):
+        stem = folder.name.removeprefix(".writing-").removesuffix(owner)
+        write_failure(folder, PluginFailed(sentence))
+        final = next(path for number in itertools.count(1) if not (path := places.runs / f"{stem}-{number}").exists())
+        folder.rename(final)
+        buried.append(final)
+    for folder in (places.home / "stages").glob(".building-*"):
+        stage = re.sub(r"-rank\d+$", "", folder.name.removeprefix(".building-"))
+        try:
+            with FileLock(places.home / "stages" / "locks" / f"{stage}.lock").acquire(timeout=0):
+                shutil.rmtree(folder, ignore_errors=True)
+        except (Timeout, OSError):
+            continue  # another process builds it
+    return buried

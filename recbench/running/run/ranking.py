@@ -1,0 +1,83 @@
+"""Ranking the test users, as a stage, and turning the lists into what a record keeps."""
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from recbench.core.matrix import new_matrix
+from recbench.core.progress import Progress
+from recbench.core.ranking import Queries, Rankings, View
+from recbench.data import Split
+from recbench.running.run.fit_context import ranked
+from recbench.running.run.training import TrainedModel
+from recbench.running.stages.keys import hash_times
+from recbench.running.stages.store import Stage, StageStore
+
+RANKING_STAGE = "ranking"
+_FACTS = "facts.json"
+
+
+@dataclass(frozen=True)
+class RankedTest:
+    """The lists of all test users.
+
+    Attributes:
+        rankings: of all users, memory-mapped.
+        rank_s: what ranking took when it was computed.
+        stage: where they lie.
+    """
+
+    rankings: Rankings
+    rank_s: float
+    stage: Stage
+
+
+def queries_of_test(split: Split, views: tuple[View, ...]) -> Queries:
+    """The questions of the test part."""
+    return split.test.queries(split.user_ids, views)
+
+
+def rank_test(
+    trained: TrainedModel,
+    split: Split,
+    store: StageStore,
+    progress: Progress,
+    *,
+    k: int,
+    views: tuple[View, ...],
+    reads_times: bool = False,
+) -> RankedTest:
+    """Lists of length k for every test user in each view, from the cache or now; `reads_times`: whether the model needs times."""
+
+    def rank(folder: Path) -> None:
+        queries = queries_of_test(split, views)
+        shape = (len(views), len(queries), k)
+        items = new_matrix(folder / "items.npy", np.int32, shape)
+        scores = new_matrix(folder / "scores.npy", np.float32, shape)
+        counters: dict[str, int] = {}
+        start = time.perf_counter()
+        for first, part in ranked(trained.recommender, queries, k, len(split.items), progress, "ranking test users"):
+            rows = slice(first, first + part.items.shape[1])
+            items[:, rows], scores[:, rows] = part.items, part.scores
+            for name, count in part.counters.items():
+                counters[name] = counters.get(name, 0) + count
+        items.flush()
+        scores.flush()
+        facts = {"views": list(views), "counters": counters, "rank_s": time.perf_counter() - start}
+        (folder / _FACTS).write_text(json.dumps(facts), encoding="utf-8")
+
+    parts = {"training": trained.stage.key, "test": split.fingerprints.test, "k": k, "views": list(views)}
+    if reads_times:
+        parts["times"] = hash_times(split.test.timestamp)
+    stage = store.get(RANKING_STAGE, parts, rank)
+    facts = json.loads((stage.folder / _FACTS).read_text(encoding="utf-8"))
+    rankings = Rankings(
+        views=tuple(facts["views"]),
+        items=np.load(stage.folder / "items.npy", mmap_mode="r"),
+        scores=np.load(stage.folder / "scores.npy", mmap_mode="r"),
+        counters=facts["counters"],
+    )
+    return RankedTest(rankings, facts["rank_s"], stage)

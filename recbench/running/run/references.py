@@ -1,0 +1,110 @@
+"""Where a run stands: the cheap references of its split, computed beside every run.
+
+A figure alone says little: 0.03 is a good NDCG@10 on one data set and below popularity on another. Models whose card says
+`is_reference` are computed in seconds, kept in the cache, and counted neither in the run's cost nor in its budget.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import TypeAdapter
+
+import recbench.evaluation as evaluation
+from recbench.core.budget import Budget
+from recbench.core.errors import BadData, BadRequest, RecbenchError
+from recbench.core.plugin import Plugin, World
+from recbench.core.ranking import Rankings, View
+from recbench.core.records import ReferencePart, RunRecord
+from recbench.running.run.fit_context import FinalRanking
+from recbench.running.run.folders import refuse_changed
+from recbench.running.run.ranking import queries_of_test, rank_test
+from recbench.running.run.training import Trainer
+
+REFERENCES_FILE = "references.json"
+"""Beside the record in a run folder. It is not published: a board has rows of the same models."""
+REFERENCES = TypeAdapter(tuple[ReferencePart, ...])
+log = logging.getLogger(__name__)
+
+
+def stand_beside(
+    trainer: Trainer, own: str, references: Sequence[Plugin], rankings: Rankings, final: FinalRanking
+) -> tuple[ReferencePart, ...]:
+    """The run beside every reference that the data set can serve.
+
+    Args:
+        trainer: of the run; references are trained on its split, on one process and without a budget.
+        own: name of the run's model, which is not held against itself.
+        references: models to stand beside.
+        rankings: the run's lists of all test users.
+        final: views and length of the lists.
+    """
+    alone = replace(trainer, budget=Budget(), world=World(), store=trainer.store.alone(), final_ranking=None)
+    values = _values_per_user(trainer, rankings)
+    found: list[ReferencePart] = []
+    for plugin in references:
+        if plugin.card.name == own:
+            continue
+        try:
+            found += _beside(alone, plugin, values, final)
+        except BadRequest as error:
+            log.info("no reference %s: %s", plugin.card.name, error)
+        except RecbenchError as error:
+            log.warning("the reference %s failed: %s", plugin.card.name, error)
+    return tuple(found)
+
+
+def _beside(trainer: Trainer, plugin: Plugin, own: Mapping[View, NDArray[np.float64]], final: FinalRanking) -> list[ReferencePart]:
+    preset = plugin.card.default.cpu
+    config = plugin.resolve(preset)
+    trained = trainer.train(plugin, config, 0, None)
+    tested = rank_test(
+        trained,
+        trainer.split,
+        trainer.store,
+        trainer.progress,
+        k=final.k,
+        views=final.views,
+        reads_times="time" in plugin.card.needs,
+    )
+    theirs = _values_per_user(trainer, tested.rankings)
+    name = plugin.row_name(preset, config)
+    return [
+        ReferencePart(
+            reference=name,
+            model=plugin.card.name,
+            view=view,
+            value=float(theirs[view].mean()),
+            difference=evaluation.paired_bootstrap(own[view], theirs[view]),
+        )
+        for view in final.views
+    ]
+
+
+def _values_per_user(trainer: Trainer, rankings: Rankings) -> Mapping[View, NDArray[np.float64]]:
+    """The main metric of each test user, (n_users,) per view."""
+    part = trainer.split.test
+    rank = evaluation.ranks_of_targets(rankings, part.targets, queries_of_test(trainer.split, rankings.views))
+    ranks = evaluation.RankTable.of_queries(part.user, part.targets, rank, rankings.k)
+    return {view: evaluation.values_of_view(ranks, view, [evaluation.MAIN_METRIC])[:, 0] for view in rankings.views}
+
+
+def write_references(parts: Sequence[ReferencePart], folder: Path) -> None:
+    """Keep them beside the record."""
+    (folder / REFERENCES_FILE).write_bytes(REFERENCES.dump_json(tuple(parts), indent=1) + b"\n")
+
+
+def read_references(folder: Path, record: RunRecord) -> tuple[ReferencePart, ...]:
+    """What `write_references` kept; nothing for a run folder without it, such as a published record."""
+    named = [part for part in record.files if part.name == REFERENCES_FILE]
+    if not named or not (folder / REFERENCES_FILE).exists():
+        return ()
+    try:
+        refuse_changed(folder, named)
+        return REFERENCES.validate_json((folder / REFERENCES_FILE).read_bytes())
+    except (BadData, ValueError) as error:
+        log.warning("the run is shown without its references: %s", error)
+        return ()

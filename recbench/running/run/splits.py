@@ -1,0 +1,80 @@
+"""Data set and split of a run, as stages of the cache."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from recbench.about import FOLDER
+from recbench.core.errors import SplitMismatch
+from recbench.core.progress import Progress
+from recbench.core.records import RunRecord
+from recbench.data import Dataset, DatasetCard, Split, SplitProtocol, locate, make_split, read_dataset
+from recbench.data.arrays import open_json
+from recbench.data.card import parse_card
+from recbench.data.dataset import open_interactions
+from recbench.running.host.places import Places
+from recbench.running.stages.keys import hash_sources
+from recbench.running.stages.store import Stage, StageStore
+
+SPLIT_STAGE = "split"
+
+
+@dataclass(frozen=True)
+class LoadedSplit:
+    """A split and what is known of the data set it was made from.
+
+    Attributes:
+        card: the data set's, as it applied when it was read.
+        origin: where its files were found, as a phrase.
+        n_interactions: events of the whole data set.
+        split: what a run trains on and is tested with.
+        stages: of the data set and of the split.
+    """
+
+    card: DatasetCard
+    origin: str
+    n_interactions: int
+    split: Split
+    stages: tuple[Stage, ...]
+
+
+def load_split(dataset: str, protocol: SplitProtocol, places: Places, store: StageStore, progress: Progress) -> LoadedSplit:
+    """The split of a data set, found in the cache or made now."""
+    located = locate(dataset, data_dir=places.data, home=places.home, progress=progress)
+    sources = hash_sources(FOLDER / "data")
+
+    def read(folder: Path) -> None:
+        read_dataset(located, progress).save(folder)
+
+    def cut(folder: Path) -> None:
+        make_split(Dataset.open(read_stage.folder), protocol).save(folder)
+
+    read_stage = store.get("dataset", {"content": located.content_key(), "source": sources}, read)
+    parts = {"dataset": read_stage.key, "protocol": asdict(protocol), "source": sources}
+    split_stage = store.get(SPLIT_STAGE, parts, cut)
+    # Not the whole data set: its strings take as long to read as those of the split, which has the same.
+    card = parse_card(open_json(read_stage.folder, "dataset")["card"], str(read_stage.folder))
+    n_interactions = len(open_interactions(read_stage.folder, "interactions").item)
+    return LoadedSplit(card, located.origin, n_interactions, Split.open(split_stage.folder), (read_stage, split_stage))
+
+
+def load_split_of(record: RunRecord, dataset: str | None, places: Places, progress: Progress) -> LoadedSplit:
+    """The split that a record is about.
+
+    Args:
+        record: of a run.
+        dataset: where the data are now, if the record's name is not enough.
+        places: where data and cache are.
+        progress: where reading reports.
+
+    Raises:
+        SplitMismatch: the data here make another one.
+    """
+    protocol = SplitProtocol(record.protocol.split, record.protocol.split_options, record.protocol.ties)
+    loaded = load_split(dataset or record.dataset.name, protocol, places, StageStore(places.home / "stages"), progress)
+    here, there = loaded.split.fingerprints.test, record.fingerprints.test
+    if here != there:
+        raise SplitMismatch(
+            f"The test part here ({here[:12]}) is not that of {record.run_id} ({there[:12]}). "
+            f"Fetch the same data (recbench data check {record.dataset.name}), or say where they are: --dataset PATH"
+        )
+    return loaded

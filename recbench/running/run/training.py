@@ -1,0 +1,277 @@
+"""Training a plugin on a split, as a stage."""
+
+import json
+import logging
+import os
+import platform
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recbench.core.budget import Budget
+from recbench.core.config import PluginConfig
+from recbench.core.errors import BadRequest, BudgetTooSmall, PluginFailed, Untrained
+from recbench.core.plugin import Catalogue, CurvePoint, FitReport, Parameters, Plugin, World
+from recbench.core.progress import Progress
+from recbench.core.records import StagePart
+from recbench.data import Split
+from recbench.running.host.machine import Machine
+from recbench.running.run.fit_context import FinalRanking, RunContext
+from recbench.running.run.guard import GuardedModel, refuse_unknown_modules, reveal_imports
+from recbench.running.stages.keys import hash_times, hash_value, named_content, plugin_source_hash
+from recbench.running.stages.outside_modules import loaded_modules
+from recbench.running.stages.store import Stage, StageStore
+
+MODEL_FOLDER = "model"
+ARTEFACT_FOLDER = "artefacts"
+_ARTEFACT = re.compile(r"[A-Za-z0-9_-]+")
+REPORT_FILE = "report.json"
+TIMES_FILE = "times.json"
+"""All that differs between two equal trainings; everything else in the stage is the same to the byte."""
+
+
+def training_stage(model: str) -> str:
+    """The name of the stage that trains a model."""
+    return f"training-{model}"
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A model that can answer, and how it came to be."""
+
+    recommender: GuardedModel
+    report: FitReport
+    stage: Stage
+    lineage: tuple[StagePart, ...]
+    """Every stage that the training asked for, then the training itself."""
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """What trainings of one run share."""
+
+    split: Split
+    machine: Machine
+    store: StageStore
+    progress: Progress
+    budget: Budget
+    world: World
+    load_plugin: Callable[[str], Plugin]
+    final_ranking: FinalRanking | None = None
+    """What is ranked after the training; a budget of seconds keeps time for it."""
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """What models are built from."""
+        return Catalogue(n_items=len(self.split.items), n_users=len(self.split.user_ids))
+
+    def inputs(self, plugin: Plugin) -> dict[str, Any]:
+        """What every stage of a plugin depends on here: its sources, the train and validation parts, the kind of machine.
+
+        The test part is not in it: a change of test targets must leave every training untouched.
+        """
+        needs = {need for card in (plugin.card, *(used.card for used in self._used_by(plugin))) for need in card.needs}
+        # Fingerprints say which items and in which order, not when: only models that read times depend on those.
+        times = {"times": hash_times(self.split.train.timestamp, self.split.valid.timestamp)} if "time" in needs else {}
+        return {
+            "plugin": plugin.card.name,
+            "family": plugin.card.family,
+            "source": plugin_source_hash(plugin.folder),
+            "train": self.split.fingerprints.train,
+            "valid": self.split.fingerprints.valid,
+            "items": hash_value(list(self.split.items.item_ids)),
+            "item_text": self.split.fingerprints.item_text if "item_text" in needs else None,
+            **times,
+            "precision": self.machine.precision,
+            "device": self.machine.type,
+            "architecture": platform.machine(),
+            "world_size": self.world.size,
+        }
+
+    def train(self, plugin: Plugin, config: PluginConfig, seed: int, budget_text: str | None) -> TrainedModel:
+        """The plugin trained with these settings, from the cache or now."""
+        card = plugin.card
+        check_needs(plugin, self.split)
+        catalogue = self.catalogue
+        reveal_imports(plugin, config, catalogue)
+        inputs = self.inputs(plugin)
+        # Presets stand in the card, which is no source; an asker may take another model's by name or by default.
+        used = {
+            other.card.name: {
+                "source": plugin_source_hash(other.folder),
+                "presets": other.card.presets,
+                "default": other.card.default.model_dump(),
+            }
+            for other in self._used_by(plugin)
+        }
+        parts = {**inputs, "config": config.model_dump(mode="json"), "seed": seed, "budget": budget_text, "uses": used}
+        parts |= named_content(config)
+        # A model that shares no work is trained by rank 0 while the others wait: nothing in there may wait for them.
+        worker = self if card.distributed else replace(self, world=World(), store=self.store.alone())
+        asked: list[StagePart] = []
+        log = logging.getLogger(f"recbench.model.{card.name}")
+        name = training_stage(card.name)
+
+        def fit(folder: Path) -> None:
+            key = self.store.key(name, parts)
+            context = RunContext(
+                plugin=plugin,
+                seed=seed,
+                device=self.machine.device,
+                precision=self.machine.precision,
+                threads=self.machine.threads,
+                progress=self.progress,
+                budget=self.budget,
+                log=log,
+                _checkpoints=self.store.partial(name, key),
+                _split=self.split,
+                _store=worker.store,
+                _inputs={**inputs, "seed": seed},
+                _train_other=worker._vectors_of,
+                final_ranking=self.final_ranking,
+                world=worker.world,
+                stages=asked,
+            )
+            before = loaded_modules()
+            recommender = GuardedModel(plugin, config, catalogue, self.budget)
+            try:
+                report = recommender.fit(context)
+                _refuse_untrained(report, self.budget, card.name)
+            except (BudgetTooSmall, Untrained) as error:
+                # Nothing in there is worth going on from.
+                shutil.rmtree(self.store.partial(name, key), ignore_errors=True)
+                raise type(error)(f"{error}{_account(asked)}") from error
+            refuse_unknown_modules(plugin, before)
+            if self.world.rank == 0:
+                recommender.save(_made(folder / MODEL_FOLDER))
+                write_report(keep_artefacts(report, folder, card.name), asked, folder)
+
+        stage = self.store.get(name, parts, fit, together=card.distributed)
+        recommender = GuardedModel(plugin, config, catalogue, self.budget)
+        recommender.load(stage.folder / MODEL_FOLDER)
+        recommender.to(self.machine.device)
+        report, lineage = read_report(stage.folder)
+        if stage.reused:
+            lineage = [part.model_copy(update={"reused": True}) for part in lineage]
+        own = stage.part().model_copy(update={"steps": report.steps, "stopped_by": report.stopped_by})
+        return TrainedModel(recommender, report, stage, (*lineage, own))
+
+    def _used_by(self, plugin: Plugin) -> list[Plugin]:
+        """The plugins whose vectors this one may ask for, those that they ask in turn included."""
+        found: dict[str, Plugin] = {}
+        waiting = list(plugin.card.uses)
+        while waiting:
+            name = waiting.pop()
+            if name not in found:
+                found[name] = self.load_plugin(name)
+                waiting += found[name].card.uses
+        return list(found.values())
+
+    def _vectors_of(
+        self, model: str, preset: str | None, overrides: Mapping[str, Any], seed: int, asker: RunContext
+    ) -> NDArray[np.float32]:
+        plugin = self.load_plugin(model)
+        config = plugin.resolve(preset or plugin.default_preset(self.machine.device), None, overrides)
+        budget = asker.budget.auxiliary()
+        trainer = replace(self, budget=budget, final_ranking=None)
+        if asker.world.size < self.world.size:
+            # Whoever asks alone must not wait for processes that do not ask.
+            trainer = replace(trainer, world=World(), store=self.store.alone())
+        trained = trainer.train(plugin, config, seed, asker.budget.auxiliary_text)
+        asker.note_auxiliary(trained.lineage, steps=trained.report.steps, examples=trained.report.examples_seen)
+        return trained.recommender.item_vectors(asker.plugin.card.name)
+
+
+def check_needs(plugin: Plugin, split: Split) -> None:
+    """Raises a `BadRequest` where the data set cannot serve the model."""
+    card, items = plugin.card, split.items
+    if "item_text" in card.needs and not items.has_text:
+        raise BadRequest(f"Model {card.name!r} reads item text and this data set has none. Choose another model or data set.")
+    if "time" in card.needs and split.train.time != "seconds":
+        raise BadRequest(
+            f"Model {card.name!r} needs real times and this data set's time stamps are of kind {split.train.time.value!r}. "
+            f"Choose another model or data set."
+        )
+    if card.max_items is not None and len(items) > card.max_items:
+        raise BadRequest(
+            f"Model {card.name!r} is not applicable: the data set has {len(items)} items and the model's limit is {card.max_items}."
+        )
+
+
+def _refuse_untrained(report: FitReport, budget: Budget, model: str) -> None:
+    """Raise `Untrained` for a model with weights to train that made no step."""
+    if report.steps == 0 and report.parameters.trainable > 0 and (report.examples_possible > 0 or report.stopped_by == "budget"):
+        raise Untrained(f"Model {model!r} made no step: the budget of {budget} was used up before.")
+
+
+def _account(stages: Sequence[StagePart]) -> str:
+    """What the stages took that a training asked for, as a sentence; the longest first."""
+    longest = sorted(stages, key=lambda part: -part.seconds)
+    took = ", ".join(f"{part.name} {part.seconds:.1f} s" for part in longest)
+    return f" Stages that it asked for: {took}." if took else ""
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def link_or_copy(source: str | Path, target: str | Path) -> None:
+    """A second name for a file of the cache, or a copy where the file system has none: weights can be gigabytes."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
+def keep_artefacts(report: FitReport, folder: Path, model: str) -> FitReport:
+    """The report with its artefacts inside the stage's own folder: the stages they come from may be cleaned away before this one."""
+    odd = next((name for name in report.artefacts if not _ARTEFACT.fullmatch(name)), None)
+    if odd is not None:
+        raise PluginFailed(f"Model {model!r} calls an artefact {odd!r}, which cannot be a file's name. Use letters, digits, _ and -.")
+    kept = {}
+    for name, path in report.artefacts.items():
+        if not path.is_file():
+            raise PluginFailed(
+                f"Model {model!r}: fit names {path} as its artefact {name!r}, which is no file. Write it before fit returns."
+            )
+        real, roots = path.resolve(), (folder.parent.resolve(), Path(tempfile.gettempdir()).resolve())
+        if not any(real.is_relative_to(root) for root in roots):
+            raise PluginFailed(
+                f"Model {model!r}: fit names {path} as its artefact {name!r}, which lies outside the cache. "
+                "Write it below context.checkpoints or in a stage."
+            )
+        kept[name] = _made(folder / ARTEFACT_FOLDER) / f"{name}{path.suffix}"
+        link_or_copy(real, kept[name])
+    return replace(report, artefacts=kept)
+
+
+def write_report(report: FitReport, lineage: list[StagePart], folder: Path) -> None:
+    """The report in two files: what equal trainings share, and times with the stages used. Artefacts lie below `folder`."""
+    values = asdict(report)
+    values["artefacts"] = {name: path.relative_to(folder).as_posix() for name, path in report.artefacts.items()}
+    times = {
+        "curve_seconds": [point.pop("seconds") for point in values["curve"]],
+        "resumed_at": values.pop("resumed_at"),
+        "lineage": [part.model_dump(mode="json") for part in lineage],
+    }
+    (folder / REPORT_FILE).write_text(json.dumps(values, indent=1, sort_keys=True), encoding="utf-8")
+    (folder / TIMES_FILE).write_text(json.dumps(times), encoding="utf-8")
+
+
+def read_report(folder: Path) -> tuple[FitReport, list[StagePart]]:
+    """What `write_report` wrote."""
+    values = json.loads((folder / REPORT_FILE).read_text(encoding="utf-8"))
+    times = json.loads((folder / TIMES_FILE).read_text(encoding="utf-8"))
+    curve = [CurvePoint(**point, seconds=seconds) for point, seconds in zip(values.pop("curve"), times["curve_seconds"], strict=True)]
+    parameters = Parameters(**values.pop("parameters"))
+    artefacts = {name: folder / path for name, path in values.pop("artefacts").items()}
+    report = FitReport(**values, parameters=parameters, curve=curve, artefacts=artefacts, resumed_at=times["resumed_at"])
+    return report, [StagePart.model_validate(part) for part in times["lineage"]]

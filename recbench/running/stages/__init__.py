@@ -1,0 +1,1 @@
+"""Expensive steps kept under the hash of all that shaped them."""

@@ -1,0 +1,133 @@
+"""What a stage key is made of: hashes of values, files and sources."""
+
+import hashlib
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recbench.about import FOLDER
+from recbench.core.config import PluginConfig, canonical_json
+from recbench.core.containment import contained
+from recbench.core.errors import BadRequest
+from recbench.running.stages.outside_modules import came_along, imported_from_outside, imports_of, shaping_files
+
+_LARGE_BYTES = 64 << 20
+_SOURCE_SUFFIXES = {".py", ".toml", ".jinja", ".json"}
+
+
+def hash_value(value: Any) -> str:
+    """sha256 of a JSON value; equal values have equal hashes whatever the order of their keys."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+def hash_file(path: Path) -> str:
+    """sha256 of a file's bytes."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def hash_times(*parts: NDArray[np.int64] | None) -> str:
+    """sha256 of the time stamps of some parts of a split, in their order; None where a part has none."""
+    return hash_value([None if part is None else hashlib.sha256(part.astype("<i8").tobytes()).hexdigest() for part in parts])
+
+
+def hash_path(path: Path) -> str:
+    """sha256 of a file, or of the names and contents of all files below a folder; a `BadRequest` where there is neither."""
+    if not path.exists():
+        raise BadRequest(f"{path}: there is no such file or folder. Check the path.")
+    if path.is_file():
+        return _hash_once(path)
+    return hash_value({file.relative_to(path).as_posix(): _hash_once(file) for file in sorted(path.rglob("*")) if file.is_file()})
+
+
+def _hash_once(path: Path) -> str:
+    """sha256 of a file's bytes; a large one is read once per process while its size and time of change stay."""
+    status = path.stat()
+    if status.st_size < _LARGE_BYTES:
+        return hash_file(path)
+    return _hash_of_state(path.resolve(), status.st_size, status.st_mtime_ns)
+
+
+@cache
+def _hash_of_state(path: Path, size: int, mtime_ns: int) -> str:  # noqa: ARG001 (part of the cache's key)
+    return hash_file(path)
+
+
+def named_content(config: PluginConfig) -> dict[str, Any]:
+    """What settings name, for a key: hashes of files and folders, and exact revisions; empty where they name nothing.
+
+    Raises:
+        BadRequest: something named is not there and cannot be had.
+    """
+    with contained(f"settings {type(config).__name__}", "named_files and named_revisions"):
+        files, revisions = [Path(path) for path in config.named_files()], dict(config.named_revisions())
+    content: dict[str, Any] = {"files": [hash_path(path) for path in files]} if files else {}
+    return content | ({"revisions": revisions} if revisions else {})
+
+
+def hash_sources(*folders: Path) -> str:
+    """sha256 of the source files below some folders; caches, tests' leftovers and READMEs do not count."""
+    return hash_value([{name: hash_file(file) for name, file in _source_files(folder)} for folder in folders])
+
+
+def plugin_source_hash(folder: Path) -> str:
+    """sha256 of all that a plugin's results follow from besides settings and data.
+
+    That is every file below its folder, all modules of `recbench.nn` that it imports, and for a plugin that did not come along with
+    recbench also the modules that it imports from elsewhere: by content, or by version where they are part of an installed
+    distribution. A fix in a shared loss or search must not leave old weights in the cache; a change in a part the plugin does not use
+    must not throw weights away. The card does not count: what it says that shapes a result is in the resolved settings, and a
+    published number added to it changes no model. Neither do README.md, tests and hidden files.
+
+    Modules that only a changed `sys.path` can find are found once the plugin has imported them; `build` it first.
+    """
+    files = shaping_files(folder)
+    parts: dict[str, Any] = {
+        "plugin": {name: _hash_once(file) for name, file in files.items()},
+        "nn": {name: hash_file(path) for name, path in sorted(_reached(files.values()).items())},
+    }
+    if not came_along(folder):
+        outside = imported_from_outside(folder)
+        parts["outside"] = {name: {key: _hash_once(file) for key, file in found.items()} for name, found in outside.files.items()}
+        parts["libraries"] = outside.versions
+    return hash_value(parts)
+
+
+def module_source_hash(file: Path) -> str:
+    """sha256 of one module's source and of all modules of `recbench.nn` that it reaches through imports."""
+    return hash_value({"module": hash_file(file), "nn": {name: hash_file(path) for name, path in sorted(_reached([file]).items())}})
+
+
+def _source_files(folder: Path) -> list[tuple[str, Path]]:
+    files = (path for path in sorted(folder.rglob("*")) if path.suffix in _SOURCE_SUFFIXES and "__pycache__" not in path.parts)
+    return [(path.relative_to(folder).as_posix(), path) for path in files]
+
+
+def _reached(files: Iterable[Path]) -> dict[str, Path]:
+    """Modules of `recbench.nn` imported by these files, directly or through each other."""
+    found: dict[str, Path] = {}
+    waiting = list(files)
+    while waiting:
+        file = waiting.pop()
+        if file.suffix != ".py":
+            continue
+        for name in imports_of(file):
+            path = _nn_module(name)
+            if path is not None and name not in found:
+                found[name] = path
+                waiting.append(path)
+    return found
+
+
+def _nn_module(name: str) -> Path | None:
+    if not name.startswith("recbench.nn"):
+        return None
+    root = FOLDER / "nn"
+    path = root.joinpath(*name.split(".")[2:])
+    if path.with_suffix(".py").is_file():
+        return path.with_suffix(".py")
+    return path / "__init__.py" if (path / "__init__.py").is_file() else None
