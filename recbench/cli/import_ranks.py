@@ -39,8 +39,8 @@ def import_ranks(
     """
     from recbench.core.progress import ConsoleProgress
     from recbench.reporting import run_table
-    from recbench.running.foreign.import_lists import ImportRequest
     from recbench.running.foreign.import_lists import import_ranks as measure
+    from recbench.running.requests import ImportRequest
 
     request = ImportRequest(file=file, model=model, dataset=dataset, seen=seen, seed=seed, ties=ties, protocol=protocol)
     outcome = measure(request, places(data_dir), ConsoleProgress(stderr()), command=("recbench", *sys.argv[1:]))

@@ -33,7 +33,7 @@ def latency(
     from recbench.core.errors import BadRequest
     from recbench.core.progress import ConsoleProgress
     from recbench.running.after.latency import measure_latency
-    from recbench.running.run.execute import views_of
+    from recbench.running.requests import views_of
 
     views = views_of(seen)
     if len(views) != 1:

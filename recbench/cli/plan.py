@@ -42,7 +42,8 @@ def plan(
 
     from recbench.core.config import parse_assignment
     from recbench.core.progress import ConsoleProgress
-    from recbench.running.after.estimate import RULES, PlanRequest, make_plan
+    from recbench.running.after.estimate import RULES, make_plan
+    from recbench.running.requests import PlanRequest
 
     request = PlanRequest(
         model=model,

@@ -41,7 +41,7 @@ def recommend(
     from recbench.core.progress import ConsoleProgress
     from recbench.running.after.loaded import export_lists
     from recbench.running.api import load
-    from recbench.running.run.execute import views_of
+    from recbench.running.requests import views_of
 
     if history is not None and item is not None:
         raise BadRequest("--history and --item both give the history. Give all ids in one of them.")

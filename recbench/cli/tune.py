@@ -47,7 +47,8 @@ def tune(
     """
     from recbench.cli.live import LiveTable, progress_line
     from recbench.core.progress import ConsoleProgress
-    from recbench.running.many.tune import TuneRequest, tune_request
+    from recbench.running.many.tune import tune_request
+    from recbench.running.requests import TuneRequest
 
     request = TuneRequest(
         model=model,

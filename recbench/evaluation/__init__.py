@@ -5,7 +5,7 @@ from recbench.evaluation.domination import SPACES_FILE, Spaces, domination_figur
 from recbench.evaluation.evaluate import BOOTSTRAP_SEED, Evaluation, evaluate
 from recbench.evaluation.exposure import TOP, Exposure, beyond_accuracy, exposure_counts
 from recbench.evaluation.metrics import CUTOFFS, MAIN_METRIC, metric_names, parse_metric, per_user, values_of_view, values_per_user
-from recbench.evaluation.rank_table import MISS, RankTable, check_rankings, ranks_of_targets
+from recbench.evaluation.rank_table import LIST_LENGTH, MISS, RankTable, check_rankings, ranks_of_targets
 from recbench.evaluation.significance import (
     PairedComparison,
     compare_with_best,
@@ -33,6 +33,7 @@ __all__ = [
     "BOOTSTRAP_SEED",
     "CODES_FILE",
     "CUTOFFS",
+    "LIST_LENGTH",
     "MAIN_METRIC",
     "MISS",
     "SPACES_FILE",

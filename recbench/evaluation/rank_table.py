@@ -17,7 +17,7 @@ ShortArray = NDArray[np.int16]
 
 MISS = -1
 """Rank of a target that is not in the list."""
-DEFAULT_LIST_LENGTH = 50
+LIST_LENGTH = 50
 _LONGEST_LIST = int(np.iinfo(np.int16).max)
 _CELLS_AT_A_TIME = 1 << 22
 
@@ -38,7 +38,7 @@ class RankTable:
     user: IntArray
     target: IntArray
     rank: Mapping[View, ShortArray]
-    list_length: int = DEFAULT_LIST_LENGTH
+    list_length: int = LIST_LENGTH
     has_single_targets: bool = False
 
     def __post_init__(self) -> None:

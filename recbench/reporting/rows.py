@@ -11,10 +11,8 @@ import numpy as np
 from recbench.core.config import canonical_json
 from recbench.core.ranking import View
 from recbench.core.records import CodePart, RunRecord, TunePart
-from recbench.evaluation import MAIN_METRIC, parse_metric, two_level_bootstrap
+from recbench.evaluation import LIST_LENGTH, MAIN_METRIC, parse_metric, two_level_bootstrap
 from recbench.reporting.archive import FloatArray, StoredRun
-
-DEFAULT_LIST_LENGTH = 50
 
 
 @dataclass(frozen=True)
@@ -279,7 +277,7 @@ def _unusual(record: RunRecord) -> list[str]:
         parts.append(f"budget {record.budget}")
     if len(protocol.views) == 1:
         parts.append(f"{protocol.views[0]} only")
-    if protocol.list_length != DEFAULT_LIST_LENGTH:
+    if protocol.list_length != LIST_LENGTH:
         parts.append(f"lists of {protocol.list_length}")
     return parts
 

@@ -1,15 +1,51 @@
 """What can be asked for, and what is given back: the types that the command line, the functions of `recbench` and workers share."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from recbench.core.errors import BadRequest, nearest
+from recbench.core.ranking import VIEWS, View
 from recbench.core.records import ReferencePart, RunRecord
+
+_SEEN: Mapping[str, tuple[View, ...]] = {"both": VIEWS, "keep": ("keep",), "unseen": ("unseen",)}
+
+
+def views_of(seen: str) -> tuple[View, ...]:
+    """The views that `--seen keep|unseen|both` asks for."""
+    if seen not in _SEEN:
+        raise BadRequest(f"--seen {seen!r} is not known.{nearest(seen, _SEEN)} Use keep, unseen or both.")
+    return _SEEN[seen]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommonOptions:
+    """Options of every command that trains.
+
+    Attributes:
+        budget: bound of one run's training and ranking, such as `20m`, `5000steps`; None: none.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        threads: for computing on the CPU; None: all cores, shared between runs at the same time.
+        ties: order of events of one user with equal times.
+        protocol: split protocol with its options.
+        plugins: folders of models that are not installed.
+    """
+
+    budget: str | None = None
+    device: str = "auto"
+    threads: int | None = None
+    ties: str = "source"
+    protocol: str = "leave-one-out"
+    plugins: tuple[Path, ...] = ()
+
+    def common(self) -> dict[str, Any]:
+        """These options alone, by name: for a request that another one is carried out by."""
+        return {option.name: getattr(self, option.name) for option in fields(CommonOptions)}
 
 
 @dataclass(frozen=True)
-class RunRequest:
+class RunRequest(CommonOptions):
     """All that a run can be asked for; the fields are the options of `recbench run`."""
 
     model: str
@@ -20,14 +56,8 @@ class RunRequest:
     tune_log: Path | None = None
     """Of the search that the settings come from, where they come without the file that it wrote."""
     overrides: Mapping[str, Any] = field(default_factory=dict)
-    budget: str | None = None
-    device: str = "auto"
     precision: str = "auto"
-    threads: int | None = None
     seen: str = "both"
-    ties: str = "source"
-    protocol: str = "leave-one-out"
-    plugins: tuple[Path, ...] = ()
     again: bool = False
     rerun: tuple[str, ...] = ()
     jobs: int = 1
@@ -47,8 +77,8 @@ class RunOutcome:
 
 
 @dataclass(frozen=True)
-class CompareRequest:
-    """All that a comparison can be asked for."""
+class CompareRequest(CommonOptions):
+    """All that a comparison can be asked for; a budget is that of each cell."""
 
     models: tuple[str, ...]
     """Each `NAME` or `NAME:PRESET`."""
@@ -58,14 +88,44 @@ class CompareRequest:
     """How many cells at a time; None: one, or on a cluster as many as it has room for."""
     executor: str = "local"
     """`local` or `ray`."""
-    budget: str | None = None
-    """Of each cell."""
-    device: str = "auto"
-    threads: int | None = None
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TuneRequest(CommonOptions):
+    """All that a search can be asked for; the fields are the options of `recbench tune`, the budget is that of each trial."""
+
+    model: str
+    dataset: str
+    trials: int = 20
+    seed: int = 0
+    preset: str | None = None
+    jobs: int = 1
+
+
+@dataclass(frozen=True)
+class PlanRequest(CommonOptions):
+    """All that an estimate can be asked for; the fields are options of `recbench run`."""
+
+    model: str
+    dataset: str
+    preset: str | None = None
+    config_file: Path | None = None
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    seen: str = "both"
+
+
+@dataclass(frozen=True)
+class ImportRequest:
+    """All that an import can be asked for; the fields are the options of `recbench import-ranks`."""
+
+    file: Path
+    model: str
+    dataset: str
+    seen: str | None = None
+    seed: int = 0
     ties: str = "source"
     protocol: str = "leave-one-out"
-    plugins: tuple[Path, ...] = ()
-    overrides: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

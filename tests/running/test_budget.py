@@ -1,6 +1,8 @@
 """What a budget covers in a whole run: auxiliary trainings, cached stages, the ranking; and what becomes of a model that hardly trained."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,7 +27,7 @@ def run(places: Places, model: str, budget: str | None, **options: object) -> Ru
     return outcome.record
 
 
-def stage(record: RunRecord, name: str) -> execute.Any:
+def stage(record: RunRecord, name: str) -> Any:
     return next(part for part in record.stages if part.name == name)
 
 
@@ -71,7 +73,7 @@ def test_a_run_without_a_step_ends_with_an_error_that_says_what_took_the_time(pl
     assert not list((places.home / "stages" / "partial").glob("training-*"))
 
 
-def _an_hour_passes(note: execute.Callable[..., None]) -> execute.Callable[..., None]:
+def _an_hour_passes(note: Callable[..., None]) -> Callable[..., None]:
     def noted(self: context.RunContext, *parts: object) -> None:
         note(self, *parts)
         self.budget.charge(3600.0)

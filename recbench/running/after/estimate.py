@@ -19,7 +19,7 @@ import logging
 import math
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,9 +29,10 @@ from recbench.core.errors import BadData, BadRequest, DataUnavailable
 from recbench.core.progress import Progress
 from recbench.core.records import RECORDS_FOLDER, RunRecord, StagePart, read_record
 from recbench.data import SplitProtocol, dataset_card, locate, make_split, read_dataset
+from recbench.evaluation import LIST_LENGTH
 from recbench.running.host.machine import resolve_device
 from recbench.running.host.places import Places
-from recbench.running.run.execute import LIST_LENGTH, views_of
+from recbench.running.requests import PlanRequest, views_of
 from recbench.running.run.folders import RECORD_FILE, run_folders
 from recbench.running.run.ranking import RANKING_STAGE
 from recbench.running.run.searched_settings import read_settings
@@ -55,23 +56,6 @@ _BYTES_PER_PARAMETER, _CHECKPOINT_COPIES = 4, 4
 _BYTES_PER_INTERACTION = 32
 _NVIDIA = Path("/proc/driver/nvidia")
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class PlanRequest:
-    """All that a plan can be asked for; the fields are options of `recbench run`."""
-
-    model: str
-    dataset: str
-    preset: str | None = None
-    config_file: Path | None = None
-    overrides: Mapping[str, Any] = field(default_factory=dict)
-    budget: str | None = None
-    device: str = "auto"
-    seen: str = "both"
-    ties: str = "source"
-    protocol: str = "leave-one-out"
-    plugins: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import logging
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,13 +12,13 @@ from recbench.core.progress import Progress
 from recbench.core.ranking import VIEWS, View
 from recbench.core.records import DevicePart, FitPart, ForeignPart, ModelPart, ProtocolPart, RunRecord, read_record
 from recbench.data import SplitProtocol
+from recbench.evaluation import LIST_LENGTH
 from recbench.running.foreign.lists import ForeignLists, PlacedLists, holds_history, place_lists, read_lists
 from recbench.running.host import provenance
 from recbench.running.host.machine import cores, processor
 from recbench.running.host.places import Places
-from recbench.running.requests import RunOutcome
+from recbench.running.requests import ImportRequest, RunOutcome, views_of
 from recbench.running.run import folders as runs
-from recbench.running.run.execute import LIST_LENGTH, views_of
 from recbench.running.run.recording import dataset_part, file_parts, write_measured
 from recbench.running.run.splits import LoadedSplit, load_split
 from recbench.running.stages.keys import hash_file, hash_value
@@ -28,19 +28,6 @@ FOREIGN = "foreign"
 """Preset of every imported record."""
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.=+-]*")
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class ImportRequest:
-    """All that an import can be asked for; the fields are the options of `recbench import-ranks`."""
-
-    file: Path
-    model: str
-    dataset: str
-    seen: str | None = None
-    seed: int = 0
-    ties: str = "source"
-    protocol: str = "leave-one-out"
 
 
 def import_ranks(request: ImportRequest, places: Places, progress: Progress, *, command: tuple[str, ...] = ()) -> RunOutcome:

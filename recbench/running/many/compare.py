@@ -120,9 +120,5 @@ def _cell_request(request: CompareRequest, cell: Cell) -> RunRequest:
         preset=cell.preset,
         seed=cell.seed,
         overrides=request.overrides,
-        budget=request.budget,
-        device=request.device,
-        ties=request.ties,
-        protocol=request.protocol,
-        plugins=request.plugins,
+        **request.common(),
     )

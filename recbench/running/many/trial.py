@@ -7,16 +7,15 @@ from typing import Literal
 
 import numpy as np
 
-from recbench.core.budget import Budget
 from recbench.core.plugin import World
 from recbench.core.progress import Progress
 from recbench.core.tuning import TUNE_METRIC
 from recbench.running.host.places import Places
 from recbench.running.requests import RunRequest
-from recbench.running.run.execute import settle
 from recbench.running.run.fit_context import VALIDATION_METRICS, validation_sums
+from recbench.running.run.perform import prepare
 from recbench.running.run.recording import training_seconds
-from recbench.running.run.splits import load_split
+from recbench.running.run.resolve import resolve
 from recbench.running.run.training import TrainedModel, Trainer
 from recbench.running.stages.store import StageStore
 
@@ -40,23 +39,12 @@ class TrialOutcome:
 
 def run_trial(request: RunRequest, places: Places, progress: Progress, *, started_at: float | None = None) -> TrialOutcome:
     """Train with these settings, from the cache or a checkpoint where there is one, and say how it does on the validation part."""
-    budget = Budget.parse(request.budget, started_at)
-    settings = settle(request, World(), 0)
-    store = StageStore(places.home / "stages")
-    loaded = load_split(request.dataset, settings.protocol, places, store, progress)
-    trainer = Trainer(
-        split=loaded.split,
-        machine=settings.machine,
-        store=store,
-        progress=progress,
-        budget=budget,
-        world=settings.world,
-        load_plugin=settings.load_plugin,
-    )
-    trained = trainer.train(settings.plugin, settings.config, request.seed, request.budget)
+    resolved = resolve(request, World(), 0, started_at=started_at)
+    prepared = prepare(resolved, places, StageStore(places.home / "stages"), progress, ranks_test=False)
+    trained = prepared.train()
     reported = trained.report.chosen.get(TUNE_METRIC)
     # A model that selects by this figure has it for the weights it kept; ranking the same users again would give it once more.
-    score = float(reported) if reported is not None else _ranked_score(trainer, trained, store)
+    score = float(reported) if reported is not None else _ranked_score(prepared.trainer, trained)
     return TrialOutcome(
         score=score,
         measured_by="ranking" if reported is None else "training",
@@ -69,7 +57,7 @@ def run_trial(request: RunRequest, places: Places, progress: Progress, *, starte
     )
 
 
-def _ranked_score(trainer: Trainer, trained: TrainedModel, store: StageStore) -> float:
+def _ranked_score(trainer: Trainer, trained: TrainedModel) -> float:
     """NDCG@10 `keep` of all validation users, ranked by the trained model."""
     split = trainer.split
 
@@ -78,5 +66,5 @@ def _ranked_score(trainer: Trainer, trained: TrainedModel, store: StageStore) ->
         mean = float(sums[VALIDATION_METRICS.index(TUNE_METRIC)] / max(sums[-1], 1.0))
         (folder / _SCORE_FILE).write_text(json.dumps({TUNE_METRIC: mean}), encoding="utf-8")
 
-    stage = store.get(VALIDATION_STAGE, {"training": trained.stage.key, "valid": split.fingerprints.valid}, rank)
+    stage = trainer.store.get(VALIDATION_STAGE, {"training": trained.stage.key, "valid": split.fingerprints.valid}, rank)
     return float(json.loads((stage.folder / _SCORE_FILE).read_text(encoding="utf-8"))[TUNE_METRIC])

@@ -28,7 +28,7 @@ from recbench.running.host.places import Places
 from recbench.running.many.executors import Report, work_through
 from recbench.running.many.executors.process import WorkerProcess
 from recbench.running.many.worker import request_to_json
-from recbench.running.requests import RunRequest
+from recbench.running.requests import RunRequest, TuneRequest
 from recbench.running.run.folders import RunName
 from recbench.running.run.searched_settings import settings_text
 from recbench.running.run.splits import LoadedSplit, load_split
@@ -39,24 +39,6 @@ from recbench.running.stages.store import StageStore
 FOLDER = "tune"
 LOG_FILE = "trials.json"
 BEST_FILE = "best.toml"
-
-
-@dataclass(frozen=True)
-class TuneRequest:
-    """All that a search can be asked for; the fields are the options of `recbench tune`."""
-
-    model: str
-    dataset: str
-    trials: int = 20
-    seed: int = 0
-    preset: str | None = None
-    budget: str | None = None
-    jobs: int = 1
-    device: str = "auto"
-    threads: int | None = None
-    ties: str = "source"
-    protocol: str = "leave-one-out"
-    plugins: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -240,13 +222,8 @@ def _trial_request(request: TuneRequest, preset: str, values: dict[str, Any], th
         preset=preset,
         seed=request.seed,
         overrides=values,
-        budget=request.budget,
-        device=request.device,
-        threads=threads,
-        ties=request.ties,
-        protocol=request.protocol,
-        plugins=request.plugins,
         jobs=request.jobs,
+        **request.common() | {"threads": threads},
     )
 
 

@@ -1,43 +1,30 @@
-"""One run: data, split, training, ranking, evaluation, record."""
+"""One run, from a request to a record in a folder: resolve, perform, publish."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from functools import cached_property
 from pathlib import Path
-from typing import Any
 
-from recbench import registry
-from recbench.core.budget import Budget
-from recbench.core.config import PluginConfig
-from recbench.core.errors import BadRequest, Interrupted, nearest
-from recbench.core.plugin import Plugin, World
+from recbench.core.errors import BadRequest, Interrupted
 from recbench.core.progress import Progress
-from recbench.core.ranking import VIEWS, View
-from recbench.core.records import ProtocolPart, read_record
+from recbench.core.records import read_record
 from recbench.core.visible import LineFormatter
-from recbench.data import SplitProtocol
-from recbench.running.host.machine import Machine
+from recbench.evaluation import LIST_LENGTH
 from recbench.running.host.measure import DeviceGauge
 from recbench.running.host.places import Places
 from recbench.running.requests import RunOutcome, RunRequest
-from recbench.running.run import folders as runs
+from recbench.running.run import folders
 from recbench.running.run.fit_context import FinalRanking
-from recbench.running.run.guard import reveal_imports
-from recbench.running.run.ranking import RANKING_STAGE, rank_test
+from recbench.running.run.perform import Prepared, prepare
+from recbench.running.run.ranking import RankedTest
 from recbench.running.run.recording import RunFacts, write_run
 from recbench.running.run.references import read_references, stand_beside, write_references
-from recbench.running.run.searched_settings import TunedSettings, read_search, read_settings
-from recbench.running.run.splits import LoadedSplit, load_split
-from recbench.running.run.training import Trainer, check_needs, training_stage
-from recbench.running.stages.keys import hash_times, hash_value, named_content, plugin_source_hash
-from recbench.running.stages.store import StageStore, cache_entries
+from recbench.running.run.resolve import resolve, stages_to_rerun
+from recbench.running.run.training import TrainedModel
+from recbench.running.stages.store import StageStore
 
-LIST_LENGTH = 50
 LOG_FILE = "log.txt"
-_SEEN: Mapping[str, tuple[View, ...]] = {"both": VIEWS, "keep": ("keep",), "unseen": ("unseen",)}
 log = logging.getLogger(__name__)
 
 
@@ -68,220 +55,79 @@ def run_request(
     from recbench.nn.distributed import connected, world_from_environment
 
     started = datetime.now(UTC)
-    budget = Budget.parse(request.budget, started_at)
-    request = replace(request, budget=budget.text)
-    world, local_rank = world_from_environment()
-    settings = settle(request, world, local_rank)
-    with connected(world, settings.machine.device) as group:
-        memory = device_memory(settings.machine.device)
+    resolved = resolve(request, *world_from_environment(), started_at=started_at)
+    with connected(resolved.world, resolved.machine.device) as group:
+        memory = device_memory(resolved.machine.device)
         store = StageStore(
             places.home / "stages",
-            rerun=_to_rerun(request.rerun, settings.plugin, places.home),
+            rerun=stages_to_rerun(request.rerun, resolved.plugin, places.home),
             world=group,
             device=None if memory is None else DeviceGauge(memory),
         )
-        loaded = load_split(request.dataset, settings.protocol, places, store, progress)
-        trainer = Trainer(
-            split=loaded.split,
-            machine=settings.machine,
-            store=store,
-            progress=progress,
-            budget=budget,
-            world=world,
-            load_plugin=settings.load_plugin,
-            final_ranking=FinalRanking(settings.views, LIST_LENGTH),
-        )
-        # Before the name, which asks for what the settings name: nothing is fetched for data that the model cannot read.
-        check_needs(settings.plugin, loaded.split)
-        reveal_imports(settings.plugin, settings.config, trainer.catalogue)
-        name = settings.name(loaded)
-        existing = runs.finished(name, places.runs)
-        if existing is not None and not request.again and not request.rerun:
-            log.info("this run is finished: %s (--again makes a new one)", existing.name)
-            return _found(existing) if world.rank == 0 else None
-        log.info("%s on %s (%s)", settings.row_name, loaded.card.name, loaded.origin)
-        log.info("preset %s on %s: %s", settings.preset, settings.machine.name, settings.config.model_dump_json())
-        facts = settings.facts(started, command)
-        with runs.writing(name, places.runs) as folder, _logging_to(folder / LOG_FILE):
-            try:
-                trained = trainer.train(settings.plugin, settings.config, request.seed, request.budget)
-                tested = rank_test(
-                    trained,
-                    loaded.split,
-                    store,
-                    progress,
-                    k=LIST_LENGTH,
-                    views=settings.views,
-                    reads_times="time" in settings.plugin.card.needs,
-                )
-                if world.rank != 0:
-                    return None
-                final = FinalRanking(settings.views, LIST_LENGTH)
-                references = stand_beside(trainer, settings.plugin.card.name, settings.references, tested.rankings, final)
-                write_references(references, folder)
-                with runs.numbering(name, places.runs, places.home):
-                    # Another process may have been quicker, such as one on a machine that was given up too early.
-                    existing = runs.finished(name, places.runs)
-                    if existing is not None and not request.again and not request.rerun:
-                        return _found(existing)
-                    run_id = runs.next_run_id(name, places.runs, places.boards)
-                    record = write_run(folder, run_id, facts, loaded, trained, tested)
-                    return RunOutcome(record, runs.finish(folder, run_id, places.runs), is_new=True, references=references)
-            except (BadRequest, Interrupted):
-                raise
-            except Exception as error:
-                if world.rank == 0:
-                    runs.write_failure(folder, error)
-                    with runs.numbering(name, places.runs, places.home):
-                        failed = runs.finish(folder, runs.next_run_id(name, places.runs, places.boards), places.runs)
-                    log.error("the run failed; the reason is in %s", failed / runs.FAILURE_FILE)
-                raise
+        prepared = prepare(resolved, places, store, progress)
+        name = resolved.name(prepared.loaded)
+        is_first = resolved.world.rank == 0
+
+        def finished() -> RunOutcome | None:
+            """A finished run of this name, where one is an answer to the request."""
+            found = None if request.again or request.rerun else folders.finished(name, places.runs)
+            if found is None:
+                return None
+            record = read_record(found / folders.RECORD_FILE)
+            return RunOutcome(record, found, is_new=False, references=read_references(found, record))
+
+        existing = finished()
+        if existing is not None:
+            log.info("this run is finished: %s (--again makes a new one)", existing.folder.name)
+            return existing if is_first else None
+        log.info("%s on %s (%s)", resolved.row_name, prepared.loaded.card.name, prepared.loaded.origin)
+        log.info("preset %s on %s: %s", resolved.preset, resolved.machine.name, resolved.config.model_dump_json())
+        facts = resolved.facts(started, command)
+        with folders.writing(name, places.runs) as folder, _logging_to(folder / LOG_FILE), _keeping_failure(folder, name, places, is_first):
+            trained = prepared.train()
+            tested = prepared.rank(trained)
+            return _publish(folder, name, places, facts, prepared, trained, tested, finished) if is_first else None
 
 
-def _found(folder: Path) -> RunOutcome:
-    """A finished run as the answer to a request."""
-    record = read_record(folder / runs.RECORD_FILE)
-    return RunOutcome(record, folder, is_new=False, references=read_references(folder, record))
+def _publish(
+    folder: Path,
+    name: folders.RunName,
+    places: Places,
+    facts: RunFacts,
+    prepared: Prepared,
+    trained: TrainedModel,
+    tested: RankedTest,
+    finished: Callable[[], RunOutcome | None],
+) -> RunOutcome:
+    """Hold the lists against the references, write the record and give the folder its name, unless another process was quicker."""
+    resolved = prepared.resolved
+    final = FinalRanking(resolved.views, LIST_LENGTH)
+    references = stand_beside(prepared.trainer, resolved.plugin.card.name, resolved.references, tested.rankings, final)
+    write_references(references, folder)
+    with folders.numbering(name, places.runs, places.home):
+        # Such as a process on a machine that was given up too early.
+        existing = finished()
+        if existing is not None:
+            return existing
+        run_id = folders.next_run_id(name, places.runs, places.boards)
+        record = write_run(folder, run_id, facts, prepared.loaded, trained, tested)
+        return RunOutcome(record, folders.finish(folder, run_id, places.runs), is_new=True, references=references)
 
 
-@dataclass(frozen=True)
-class Settings:
-    """A request with every open choice made."""
-
-    request: RunRequest
-    plugin: Plugin
-    load_plugin: Callable[[str], Plugin]
-    distribution: str
-    preset: str
-    config: PluginConfig
-    machine: Machine
-    world: World
-    views: tuple[View, ...]
-    protocol: SplitProtocol
-    references: tuple[Plugin, ...]
-    """Cheap models that the run is shown beside."""
-    tuned: TunedSettings | None
-    """The search that gave these settings."""
-
-    @property
-    def row_name(self) -> str:
-        """What tables call the run."""
-        return self.plugin.row_name(self.preset, self.config)
-
-    @property
-    def config_hash(self) -> str:
-        """Equal for runs that differ in nothing but their seed."""
-        return hash_value({"model": self.plugin.card.name, "config": self.config.model_dump(mode="json"), "budget": self.request.budget})
-
-    @cached_property
-    def named(self) -> dict[str, Any]:
-        """Content and revisions of what the settings name; what does not lie here yet is fetched."""
-        return named_content(self.config)
-
-    def name(self, loaded: LoadedSplit) -> runs.RunName:
-        """The run's name, with the hash of all that a finished record must share to be the answer."""
-        identity = {
-            "model": self.plugin.card.name,
-            "source": plugin_source_hash(self.plugin.folder),
-            "config": self.config_hash,
-            "seed": self.request.seed,
-            "fingerprints": loaded.split.fingerprints.model_dump(mode="json"),
-            "dataset": loaded.card.name,
-            "protocol": asdict(self.protocol),
-            "views": list(self.views),
-            "list_length": LIST_LENGTH,
-            "precision": self.machine.precision,
-            "device": self.machine.type,
-            "world_size": self.world.size,
-        }
-        if "time" in self.plugin.card.needs:
-            identity["times"] = hash_times(loaded.split.train.timestamp, loaded.split.valid.timestamp, loaded.split.test.timestamp)
-        if self.tuned is not None:
-            identity["tune"] = self.tuned.sha256
-        identity |= self.named
-        return runs.RunName(loaded.card.name, self.plugin.card.name, self.preset, self.request.seed, hash_value(identity))
-
-    def facts(self, started: datetime, command: tuple[str, ...]) -> RunFacts:
-        """What the record says besides results."""
-        return RunFacts(
-            started=started,
-            command=command,
-            plugin=self.plugin,
-            distribution=self.distribution,
-            preset=self.preset,
-            row_name=self.row_name,
-            config=self.config.model_dump(mode="json"),
-            config_hash=self.config_hash,
-            content_hash=hash_value(self.named["files"]) if "files" in self.named else None,
-            revisions=self.named.get("revisions", {}),
-            budget=self.request.budget,
-            seed=self.request.seed,
-            machine=self.machine,
-            world_size=self.world.size,
-            jobs=self.request.jobs,
-            protocol=ProtocolPart(
-                split=self.protocol.name,
-                split_options=dict(self.protocol.options),
-                ties=self.protocol.ties,
-                list_length=LIST_LENGTH,
-                views=self.views,
-            ),
-            tuned=self.tuned,
-        )
-
-
-def views_of(seen: str) -> tuple[View, ...]:
-    """The views that `--seen keep|unseen|both` asks for."""
-    if seen not in _SEEN:
-        raise BadRequest(f"--seen {seen!r} is not known.{nearest(seen, _SEEN)} Use keep, unseen or both.")
-    return _SEEN[seen]
-
-
-def settle(request: RunRequest, world: World, local_rank: int) -> Settings:
-    """Every open choice of a request made; a `BadRequest` where one cannot be."""
-    views = views_of(request.seen)
-    models = registry.models(request.plugins)
-    plugin = models.load(request.model)
-    machine = Machine.resolve(request.device, request.precision, request.threads, local_rank)
-    file_values, tuned = read_settings(request.config_file, request.model) if request.config_file is not None else (None, None)
-    if request.tune_log is not None:
-        tuned = read_search(request.tune_log)
-    preset = request.preset or (tuned.log.preset if tuned is not None else plugin.default_preset(machine.device))
-    config = plugin.resolve(preset, file_values, request.overrides)
-    if tuned is not None and not tuned.gave(config):
-        origin = request.config_file or request.tune_log
-        log.warning("these are not the settings that the search of %s chose; the run will not be marked as tuned", origin)
-        tuned = None
-    return Settings(
-        request=request,
-        plugin=plugin,
-        load_plugin=models.load,
-        distribution=models.distribution(request.model),
-        preset=preset,
-        config=config,
-        machine=machine,
-        world=world,
-        views=views,
-        protocol=SplitProtocol.parse(request.protocol, ties=request.ties),
-        references=tuple(row.plugin for row in models.describe() if row.plugin is not None and row.plugin.card.is_reference),
-        tuned=tuned,
-    )
-
-
-def _to_rerun(names: tuple[str, ...], plugin: Plugin, home: Path) -> tuple[str, ...]:
-    """The stages to compute again; with a stage that training asks for, the training, or nobody would ask.
-
-    Raises:
-        BadRequest: a name is none of this run's. A misspelt stage must not look like one that was computed again.
-    """
-    known = ["dataset", "split", *map(training_stage, [plugin.card.name, *plugin.card.uses]), RANKING_STAGE]
-    inner = [name for name in names if name not in known]
-    for name in inner:
-        # Stages of a model's own carry its name in front; only the model knows them. Those that models share lie in the cache.
-        is_shared = "." not in name and not name.startswith(training_stage("")) and name in {entry.kind for entry in cache_entries(home)}
-        if not is_shared and not name.startswith(f"{plugin.card.name}."):
-            raise BadRequest(f"--rerun {name!r}: this run has no such stage.{nearest(name, known)} Known: {', '.join(known)}.")
-    return (*names, training_stage(plugin.card.name)) if inner else names
+@contextmanager
+def _keeping_failure(folder: Path, name: folders.RunName, places: Places, is_first: bool) -> Iterator[None]:
+    """Keep the folder of a run that breaks, with the reason in it; one that was refused or interrupted leaves none."""
+    try:
+        yield
+    except (BadRequest, Interrupted):
+        raise
+    except Exception as error:
+        if is_first:
+            folders.write_failure(folder, error)
+            with folders.numbering(name, places.runs, places.home):
+                failed = folders.finish(folder, folders.next_run_id(name, places.runs, places.boards), places.runs)
+            log.error("the run failed; the reason is in %s", failed / folders.FAILURE_FILE)
+        raise
 
 
 @contextmanager

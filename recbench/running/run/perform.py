@@ -1,0 +1,78 @@
+"""The work of a run: data, split, training, ranking, each a stage of the cache."""
+
+from dataclasses import dataclass
+
+from recbench.core.progress import Progress
+from recbench.evaluation import LIST_LENGTH
+from recbench.running.host.places import Places
+from recbench.running.run.fit_context import FinalRanking
+from recbench.running.run.guard import reveal_imports
+from recbench.running.run.ranking import RankedTest, rank_test
+from recbench.running.run.resolve import Resolved
+from recbench.running.run.splits import LoadedSplit, load_split
+from recbench.running.run.training import TrainedModel, Trainer, check_needs
+from recbench.running.stages.store import StageStore
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A resolved request with its data at hand; the model has not been trained yet.
+
+    Attributes:
+        resolved: what was decided.
+        loaded: data and split.
+        trainer: trains models on this split.
+    """
+
+    resolved: Resolved
+    loaded: LoadedSplit
+    trainer: Trainer
+
+    def train(self) -> TrainedModel:
+        """The trained model, from the cache or now."""
+        resolved = self.resolved
+        return self.trainer.train(resolved.plugin, resolved.config, resolved.request.seed, resolved.budget.text)
+
+    def rank(self, trained: TrainedModel) -> RankedTest:
+        """Lists of all test users, from the cache or now."""
+        resolved = self.resolved
+        reads_times = "time" in resolved.plugin.card.needs
+        return rank_test(
+            trained,
+            self.loaded.split,
+            self.trainer.store,
+            self.trainer.progress,
+            k=LIST_LENGTH,
+            views=resolved.views,
+            reads_times=reads_times,
+        )
+
+
+def prepare(resolved: Resolved, places: Places, store: StageStore, progress: Progress, *, ranks_test: bool = True) -> Prepared:
+    """Read and split the data, and refuse a model that they cannot serve.
+
+    Args:
+        resolved: what was decided.
+        places: where the data are.
+        store: the stages of this run.
+        progress: where long work reports.
+        ranks_test: whether the test users are ranked after the training, so that a budget of seconds keeps time for it.
+
+    Raises:
+        BadRequest: the model needs something that the data set does not have.
+    """
+    loaded = load_split(resolved.request.dataset, resolved.protocol, places, store, progress)
+    trainer = Trainer(
+        split=loaded.split,
+        machine=resolved.machine,
+        store=store,
+        progress=progress,
+        budget=resolved.budget,
+        world=resolved.world,
+        load_plugin=resolved.load_plugin,
+        final_ranking=FinalRanking(resolved.views, LIST_LENGTH) if ranks_test else None,
+    )
+    # Before the run has its name, which asks for what the settings name: nothing is fetched for data that the model cannot read.
+    check_needs(resolved.plugin, loaded.split)
+    reveal_imports(resolved.plugin, resolved.config, trainer.catalogue)
+    return Prepared(resolved, loaded, trainer)

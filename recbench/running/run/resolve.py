@@ -1,0 +1,177 @@
+"""From a request to everything decided: model, settings, machine, protocol, and the identity of the run."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from recbench import registry
+from recbench.core.budget import Budget
+from recbench.core.config import PluginConfig
+from recbench.core.errors import BadRequest, nearest
+from recbench.core.plugin import Plugin, World
+from recbench.core.ranking import View
+from recbench.core.records import ProtocolPart
+from recbench.data import SplitProtocol
+from recbench.evaluation import LIST_LENGTH
+from recbench.running.host.machine import Machine
+from recbench.running.requests import RunRequest, views_of
+from recbench.running.run.folders import RunName
+from recbench.running.run.ranking import RANKING_STAGE
+from recbench.running.run.recording import RunFacts
+from recbench.running.run.searched_settings import TunedSettings, read_search, read_settings
+from recbench.running.run.splits import LoadedSplit
+from recbench.running.run.training import training_stage
+from recbench.running.stages.keys import hash_times, hash_value, named_content, plugin_source_hash
+from recbench.running.stages.store import cache_entries
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A request with every open choice made."""
+
+    request: RunRequest
+    budget: Budget
+    plugin: Plugin
+    load_plugin: Callable[[str], Plugin]
+    distribution: str
+    preset: str
+    config: PluginConfig
+    machine: Machine
+    world: World
+    views: tuple[View, ...]
+    protocol: SplitProtocol
+    references: tuple[Plugin, ...]
+    """Cheap models that the run is shown beside."""
+    tuned: TunedSettings | None
+    """The search that gave these settings."""
+
+    @property
+    def row_name(self) -> str:
+        """What tables call the run."""
+        return self.plugin.row_name(self.preset, self.config)
+
+    @property
+    def config_hash(self) -> str:
+        """Equal for runs that differ in nothing but their seed."""
+        return hash_value({"model": self.plugin.card.name, "config": self.config.model_dump(mode="json"), "budget": self.budget.text})
+
+    @cached_property
+    def named(self) -> dict[str, Any]:
+        """Content and revisions of what the settings name; what does not lie here yet is fetched."""
+        return named_content(self.config)
+
+    def name(self, loaded: LoadedSplit) -> RunName:
+        """The run's name, with the hash of all that a finished record must share to be the answer."""
+        identity = {
+            "model": self.plugin.card.name,
+            "source": plugin_source_hash(self.plugin.folder),
+            "config": self.config_hash,
+            "seed": self.request.seed,
+            "fingerprints": loaded.split.fingerprints.model_dump(mode="json"),
+            "dataset": loaded.card.name,
+            "protocol": asdict(self.protocol),
+            "views": list(self.views),
+            "list_length": LIST_LENGTH,
+            "precision": self.machine.precision,
+            "device": self.machine.type,
+            "world_size": self.world.size,
+        }
+        if "time" in self.plugin.card.needs:
+            identity["times"] = hash_times(loaded.split.train.timestamp, loaded.split.valid.timestamp, loaded.split.test.timestamp)
+        if self.tuned is not None:
+            identity["tune"] = self.tuned.sha256
+        identity |= self.named
+        return RunName(loaded.card.name, self.plugin.card.name, self.preset, self.request.seed, hash_value(identity))
+
+    def facts(self, started: datetime, command: tuple[str, ...]) -> RunFacts:
+        """What the record says besides results."""
+        return RunFacts(
+            started=started,
+            command=command,
+            plugin=self.plugin,
+            distribution=self.distribution,
+            preset=self.preset,
+            row_name=self.row_name,
+            config=self.config.model_dump(mode="json"),
+            config_hash=self.config_hash,
+            content_hash=hash_value(self.named["files"]) if "files" in self.named else None,
+            revisions=self.named.get("revisions", {}),
+            budget=self.budget.text,
+            seed=self.request.seed,
+            machine=self.machine,
+            world_size=self.world.size,
+            jobs=self.request.jobs,
+            protocol=ProtocolPart(
+                split=self.protocol.name,
+                split_options=dict(self.protocol.options),
+                ties=self.protocol.ties,
+                list_length=LIST_LENGTH,
+                views=self.views,
+            ),
+            tuned=self.tuned,
+        )
+
+
+def resolve(request: RunRequest, world: World, local_rank: int, *, started_at: float | None = None) -> Resolved:
+    """Make every open choice of a request.
+
+    Args:
+        request: what to run.
+        world: processes that train together.
+        local_rank: number of this process on its machine.
+        started_at: `time.monotonic()` from which a budget of seconds counts; default: now.
+
+    Raises:
+        BadRequest: a choice cannot be made.
+    """
+    budget = Budget.parse(request.budget, started_at)
+    views = views_of(request.seen)
+    models = registry.models(request.plugins)
+    plugin = models.load(request.model)
+    machine = Machine.resolve(request.device, request.precision, request.threads, local_rank)
+    file_values, tuned = read_settings(request.config_file, request.model) if request.config_file is not None else (None, None)
+    if request.tune_log is not None:
+        tuned = read_search(request.tune_log)
+    preset = request.preset or (tuned.log.preset if tuned is not None else plugin.default_preset(machine.device))
+    config = plugin.resolve(preset, file_values, request.overrides)
+    if tuned is not None and not tuned.gave(config):
+        origin = request.config_file or request.tune_log
+        log.warning("these are not the settings that the search of %s chose; the run will not be marked as tuned", origin)
+        tuned = None
+    return Resolved(
+        request=request,
+        budget=budget,
+        plugin=plugin,
+        load_plugin=models.load,
+        distribution=models.distribution(request.model),
+        preset=preset,
+        config=config,
+        machine=machine,
+        world=world,
+        views=views,
+        protocol=SplitProtocol.parse(request.protocol, ties=request.ties),
+        references=tuple(row.plugin for row in models.describe() if row.plugin is not None and row.plugin.card.is_reference),
+        tuned=tuned,
+    )
+
+
+def stages_to_rerun(names: tuple[str, ...], plugin: Plugin, home: Path) -> tuple[str, ...]:
+    """The stages to compute again; with a stage that training asks for, the training, or nobody would ask.
+
+    Raises:
+        BadRequest: a name is none of this run's. A misspelt stage must not look like one that was computed again.
+    """
+    known = ["dataset", "split", *map(training_stage, [plugin.card.name, *plugin.card.uses]), RANKING_STAGE]
+    inner = [name for name in names if name not in known]
+    for name in inner:
+        # Stages of a model's own carry its name in front; only the model knows them. Those that models share lie in the cache.
+        is_shared = "." not in name and not name.startswith(training_stage("")) and name in {entry.kind for entry in cache_entries(home)}
+        if not is_shared and not name.startswith(f"{plugin.card.name}."):
+            raise BadRequest(f"--rerun {name!r}: this run has no such stage.{nearest(name, known)} Known: {', '.join(known)}.")
+    return (*names, training_stage(plugin.card.name)) if inner else names
