@@ -16,8 +16,9 @@ def visible(text: str, *, one_line: bool = False) -> str:
 
 
 def listed(names: Iterable[str]) -> str:
-    """Names from data in one line of a sentence, separated by commas; `none` where there are none."""
-    return ", ".join(visible(name, one_line=True) for name in names) or "none"
+    """Names from data in one line of a sentence, separated by commas; `none` where there are none. Blanks around a name show by quotes."""
+    shown = (visible(name, one_line=True) for name in names)
+    return ", ".join(name if name == name.strip() and name else repr(name) for name in shown) or "none"
 
 
 def visible_json(text: str) -> str:

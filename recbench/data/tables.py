@@ -116,7 +116,15 @@ def _read_part(path: Path, columns: Sequence[str] | None, needed: Sequence[str],
         table = file.read(columns=_wanted(file.schema_arrow.names, columns, needed, refused, path))
         # Bytes that are not UTF-8 would pass for text until someone reads them.
         table.validate(full=True)
-        return table
+        return _without_views(table)
+
+
+def _without_views(table: pa.Table) -> pa.Table:
+    """The table with strings that were written as views in the layout that pyarrow's functions take."""
+    for place, field in enumerate(table.schema):
+        if pa.types.is_string_view(field.type):
+            table = table.set_column(place, field.name, table.column(place).cast(pa.large_string()))
+    return table
 
 
 def _wanted(

@@ -56,6 +56,8 @@ def _refuse_smaller_units(name: str, timestamp: LongArray) -> None:
 def _why_no_seconds(events: RawEvents, timestamp: LongArray) -> tuple[str, bool] | None:
     """Why time stamps are no seconds since 1970, and whether that is certain; None where they may well be."""
     last = int(timestamp.max())
+    if events.fraction is None and _are_calendar_hours(timestamp):
+        return f"time stamps such as {last} are calendar days with an hour behind them", True
     if last >= _FIRST_S:
         return None
     if events.fraction is None:
@@ -79,9 +81,19 @@ def _are_numbered(user: IntArray, timestamp: LongArray, first: int) -> bool:
 
 def _are_calendar_days(timestamp: LongArray) -> bool:
     """Whether every number is a day such as 20140101."""
-    if timestamp.min() < _FIRST_DAY or timestamp.max() > _LAST_DAY:
+    return timestamp.min() >= _FIRST_DAY and timestamp.max() <= _LAST_DAY and _are_days(timestamp)
+
+
+def _are_calendar_hours(timestamp: LongArray) -> bool:
+    """Whether every number is a day and an hour such as 2014010123; as seconds since 1970 all of them would lie from 2030 on."""
+    if timestamp.min() < _FIRST_DAY * 100 or timestamp.max() > _LAST_DAY * 100 + 23:
         return False
-    for day in np.unique(timestamp).tolist():
+    return bool((timestamp % 100 < 24).all()) and _are_days(timestamp // 100)
+
+
+def _are_days(numbers: LongArray) -> bool:
+    """Whether every number is a day of the calendar written as one."""
+    for day in np.unique(numbers).tolist():
         try:
             dt.date(day // 10_000, day // 100 % 100, day % 100)
         except ValueError:

@@ -1,5 +1,6 @@
 """Columns of times, in whatever type a file has them, as whole seconds since 1970 and the part below a second."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,6 +62,7 @@ def times_from_column(column: pa.ChunkedArray, name: str, file: str) -> Times:
     if pa.types.is_date64(kind):
         return _from_units(column.cast(pa.int64()).to_numpy(), _PER_SECOND["ms"])
     if pa.types.is_floating(kind):
+        _refuse_coarse(column, name, file)
         return _from_floats(column.to_numpy().astype(np.float64), name, file)
     if pa.types.is_integer(kind):
         return Times(_whole(column.to_numpy(), name, file), None)
@@ -128,9 +130,40 @@ def _from_text(column: pa.ChunkedArray, name: str, file: str) -> Times:
     _refuse_missing(pc.is_in(pc.utf8_lower(text), _MISSING), name, file)
     if pc.all(pc.match_substring_regex(text, _DECIMAL)).as_py():
         return _from_decimals(text, name, file)
-    if pc.all(pc.match_substring_regex(text, _NUMBER)).as_py():
+    is_number = pc.match_substring_regex(text, _NUMBER)
+    if pc.all(is_number).as_py():
         return _from_floats(text.cast(pa.float64()).to_numpy(), name, file)
+    if pc.any(is_number).as_py():
+        raise _of_two_kinds(text, is_number, name, file)
     return iso_times(text, name, file)
+
+
+def _of_two_kinds(text: pa.ChunkedArray, is_number: pa.ChunkedArray, name: str, file: str) -> BadData:
+    """The error for a column of which some values are numbers and others are not; it names the first that is neither number nor date."""
+    is_read = pc.or_(is_number, pc.match_substring_regex(text, _ISO))
+    if not pc.all(is_read).as_py():
+        row = pc.index(is_read, False).as_py()
+        return BadData(
+            f"{file}: the column {name!r} holds {text[row].as_py()!r} (row {row}), which is neither a number nor a date. {_REMEDY}"
+        )
+    number, date = pc.index(is_number, True).as_py(), pc.index(is_number, False).as_py()
+    return BadData(
+        f"{file}: the column {name!r} holds numbers such as {text[number].as_py()!r} (row {number}) and dates such as "
+        f"{text[date].as_py()!r} (row {date}). Write all of them in one way."
+    )
+
+
+def _refuse_coarse(column: pa.ChunkedArray, name: str, file: str) -> None:
+    """Refuse floating-point numbers that are too large for their type to tell one second from the next."""
+    digits = {pa.float16(): 11, pa.float32(): 24}.get(column.type)
+    largest = pc.max(pc.abs(column.cast(pa.float64()))).as_py()
+    if digits is None or not 2.0**digits < largest < _TOO_LARGE:
+        return
+    step = 2.0 ** (math.floor(math.log2(largest)) + 1 - digits)
+    raise BadData(
+        f"{file}: the column {name!r} holds {column.type} numbers as large as {largest:.0f}, which are rounded to {step:.0f} s: "
+        "order and equal times are lost. Write the column as int64 or float64, from the source."
+    )
 
 
 def _from_decimals(text: pa.ChunkedArray, name: str, file: str) -> Times:

@@ -199,6 +199,22 @@ def test_files_that_were_split_already_are_refused_by_name(tmp_path: Path, read:
         read(tmp_path)
 
 
+def test_strings_written_as_views_are_strings(tmp_path: Path, read: Read) -> None:
+    ids = {"user_id": pa.array(["u", "u"], pa.string_view()), "item_id": pa.array(["a", "b"], pa.string_view())}
+    pq.write_table(pa.table({**ids, "timestamp": [1_500_000_000, 1_500_000_001]}), tmp_path / "interactions.parquet")
+    titles = pa.table({"item_id": pa.array(["a", "b"], pa.string_view()), "title": pa.array(["A", None], pa.string_view())})
+    pq.write_table(titles, tmp_path / "items.parquet")
+    dataset = read(tmp_path)
+    assert sequences(dataset) == {"u": ["a", "b"]}
+    assert dataset.items.titles() == ["A", None]
+
+
+def test_blanks_around_the_name_of_a_column_are_shown(tmp_path: Path, read: Read) -> None:
+    (tmp_path / "interactions.csv").write_text("user_id, item_id\nu,a\n", encoding="utf-8")
+    with pytest.raises(BadData, match=r"it has user_id, ' item_id'\. Did you mean ' item_id'\?"):
+        read(tmp_path)
+
+
 def test_a_misspelt_column_is_offered(tmp_path: Path, read: Read) -> None:
     (tmp_path / "interactions.csv").write_text("user_id,Item_id\nu,a\n", encoding="utf-8")
     with pytest.raises(BadData, match=r"no column 'item_id'; it has user_id, Item_id. Did you mean 'Item_id'\? Rename"):

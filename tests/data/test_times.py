@@ -124,12 +124,13 @@ def test_times_within_a_second_are_no_ties_to_shuffle(tmp_path: Path, read: Read
     [
         (["2020-02-30", "2020-01-01"], r"holds '2020-02-30', and there is no such day"),
         (["2020-01-01T00:00:00Z", "2020-01-01T00:00:01"], r"with and without a zone, the first without is row 1"),
-        (["2020-01-01", "1577836800"], r"holds strings such as '1577836800' \(row 1\), not whole numbers and no dates"),
+        (["2020-01-01", "1577836800"], r"numbers such as '1577836800' \(row 1\) and dates such as '2020-01-01' \(row 0\)"),
+        (["1577836800", "1_388"], r"holds '1_388' \(row 1\), which is neither a number nor a date"),
+        (["2020-01-01", "١٣٨٨٥٣٤٤٠٠"], r"holds strings such as '١٣٨٨٥٣٤٤٠٠' \(row 1\)"),
         (["1577836800", "NaN"], r"1 rows have no timestamp, the first is row 1"),
         (["1577836800", ""], r"1 rows have no timestamp, the first is row 1"),
         (["1577836800", "1e400"], r"holds inf, not a whole number"),
         (["1577836800", "9223372036854775808"], r"holds 9223372036854775808, not a whole number of 64 bits"),
-        (["1577836800", "1_577_836_800"], r"holds strings such as '1"),
         (["12:00:00", "13:00:00"], r"holds strings such as '12:00:00'"),
     ],
 )
@@ -157,6 +158,7 @@ NO_SECONDS = {
     "places from 0": ([0, 1, 2], "each user's time stamps are 0 to n-1"),
     "places from 1": ([1, 2, 3], "each user's time stamps are 1 to n"),
     "days as numbers": ([20140131, 20140201, 20140201], "20140201 are calendar days written as numbers"),
+    "days and hours as numbers": ([2014013123, 2014020100, 2014020100], "2014020100 are calendar days with an hour behind them"),
     "days since 1970": ([16_000, 16_001, 16_002], "16002, would lie in January 1970"),
     "minutes since 1970": ([24_000_000, 24_000_001, 24_000_002], "24000002, would lie in October 1970"),
 }
@@ -178,7 +180,7 @@ def test_numbers_that_are_no_seconds_are_an_order_only(write_folder: Write, read
 FOLDER = "[[sources]]\nkind = 'folder'\npath = 'mine'\nfiles = [{ role = 'interactions', name = 'interactions.parquet' }]"
 
 
-@pytest.mark.parametrize("case", ["places from 0", "places from 1", "days as numbers"])
+@pytest.mark.parametrize("case", ["places from 0", "places from 1", "days as numbers", "days and hours as numbers"])
 def test_a_card_that_calls_them_seconds_is_refused(write_folder: Write, write_card: Write, read: Read, case: str) -> None:
     times, reason = NO_SECONDS[case]
     write_folder([("u", item, time) for item, time in zip("abc", times, strict=True)])
@@ -196,6 +198,23 @@ def test_a_card_may_count_seconds_from_a_day_of_its_own_and_is_told(write_folder
 def test_smaller_units_are_refused(write_folder: Write, read: Read, odd: int) -> None:
     with pytest.raises(BadData, match=rf"{odd} is no number of seconds since 1970"):
         read(write_folder([("u", "a", odd), ("u", "b", 1_500_000_000)]))
+
+
+def test_numbers_of_too_few_digits_are_refused(tmp_path: Path, read: Read) -> None:
+    columns = {"user_id": ["u"] * 3, "item_id": ["a", "b", "c"]}
+    late, early = [1_388_534_400.0, 1_388_534_401.0, 1_388_534_402.0], [5.0, 6.25, 16_777_216.0]
+    for times, is_refused in ((late, True), (early, False)):
+        pq.write_table(pa.table({**columns, "timestamp": pa.array(times, pa.float32())}), tmp_path / "interactions.parquet")
+        if is_refused:
+            with pytest.raises(BadData, match=r"'timestamp' holds float numbers as large as 1388534400, which are rounded to 128 s"):
+                read(tmp_path)
+        else:
+            assert sequences(read(tmp_path)) == {"u": ["a", "b", "c"]}
+
+
+def test_an_hour_of_the_day_has_23_as_its_last(write_folder: Write, read: Read) -> None:
+    dataset = read(write_folder([("u", "a", 2014013124), ("u", "b", 2014013123)]))
+    assert dataset.interactions.time is TimeKind.SECONDS
 
 
 @pytest.mark.parametrize("value", ["nan", "inf"])
