@@ -71,7 +71,7 @@ def _co_counts(train: Interactions) -> csr_array:
     user_UI = csr_array((np.ones(len(train.item)), train.item, train.offsets), shape=shape, copy=True)
     user_UI.sum_duplicates()
     user_UI.data[:] = 1.0
-    return csr_array(user_UI.T @ user_UI, dtype=np.float32)
+    return (user_UI.T @ user_UI).tocsr().astype(np.float32)
 
 
 def _solve(counts: csr_array, regularisation: float, dtype: torch.dtype, device: str) -> Tensor:

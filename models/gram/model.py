@@ -168,7 +168,7 @@ class GRAMNetwork(nn.Module):
             key, value = (x.view(*x.shape[:2], shape[3], -1).transpose(1, 2) for x in user_TKX.chunk(2, -1))
             score_THYK = query_BCYHd.flatten(0, 1).transpose(1, 2) @ key.transpose(2, 3)
             score_THYK = score_THYK.masked_fill(~users.is_real_TK[:, None, None], -torch.inf)
-            scores.append(score_THYK.unflatten(0, shape[:2]).transpose(1, 2).flatten(2, 3))
+            scores.append(torch.unflatten(score_THYK, 0, shape[:2]).transpose(1, 2).flatten(2, 3))
             parts.append(value)
         if items is not None:
             item_BMX = linear(items.state_SD, key_value)[items.index_BM]
@@ -188,9 +188,9 @@ class GRAMNetwork(nn.Module):
             share_BHQP = torch.zeros_like(place_score).scatter_add(3, index_BHQM, item_weight)[..., :-1]
             read_BHQd = item_weight @ parts[-1] + share_BHQP @ place_value
         if users is not None:
-            user_weight = weight[..., : users.index_TK.shape[1]].unflatten(2, shape[1:3]).transpose(1, 2).flatten(0, 1)
-            read_BHQd = read_BHQd + (user_weight @ parts[0]).unflatten(0, shape[:2]).transpose(1, 2).flatten(2, 3)
-        return read_BHQd.transpose(1, 2).unflatten(1, shape[1:3])
+            user_weight = torch.unflatten(weight[..., : users.index_TK.shape[1]], 2, shape[1:3]).transpose(1, 2).flatten(0, 1)
+            read_BHQd = read_BHQd + torch.unflatten(user_weight @ parts[0], 0, shape[:2]).transpose(1, 2).flatten(2, 3)
+        return torch.unflatten(read_BHQd.transpose(1, 2), 1, shape[1:3])
 
 
 @dataclass(frozen=True, eq=False)

@@ -123,14 +123,14 @@ def _imported(published: list[list[str]], vocabulary: Vocabulary, path: Path | N
     """IDs that somebody made, in this vocabulary."""
     lists = []
     for item, pieces in enumerate(published):
-        tokens = [vocabulary.token(piece) for piece in pieces]
-        lacking = [piece for piece, token in zip(pieces, tokens, strict=True) if token is None]
+        found = [vocabulary.token(piece) for piece in pieces]
+        lacking = [piece for piece, token in zip(pieces, found, strict=True) if token is None]
         if lacking:
             raise BadData(
                 f"{path}: the ID of item row {item} holds {lacking[0]!r}, which the vocabulary of the backbone does not have. "
                 "Name the backbone that the IDs were made for with --set backbone=..."
             )
-        lists.append([token for token in tokens if token is not None])
+        lists.append([token for token in found if token is not None])
     tokens = Ragged.from_lists(lists)
     lengths = tokens.lengths
     n_levels = int(np.bincount(lengths).argmax())

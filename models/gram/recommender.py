@@ -63,6 +63,7 @@ class GRAM:
         self.config = config
         self._network: GRAMNetwork | None = None
         self._serving: _Serving | None = None
+        self._trie: CodeTrie
 
     def fit(self, context: FitContext) -> FitReport:
         """Name the items, write the prompts, and train every prefix of the train part to write the name of what follows it."""

@@ -73,7 +73,8 @@ class Watch:
         self._steps.append((contrast.n_candidates.sum(), hits, len(in_front), contrast.n_negatives))
         if len(self._steps) < _LOOK_EVERY:
             return Verdict.NOT_YET
-        candidates, hits_of = (torch.stack([step[part] for step in self._steps]).double().cpu() for part in (0, 1))
+        candidates = torch.stack([step[0] for step in self._steps]).double().cpu()
+        hits_of = torch.stack([step[1] for step in self._steps]).double().cpu()
         n_places = torch.tensor([step[2] for step in self._steps], dtype=torch.float64).clamp(min=1)
         n_possible = float((n_places * torch.tensor([step[3] + 1.0 for step in self._steps])).sum() / n_places.sum())
         self._steps.clear()

@@ -85,7 +85,8 @@ class ItemTower(nn.Module):
     @property
     def device(self) -> torch.device:
         """Where the tower computes."""
-        return next(self.body.parameters()).device
+        device: torch.device = next(self.body.parameters()).device
+        return device
 
     def batches(self, item_M: LongArray) -> list[LongArray]:
         """Which of these items are read together: numbers of places in `item_M`, items of like length together, longest last."""

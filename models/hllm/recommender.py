@@ -181,6 +181,7 @@ class HLLM:
         if self._training is None:
             raise RuntimeError("HLLM has no item vectors before fit or load.")
         tower = self._training.items
+        assert isinstance(tower, ItemTower)
         every = np.arange(self.n_items + 1, dtype=np.int64)
         vectors = np.empty((len(every), tower.width), np.float32)
         with torch.inference_mode():

@@ -94,10 +94,12 @@ class UserSide(nn.Module):
             item_BCD: the candidates' vectors, projected.
         """
         if isinstance(self.head, EarlyHead):
-            return self.head(self.tower.behind(vector_BTD, item_BCD, slot_BC))
+            early_BC: Tensor = self.head(self.tower.behind(vector_BTD, item_BCD, slot_BC))
+            return early_BC
         assert isinstance(self.head, LateHead)
         user_BCD = self.users_behind(vector_BTD, slot_BC)
-        return self.head(user_BCD.flatten(0, 1), item_BCD.flatten(0, 1)[:, None]).view(slot_BC.shape)
+        late_BC: Tensor = self.head(user_BCD.flatten(0, 1), item_BCD.flatten(0, 1)[:, None]).view(slot_BC.shape)
+        return late_BC
 
     def users_behind(self, vector_BTD: Tensor, slot_BC: Tensor) -> Tensor:
         """The user's vector as of some places of the history, (B, C, D): the state of the learnt vector `[USER]` behind them."""

@@ -22,7 +22,7 @@ class ItemKNN:
 
     def __init__(self, config: ItemKNNConfig, catalogue: Catalogue) -> None:
         self.config = config
-        self.similarity_II = csr_array((catalogue.n_items, catalogue.n_items), dtype=np.float32)
+        self.similarity_II: csr_array = csr_array((catalogue.n_items, catalogue.n_items), dtype=np.float32)  # type: ignore[assignment]  # the stubs take the shape for data
 
     def fit(self, context: FitContext) -> FitReport:
         """Cosine of every two items that share a user; row: item of the history, column: candidate."""
@@ -33,7 +33,7 @@ class ItemKNN:
             common_iI = (user_UI[:, start : start + _BLOCK_ITEMS].T @ user_UI).tocoo()
             common_iI.data /= norm_I[common_iI.row + start] * norm_I[common_iI.col] + self.config.shrink
             blocks.append(_neighbours(common_iI, start, self.config.neighbours))
-        self.similarity_II = csr_array(vstack(blocks).T.tocsr(), dtype=np.float32)
+        self.similarity_II = vstack(blocks).T.tocsr().astype(np.float32)
         self.similarity_II.sort_indices()
         return FitReport(parameters=Parameters(total=self.similarity_II.nnz))
 

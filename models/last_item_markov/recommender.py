@@ -20,7 +20,7 @@ class LastItemMarkov:
 
     def __init__(self, config: LastItemMarkovConfig, catalogue: Catalogue) -> None:
         self.config = config
-        self.pair_II = csr_array((catalogue.n_items, catalogue.n_items), dtype=np.float32)
+        self.pair_II: csr_array = csr_array((catalogue.n_items, catalogue.n_items), dtype=np.float32)  # type: ignore[assignment]  # the stubs take the shape for data
         self.backoff_I = np.zeros(catalogue.n_items, dtype=np.float32)
 
     def fit(self, context: FitContext) -> FitReport:
@@ -30,7 +30,7 @@ class LastItemMarkov:
         is_last[train.offsets[1:] - 1] = True
         before = np.flatnonzero(~is_last[:-1])
         ones = np.ones(len(before), dtype=np.float32)
-        self.pair_II = csr_array((ones, (train.item[before], train.item[before + 1])), shape=self.pair_II.shape)
+        self.pair_II = csr_array((ones, (train.item[before], train.item[before + 1])), shape=(train.n_items, train.n_items))
         self.pair_II.sum_duplicates()
         self.backoff_I = (self.config.backoff * train.item_counts()).astype(np.float32)
         return FitReport(parameters=Parameters(total=self.pair_II.nnz + len(self.backoff_I)))

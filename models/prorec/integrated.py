@@ -44,4 +44,5 @@ def normed(vectors: FloatArray, kind: str) -> FloatArray:
         return vectors
     if kind == "center-l2":
         vectors = vectors - vectors.mean(0, dtype=np.float64).astype(np.float32)
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.float32(1e-12))
+    unit: FloatArray = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.float32(1e-12))
+    return unit

@@ -4,6 +4,7 @@ import hashlib
 import io
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -134,7 +135,8 @@ def _spaces(
 
     # numpy dates the parts of the archive 1980: equal spaces are equal bytes.
     archive = io.BytesIO()
-    np.savez(archive, **{name: np.ascontiguousarray(value, np.float32) for name, value in spaces.items()}, **text_begins)
+    arrays: dict[str, Any] = {name: np.ascontiguousarray(value, np.float32) for name, value in spaces.items()} | text_begins
+    np.savez(archive, **arrays)
     content = archive.getvalue()
 
     def build(folder: Path) -> None:

@@ -51,4 +51,5 @@ class TextKNN:
 
 def _scaled(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     """Every row at length 1; zeros stay zeros."""
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.float32(1e-12))
+    unit: NDArray[np.float32] = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.float32(1e-12))
+    return unit
