@@ -302,6 +302,12 @@ class ModelCard(PlainValues):
     """Plugins whose item vectors this one asks for."""
     label: tuple[str, ...] = ()
     """Config keys whose values belong in the row's name, such as the loss or the text encoder."""
+    backbone: tuple[str, ...] = ()
+    """Config keys that name pretrained weights, the one that says most about a row first."""
+    text: tuple[str, ...] = ()
+    """Config keys that list the text columns which the model reads."""
+    validation_users: int | None = Field(default=None, gt=0)
+    """How many users, drawn once, validate during training where ranking all of them would take longer than an epoch; None: all."""
     distributed: bool = False
     """Whether `fit` shares its work under torchrun; others run on rank 0 alone."""
     max_items: int | None = None

@@ -82,6 +82,9 @@ class PluginContract:
         assert bool(card.bibtex) == bool(card.paper), "a paper is cited with its BibTeX"
         for preset in card.presets:
             assert plugin.row_name(preset, plugin.resolve(preset)).startswith(f"{card.name}:{preset}")
+        settings = plugin.config.model_fields
+        for name in (*card.label, *card.backbone, *card.text):
+            assert name in settings, f"the card names {name!r}, which is no setting"
         for number in card.published:
             assert number.source, f"the published number for {number.dataset} names no source"
             assert all(0 <= value <= 1 for value in number.metrics.values()), "metrics are fractions"

@@ -33,7 +33,6 @@ VALIDATION_K = 10
 VALIDATION_METRICS = ("ndcg@10", "recall@10")
 SPENT_FILE = "spent.json"
 """What trainings inside a stage took, in steps and examples, for the budgets of runs that find the stage in the cache."""
-_SUBSET_USERS = 2_000
 _SUBSET_SEED = 0
 _QUERIES_PER_CALL = 4_096
 _EVALUATION_S_PER_USER = 1e-4
@@ -146,9 +145,10 @@ class RunContext:
         start = time.perf_counter()
         part = self._split.valid
         users = np.arange(len(part))
-        is_subset = self.plugin.card.family == "generative" and not all_users and len(users) > _SUBSET_USERS
+        most = self.plugin.card.validation_users
+        is_subset = most is not None and not all_users and len(users) > most
         if is_subset:
-            users = np.sort(np.random.default_rng(_SUBSET_SEED).choice(len(users), _SUBSET_USERS, replace=False))
+            users = np.sort(np.random.default_rng(_SUBSET_SEED).choice(len(users), most, replace=False))
         # Each rank takes its own users, none twice: a mean over repeated users would not be the mean over users.
         mine = users[self.world.rank :: self.world.size]
         totals = validation_sums(GuardedRanker(self.plugin.card.name, ranker), self._split, mine, self.progress)

@@ -225,18 +225,10 @@ def _domination(facts: RunFacts, trained: TrainedModel, folder: Path) -> dict[st
     return evaluation.domination_figures(spaces, evaluation.read_codes(codes).code[:, 0] if codes.exists() else None)
 
 
-_BACKBONES = ("backbone", "item_tower", "text_encoder")
-"""Settings that name pretrained weights."""
-
-
 def _model_part(facts: RunFacts, items: ItemTable) -> ModelPart:
     card = facts.plugin.card
-    # Where there are several, the language model says more about the row than the encoder that its preparation read.
-    setting = next((name for name in _BACKBONES if facts.config.get(name)), _BACKBONES[-1])
-    backbone = facts.revisions.get(setting, facts.config.get(setting))
-    if backbone is not None and setting not in facts.revisions and facts.content_hash is not None:
-        backbone = f"{backbone} ({facts.content_hash[:12]})"
-    fields = facts.config.get("text_fields")
+    backbone = _backbone(facts)
+    fields = [name for setting in card.text for name in facts.config[setting]]
     holding = [name for name, column in items.columns.items() if any(value is not None for value in column)]
     return ModelPart(
         name=card.name,
@@ -245,11 +237,21 @@ def _model_part(facts: RunFacts, items: ItemTable) -> ModelPart:
         family=card.family,
         is_trivial=card.is_trivial,
         reads_text="item_text" in card.needs,
-        backbone=None if backbone is None else str(backbone),
-        text=None if fields is None else tuple(name for name in fields if name in holding),
+        backbone=backbone,
+        text=tuple(name for name in fields if name in holding) if card.text else None,
         distribution=facts.distribution,
         source_hash=plugin_source_hash(facts.plugin.folder),
     )
+
+
+def _backbone(facts: RunFacts) -> str | None:
+    """The pretrained weights that say most about the row, with the revision or content that was read; None where there are none."""
+    setting = next((name for name in facts.plugin.card.backbone if facts.config[name]), None)
+    if setting is None:
+        return None
+    if setting in facts.revisions:
+        return facts.revisions[setting]
+    return str(facts.config[setting]) + ("" if facts.content_hash is None else f" ({facts.content_hash[:12]})")
 
 
 def _fit_part(report: FitReport) -> FitPart:

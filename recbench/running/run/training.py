@@ -82,7 +82,7 @@ class Trainer:
         times = {"times": hash_times(self.split.train.timestamp, self.split.valid.timestamp)} if "time" in needs else {}
         return {
             "plugin": plugin.card.name,
-            "family": plugin.card.family,
+            "validation_users": plugin.card.validation_users,
             "source": plugin_source_hash(plugin.folder),
             "train": self.split.fingerprints.train,
             "valid": self.split.fingerprints.valid,
