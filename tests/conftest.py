@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -59,14 +60,67 @@ def reseal() -> Callable[[str], str]:
     return sealed
 
 
-@pytest.fixture(autouse=True)
-def _threads_of_torch() -> Iterator[None]:
-    """A run sets the number of threads for its process; the next test's last bits must not depend on that."""
-    torch = sys.modules.get("torch")
-    n_threads = torch.get_num_threads() if torch else 0
-    yield
-    if torch and torch.get_num_threads() != n_threads:
-        torch.set_num_threads(n_threads)
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, object, object]:
+    """Lines are counted for coverage where that says something: counting makes a test a quarter to a half longer.
+
+    Slow tests train what fast ones go through in a few steps, the tests of models are of code that is not counted, and those of real data do
+    not run everywhere.
+    """
+    with nullcontext() if _is_counted(item) else _uncounted():
+        return (yield)
+
+
+def _is_counted(item: pytest.Item) -> bool:
+    is_of_model = Path(__file__).with_name("models") in item.path.parents
+    return not is_of_model and not any(item.get_closest_marker(name) for name in ("slow", "real_data"))
+
+
+@contextmanager
+def _uncounted() -> Iterator[None]:
+    """No line counts for coverage, in this process and in those that it starts."""
+    coverage = sys.modules.get("coverage")
+    counter = coverage.Coverage.current() if coverage else None
+    if counter is None:
+        yield
+        return
+    for_children = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("COVERAGE_PROCESS")}
+    counter.stop()
+    try:
+        yield
+    finally:
+        counter.start()
+        os.environ.update(for_children)
+
+
+_N_THREADS: list[int] = []
+"""How many threads torch had when its first test began."""
+
+
+def _restore_threads() -> None:
+    if torch := sys.modules.get("torch"):
+        _N_THREADS.extend([torch.get_num_threads()][len(_N_THREADS) :])
+        if torch.get_num_threads() != _N_THREADS[0]:
+            torch.set_num_threads(_N_THREADS[0])
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_fixture_setup() -> Generator[None, object, object]:
+    """A run sets the number of threads for its process; the last bits of no fixture and no test after it depend on that."""
+    _restore_threads()
+    try:
+        return (yield)
+    finally:
+        _restore_threads()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Generator[None, object, object]:
+    """As for fixtures: the next test begins with the threads that this one had."""
+    try:
+        return (yield)
+    finally:
+        _restore_threads()
 
 
 @pytest.hookimpl(wrapper=True)
