@@ -17,6 +17,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from preloaded import preloaded_processes
 
+# A thread of OpenMP that waits for others sleeps: two test processes share two cores. Read when torch is imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 # Two test processes share two cores: how long one example takes says nothing.
 settings.register_profile("recbench", deadline=None)
 settings.load_profile("recbench")
