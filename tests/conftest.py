@@ -67,8 +67,8 @@ def reseal() -> Callable[[str], str]:
 def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, object, object]:
     """Lines are counted for coverage where that says something: counting makes a test a quarter to a half longer.
 
-    Slow tests train what fast ones go through in a few steps, the tests of models are of code that is not counted, and those of real data do
-    not run everywhere.
+    Slow tests train what fast ones go through in a few steps, the tests of models are of code that is not counted, and those of real data
+    do not run everywhere.
     """
     with nullcontext() if _is_counted(item) else _uncounted():
         return (yield)
