@@ -70,6 +70,7 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
     Slow tests train what fast ones go through in a few steps, the tests of models are of code that is not counted, and those of real data
     do not run everywhere.
     """
+    _restore_threads()
     with nullcontext() if _is_counted(item) else _uncounted():
         return (yield)
 
@@ -96,34 +97,30 @@ def _uncounted() -> Iterator[None]:
         os.environ.update(for_children)
 
 
-_N_THREADS: list[int] = []
-"""How many threads torch had when its first test began."""
+_threads_at_start: int | None = None
+"""How many threads torch had before the first test."""
 
 
 def _restore_threads() -> None:
-    if torch := sys.modules.get("torch"):
-        _N_THREADS.extend([torch.get_num_threads()][len(_N_THREADS) :])
-        if torch.get_num_threads() != _N_THREADS[0]:
-            torch.set_num_threads(_N_THREADS[0])
+    """Let torch have as many threads as before the first test: the last bits of what it computes depend on that."""
+    global _threads_at_start
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return
+    if _threads_at_start is None:
+        _threads_at_start = torch.get_num_threads()
+    elif torch.get_num_threads() != _threads_at_start:
+        torch.set_num_threads(_threads_at_start)
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_fixture_setup() -> Generator[None, object, object]:
-    """A run sets the number of threads for its process; the last bits of no fixture and no test after it depend on that."""
-    _restore_threads()
+def pytest_fixture_setup(fixturedef: pytest.FixtureDef[object]) -> Generator[None, object, object]:
+    """A run sets the number of threads for its process; what a module's fixture ran must not set it for the tests of the module."""
     try:
         return (yield)
     finally:
-        _restore_threads()
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_call() -> Generator[None, object, object]:
-    """As for fixtures: the next test begins with the threads that this one had."""
-    try:
-        return (yield)
-    finally:
-        _restore_threads()
+        if fixturedef.scope != "function":
+            _restore_threads()
 
 
 @pytest.hookimpl(wrapper=True)
