@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ from recbench.core.records import RunRecord
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from preloaded import preloaded_processes
+from preloaded import join_preloaded_processes, preloaded_processes
 
 # A thread of OpenMP that waits for others sleeps: two test processes share two cores. Read when torch is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -30,10 +30,14 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _preloaded() -> Iterator[None]:
-    with preloaded_processes():
-        yield
+def pytest_configure(config: pytest.Config) -> None:
+    """The process that starts the test processes starts one server for all of them; they find it in the environment."""
+    if hasattr(config, "workerinput"):
+        join_preloaded_processes()
+        return
+    server = ExitStack()
+    server.enter_context(preloaded_processes())
+    config.add_cleanup(server.close)
 
 
 @pytest.fixture(scope="session")

@@ -155,6 +155,12 @@ def preloaded_processes() -> Iterator[None]:
         shutil.rmtree(folder)
 
 
+def join_preloaded_processes() -> None:
+    """Let `subprocess.Popen` ask the server of whoever started this process, if it has one."""
+    if _ADDRESS in os.environ:
+        subprocess.Popen = PreloadedPopen
+
+
 def _received(connection: socket.socket) -> tuple[dict[str, Any], list[int]]:
     data, streams, _, _ = socket.recv_fds(connection, 1 << 16, 3)
     while not data.endswith(b"\n"):
@@ -219,8 +225,7 @@ def _become(command: Sequence[str], folder: str, environment: Mapping[str, str],
         import coverage
 
         coverage.process_startup()
-    if _ADDRESS in environment:
-        subprocess.Popen = PreloadedPopen
+    join_preloaded_processes()
     is_module = command[0] == "-P"
     sys.argv = list(command[2:] if is_module else command)
     if is_module:
