@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,10 @@ from recbench.core.records import RunRecord
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from preloaded import preloaded_processes
+from preloaded import join_preloaded_processes, preloaded_processes
+
+# A thread of OpenMP that waits for others sleeps: two test processes share two cores. Read when torch is imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 # Two test processes share two cores: how long one example takes says nothing.
 settings.register_profile("recbench", deadline=None)
@@ -26,10 +30,14 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _preloaded() -> Iterator[None]:
-    with preloaded_processes():
-        yield
+def pytest_configure(config: pytest.Config) -> None:
+    """The process that starts the test processes starts one server for all of them; they find it in the environment."""
+    if hasattr(config, "workerinput"):
+        join_preloaded_processes()
+        return
+    server = ExitStack()
+    server.enter_context(preloaded_processes())
+    config.add_cleanup(server.close)
 
 
 @pytest.fixture(scope="session")
@@ -59,14 +67,64 @@ def reseal() -> Callable[[str], str]:
     return sealed
 
 
-@pytest.fixture(autouse=True)
-def _threads_of_torch() -> Iterator[None]:
-    """A run sets the number of threads for its process; the next test's last bits must not depend on that."""
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, object, object]:
+    """Lines are counted for coverage where that says something: counting makes a test a quarter to a half longer.
+
+    Slow tests train what fast ones go through in a few steps, the tests of models are of code that is not counted, and those of real data
+    do not run everywhere.
+    """
+    _restore_threads()
+    with nullcontext() if _is_counted(item) else _uncounted():
+        return (yield)
+
+
+def _is_counted(item: pytest.Item) -> bool:
+    is_of_model = Path(__file__).with_name("models") in item.path.parents
+    return not is_of_model and not any(item.get_closest_marker(name) for name in ("slow", "real_data"))
+
+
+@contextmanager
+def _uncounted() -> Iterator[None]:
+    """No line counts for coverage, in this process and in those that it starts."""
+    coverage = sys.modules.get("coverage")
+    counter = coverage.Coverage.current() if coverage else None
+    if counter is None:
+        yield
+        return
+    for_children = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("COVERAGE_PROCESS")}
+    counter.stop()
+    try:
+        yield
+    finally:
+        counter.start()
+        os.environ.update(for_children)
+
+
+_threads_at_start: int | None = None
+"""How many threads torch had before the first test."""
+
+
+def _restore_threads() -> None:
+    """Let torch have as many threads as before the first test: the last bits of what it computes depend on that."""
+    global _threads_at_start
     torch = sys.modules.get("torch")
-    n_threads = torch.get_num_threads() if torch else 0
-    yield
-    if torch and torch.get_num_threads() != n_threads:
-        torch.set_num_threads(n_threads)
+    if torch is None:
+        return
+    if _threads_at_start is None:
+        _threads_at_start = torch.get_num_threads()
+    elif torch.get_num_threads() != _threads_at_start:
+        torch.set_num_threads(_threads_at_start)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_fixture_setup(fixturedef: pytest.FixtureDef[object]) -> Generator[None, object, object]:
+    """A run sets the number of threads for its process; what a module's fixture ran must not set it for the tests of the module."""
+    try:
+        return (yield)
+    finally:
+        if fixturedef.scope != "function":
+            _restore_threads()
 
 
 @pytest.hookimpl(wrapper=True)

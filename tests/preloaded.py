@@ -2,9 +2,9 @@
 
 Importing torch and transformers takes seconds of computing, and dozens of tests need a process of its own. Inside a session of tests
 `subprocess.Popen` is the class below, for tests and for the code they test alike. It asks the server for commands that run recbench,
-torchrun or a script of the tests (`PYTHON -P -m recbench...`, `PYTHON SCRIPT.py ...`), and starts all others as ever, among them every
-test of what an interpreter imports (`-c`, or `-m` without `-P`). A forked process differs from a started one in that the libraries are
-in memory: it has its own environment, folder, pipes, signals and exit status, imports recbench itself and is measured for coverage.
+torchrun, pytest or a script of the tests (`PYTHON -P -m recbench...`, `PYTHON SCRIPT.py ...`), and starts all others as ever, among them
+every test of what an interpreter imports (`-c`, or `-m` without `-P`). A forked process differs from a started one in that the libraries
+are in memory: it has its own environment, folder, pipes, signals and exit status, imports recbench itself and is measured for coverage.
 
 As a script, `preloaded.py LISTENER`, this file is the server: LISTENER is the descriptor of a socket, one connection per process.
 """
@@ -42,13 +42,13 @@ _LIBRARIES = (
 _ADDRESS, _KNOWN = "TESTS_PRELOADED_ADDRESS", "TESTS_PRELOADED_KNOWN"
 """Where the server listens, and what of `_READ_AT_START` it began with, for this process and those that it forks."""
 _READ_AT_START = ("HF_", "LD_", "MKL_", "OMP_", "PYTHON", "TORCH_", "TRANSFORMERS_", "ATEN_")
-"""Beginnings of names of variables that the interpreter or a library has read by the time a process is forked."""
+"""Beginnings of names of variables that the interpreter or a library has read when a process is forked. PYTHONPATH is read again."""
 _WORD = struct.Struct("i")
 _Process: Any = subprocess.Popen
 
 
 def _read_at_start(environment: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in environment.items() if name.startswith(_READ_AT_START)}
+    return {name: value for name, value in environment.items() if name.startswith(_READ_AT_START) and name != "PYTHONPATH"}
 
 
 def _is_ours(command: Any) -> bool:
@@ -57,7 +57,7 @@ def _is_ours(command: Any) -> bool:
         return False
     match command[1:]:
         case ["-P", "-m", str(module), *_]:
-            return module.startswith("recbench") or module == "torch.distributed.run"
+            return module.startswith("recbench") or module in {"pytest", "torch.distributed.run"}
         case [str(script), *_]:
             return script.endswith(".py")
     return False
@@ -155,6 +155,12 @@ def preloaded_processes() -> Iterator[None]:
         shutil.rmtree(folder)
 
 
+def join_preloaded_processes() -> None:
+    """Let `subprocess.Popen` ask the server of whoever started this process, if it has one."""
+    if _ADDRESS in os.environ:
+        subprocess.Popen = PreloadedPopen
+
+
 def _received(connection: socket.socket) -> tuple[dict[str, Any], list[int]]:
     data, streams, _, _ = socket.recv_fds(connection, 1 << 16, 3)
     while not data.endswith(b"\n"):
@@ -209,6 +215,9 @@ def _become(command: Sequence[str], folder: str, environment: Mapping[str, str],
         os.dup2(stream, number)
         os.close(stream)
     os.chdir(folder)
+    of_server = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    given = filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))
+    sys.path[:] = [*given, *(entry for entry in sys.path if entry not in of_server)]
     os.environ.clear()
     os.environ.update(environment)
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -216,8 +225,7 @@ def _become(command: Sequence[str], folder: str, environment: Mapping[str, str],
         import coverage
 
         coverage.process_startup()
-    if _ADDRESS in environment:
-        subprocess.Popen = PreloadedPopen
+    join_preloaded_processes()
     is_module = command[0] == "-P"
     sys.argv = list(command[2:] if is_module else command)
     if is_module:

@@ -48,6 +48,17 @@ def test_words_folder_environment_pipes_and_status_are_those_asked_for(tmp_path:
     assert (process.returncode, said) == (1, "and ends\n")
 
 
+def test_modules_of_its_own_python_path_are_found_first(tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    site.mkdir()
+    (site / "told.py").write_text("import sys; place = [sys.path.index(entry) for entry in sys.path if entry.endswith('site')][0]")
+    command = [sys.executable, script(tmp_path, "import sys, told; print(told.place, 'torch' in sys.modules)")]
+    for environment, said in (({"PYTHONPATH": str(site)}, "1 True\n"), ({}, "")):
+        done = subprocess.run(command, env={**os.environ, "PYTHONPATH": "", **environment}, capture_output=True, text=True, check=False)
+        assert done.stdout == said
+        assert ("No module named 'told'" in done.stderr) == (not said)
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_signals_reach_it_and_its_end_is_told(tmp_path: Path, number: signal.Signals) -> None:
     with subprocess.Popen(
