@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 
 from recbench.core.config import canonical_json
+from recbench.core.digests import file_sha256
 from recbench.core.errors import DataUnavailable
 from recbench.data.card import DatasetCard
 from recbench.data.folders import parquet_parts
@@ -40,10 +41,10 @@ class Located:
 
 def _digest(path: Path) -> str | dict[str, str]:
     """sha256 of a file, or of each of the parts that a folder holds."""
-    return {part.name: file_sha256(part) for part in parquet_parts(path)} if path.is_dir() else file_sha256(path)
+    return {part.name: source_sha256(part) for part in parquet_parts(path)} if path.is_dir() else source_sha256(path)
 
 
-def file_sha256(path: Path) -> str:
+def source_sha256(path: Path) -> str:
     """sha256 of a file's bytes; one that cannot be read is a `DataUnavailable`."""
     try:
         about = path.stat()
@@ -54,5 +55,4 @@ def file_sha256(path: Path) -> str:
 
 @cache
 def _sha256(path: Path, size: int, mtime_ns: int) -> str:  # noqa: ARG001 (part of the cache key: a changed file is read again)
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    return file_sha256(path)

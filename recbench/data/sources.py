@@ -23,7 +23,7 @@ from recbench.core.progress import Progress, Task
 from recbench.core.temporary import own_folder
 from recbench.data.card import DatasetCard, Source, SourceFile
 from recbench.data.folders import ready_files
-from recbench.data.located import Located, file_sha256
+from recbench.data.located import Located, source_sha256
 from recbench.data.unpacking import refuse_damage, refuse_swollen_member
 
 log = logging.getLogger(__name__)
@@ -142,7 +142,7 @@ def _verify(path: Path, size: int, sha256: str, remedy: str) -> None:
     if size and found != size:
         raise DataUnavailable(f"{path}: {found:,} bytes, {size:,} expected. The file was cut off or replaced. {remedy}")
     if sha256:
-        digest = file_sha256(path)
+        digest = source_sha256(path)
         if digest != sha256:
             raise DataUnavailable(f"{path}: sha256 {digest}, {sha256} expected. The file was altered. {remedy}")
 
@@ -172,7 +172,7 @@ def _fetched(card: DatasetCard, source: Source, cache: Path, kept: Path, progres
 def _described(file: SourceFile, path: Path) -> _Fetched:
     """What the manifest says of a file just fetched, once it is what the card says."""
     _verify(path, file.size, file.sha256, "The source has changed or the download was altered: try again later, or get it by hand.")
-    return _Fetched(path.stat().st_size, file.sha256 or file_sha256(path), file.url or file.member)
+    return _Fetched(path.stat().st_size, file.sha256 or source_sha256(path), file.url or file.member)
 
 
 @contextmanager

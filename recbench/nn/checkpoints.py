@@ -5,7 +5,6 @@ FOLDER/000007/state.json         everything else
 FOLDER/000007/manifest.json      sha256 of the files above
 """
 
-import hashlib
 import json
 import logging
 import shutil
@@ -18,6 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from recbench.core.digests import file_sha256
 from recbench.core.errors import StageFailed
 
 log = logging.getLogger(__name__)
@@ -61,7 +61,7 @@ class CheckpointFolder:
             for name, group in tensors.items():
                 save_file(dict(group), temporary / f"{name}.safetensors")
             (temporary / _STATE).write_text(json.dumps(state), encoding="utf-8")
-            sums = {file.name: _sha256(file) for file in sorted(temporary.iterdir())}
+            sums = {file.name: file_sha256(file) for file in sorted(temporary.iterdir())}
             (temporary / _MANIFEST).write_text(json.dumps(sums, indent=1), encoding="utf-8")
             temporary.rename(self.folder / f"{number:06d}")
         except (OSError, SafetensorError) as error:
@@ -103,11 +103,6 @@ class CheckpointFolder:
         for file, expected in {_STATE: None, **sums}.items():
             if not (folder / file).is_file():
                 return f"{file} is missing"
-            if _sha256(folder / file) != expected:
+            if file_sha256(folder / file) != expected:
                 return f"{file} has other content than when it was written"
         return None
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

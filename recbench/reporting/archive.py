@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from recbench.core.digests import file_sha256
 from recbench.core.errors import BadData
 from recbench.core.ragged import LongArray
 from recbench.core.ranking import View
@@ -37,12 +38,6 @@ OWN_FILES = ("ranks.parquet", "exposure.parquet", "curve.csv", TUNE_LOG)
 SHARED_FILES = ("targets-", "items-")
 
 
-def sha256_of(path: Path) -> str:
-    """Hash of a file's bytes, as hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 @dataclass(frozen=True, eq=False)
 class StoredRun:
     """A record and the folder that holds it; its files are read on first use.
@@ -61,7 +56,7 @@ class StoredRun:
     def open(cls, folder: Path) -> "StoredRun":
         """The run in `folder`; a missing or damaged record is a `BadData`."""
         record = read_record(folder / "record.json")
-        return cls(record, folder, sha256_of(folder / "record.json"))
+        return cls(record, folder, file_sha256(folder / "record.json"))
 
     def with_record(self, record: RunRecord) -> "StoredRun":
         """The same files under another record, as if that one were written."""
@@ -71,7 +66,7 @@ class StoredRun:
         """The file whose name starts with `prefix`, which is what the record says; else a `BadData`."""
         part = self.record.file(prefix)
         path = self.place(part.name)
-        if sha256_of(path) != part.sha256:
+        if file_sha256(path) != part.sha256:
             raise BadData(f"{path}: its sha256 is not {part.sha256[:16]}, as the record says: it is damaged. Restore it.")
         return path
 
@@ -144,7 +139,7 @@ def files_at_fault(run: StoredRun) -> list[Fault]:
         except BadData as error:
             faults.append(Fault(run.folder / name, None, str(error)))
             continue
-        found, expected = sha256_of(path), run.record.file(name).sha256
+        found, expected = file_sha256(path), run.record.file(name).sha256
         if found != expected:
             said = f"the record {run.record.run_id} says {expected[:16]}"
             faults.append(Fault(path, None, f"its sha256 is {found[:16]}, {said}. Restore the file."))

@@ -5,10 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from recbench.core.digests import file_sha256
 from recbench.core.errors import BadData, RecbenchError, VerifyFailed
 from recbench.core.plugin import ModelCard
 from recbench.core.records import RunRecord
-from recbench.reporting.archive import StoredRun, files_at_fault, files_to_store, record_folders, sha256_of
+from recbench.reporting.archive import StoredRun, files_at_fault, files_to_store, record_folders
 from recbench.reporting.board import Board, make_boards
 from recbench.reporting.markdown import MADE_BY, render_pages
 from recbench.reporting.page import PAGE, render_page
@@ -99,9 +100,10 @@ def refuse_damaged(boards: Path, published: Mapping[str, StoredRun]) -> None:
         raise BadData("Published records are damaged; nothing was written. " + " ".join(map(str, faults)))
     for printed in records_on_pages(generated_pages(boards)):
         path = boards / printed.path
-        if path.is_file() and not sha256_of(path).startswith(printed.sha256):
+        found = file_sha256(path) if path.is_file() else printed.sha256
+        if not found.startswith(printed.sha256):
             raise VerifyFailed(
-                f"{path} was edited: its sha256 is {sha256_of(path)[:16]}, {printed.page.name} line {printed.line} says {printed.sha256}. "
+                f"{path} was edited: its sha256 is {found[:16]}, {printed.page.name} line {printed.line} says {printed.sha256}. "
                 "Records are never edited; restore the file, or delete its folder to take the row off the board."
             )
 

@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from recbench.core.digests import file_sha256
 from recbench.core.errors import RecbenchError, VerifyFailed
 from recbench.core.plugin import ModelCard
-from recbench.reporting.archive import Fault, StoredRun, files_at_fault, record_folders, sha256_of
+from recbench.reporting.archive import Fault, StoredRun, files_at_fault, record_folders
 from recbench.reporting.board import make_boards
 from recbench.reporting.printed import records_on_pages
 from recbench.reporting.publish import all_pages, generated_pages
@@ -97,7 +98,7 @@ def _records_as_printed(boards: Path, pages: Sequence[Path]) -> list[Fault]:
         where = f"{printed.page.name} line {printed.line}"
         if not path.is_file():
             faults.append(Fault(path, None, f"the record is gone; {where} names it. Restore it, or publish the page anew without it."))
-        elif not (found := sha256_of(path)).startswith(printed.sha256):
+        elif not (found := file_sha256(path)).startswith(printed.sha256):
             faults.append(Fault(path, None, f"its sha256 is {found[:16]}, {where} says {printed.sha256}: one was edited. Restore it."))
     return faults
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from recbench.core import Plugin
+from recbench.core.digests import file_sha256
 from recbench.core.ranking import Rankings
 from recbench.running.run.training import TIMES_FILE
-from recbench.running.stages.keys import hash_file
 from recbench.running.stages.store import MANIFEST
 from recbench.testing.small import read_split, write_source
 from recbench.testing.training import train
@@ -63,7 +63,7 @@ def _files(root: Path) -> dict[str, str]:
         digests[manifest.parent.name] = "a stage"
         for name in json.loads(manifest.read_text(encoding="utf-8"))["files"]:
             if Path(name).name not in _NOT_COMPARED:
-                digests[f"{manifest.parent.name}/{name}"] = hash_file(manifest.parent / name)
+                digests[f"{manifest.parent.name}/{name}"] = file_sha256(manifest.parent / name)
     if not digests:
         raise AssertionError(f"{root} holds no stage: training wrote nothing that could be compared.")
     return digests

@@ -186,13 +186,13 @@ def test_a_changed_shared_file_is_found(boards: Path, cards: Any, prefix: str) -
 
 
 def test_ranks_changed_together_with_the_hash_in_the_record_are_found(boards: Path, cards: Any, reseal: Any) -> None:
-    from recbench.reporting.archive import sha256_of
+    from recbench.core.digests import file_sha256
 
     folder = a_record(boards)
-    before = sha256_of(folder / "ranks.parquet")
+    before = file_sha256(folder / "ranks.parquet")
     change_ranks(folder / "ranks.parquet")
     record = folder / "record.json"
-    record.write_text(reseal(record.read_text().replace(before, sha256_of(folder / "ranks.parquet"))))
+    record.write_text(reseal(record.read_text().replace(before, file_sha256(folder / "ranks.parquet"))))
     message = refusal(boards, cards)
     assert "computed again from the ranks" in message
     assert "one was edited" in message

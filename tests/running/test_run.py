@@ -12,13 +12,13 @@ import pytest
 
 import recbench.evaluation as evaluation
 from recbench.core import BadConfig, BadRequest, PluginFailed, SilentProgress, UnknownPlugin
+from recbench.core.digests import file_sha256
 from recbench.core.records import FilePart, read_record
 from recbench.running.after.reproduce import reproduce
 from recbench.running.host.places import Places
 from recbench.running.requests import RunOutcome, RunRequest
 from recbench.running.run import execute
 from recbench.running.run.execute import run_request
-from recbench.running.stages.keys import hash_file
 
 
 @pytest.fixture
@@ -273,7 +273,7 @@ def test_reproduce_sees_a_rank_that_moved(places: Places) -> None:
     moved = np.array(ranks.rank["keep"])
     moved[0] = 3 if moved[0] != 3 else 4
     evaluation.write_ranks(evaluation.RankTable(ranks.user, ranks.target, {**ranks.rank, "keep": moved}, ranks.list_length), path)
-    files = [FilePart(name=path.name, sha256=hash_file(path)) if part.name == path.name else part for part in outcome.record.files]
+    files = [FilePart(name=path.name, sha256=file_sha256(path)) if part.name == path.name else part for part in outcome.record.files]
     (outcome.folder / "record.json").write_text(outcome.record.model_copy(update={"files": files}).to_json())
     again = reproduce(outcome.folder, places, SilentProgress())
     assert again is not None

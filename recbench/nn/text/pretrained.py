@@ -1,6 +1,5 @@
 """The one loader of pretrained models and tokenizers: what a folder lacks, or holds for another architecture, is a sentence."""
 
-import hashlib
 import json
 import math
 import re
@@ -13,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from recbench.core.digests import file_sha256
 from recbench.core.errors import BadConfig, BadData, BadRequest, DataUnavailable, RecbenchError
 
 _POOLER = "pooler."
@@ -340,9 +340,8 @@ def _refuse_altered(folder: Path, what: str) -> None:
         stored = file.resolve()
         if not _SHA256.fullmatch(stored.name):
             continue
-        with stored.open("rb") as stream:
-            if hashlib.file_digest(stream, "sha256").hexdigest() != stored.name:
-                raise BadData(f"{what}: {file.name} is not what the hub gave, by its SHA-256. Delete {stored}; it is fetched again.")
+        if file_sha256(stored) != stored.name:
+            raise BadData(f"{what}: {file.name} is not what the hub gave, by its SHA-256. Delete {stored}; it is fetched again.")
 
 
 def _first_line(raised: object) -> str:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import recbench.evaluation as evaluation
+from recbench.core.digests import file_sha256
 from recbench.core.errors import BadRequest
 from recbench.core.progress import Progress
 from recbench.core.ranking import VIEWS, View
@@ -21,7 +22,7 @@ from recbench.running.requests import ImportRequest, RunOutcome, views_of
 from recbench.running.run import folders as runs
 from recbench.running.run.recording import dataset_part, file_parts, write_measured
 from recbench.running.run.splits import LoadedSplit, load_split
-from recbench.running.stages.keys import hash_file, hash_value
+from recbench.running.stages.keys import hash_value
 from recbench.running.stages.store import StageStore
 
 FOREIGN = "foreign"
@@ -46,7 +47,7 @@ def import_ranks(request: ImportRequest, places: Places, progress: Progress, *, 
     placed = place_lists(lists, loaded.split, views, LIST_LENGTH)
     if "keep" in views and not holds_history(placed.rankings, loaded.split.test.histories):
         log.warning("no list holds an item of its user's history; if those were left out, these are lists for --seen unseen")
-    sha256 = hash_file(request.file)
+    sha256 = file_sha256(request.file)
     identity = {
         "model": request.model,
         "lists": sha256,

@@ -11,10 +11,11 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from recbench.core.digests import file_sha256
 from recbench.core.errors import BadData, BadRequest, nearest
 from recbench.core.records import RECORDS_FOLDER, FilePart, RunRecord, read_record
 from recbench.core.temporary import own_folder
-from recbench.running.stages.keys import hash_file, hash_value
+from recbench.running.stages.keys import hash_value
 
 RECORD_FILE = "record.json"
 FAILURE_FILE = "failure.json"
@@ -105,7 +106,7 @@ def refuse_changed(folder: Path, files: Iterable[FilePart]) -> None:
         if not path.is_file():
             raise BadData(f"{path}: the record names this file, but it is not there. {_RESTORE}")
         try:
-            found = hash_file(path)
+            found = file_sha256(path)
         except OSError as error:
             raise BadData(f"{path} cannot be read: {error.strerror}. {_RESTORE}") from None
         if found != part.sha256:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import recbench.evaluation as evaluation
+from recbench.core.digests import file_sha256
 from recbench.core.errors import BadData, PluginFailed
 from recbench.core.interactions import ItemTable
 from recbench.core.plugin import FitReport, Plugin
@@ -36,7 +37,7 @@ from recbench.running.run.references import REFERENCES_FILE
 from recbench.running.run.searched_settings import TunedSettings
 from recbench.running.run.splits import LoadedSplit
 from recbench.running.run.training import MODEL_FOLDER, TrainedModel, link_or_copy
-from recbench.running.stages.keys import hash_file, plugin_source_hash
+from recbench.running.stages.keys import plugin_source_hash
 from recbench.running.stages.store import Stage
 
 CONFIG_FILE = "config.toml"
@@ -117,7 +118,7 @@ def dataset_part(loaded: LoadedSplit) -> DatasetPart:
 
 def file_parts(paths: Sequence[Path]) -> list[FilePart]:
     """Names and hashes of a run's files."""
-    return [FilePart(name=path.name, sha256=hash_file(path)) for path in paths]
+    return [FilePart(name=path.name, sha256=file_sha256(path)) for path in paths]
 
 
 def _model_files(training: Stage) -> list[FilePart]:

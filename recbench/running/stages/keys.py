@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from recbench.about import FOLDER
 from recbench.core.config import PluginConfig, canonical_json
 from recbench.core.containment import contained
+from recbench.core.digests import file_sha256
 from recbench.core.errors import BadRequest
 from recbench.running.stages.outside_modules import came_along, imported_from_outside, imports_of, shaping_files
 
@@ -22,12 +23,6 @@ _SOURCE_SUFFIXES = {".py", ".toml", ".jinja", ".json"}
 def hash_value(value: Any) -> str:
     """sha256 of a JSON value; equal values have equal hashes whatever the order of their keys."""
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
-
-
-def hash_file(path: Path) -> str:
-    """sha256 of a file's bytes."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def hash_times(*parts: NDArray[np.int64] | None) -> str:
@@ -48,13 +43,13 @@ def _hash_once(path: Path) -> str:
     """sha256 of a file's bytes; a large one is read once per process while its size and time of change stay."""
     status = path.stat()
     if status.st_size < _LARGE_BYTES:
-        return hash_file(path)
+        return file_sha256(path)
     return _hash_of_state(path.resolve(), status.st_size, status.st_mtime_ns)
 
 
 @cache
 def _hash_of_state(path: Path, size: int, mtime_ns: int) -> str:  # noqa: ARG001 (part of the cache's key)
-    return hash_file(path)
+    return file_sha256(path)
 
 
 def named_content(config: PluginConfig) -> dict[str, Any]:
@@ -71,7 +66,7 @@ def named_content(config: PluginConfig) -> dict[str, Any]:
 
 def hash_sources(*folders: Path) -> str:
     """sha256 of the source files below some folders; caches, tests' leftovers and READMEs do not count."""
-    return hash_value([{name: hash_file(file) for name, file in _source_files(folder)} for folder in folders])
+    return hash_value([{name: file_sha256(file) for name, file in _source_files(folder)} for folder in folders])
 
 
 def plugin_source_hash(folder: Path) -> str:
@@ -88,7 +83,7 @@ def plugin_source_hash(folder: Path) -> str:
     files = shaping_files(folder)
     parts: dict[str, Any] = {
         "plugin": {name: _hash_once(file) for name, file in files.items()},
-        "nn": {name: hash_file(path) for name, path in sorted(_reached(files.values()).items())},
+        "nn": {name: file_sha256(path) for name, path in sorted(_reached(files.values()).items())},
     }
     if not came_along(folder):
         outside = imported_from_outside(folder)
@@ -99,7 +94,7 @@ def plugin_source_hash(folder: Path) -> str:
 
 def module_source_hash(file: Path) -> str:
     """sha256 of one module's source and of all modules of `recbench.nn` that it reaches through imports."""
-    return hash_value({"module": hash_file(file), "nn": {name: hash_file(path) for name, path in sorted(_reached([file]).items())}})
+    return hash_value({"module": file_sha256(file), "nn": {name: file_sha256(path) for name, path in sorted(_reached([file]).items())}})
 
 
 def _source_files(folder: Path) -> list[tuple[str, Path]]:

@@ -25,10 +25,11 @@ from typing import Any, Protocol
 
 from filelock import FileLock, Timeout
 
+from recbench.core.digests import file_sha256
 from recbench.core.errors import BadRequest, StageFailed, nearest
 from recbench.core.records import StagePart
 from recbench.running.host.measure import DeviceGauge, Meter
-from recbench.running.stages.keys import hash_file, hash_value
+from recbench.running.stages.keys import hash_value
 
 log = logging.getLogger(__name__)
 MANIFEST = "manifest.json"
@@ -268,7 +269,7 @@ class StageStore:
                 files[file.relative_to(temporary).as_posix()] = {
                     "bytes": status.st_size,
                     "mtime_ns": status.st_mtime_ns,
-                    "sha256": hash_file(file),
+                    "sha256": file_sha256(file),
                 }
         manifest = {
             "stage": name,
@@ -359,7 +360,7 @@ def damage(folder: Path) -> str | None:
         if status.st_size != expected["bytes"]:
             return f"{name} has {status.st_size} bytes instead of {expected['bytes']}"
         is_touched = status.st_mtime_ns != expected["mtime_ns"]
-        if (is_touched or status.st_size <= _ALWAYS_HASH_BYTES) and hash_file(file) != expected["sha256"]:
+        if (is_touched or status.st_size <= _ALWAYS_HASH_BYTES) and file_sha256(file) != expected["sha256"]:
             return f"{name} has other content than when it was written"
     return None
 

@@ -1,0 +1,36 @@
+"""Ranking by scores that do not depend on the query."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recbench.core import Queries, Rankings
+
+# B queries, I items, K length of a list, W items that are looked at to fill it
+
+
+def same_for_all(score_I: NDArray[np.float32], queries: Queries, k: int) -> Rankings:
+    """The k items of the highest scores, equal ones by item number; the same for all queries but for what `unseen` excludes.
+
+    Args:
+        score_I: (I,) float32.
+        queries: whose lists are asked for.
+        k: length of the lists.
+    """
+    n_items = len(score_I)
+    order_I = np.argsort(-score_I, kind="stable").astype(np.int32)
+    place_I = np.empty(n_items, dtype=np.int64)
+    place_I[order_I] = np.arange(n_items)
+    items = np.full((len(queries.views), len(queries), k), -1, dtype=np.int32)
+    for v, view in enumerate(queries.views):
+        # A list of K is full after at most K places and those that the longest history takes away.
+        width = min(n_items, k + (int(queries.histories.lengths.max(initial=0)) if view == "unseen" else 0))
+        is_open_BW = np.ones((len(queries), width), dtype=bool)
+        if view == "unseen":
+            place = place_I[queries.histories.item]
+            near = place < width
+            is_open_BW[queries.histories.row_of_entry()[near], place[near]] = False
+        nth_BW = np.cumsum(is_open_BW, axis=1) - 1
+        row, place = np.nonzero(is_open_BW & (nth_BW < k))
+        items[v, row, nth_BW[row, place]] = order_I[place]
+    scores = np.where(items >= 0, score_I[items], np.float32(-np.inf))
+    return Rankings(queries.views, items, scores)
