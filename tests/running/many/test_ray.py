@@ -16,7 +16,7 @@ import pytest
 # Looked for and not imported, which takes seconds in every process that collects tests.
 pytestmark = pytest.mark.skipif(find_spec("ray") is None, reason="ray is not installed: pip install 'ray>=2.40'")
 
-WALKER = Path(__file__).with_name("walker")
+WALKER = Path(__file__).parents[1] / "walker"
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from recbench.running.many.compare import compare_request
 from recbench.running.many.worker import Job, request_to_json
 from recbench.running.requests import Cell, CompareRequest, RunRequest
 
-WALKER = Path(__file__).with_name("walker")
+WALKER = Path(__file__).parents[1] / "walker"
 
 
 @pytest.fixture

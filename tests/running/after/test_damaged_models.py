@@ -22,7 +22,7 @@ from recbench.running.after.reproduce import reproduce
 from recbench.running.run.training import keep_artefacts
 from recbench_models.popularity.recommender import Popularity
 
-CAMPAIGN = Path(__file__).parents[2] / "benchmarks" / "faults" / "saved_models.py"
+CAMPAIGN = Path(__file__).parents[3] / "benchmarks" / "faults" / "saved_models.py"
 
 
 @pytest.fixture(scope="module")
