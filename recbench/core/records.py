@@ -25,7 +25,7 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from recbench.core.config import canonical_json
 from recbench.core.errors import BadData
@@ -108,9 +108,9 @@ class DevicePart(_Part):
 class StagePart(_Part):
     name: str
     key: str
-    seconds: float
+    seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     """What it cost when it was computed, whether or not it was now."""
-    peak_memory_bytes: int
+    peak_memory_bytes: Annotated[int, Field(ge=0)]
     """Most resident memory of the process, on the host."""
     reused: bool
     steps: int | None = None
