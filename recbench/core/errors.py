@@ -18,7 +18,10 @@ Every message has three parts: what, with which value, what next.
 """
 
 import difflib
+import errno
 from collections.abc import Iterable
+
+_SHORTAGES = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class RecbenchError(Exception):
@@ -77,6 +80,15 @@ class Interrupted(RecbenchError):
     """Stopped by Ctrl-C or SIGTERM."""
 
     exit_code = 130
+
+
+def refuse_shortage(error: BaseException) -> None:
+    """Raise an error again that says that the machine is short of something: file handles, memory, space.
+
+    For handlers that take whatever is raised while a file is read as damage of that file, which is then no damage.
+    """
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in _SHORTAGES):
+        raise error
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
