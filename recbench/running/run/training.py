@@ -153,11 +153,11 @@ class Trainer:
             recommender = GuardedModel(plugin, config, catalogue, self.budget)
             try:
                 report = recommender.fit(context)
-                _refuse_untrained(report, self.budget, card.name)
+                _refuse_untrained(report, self.budget)
             except (BudgetTooSmall, Untrained) as error:
                 # Nothing in there is worth going on from.
                 shutil.rmtree(self.store.partial(name, key), ignore_errors=True)
-                raise type(error)(f"{error}{_account(asked)}") from error
+                raise type(error)(f"Model {card.name!r}: {error}{_account(asked)}") from error
             refuse_unknown_modules(plugin, before)
             if self.world.rank == 0:
                 recommender.save(_made(folder / MODEL_FOLDER))
@@ -215,17 +215,17 @@ def check_needs(plugin: Plugin, split: Split) -> None:
         )
 
 
-def _refuse_untrained(report: FitReport, budget: Budget, model: str) -> None:
+def _refuse_untrained(report: FitReport, budget: Budget) -> None:
     """Raise `Untrained` for a model with weights to train that made no step."""
     if report.steps == 0 and report.parameters.trainable > 0 and (report.examples_possible > 0 or report.stopped_by == "budget"):
-        raise Untrained(f"Model {model!r} made no step: the budget of {budget} was used up before.")
+        raise Untrained(f"training {budget.used_up_before()}")
 
 
 def _account(stages: Sequence[StagePart]) -> str:
-    """What the stages took that a training asked for, as a sentence; the longest first."""
+    """What the time went into before the training itself, as a sentence; of the stages that it asked for the longest first."""
     longest = sorted(stages, key=lambda part: -part.seconds)
     took = ", ".join(f"{part.name} {part.seconds:.1f} s" for part in longest)
-    return f" Stages that it asked for: {took}." if took else ""
+    return f" Stages that it asked for: {took}." if took else " It asked for no other stage: the program's start and the data come before."
 
 
 def _made(folder: Path) -> Path:
