@@ -113,12 +113,19 @@ def test_an_output_that_cannot_be_written_is_refused_at_once(recbench: Any) -> N
         ({"RANK": "0", "WORLD_SIZE": "0"}, "count from 0"),
         ({"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "x"}, "LOCAL_RANK='x'"),
         ({"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "3"}, "LOCAL_RANK=3"),
+        ({"RANK": "9" * 5_000, "WORLD_SIZE": "2"}, "RANK='9999"),
+        ({"LOCAL_WORLD_SIZE": "9" * 5_000}, "LOCAL_WORLD_SIZE='9999"),
+        ({"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "abc"}, "MASTER_PORT='abc'"),
+        ({"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "65536"}, "MASTER_PORT=65536 is no port"),
+        ({"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}, "MASTER_PORT=0 is no port"),
+        ({"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "", "MASTER_PORT": "29500"}, "MASTER_ADDR=''"),
+        ({"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "a" * 70, "MASTER_PORT": "29500"}, "is no machine that is known here"),
         ({"LOCAL_WORLD_SIZE": "0"}, "LOCAL_WORLD_SIZE='0'"),
         ({"LOCAL_WORLD_SIZE": "two"}, "LOCAL_WORLD_SIZE='two'"),
     ],
 )
 def test_a_torchrun_that_is_not_one(recbench: Any, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], words: str) -> None:
-    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"):
+    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"):
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import reprlib
 from dataclasses import dataclass
 
 import psutil
@@ -83,8 +84,10 @@ def resolve_device(device: str, local_rank: int = 0) -> str:
 def processes_here() -> int:
     """How many processes of one run share this machine, as torchrun says; 1 without it."""
     text = os.environ.get("LOCAL_WORLD_SIZE", "1")
-    if not (text.isascii() and text.isdigit() and int(text) > 0):
-        raise BadRequest(f"LOCAL_WORLD_SIZE={text!r} is no whole number from 1 on. Start the processes with torchrun, or unset it.")
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text) > 0):
+        raise BadRequest(
+            f"LOCAL_WORLD_SIZE={reprlib.repr(text)} is no whole number from 1 on. Start the processes with torchrun, or unset it."
+        )
     return int(text)
 
 
