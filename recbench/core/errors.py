@@ -82,12 +82,14 @@ class Interrupted(RecbenchError):
     exit_code = 130
 
 
-def refuse_shortage(error: BaseException) -> None:
-    """Raise an error again that says that the machine is short of something: file handles, memory, space.
+def is_shortage(error: BaseException | None) -> bool:
+    """Whether the system says that this process is short of something: file handles, memory, space. The file at hand is not to blame."""
+    return isinstance(error, OSError) and error.errno in _SHORTAGES
 
-    For handlers that take whatever is raised while a file is read as damage of that file, which is then no damage.
-    """
-    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in _SHORTAGES):
+
+def refuse_shortage(error: BaseException) -> None:
+    """Raise a shortage again: for handlers that drop or set aside a file for whatever is raised while it is read."""
+    if is_shortage(error):
         raise error
 
 

@@ -2,6 +2,8 @@
 
 import errno
 import os
+import resource
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,10 @@ import pytest
 from recbench.cli.faults import explain
 from recbench.core import StageFailed
 from recbench.core.matrix import new_matrix
+from recbench.core.records import read_record
+from recbench.data.arrays import open_array, save_array
+from recbench.data.unpacking import refuse_damage
+from recbench.nn.weights import load_weights
 
 
 @pytest.mark.parametrize(
@@ -48,6 +54,53 @@ def test_too_few_file_handles_are_a_sentence(number: int) -> None:
     sentence, code = explain(error)
     assert "too many files are open" in sentence
     assert "ulimit -n" in sentence
+    assert code == 1
+
+
+def test_a_shortage_is_not_blamed_on_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_array(tmp_path, "history", np.arange(3))
+    (tmp_path / "record.json").write_text("{}")
+    (tmp_path / "events.csv").write_text("a")
+    short = OSError(errno.EMFILE, "Too many open files", "some.file")
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise short
+
+    monkeypatch.setattr(np, "load", refuse)
+    monkeypatch.setattr(Path, "read_text", refuse)
+    monkeypatch.setattr(Path, "open", refuse)
+
+    def damage() -> None:
+        with refuse_damage(tmp_path / "events.csv", "this is damaged", "Get it again."):
+            raise short
+
+    reading: list[Callable[[], object]] = [
+        lambda: open_array(tmp_path, "history"),
+        lambda: read_record(tmp_path / "record.json"),
+        lambda: load_weights({}, tmp_path / "events.csv"),
+        damage,
+    ]
+    for read in reading:
+        with pytest.raises(Exception) as caught:
+            read()
+        sentence, code = explain(caught.value)
+        assert "too many files are open at a time ([Errno 24] Too many open files: 'some.file')" in sentence
+        assert code == 1
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.EFBIG, "File too large"),
+        OSError("[Errno 27] Error writing bytes to file. Detail: [errno 27] File too large"),
+        OSError("6799 requested and 3040 written"),
+    ],
+)
+def test_a_limit_on_files_is_told_from_a_full_disk(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (6_144, resource.RLIM_INFINITY))
+    sentence, code = explain(error)
+    assert "larger than this process may write" in sentence
+    assert "ulimit -f" in sentence
     assert code == 1
 
 

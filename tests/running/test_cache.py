@@ -1,3 +1,4 @@
+import errno
 import subprocess
 import sys
 import threading
@@ -111,6 +112,20 @@ def test_the_report_of_a_training_is_checked_as_it_is_read(tmp_path: Path, file:
     (tmp_path / file).write_text(text.replace(value, damage))
     with pytest.raises(BadData, match=r"\.json is damaged: .*Delete the folder .*; it is built again\.$"):
         read_report(tmp_path, "sasrec")
+
+
+def test_too_few_file_handles_are_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = StageStore(tmp_path / "stages").get("codes", {}, _write("content")).folder
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", refuse)
+        with pytest.raises(OSError, match="Too many open files"):
+            StageStore(tmp_path / "stages").get("codes", {}, _write("content"))
+    assert folder.is_dir()
+    assert StageStore(tmp_path / "stages").get("codes", {}, _write("content")).reused
 
 
 def test_rerun_computes_a_stage_once_more_and_only_once(tmp_path: Path) -> None:
