@@ -3,14 +3,16 @@
 import errno
 import os
 import re
+import resource
 from collections.abc import Iterator
 
 INTERRUPTED = 130
-_DISK_FULL = re.compile(
-    r"No space left on device|Disk quota exceeded|StorageFull|database or disk is full"
-    r"|^\d+ requested and \d+ written$"  # numpy, which leaves out why
+_CUT_SHORT = re.compile(
+    r"^\d+ requested and \d+ written$"  # numpy, which leaves out why
     r"|PytorchStreamWriter failed writing file|unexpected pos \d+ vs \d+"  # torch, likewise
 )
+_DISK_FULL = re.compile(rf"No space left on device|Disk quota exceeded|StorageFull|database or disk is full|{_CUT_SHORT.pattern}")
+_TOO_LARGE = re.compile(r"File too large|FileTooLarge")
 _TOO_MANY_FILES = {errno.EMFILE, errno.ENFILE}
 _PLACES = {
     errno.EACCES,
@@ -34,6 +36,13 @@ def explain(error: BaseException, *, debug: bool = False) -> tuple[str, int]:
     if isinstance(error, KeyboardInterrupt):
         return "Interrupted. The same command goes on from the last finished stage or checkpoint.", INTERRUPTED
     chain = list(_causes(error))
+    limited = next((cause for cause in chain if _is_file_limit(cause)), None)
+    if limited is not None:
+        return (
+            f"Error: a file is larger than this process may write ({_one_line(limited)}). Raise the limit (ulimit -f unlimited), or see "
+            "whether the disk is full, and give the same command again.",
+            1,
+        )
     full = next((cause for cause in chain if _is_disk_full(cause)), None)
     if full is not None:
         where = f" while writing {full.filename}" if isinstance(full, OSError) and full.filename else ""
@@ -42,10 +51,11 @@ def explain(error: BaseException, *, debug: bool = False) -> tuple[str, int]:
             "Make room (`recbench cache ls` shows what the cache holds) and give the same command again.",
             1,
         )
-    if any(isinstance(cause, OSError) and cause.errno in _TOO_MANY_FILES for cause in chain):
+    handles = next((cause for cause in chain if isinstance(cause, OSError) and cause.errno in _TOO_MANY_FILES), None)
+    if handles is not None:
         return (
-            f"Error: too many files are open at a time ({_one_line(error)}). Raise the limit (ulimit -n 4096) or run fewer jobs at a time, "
-            "then give the same command again.",
+            f"Error: too many files are open at a time ({_one_line(handles)}). Raise the limit (ulimit -n 4096) or run fewer jobs at a "
+            "time, then give the same command again.",
             1,
         )
     if any(_is_out_of_memory(cause) for cause in chain):
@@ -75,12 +85,24 @@ def _of_place(error: OSError) -> tuple[str, int]:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
+    from recbench.core.errors import is_shortage
+
     seen: set[int] = set()
     current: BaseException | None = error
     while current is not None and id(current) not in seen:
         seen.add(id(current))
         yield current
-        current = current.__cause__ or (None if current.__suppress_context__ else current.__context__)
+        # What `from None` hides is told by the sentence, except that the process is short of something: it was taken for the file's fault.
+        hides = current.__suppress_context__ and not is_shortage(current.__context__)
+        current = current.__cause__ or (None if hides else current.__context__)
+
+
+def _is_file_limit(error: BaseException) -> bool:
+    if isinstance(error, OSError) and error.errno == errno.EFBIG:
+        return True
+    is_limited = resource.getrlimit(resource.RLIMIT_FSIZE)[0] != resource.RLIM_INFINITY
+    # A library that leaves out why a write was cut short may have met either limit; the one that was set is the likelier.
+    return _TOO_LARGE.search(str(error)) is not None or (is_limited and _CUT_SHORT.search(str(error)) is not None)
 
 
 def _is_disk_full(error: BaseException) -> bool:

@@ -1,6 +1,6 @@
 """`recbench list models|datasets|runs`."""
 
-import json
+from pathlib import Path
 
 from recbench.cli.options import DataDir, Debug, Json, Plugins, places
 from recbench.cli.terminal import print_json, stdout, verb
@@ -72,26 +72,32 @@ def datasets(data_dir: DataDir = None, as_json: Json = False, debug: Debug = Fal
 
 @verb
 def runs(as_json: Json = False, debug: Debug = False) -> None:  # noqa: ARG001
-    """List the runs below ./runs, finished and failed, oldest first.
+    """List the runs below ./runs, finished and failed, oldest first; behind them those whose record cannot be read, with the reason.
 
     Example: recbench list runs
     """
     from rich.markup import escape
     from rich.table import Table
 
-    from recbench.core.records import read_record
-    from recbench.running.run.folders import FAILURE_FILE, RECORD_FILE, run_folders
+    from recbench.core.errors import BadData
+    from recbench.core.records import RunRecord, read_record
+    from recbench.running.run.folders import RECORD_FILE, read_failure, run_folders
 
-    folders = run_folders(places().runs)
-    records = {folder: read_record(folder / RECORD_FILE) for folder in folders if (folder / RECORD_FILE).exists()}
-    failures = {
-        folder: json.loads((folder / FAILURE_FILE).read_text(encoding="utf-8"))["message"] for folder in folders if folder not in records
-    }
-    ordered = [*sorted(records, key=lambda folder: records[folder].started), *failures]
+    records: dict[Path, RunRecord] = {}
+    failures, damaged = {}, {}
+    for folder in run_folders(places().runs):
+        if not (folder / RECORD_FILE).exists():
+            failures[folder] = read_failure(folder)
+            continue
+        try:
+            records[folder] = read_record(folder / RECORD_FILE)
+        except BadData as error:
+            damaged[folder] = str(error)
+    ordered = [*sorted(records, key=lambda folder: records[folder].started), *failures, *damaged]
     if as_json:
         print_json(
             [
-                {"run": folder.name, "folder": folder, "failure": failures.get(folder)}
+                {"run": folder.name, "folder": folder, "failure": failures.get(folder), "damage": damaged.get(folder)}
                 | ({"record": records[folder].model_dump(mode="json")} if folder in records else {})
                 for folder in ordered
             ]
@@ -99,8 +105,9 @@ def runs(as_json: Json = False, debug: Debug = False) -> None:  # noqa: ARG001
         return
     table = Table("run", "model", "data set", "seed", "NDCG@10 keep", "train", "started (UTC)", box=None, header_style="bold")
     for folder in ordered:
-        if folder in failures:
-            table.add_row(escape(folder.name), "[red]failed[/]", "", "", "", "", escape(failures[folder]))
+        if folder not in records:
+            state, reason = ("failed", failures[folder]) if folder in failures else ("damaged", damaged[folder])
+            table.add_row(escape(folder.name), f"[red]{state}[/]", "", "", "", "", escape(reason))
             continue
         record = records[folder]
         view = "keep" if "keep" in record.metrics else "unseen"

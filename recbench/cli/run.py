@@ -32,7 +32,10 @@ def run(
     plugin: Plugins = None,
     data_dir: DataDir = None,
     jobs: Annotated[
-        int, typer.Option(min=1, help="How many runs share this machine now, this one counted. Above 1, boards mark the cost as shared.")
+        int,
+        typer.Option(
+            min=1, max=10_000, help="How many runs share this machine now, this one counted. Above 1, boards mark the cost as shared."
+        ),
     ] = 1,
     again: Annotated[bool, typer.Option("--again", help="Make a new record although there is a finished one.")] = False,
     rerun: Annotated[list[str] | None, typer.Option(metavar="STAGE", help="Compute this stage again. Repeatable.")] = None,

@@ -1,5 +1,6 @@
 """A bound on what a run may spend: seconds, optimiser steps or training examples."""
 
+import math
 import re
 import time
 from dataclasses import dataclass, field, replace
@@ -11,6 +12,8 @@ Unit = Literal["seconds", "steps", "examples"]
 AUXILIARY_SHARE = 0.25
 """Largest share of a run's budget that all its auxiliary trainings together may spend: other models whose item vectors are
 asked for, and trainings inside stages. The rest belongs to the model itself."""
+_LARGEST = 1e15
+"""No number from here on is a budget; those below are whole where they say so."""
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -62,11 +65,13 @@ class Budget:
         if text is None:
             return cls(started_at=start)
         match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(s|m|h|steps|examples)\s*", text, re.ASCII)
-        if match is None or float(match[1]) <= 0:
+        if match is None or not 0 < float(match[1]) < _LARGEST:
             raise BadConfig(f"--budget {text!r} is not understood. Write seconds, minutes, hours, steps or examples: 90s, 20m, 5000steps.")
         number, unit = float(match[1]), match[2]
         if unit in _SECONDS:
             return cls("seconds", number * _SECONDS[unit], start)
+        if not number.is_integer():
+            raise BadConfig(f"--budget {text!r}: there are only whole {unit}. Write a whole number, such as {math.ceil(number)}{unit}.")
         return cls("steps" if unit == "steps" else "examples", number, start)
 
     def __str__(self) -> str:
@@ -96,6 +101,13 @@ class Budget:
         if self.unit != "seconds":
             return float("inf")
         return self.amount - self.ledger.reserve_s - self.used_s()
+
+    def used_up_before(self) -> str:
+        """What a training that made no step says: that the budget was used up before, and by what."""
+        by = f"auxiliary trainings took {self.ledger.auxiliary:g} of them"
+        if self.unit == "seconds":
+            by = f"{self.used_s():.0f} s are used, {self.ledger.reserve_s:.0f} s are kept for ranking the test users"
+        return f"made no step: the budget of {self} was used up before ({by}). Give a larger --budget."
 
     def part(self, share: float) -> "Budget":
         """A share, 0 to 1, of what is left now: for the first of several trainings of one model."""

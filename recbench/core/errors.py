@@ -18,7 +18,10 @@ Every message has three parts: what, with which value, what next.
 """
 
 import difflib
+import errno
 from collections.abc import Iterable
+
+_SHORTAGES = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class RecbenchError(Exception):
@@ -77,6 +80,17 @@ class Interrupted(RecbenchError):
     """Stopped by Ctrl-C or SIGTERM."""
 
     exit_code = 130
+
+
+def is_shortage(error: BaseException | None) -> bool:
+    """Whether the system says that this process is short of something: file handles, memory, space. The file at hand is not to blame."""
+    return isinstance(error, OSError) and error.errno in _SHORTAGES
+
+
+def refuse_shortage(error: BaseException) -> None:
+    """Raise a shortage again: for handlers that drop or set aside a file for whatever is raised while it is read."""
+    if is_shortage(error):
+        raise error
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -25,10 +25,10 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from recbench.core.config import canonical_json
-from recbench.core.errors import BadData
+from recbench.core.errors import BadData, refuse_shortage
 
 SCHEMA_VERSION = 3
 """2 added `tuned`, `foreign` and `remeasured`; 3 added `StagePart.steps` and `stopped_by`, `FitPart.validations`, the peak of device
@@ -42,7 +42,8 @@ RECORDS_FOLDER = "records"
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # A figure that is none has no place in JSON: such a record could be written and never be read.
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class ModelPart(_Part):
@@ -108,9 +109,9 @@ class DevicePart(_Part):
 class StagePart(_Part):
     name: str
     key: str
-    seconds: float
+    seconds: Annotated[float, Field(ge=0)]
     """What it cost when it was computed, whether or not it was now."""
-    peak_memory_bytes: int
+    peak_memory_bytes: Annotated[int, Field(ge=0)]
     """Most resident memory of the process, on the host."""
     reused: bool
     steps: int | None = None
@@ -326,6 +327,7 @@ def read_record(path: Path) -> RunRecord:
     except FileNotFoundError:
         raise BadData(f"{path}: there is no such record. `recbench list runs` shows what there is.") from None
     except OSError as error:
+        refuse_shortage(error)
         raise BadData(f"{path} cannot be read: {error.strerror}. {advice}") from None
     except (ValueError, RecursionError) as error:  # no UTF-8, no JSON, a number or a depth beyond what Python reads
         raise BadData(f"{path} is not valid JSON: {error}. {advice}") from None
@@ -348,5 +350,5 @@ def _is_whole(raw: dict[str, Any]) -> bool:
     seal = raw.pop(_SEAL, None)
     try:
         return bool(seal == _sum_of(raw))
-    except ValueError:  # damage has put in a NaN or half of a character
+    except (ValueError, RecursionError):  # damage has put in a NaN, half of a character, or a depth beyond what Python writes
         return False

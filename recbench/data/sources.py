@@ -21,6 +21,7 @@ from pydantic import TypeAdapter, ValidationError
 from recbench.core.errors import BadData, DataUnavailable
 from recbench.core.progress import Progress, Task
 from recbench.core.temporary import own_folder
+from recbench.core.visible import visible
 from recbench.data.card import DatasetCard, Source, SourceFile
 from recbench.data.folders import ready_files
 from recbench.data.located import Located, source_sha256
@@ -151,7 +152,8 @@ def _fetched(card: DatasetCard, source: Source, cache: Path, kept: Path, progres
     """Files by role, fetched now; the folder appears only when all of them are there and checked."""
     if source.kind == "manual":
         names = ", ".join(file.file_name for file in source.files)
-        raise DataUnavailable(source.instructions + (f" Put {names} into {cache}." if names else ""))
+        instructions = visible(" ".join(source.instructions.split()))
+        raise DataUnavailable(instructions + (f" Put {names} into {cache}." if names else ""))
     if not fetch:
         raise DataUnavailable(f"It was never downloaded. Run: recbench data fetch {card.name}")
     try:

@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from recbench.core.digests import file_sha256
-from recbench.core.errors import StageFailed
+from recbench.core.errors import StageFailed, refuse_shortage
 
 log = logging.getLogger(__name__)
 _MANIFEST = "manifest.json"
@@ -98,7 +98,8 @@ class CheckpointFolder:
         folder = self.folder / name
         try:
             sums = dict(json.loads((folder / _MANIFEST).read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError):
+        except (OSError, ValueError, TypeError) as error:
+            refuse_shortage(error)
             return f"{_MANIFEST} is missing or unreadable"
         for file, expected in {_STATE: None, **sums}.items():
             if not (folder / file).is_file():

@@ -6,6 +6,8 @@ process of a group does alone passes `World()` and waits for nobody.
 
 import json
 import os
+import reprlib
+import socket
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,13 +20,17 @@ import torch.distributed as dist
 from numpy.typing import NDArray
 from torch import Tensor
 
-from recbench.core.errors import BadRequest
+from recbench.core.errors import BadRequest, refuse_shortage
 from recbench.core.plugin import World
 
 _TIMEOUT = timedelta(hours=24)
 """Rank 0 may build text vectors or codes for hours while the others wait; torchrun ends them all if one dies."""
 
 _START = "Start several processes with torchrun, which sets these variables, or unset them to run one."
+
+
+_MOST_DIGITS = 9
+_LAST_PORT = 65_535
 
 
 @dataclass(frozen=True)
@@ -66,9 +72,29 @@ def world_from_environment() -> tuple[World, int]:
 def _number(variable: str) -> int | None:
     """The whole number from 0 on in a variable of the environment; None where it is not set."""
     text = os.environ.get(variable)
-    if text is not None and not (text.isascii() and text.isdigit()):
-        raise BadRequest(f"{variable}={text!r} is no whole number from 0 on. {_START}")
+    if text is not None and not (text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS):
+        raise BadRequest(f"{variable}={reprlib.repr(text)} is no whole number from 0 on, of at most {_MOST_DIGITS} digits. {_START}")
     return None if text is None else int(text)
+
+
+def _check_address(size: int) -> str:
+    """Where the processes meet, as host and port; a `BadRequest` where the variables name no such place."""
+    missing = [name for name in ("MASTER_ADDR", "MASTER_PORT") if name not in os.environ]
+    if missing:
+        raise BadRequest(
+            f"{size} processes are asked for, but {missing[0]} is not set. "
+            f"Start them with: torchrun --nproc-per-node {size} -m recbench run ..."
+        )
+    host, port = os.environ["MASTER_ADDR"], _number("MASTER_PORT") or 0
+    if not 0 < port <= _LAST_PORT:
+        raise BadRequest(f"MASTER_PORT={port} is no port: those count from 1 to {_LAST_PORT}. {_START}")
+    try:
+        # Torch would ask again for as long as the processes may wait for one another, which is a day.
+        socket.getaddrinfo(host, port)
+    except (OSError, UnicodeError) as error:
+        refuse_shortage(error)
+        raise BadRequest(f"MASTER_ADDR={host!r} is no machine that is known here: {error}. {_START}") from None
+    return f"{host}:{port}"
 
 
 @contextmanager
@@ -81,17 +107,18 @@ def connected(world: World, device: str) -> Iterator[Group]:
     if world.size == 1:
         yield Group()
         return
-    missing = [name for name in ("MASTER_ADDR", "MASTER_PORT") if name not in os.environ]
-    if missing:
-        raise BadRequest(
-            f"{world.size} processes are asked for, but {missing[0]} is not set. "
-            f"Start them with: torchrun --nproc-per-node {world.size} -m recbench run ..."
-        )
+    address = _check_address(world.size)
     is_cuda = device.startswith("cuda")
     if is_cuda:
         torch.cuda.set_device(device)
     backend = "cpu:gloo,cuda:nccl" if is_cuda else "gloo"
-    dist.init_process_group(backend, init_method="env://", rank=world.rank, world_size=world.size, timeout=_TIMEOUT)
+    try:
+        dist.init_process_group(backend, init_method="env://", rank=world.rank, world_size=world.size, timeout=_TIMEOUT)
+    except dist.DistNetworkError as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise BadRequest(
+            f"The {world.size} processes cannot meet at {address}: {reason}. Choose another MASTER_PORT, or use torchrun."
+        ) from None
     try:
         yield Group(world.rank, world.size)
     finally:

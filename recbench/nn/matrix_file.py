@@ -1,14 +1,17 @@
 """A matrix that is computed batch by batch and outlives a kill."""
 
 import json
+import logging
 import time
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from recbench.core.errors import refuse_shortage
 from recbench.core.matrix import new_matrix
 
+log = logging.getLogger(__name__)
 _MARK_EVERY_S = 15.0
 
 
@@ -27,13 +30,24 @@ class MatrixFile:
     def __init__(self, folder: Path, shape: tuple[int, int]) -> None:
         self._mark = folder / "batches-done.json"
         path = folder / "vectors.npy"
-        self.n_batches_done = 0
-        if path.is_file() and self._mark.is_file():
-            self.vectors: NDArray[np.float32] = np.load(path, mmap_mode="r+")
-            self.n_batches_done = int(json.loads(self._mark.read_text(encoding="utf-8"))["batches"])
-        else:
-            self.vectors = new_matrix(path, np.float32, shape)
+        found = self._found(path, shape) if path.is_file() and self._mark.is_file() else None
+        self.vectors: NDArray[np.float32]
+        self.vectors, self.n_batches_done = (new_matrix(path, np.float32, shape), 0) if found is None else found
         self._marked_at = time.monotonic()
+
+    def _found(self, path: Path, shape: tuple[int, int]) -> "tuple[NDArray[np.float32], int] | None":
+        """The matrix that is there and how many batches are in it; None where either is damaged."""
+        try:
+            vectors = np.load(path, mmap_mode="r+", allow_pickle=False)
+            n_done = json.loads(self._mark.read_bytes())["batches"]
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+            refuse_shortage(error)
+            vectors = n_done = None
+        if vectors is None or (vectors.shape, vectors.dtype) != (shape, np.dtype(np.float32)) or type(n_done) is not int or n_done < 0:
+            log.warning("what was computed of %s is damaged; it is computed from the start", path)
+            self._mark.unlink()
+            return None
+        return vectors, n_done
 
     def __enter__(self) -> None:
         pass

@@ -73,7 +73,7 @@ def train(
     Raises:
         StageFailed: the loss is not a finite number, there are no batches, or a checkpoint cannot be written.
         Untrained: the budget was used up before the first step.
-        BudgetTooSmall: a budget of seconds ends before every example was seen once.
+        BudgetTooSmall: a budget of seconds ends before every example was seen once, or before the first step.
         Interrupted: SIGTERM or Ctrl-C; a checkpoint is written and the next call with the same arguments goes on from it.
     """
     return _Training(context, module, batches, settings, ranker, examples_possible, name, budget or context.budget, rate_factors).run()
@@ -196,9 +196,18 @@ class _Training:
         return is_paced(self.budget) and self.ranker is not None and self.resumed_at is None
 
     def _refuse_untrained(self) -> None:
-        """Raise `Untrained` where not a single step was made."""
-        if self.state.step == 0:
-            raise Untrained(f"{self.name} made no step: the budget of {self.context.budget} was used up before.")
+        """Raise an error where not a single step was made: with the seconds that would do, where steps can tell."""
+        if self.state.step:
+            return
+        if self._is_paced and self.examples_possible:
+            # Two steps that nobody keeps, of which the first is slow.
+            for _ in range(2):
+                self.examples_here, began = 0, time.monotonic()
+                self._step()
+            if self.context.world.rank == 0:
+                pace = self.examples_here / (time.monotonic() - began)
+                refuse_less_than_a_pass(self.budget, pace, possible=self.examples_possible, seen=0)
+        raise Untrained(f"{self.name} {self.context.budget.used_up_before()}")
 
     def _moment(self) -> Moment:
         moment = self.clock.now(has_signal=self.signals.received is not None)

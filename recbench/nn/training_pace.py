@@ -36,7 +36,7 @@ def refuse_less_than_a_pass(budget: Budget, pace: float, *, possible: int, seen:
         # An auxiliary training that used its share up takes its share of a larger budget, too.
         enough_s = (enough_s - budget.ledger.auxiliary) / (1.0 - AUXILIARY_SHARE)
     raise BudgetTooSmall(
-        f"A budget of {budget.amount:.0f} s cannot train one pass: {used_s:.0f} s are used, ranking the test users will take "
+        f"A budget of {budget.amount:g} s cannot train one pass: {used_s:.0f} s are used, ranking the test users will take "
         f"{reserve_s:.0f} s, and one pass of {possible:,} examples takes {needed_s:.0f} s at {pace:,.0f} examples/s. "
         f"Give at least --budget {math.ceil(enough_s * _MARGIN / 10) * 10}s, or choose a smaller preset."
     )

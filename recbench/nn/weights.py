@@ -18,6 +18,7 @@ def load_weights(into: Mapping[str, Tensor], file: Path) -> None:
         BadData: the file is missing or damaged, lacks one of the tensors, has one too many, or one of another shape.
     """
     try:
+        file.open("rb").close()  # the library calls a file missing that the system does not open for want of file handles
         weights = load_file(file)
     except (SafetensorError, OSError) as error:
         raise BadData(f"{file} holds no weights that can be read: {error}. Restore it, or make the run again.") from None

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from recbench.core.errors import BadRequest
 from recbench.core.ranking import VIEWS, View
+from recbench.core.visible import visible
 from recbench.evaluation import MAIN_METRIC
 from recbench.reporting.board import Board, BoardRow, Section
 from recbench.reporting.grids import BOARD_METRICS, WITH_INTERVAL, metric_title, with_std
@@ -52,7 +53,7 @@ def _csv(board: Board) -> str:
     writer = csv.DictWriter(stream, fieldnames=list(lines[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(lines)
-    return stream.getvalue()
+    return visible(stream.getvalue())
 
 
 def _values(board: Board, section: Section, board_row: BoardRow) -> dict[str, Any]:
@@ -100,7 +101,7 @@ def _latex(section: Section) -> str:
     caption = f"{latex_escape(section.dataset.title)}: {latex_escape(section.title)}. Best {metric_title(MAIN_METRIC)} first"
     deviation = r", $\pm$ the standard deviation over seeds" if any(len(row.row.runs) > 1 for row in section.rows) else ""
     lines = [
-        f"% {section.dataset.name}: {section.title}; test fingerprint {section.test_fingerprint}",
+        f"% {section.dataset.name}: {visible(section.title, one_line=True)}; test fingerprint {section.test_fingerprint}",
         r"\begin{table}",
         r"\centering",
         rf"\caption{{{caption} (view \texttt{{keep}}); bold is the best of a column{deviation}.}}",
@@ -130,4 +131,4 @@ def _latex_cell(board_row: BoardRow, metric: str, view: View, best: float | None
 
 def latex_escape(text: str) -> str:
     """Text that LaTeX prints as it is."""
-    return "".join(_LATEX.get(character, character) for character in " ".join(text.split()))
+    return "".join(_LATEX.get(character, character) for character in " ".join(visible(text).split()))

@@ -7,6 +7,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from recbench.core.ranking import VIEWS
+from recbench.core.visible import visible
 from recbench.reporting import grids
 from recbench.reporting.board import Board
 from recbench.reporting.grids import Grid
@@ -25,7 +26,8 @@ def render_pages(boards: Sequence[Board]) -> dict[str, str]:
 
 
 def escape(text: str) -> str:
-    """Text that markdown shows as it is, in a table cell too."""
+    """Text that markdown shows as it is, in a table cell too, and that steers no terminal where somebody reads the file itself."""
+    text = visible(text)
     for character in "\\`*<>|":
         text = text.replace(character, "\\" + character)
     # Brackets are plain text unless a parenthesis follows.

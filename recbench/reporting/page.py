@@ -4,15 +4,17 @@ The figures are those of the markdown pages, as text, in a block of JSON with a 
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from recbench.core.ranking import VIEWS, View
+from recbench.core.visible import visible
 from recbench.reporting import grids
 from recbench.reporting.board import Board, BoardRow, Section
 from recbench.reporting.grids import Grid, OverviewLine
@@ -110,7 +112,16 @@ def _groups(board_row: BoardRow, view: View) -> list[list[str]]:
 
 
 def _line(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
+    return json.dumps(_shown(value), ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
+
+
+def _shown(value: Any) -> Any:
+    """A JSON value in which characters that steer a terminal, or turn the direction of writing on the page, are spelt out."""
+    if isinstance(value, str):
+        return visible(value)
+    if isinstance(value, Mapping):
+        return {visible(key): _shown(part) for key, part in value.items()}
+    return [_shown(part) for part in value] if isinstance(value, Sequence) else value
 
 
 def _lines(values: Sequence[str]) -> str:

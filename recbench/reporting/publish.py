@@ -112,7 +112,7 @@ def _new_runs(runs: Sequence[Path], published: dict[str, StoredRun]) -> tuple[di
     fresh: dict[str, StoredRun] = {}
     skipped = []
     for folder in sorted(runs):
-        if not (folder / "record.json").is_file():
+        if not (folder / "record.json").exists():
             has_failed = (folder / "failure.json").is_file()
             reason = "the run failed, see failure.json" if has_failed else "there is no record.json; the run is not finished"
             skipped.append(Skipped(folder, reason, is_fault=False))

@@ -2,6 +2,8 @@
 
 import io
 import json
+import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -115,6 +117,40 @@ def test_compare_runs_what_is_missing_and_tests_in_pairs(finished: Any) -> None:
     table = finished("compare", "-m", "random,popularity", "-d", "demo", "--threads", "1")
     assert "NDCG@10" in table.stdout
     assert "done" in table.stderr
+
+
+def test_a_damaged_record_hides_no_other_run(finished: Any) -> None:
+    command = ("run", "-m", "popularity", "-d", "demo", "--json")
+    newest = json.loads(finished(*command, "--again").stdout)["folder"]
+    runs = finished.folder / "runs"
+    damaged = [runs / (Path(newest).name.rpartition("-")[0] + "-99"), runs / "a-folder", runs / "a-failure"]
+    try:
+        for folder in damaged:
+            folder.mkdir()
+        (damaged[0] / "record.json").write_text("")
+        (damaged[1] / "record.json").mkdir()
+        (damaged[2] / "failure.json").write_text("garbage")
+        listed = finished("list", "runs", "--json")
+        assert listed.exit_code == 0, listed.stderr
+        rows = {row["run"]: row for row in json.loads(listed.stdout)}
+        assert rows[Path(newest).name]["record"]
+        assert "not valid JSON" in rows[damaged[0].name]["damage"]
+        assert "Is a directory" in rows["a-folder"]["damage"]
+        assert rows["a-failure"]["failure"] == "failure.json cannot be read"
+        table = finished("list", "runs").stdout
+        assert "damaged" in table
+        assert "popularity" in table
+        for asked in (("show", "last", "--json"), command):
+            done = finished(*asked)
+            assert done.exit_code == 0, done.stderr
+            assert "left out: " in done.stderr
+            assert Path(json.loads(done.stdout)["folder"]).name == Path(newest).name
+        planned = finished("plan", "-m", "popularity", "-d", "demo", "--json")
+        assert planned.exit_code == 0, planned.stderr
+        assert Path(newest).name in json.loads(planned.stdout)["basis"]
+    finally:
+        for folder in damaged:
+            shutil.rmtree(folder)
 
 
 def test_show_plots_into_the_runs_folder(finished: Any) -> None:

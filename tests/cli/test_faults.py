@@ -2,6 +2,8 @@
 
 import errno
 import os
+import resource
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,10 @@ import pytest
 from recbench.cli.faults import explain
 from recbench.core import StageFailed
 from recbench.core.matrix import new_matrix
+from recbench.core.records import read_record
+from recbench.data.arrays import open_array, save_array
+from recbench.data.unpacking import refuse_damage
+from recbench.nn.weights import load_weights
 
 
 @pytest.mark.parametrize(
@@ -48,6 +54,53 @@ def test_too_few_file_handles_are_a_sentence(number: int) -> None:
     sentence, code = explain(error)
     assert "too many files are open" in sentence
     assert "ulimit -n" in sentence
+    assert code == 1
+
+
+def test_a_shortage_is_not_blamed_on_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_array(tmp_path, "history", np.arange(3))
+    (tmp_path / "record.json").write_text("{}")
+    (tmp_path / "events.csv").write_text("a")
+    short = OSError(errno.EMFILE, "Too many open files", "some.file")
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise short
+
+    monkeypatch.setattr(np, "load", refuse)
+    monkeypatch.setattr(Path, "read_text", refuse)
+    monkeypatch.setattr(Path, "open", refuse)
+
+    def damage() -> None:
+        with refuse_damage(tmp_path / "events.csv", "this is damaged", "Get it again."):
+            raise short
+
+    reading: list[Callable[[], object]] = [
+        lambda: open_array(tmp_path, "history"),
+        lambda: read_record(tmp_path / "record.json"),
+        lambda: load_weights({}, tmp_path / "events.csv"),
+        damage,
+    ]
+    for read in reading:
+        with pytest.raises(Exception) as caught:
+            read()
+        sentence, code = explain(caught.value)
+        assert "too many files are open at a time ([Errno 24] Too many open files: 'some.file')" in sentence
+        assert code == 1
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.EFBIG, "File too large"),
+        OSError("[Errno 27] Error writing bytes to file. Detail: [errno 27] File too large"),
+        OSError("6799 requested and 3040 written"),
+    ],
+)
+def test_a_limit_on_files_is_told_from_a_full_disk(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (6_144, resource.RLIM_INFINITY))
+    sentence, code = explain(error)
+    assert "larger than this process may write" in sentence
+    assert "ulimit -f" in sentence
     assert code == 1
 
 
@@ -113,12 +166,19 @@ def test_an_output_that_cannot_be_written_is_refused_at_once(recbench: Any) -> N
         ({"RANK": "0", "WORLD_SIZE": "0"}, "count from 0"),
         ({"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "x"}, "LOCAL_RANK='x'"),
         ({"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "3"}, "LOCAL_RANK=3"),
+        ({"RANK": "9" * 5_000, "WORLD_SIZE": "2"}, "RANK='9999"),
+        ({"LOCAL_WORLD_SIZE": "9" * 5_000}, "LOCAL_WORLD_SIZE='9999"),
+        ({"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "abc"}, "MASTER_PORT='abc'"),
+        ({"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "65536"}, "MASTER_PORT=65536 is no port"),
+        ({"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}, "MASTER_PORT=0 is no port"),
+        ({"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "", "MASTER_PORT": "29500"}, "MASTER_ADDR=''"),
+        ({"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "a" * 70, "MASTER_PORT": "29500"}, "is no machine that is known here"),
         ({"LOCAL_WORLD_SIZE": "0"}, "LOCAL_WORLD_SIZE='0'"),
         ({"LOCAL_WORLD_SIZE": "two"}, "LOCAL_WORLD_SIZE='two'"),
     ],
 )
 def test_a_torchrun_that_is_not_one(recbench: Any, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], words: str) -> None:
-    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"):
+    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"):
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)

@@ -6,6 +6,7 @@ import pytest
 
 from recbench.core import Budget
 from recbench.core.budget import AUXILIARY_SHARE, Ledger
+from recbench.core.errors import BadConfig
 
 
 def test_a_part_of_steps_or_examples_and_what_it_leaves() -> None:
@@ -47,6 +48,12 @@ def test_equal_budgets_are_written_alike(texts: tuple[str, ...], text: str) -> N
         assert budget.text == text
         assert Budget.parse(budget.text).amount == budget.amount
     assert Budget.parse(None).text is None
+
+
+@pytest.mark.parametrize("text", ["0.5steps", "2.5examples", "0steps", "0.0s", "1e3s", "9" * 400 + "steps", "9" * 400 + "h", "10", "-5s"])
+def test_what_is_no_budget_is_refused(text: str) -> None:
+    with pytest.raises(BadConfig, match="--budget"):
+        Budget.parse(text)
 
 
 def test_parts_of_a_budget_share_what_is_set_aside_and_charged() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from recbench.core.errors import BadData
-from recbench.core.records import FilePart, RunRecord, read_record
+from recbench.core.records import FilePart, Interval, RunRecord, read_record
 
 INTERVAL = {"value": 0.25, "low": 0.125, "high": 0.5}
 
@@ -98,6 +98,19 @@ def test_what_is_no_record_is_a_sentence(tmp_path: Path, text: str) -> None:
     path.write_bytes(text.encode("utf-8", errors="surrogateescape"))
     with pytest.raises(BadData, match=r"record\.json"):
         read_record(path)
+
+
+def test_a_record_of_any_depth_is_a_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "record.json"
+    for depth in range(850, 1010, 2):
+        path.write_text(f'{{"schema_version": 3, "sha256": "", "config": {"[" * depth}{"]" * depth}}}')
+        with pytest.raises(BadData, match=r"record\.json"):
+            read_record(path)
+
+
+def test_a_figure_that_is_none_is_in_no_record() -> None:
+    with pytest.raises(ValidationError, match="finite number"):
+        Interval(value=float("nan"), low=0.0, high=0.0)
 
 
 def test_a_folder_in_the_place_of_a_record_is_a_sentence(tmp_path: Path) -> None:

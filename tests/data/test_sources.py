@@ -124,11 +124,14 @@ def test_a_damaged_cache_is_noticed(site: str, find: Callable[..., Located], dam
 
 
 def test_sources_are_tried_in_order(site: str, find: Callable[..., Located], tmp_path: Path) -> None:
-    manual = "[[sources]]\nkind = 'manual'\ninstructions = 'Ask for it.'\nfiles = [{ role = 'interactions', name = 'theirs.csv' }]\n"
+    put = "files = [{ role = 'interactions', name = 'theirs.csv' }]\n"
+    manual = f"[[sources]]\nkind = 'manual'\ninstructions = \"Ask\\nfor it.\\u001b\"\n{put}"
     located = find(manual + downloads(f"{site}/gone.csv") + downloads(f"{site}/interactions.csv"))
     assert _Site.requests == ["/gone.csv", "/interactions.csv"]
     assert "source-2" in str(located.files["interactions"])
-    with pytest.raises(DataUnavailable, match=r"\(1, manual\) Ask for it. Put theirs.csv into .*home/datasets/mine.*\(2, download\).*404"):
+    with pytest.raises(
+        DataUnavailable, match=r"\(1, manual\) Ask for it.\\x1b Put theirs.csv into .*home/datasets/mine.*\(2, download\).*404"
+    ):
         find(manual + downloads(f"{site}/gone.csv"))
     (tmp_path / "home" / "datasets" / "mine" / "theirs.csv").write_bytes(CONTENT)
     assert find(manual).files["interactions"].name == "theirs.csv"

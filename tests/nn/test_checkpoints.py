@@ -1,3 +1,4 @@
+import errno
 import resource
 from pathlib import Path
 
@@ -27,6 +28,19 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
 
 def test_no_folder_holds_no_checkpoint(tmp_path: Path) -> None:
     assert CheckpointFolder(tmp_path / "nowhere").newest() is None
+
+
+def test_too_few_file_handles_drop_no_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = folder_with(tmp_path, 1)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_text", refuse)
+        with pytest.raises(OSError, match="Too many open files"):
+            folder.newest()
+    assert folder.newest() == "000001"
 
 
 def test_the_last_two_are_kept(tmp_path: Path) -> None:

@@ -52,6 +52,16 @@ def test_missing_address_says_how_to_start(monkeypatch: pytest.MonkeyPatch) -> N
         pass
 
 
+def test_a_port_that_is_taken_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as taken:
+        taken.bind(("", 0))
+        taken.listen()
+        monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
+        monkeypatch.setenv("MASTER_PORT", str(taken.getsockname()[1]))
+        with pytest.raises(BadRequest, match=r"2 processes cannot meet at 127\.0\.0\.1:\d+: .*MASTER_PORT"), connected(World(0, 2), "cpu"):
+            pass
+
+
 @pytest.fixture(scope="module")
 def two_ranks(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str, Any]]]:
     """The folder in which two gloo processes wrote their weights, and what each has to tell."""

@@ -19,3 +19,19 @@ def test_finished_batches_outlive_an_error(tmp_path: Path) -> None:
     with second:
         second.write(np.array([0, 2]), np.full((2, 2), 2, np.float32))
     assert MatrixFile(tmp_path, (4, 2)).vectors.tolist() == [[2, 2], [1, 1], [2, 2], [1, 1]]
+
+
+@pytest.mark.parametrize("mark", ['{"batches": -1}', '{"batches": 1.5}', '{"batches": true}', "{}", "[]", "garbage", None])
+def test_a_damaged_mark_or_matrix_begins_anew(tmp_path: Path, mark: str | None, caplog: pytest.LogCaptureFixture) -> None:
+    first = MatrixFile(tmp_path, (4, 2))
+    with first:
+        first.write(np.array([1, 3]), np.ones((2, 2), np.float32))
+    if mark is None:
+        (tmp_path / "vectors.npy").write_bytes(b"cut off")
+    else:
+        (tmp_path / "batches-done.json").write_text(mark)
+    again = MatrixFile(tmp_path, (4, 2))
+    assert again.n_batches_done == 0
+    assert not again.vectors.any()
+    assert "computed from the start" in caplog.text
+    assert MatrixFile(tmp_path, (4, 2)).n_batches_done == 0

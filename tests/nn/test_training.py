@@ -434,15 +434,20 @@ def test_schedule_follows_the_clock_under_a_budget_of_seconds(tmp_path: Path, cl
 
 
 def test_a_training_without_a_step_is_no_result(tmp_path: Path) -> None:
-    with pytest.raises(Untrained, match="training made no step: the budget of 1 seconds was used up before"):
-        run(tmp_path, TinyModel(), budget=Budget("seconds", 1.0, started_at=time.monotonic() - 5))
+    budget = Budget("seconds", 1.0, started_at=time.monotonic() - 5)
+    with pytest.raises(
+        Untrained, match=r"training made no step: the budget of 1 seconds was used up before \(5 s are used, 0 s are kept .*--budget"
+    ):
+        run(tmp_path, TinyModel(), budget=budget)
+    with pytest.raises(BudgetTooSmall, match=r"A budget of 1 s cannot train one pass: 5 s are used, .* Give at least --budget \d+s"):
+        slow_run(tmp_path, budget, possible=1_000)
     assert not list(tmp_path.rglob("state.json"))  # a later attempt must not go on from the state "budget spent"
 
 
 def test_a_budget_of_steps_that_others_used_up_is_no_result(tmp_path: Path) -> None:
     budget = Budget.parse("7steps")
     budget.charge_auxiliary(seconds=1.0, steps=7, examples=7)
-    with pytest.raises(Untrained):
+    with pytest.raises(Untrained, match=r"the budget of 7 steps was used up before \(auxiliary trainings took 7 of them\)"):
         run(tmp_path, TinyModel(), budget=budget)
 
 

@@ -7,8 +7,10 @@ from typing import Any
 
 from recbench.core.ranking import VIEWS
 from recbench.reporting import StoredRun, make_boards, publish
+from recbench.reporting.export import FORMATS, export_board
 from recbench.reporting.grids import accuracy, cost, published, significance, slices
 from recbench.reporting.page import figures_json, render_page
+from recbench.reporting.publish import all_pages
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -75,6 +77,19 @@ def test_no_text_of_a_record_or_card_can_end_the_script(workshop: Any, make_card
     (board,) = figures_of(page)["boards"]
     assert board["about"]["title"] == title
     assert board["rows"][0]["published"][0][2] == f"{title} (paper)"
+
+
+def test_no_text_of_a_record_or_card_steers_a_terminal_or_the_page(workshop: Any, make_card: Any) -> None:
+    odd = "T\u202e\x1b[31m\x9b\x07\u2066"
+    steering = set(odd) - set("T[31m")
+    source = {"dataset": "toy", "view": "keep", "metrics": {"ndcg@10": 0.5}, "source": odd, "kind": "paper"}
+    boards = make_boards([StoredRun.open(workshop.run(dataset={"title": odd}))], {"sasrec": make_card("sasrec", published=[source])})
+    texts = {**all_pages(boards), **{name: export_board(boards[0], name) for name in FORMATS}}
+    assert set(texts) == {"index.html", "index.md", "toy.md", *FORMATS}
+    for name, text in texts.items():
+        assert not steering & set(text), name
+    assert r"# T\\u202e\\x1b[31m\\x9b" in texts["toy.md"]
+    assert figures_of(texts["index.html"])["boards"][0]["about"]["title"].startswith(r"T\u202e\x1b[31m")
 
 
 def test_a_page_without_rows_is_a_page(tmp_path: Path) -> None:

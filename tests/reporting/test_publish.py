@@ -65,7 +65,9 @@ def test_what_cannot_be_published_is_skipped_with_a_reason(workshop: Any, cards:
     incomplete = workshop.run(seed=2)
     (incomplete / "ranks.parquet").unlink()
     outside = workshop.run(seed=3, run_id="x", dataset={"name": "../elsewhere"})
-    folders = [synthetic, failed, empty, damaged, incomplete, outside]
+    no_file = workshop.runs / "no-file"
+    (no_file / "record.json").mkdir(parents=True)
+    folders = [synthetic, failed, empty, damaged, incomplete, outside, no_file]
     result = publish(tmp_path / "boards", folders, cards)
     reasons = {skipped.folder: skipped.reason for skipped in result.skipped}
     assert set(reasons) == set(folders)
@@ -76,6 +78,8 @@ def test_what_cannot_be_published_is_skipped_with_a_reason(workshop: Any, cards:
     assert "sha256" in reasons[damaged]
     assert "ranks.parquet" in reasons[incomplete]
     assert "file name" in reasons[outside]
+    assert "cannot be read" in reasons[no_file]
+    assert [skipped.folder for skipped in result.skipped if not skipped.is_fault] == sorted([synthetic, failed, empty])
     assert set(content(tmp_path / "boards")) == {"index.md", "index.html"}
 
 

@@ -25,15 +25,15 @@ from typing import Any, Literal
 
 from recbench import registry
 from recbench.core.budget import Budget
-from recbench.core.errors import BadData, BadRequest, DataUnavailable
+from recbench.core.errors import BadRequest, DataUnavailable
 from recbench.core.progress import Progress
-from recbench.core.records import RECORDS_FOLDER, RunRecord, StagePart, read_record
+from recbench.core.records import RECORDS_FOLDER, RunRecord, StagePart
 from recbench.data import SplitProtocol, dataset_card, locate, make_split, read_dataset
 from recbench.evaluation import LIST_LENGTH
 from recbench.running.host.machine import resolve_device
 from recbench.running.host.places import Places
 from recbench.running.requests import PlanRequest, views_of
-from recbench.running.run.folders import RECORD_FILE, run_folders
+from recbench.running.run.folders import RECORD_FILE, readable_record, run_folders
 from recbench.running.run.ranking import RANKING_STAGE
 from recbench.running.run.searched_settings import read_settings
 from recbench.running.run.training import training_stage
@@ -372,14 +372,8 @@ def _past(places: Places) -> Iterator[RunRecord]:
     published = sorted(folder for folder in (places.boards / RECORDS_FOLDER).glob("*") if (folder / RECORD_FILE).exists())
     seen: set[str] = set()
     for folder in [*published, *run_folders(places.runs)]:
-        if not (folder / RECORD_FILE).exists():
-            continue
-        try:
-            record = read_record(folder / RECORD_FILE)
-        except BadData as error:
-            log.warning("left out: %s", error)
-            continue
-        if record.run_id not in seen:
+        record = readable_record(folder) if (folder / RECORD_FILE).exists() else None
+        if record is not None and record.run_id not in seen:
             seen.add(record.run_id)
             yield record
 

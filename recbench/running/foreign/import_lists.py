@@ -11,7 +11,7 @@ from recbench.core.digests import file_sha256
 from recbench.core.errors import BadRequest
 from recbench.core.progress import Progress
 from recbench.core.ranking import VIEWS, View
-from recbench.core.records import DevicePart, FitPart, ForeignPart, ModelPart, ProtocolPart, RunRecord, read_record
+from recbench.core.records import DevicePart, FitPart, ForeignPart, ModelPart, ProtocolPart, RunRecord
 from recbench.data import SplitProtocol
 from recbench.evaluation import LIST_LENGTH
 from recbench.running.foreign.lists import ForeignLists, PlacedLists, holds_history, place_lists, read_lists
@@ -60,8 +60,9 @@ def import_ranks(request: ImportRequest, places: Places, progress: Progress, *, 
     name = runs.RunName(loaded.card.name, request.model, FOREIGN, request.seed, hash_value(identity))
     existing = runs.finished(name, places.runs)
     if existing is not None:
-        log.info("these lists were imported before: %s", existing.name)
-        return RunOutcome(read_record(existing / runs.RECORD_FILE), existing, is_new=False)
+        there, record = existing
+        log.info("these lists were imported before: %s", there.name)
+        return RunOutcome(record, there, is_new=False)
     foreign = ForeignPart(
         file=request.file.name,
         sha256=sha256,

@@ -2,12 +2,16 @@
 
 import os
 import platform
+import reprlib
 from dataclasses import dataclass
 
 import psutil
 
 from recbench.core.errors import BadRequest
 from recbench.core.plugin import Precision
+
+_THREADS_PER_CORE, _LEAST_BOUND = 16, 256
+"""More threads than this only wait for one another; a small machine may still repeat what a large one did."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +57,7 @@ class Machine:
         if precision == "bf16" and not has_bf16:
             raise BadRequest(f"--precision bf16: device {device} does not compute in it. Use --precision fp32.")
         chosen: Precision = "bf16" if precision != "fp32" and has_bf16 else "fp32"
-        if threads is not None and threads < 1:
-            raise BadRequest(f"--threads {threads}: at least one is needed.")
+        refuse_too_many(threads=threads)
         n_threads = threads or max(1, cores() // processes_here())
         torch.set_num_threads(n_threads)
         return cls(device, torch.cuda.get_device_name(device) if kind == "cuda" else processor(), chosen, n_threads)
@@ -80,11 +83,24 @@ def resolve_device(device: str, local_rank: int = 0) -> str:
     return f"cuda:{index}"
 
 
+def refuse_too_many(*, threads: int | None = None, jobs: int | None = None) -> None:
+    """Raise a `BadRequest` for more threads of a run, or runs at a time, than this machine is good for.
+
+    OpenMP ends the process with a segmentation fault where the system has no room for one more thread.
+    """
+    most = max(_LEAST_BOUND, _THREADS_PER_CORE * cores())
+    for option, asked in (("--threads", threads), ("--jobs", jobs)):
+        if asked is not None and not 1 <= asked <= most:
+            raise BadRequest(f"{option} {asked} is not possible here: from 1 to {most:,} for {cores()} cores. One for each core is best.")
+
+
 def processes_here() -> int:
     """How many processes of one run share this machine, as torchrun says; 1 without it."""
     text = os.environ.get("LOCAL_WORLD_SIZE", "1")
-    if not (text.isascii() and text.isdigit() and int(text) > 0):
-        raise BadRequest(f"LOCAL_WORLD_SIZE={text!r} is no whole number from 1 on. Start the processes with torchrun, or unset it.")
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text) > 0):
+        raise BadRequest(
+            f"LOCAL_WORLD_SIZE={reprlib.repr(text)} is no whole number from 1 on. Start the processes with torchrun, or unset it."
+        )
     return int(text)
 
 

@@ -1,11 +1,11 @@
 """One trial of a search: it trains and validates; the test part is ranked by no trial."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
+from pydantic import Field
 
 from recbench.core.plugin import World
 from recbench.core.progress import Progress
@@ -17,10 +17,17 @@ from recbench.running.run.perform import prepare
 from recbench.running.run.recording import training_seconds
 from recbench.running.run.resolve import resolve
 from recbench.running.run.training import TrainedModel, Trainer
+from recbench.running.stages.facts import Facts
 from recbench.running.stages.store import StageStore
 
 VALIDATION_STAGE = "validation"
 _SCORE_FILE = "score.json"
+
+
+class _Score(Facts):
+    """What ranking the validation users gave."""
+
+    score: Annotated[float, Field(alias=TUNE_METRIC, ge=0)]
 
 
 @dataclass(frozen=True)
@@ -64,7 +71,7 @@ def _ranked_score(trainer: Trainer, trained: TrainedModel) -> float:
     def rank(folder: Path) -> None:
         sums = validation_sums(trained.recommender, split, np.arange(len(split.valid)), trainer.progress)
         mean = float(sums[VALIDATION_METRICS.index(TUNE_METRIC)] / max(sums[-1], 1.0))
-        (folder / _SCORE_FILE).write_text(json.dumps({TUNE_METRIC: mean}), encoding="utf-8")
+        _Score.model_validate({TUNE_METRIC: mean}).write(folder / _SCORE_FILE)
 
     stage = trainer.store.get(VALIDATION_STAGE, {"training": trained.stage.key, "valid": split.fingerprints.valid}, rank)
-    return float(json.loads((stage.folder / _SCORE_FILE).read_text(encoding="utf-8"))[TUNE_METRIC])
+    return _Score.read(stage.folder / _SCORE_FILE).score

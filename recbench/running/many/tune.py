@@ -23,7 +23,7 @@ from recbench.core.plugin import Plugin
 from recbench.core.progress import Progress
 from recbench.core.tuning import Trial, TuneLog, read_tune_log, same_settings
 from recbench.data import SplitProtocol
-from recbench.running.host.machine import cores, resolve_device
+from recbench.running.host.machine import cores, refuse_too_many, resolve_device
 from recbench.running.host.places import Places
 from recbench.running.many.executors import Report, work_through
 from recbench.running.many.executors.process import WorkerProcess
@@ -94,6 +94,7 @@ def tune_request(
     """
     if request.trials < 1 or request.jobs < 1:
         raise BadRequest(f"--trials {request.trials} and --jobs {request.jobs} must both be at least 1.")
+    refuse_too_many(threads=request.threads, jobs=request.jobs)
     request = replace(request, budget=Budget.parse(request.budget).text)
     protocol = SplitProtocol.parse(request.protocol, ties=request.ties)
     plugin = registry.models(request.plugins).load(request.model)

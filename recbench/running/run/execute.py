@@ -8,7 +8,6 @@ from pathlib import Path
 
 from recbench.core.errors import BadRequest, Interrupted
 from recbench.core.progress import Progress
-from recbench.core.records import read_record
 from recbench.core.visible import LineFormatter
 from recbench.evaluation import LIST_LENGTH
 from recbench.running.host.measure import DeviceGauge
@@ -73,8 +72,8 @@ def run_request(
             found = None if request.again or request.rerun else folders.finished(name, places.runs)
             if found is None:
                 return None
-            record = read_record(found / folders.RECORD_FILE)
-            return RunOutcome(record, found, is_new=False, references=read_references(found, record))
+            folder, record = found
+            return RunOutcome(record, folder, is_new=False, references=read_references(folder, record))
 
         existing = finished()
         if existing is not None:

@@ -1,7 +1,6 @@
 """What a model's `fit` is handed."""
 
 import inspect
-import json
 import logging
 import platform
 import time
@@ -25,7 +24,9 @@ from recbench.core.ranking import Queries, Rankings, View
 from recbench.core.records import StagePart
 from recbench.data import Split
 from recbench.evaluation import ranks_of_targets, values_per_user
+from recbench.running.run.budgeted_progress import BudgetedProgress
 from recbench.running.run.guard import GuardedRanker
+from recbench.running.stages.facts import Count, Facts
 from recbench.running.stages.keys import hash_path, module_source_hash, plugin_source_hash
 from recbench.running.stages.store import StageStore, stage_content
 
@@ -64,6 +65,13 @@ def validation_sums(ranker: GuardedRanker, split: Split, rows: NDArray[np.int64]
         sums[:-1] += values_per_user(rank, targets.offsets, VALIDATION_METRICS).sum(axis=0)
         sums[-1] += len(mine)
     return sums
+
+
+class _Spent(Facts):
+    """The content of `SPENT_FILE`."""
+
+    steps: Count
+    examples: Count
 
 
 @dataclass(frozen=True)
@@ -235,21 +243,23 @@ class RunContext:
         own = _Build(self._store.partial(name, self._store.key(name, parts)), seed, budget)
 
         def build_as_own(folder: Path) -> None:
-            outer, self._build = self._build, own
+            outer, shown = self._build, self.progress
+            self._build = own
+            # A training asks for its budget by itself, and ends in order.
+            self.progress = shown if trains else BudgetedProgress(shown, self.budget)
             try:
                 build(folder)
             finally:
-                self._build = outer
+                self._build, self.progress = outer, shown
             if trains:
-                spent = {"steps": budget.ledger.steps, "examples": budget.ledger.examples}
-                (folder / SPENT_FILE).write_text(json.dumps(spent), encoding="utf-8")
+                _Spent(steps=budget.ledger.steps, examples=budget.ledger.examples).write(folder / SPENT_FILE)
 
         stage = self._store.get(name, parts, build_as_own)
         part = stage.part()
         if trains:
-            spent = json.loads((stage.folder / SPENT_FILE).read_text(encoding="utf-8"))
-            part = part.model_copy(update={"steps": spent["steps"]})
-            self.note_auxiliary((part,), **spent)
+            spent = _Spent.read(stage.folder / SPENT_FILE)
+            part = part.model_copy(update={"steps": spent.steps})
+            self.note_auxiliary((part,), steps=spent.steps, examples=spent.examples)
         else:
             self.note_stages(part)
         return stage.folder

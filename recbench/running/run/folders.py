@@ -12,7 +12,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from recbench.core.digests import file_sha256
-from recbench.core.errors import BadData, BadRequest, nearest
+from recbench.core.errors import BadData, BadRequest, nearest, refuse_shortage
 from recbench.core.records import RECORDS_FOLDER, FilePart, RunRecord, read_record
 from recbench.core.temporary import own_folder
 from recbench.running.stages.keys import hash_value
@@ -48,10 +48,23 @@ def run_folders(runs: Path) -> list[Path]:
     return sorted(path for path in runs.iterdir() if (path / RECORD_FILE).exists() or (path / FAILURE_FILE).exists())
 
 
-def finished(name: RunName, runs: Path) -> Path | None:
-    """The newest finished run of this name, if any."""
+def readable_record(folder: Path) -> RunRecord | None:
+    """The record of a finished run; None where it cannot be read, and the log says why: it must not hide the other runs."""
+    try:
+        return read_record(folder / RECORD_FILE)
+    except BadData as error:
+        log.warning("left out: %s", error)
+        return None
+
+
+def finished(name: RunName, runs: Path) -> tuple[Path, RunRecord] | None:
+    """The newest finished run of this name whose record can be read, if any."""
     attempts = [(_number(path, name.stem), path) for path in runs.glob(f"{name.stem}-*") if (path / RECORD_FILE).exists()]
-    return max(attempts)[1] if attempts else None
+    return _first_readable(path for _, path in sorted(attempts, reverse=True))
+
+
+def _first_readable(folders: Iterable[Path]) -> tuple[Path, RunRecord] | None:
+    return next(((folder, record) for folder in folders if (record := readable_record(folder)) is not None), None)
 
 
 def _number(path: Path, stem: str) -> int:
@@ -99,6 +112,15 @@ def write_failure(folder: Path, error: BaseException) -> None:
     (folder / FAILURE_FILE).write_text(text + "\n", encoding="utf-8")
 
 
+def read_failure(folder: Path) -> str:
+    """What went wrong, as `write_failure` kept it."""
+    try:
+        return str(json.loads((folder / FAILURE_FILE).read_bytes())["message"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        refuse_shortage(error)
+        return f"{FAILURE_FILE} cannot be read"
+
+
 def refuse_changed(folder: Path, files: Iterable[FilePart]) -> None:
     """A `BadData` for the first file of a run that is missing or is not what its record says."""
     for part in files:
@@ -117,7 +139,7 @@ def find_run(name: str, runs: Path, boards: Path) -> Path:
     """The folder that a user means.
 
     Args:
-        name: a folder, a record file, a run id or the unique start of one, or `last`.
+        name: a folder, a record file, a run id or the unique start of one, or `last`, the newest whose record can be read.
         runs: where run folders are.
         boards: published records count too.
     """
@@ -130,7 +152,10 @@ def find_run(name: str, runs: Path, boards: Path) -> Path:
     if name == "last":
         if not folders:
             raise BadRequest(f"There is no run in {runs} yet. Start one with: recbench run")
-        return max(folders, key=lambda folder: (folder / RECORD_FILE).stat().st_mtime_ns)
+        newest = sorted(folders, key=lambda folder: (folder / RECORD_FILE).stat().st_mtime_ns, reverse=True)
+        last = _first_readable(newest)
+        # Where there is no other, whoever reads the newest says what is wrong with it.
+        return newest[0] if last is None else last[0]
     published = sorted(folder for folder in (boards / RECORDS_FOLDER).glob("*") if (folder / RECORD_FILE).exists())
     known = {folder.name: folder for folder in [*published, *folders]}
     if name in known:
@@ -141,9 +166,3 @@ def find_run(name: str, runs: Path, boards: Path) -> Path:
     if matching:
         raise BadRequest(f"{name!r} is the start of {len(matching)} runs: {', '.join(sorted(m.name for m in matching))}. Write more of it.")
     raise BadRequest(f"There is no run {name!r} in {runs}.{nearest(name, known)} `recbench list runs` shows what there is.")
-
-
-def records(runs: Path) -> list[tuple[Path, RunRecord]]:
-    """All finished runs with their records, oldest start first."""
-    found = [(folder, read_record(folder / RECORD_FILE)) for folder in run_folders(runs) if (folder / RECORD_FILE).exists()]
-    return sorted(found, key=lambda pair: (pair[1].started, pair[1].run_id))

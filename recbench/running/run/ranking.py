@@ -1,6 +1,5 @@
 """Ranking the test users, as a stage, and turning the lists into what a record keeps."""
 
-import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +12,20 @@ from recbench.core.ranking import Queries, Rankings, View
 from recbench.data import Split
 from recbench.running.run.fit_context import ranked
 from recbench.running.run.training import TrainedModel
+from recbench.running.stages.facts import Count, Facts, Seconds
 from recbench.running.stages.keys import hash_times
 from recbench.running.stages.store import Stage, StageStore
 
 RANKING_STAGE = "ranking"
-_FACTS = "facts.json"
+_FACTS_FILE = "facts.json"
+
+
+class _RankingFacts(Facts):
+    """What stands beside the arrays of lists."""
+
+    views: tuple[View, ...]
+    counters: dict[str, Count]
+    rank_s: Seconds
 
 
 @dataclass(frozen=True)
@@ -66,18 +74,17 @@ def rank_test(
                 counters[name] = counters.get(name, 0) + count
         items.flush()
         scores.flush()
-        facts = {"views": list(views), "counters": counters, "rank_s": time.perf_counter() - start}
-        (folder / _FACTS).write_text(json.dumps(facts), encoding="utf-8")
+        _RankingFacts(views=views, counters=counters, rank_s=time.perf_counter() - start).write(folder / _FACTS_FILE)
 
     parts = {"training": trained.stage.key, "test": split.fingerprints.test, "k": k, "views": list(views)}
     if reads_times:
         parts["times"] = hash_times(split.test.timestamp)
     stage = store.get(RANKING_STAGE, parts, rank)
-    facts = json.loads((stage.folder / _FACTS).read_text(encoding="utf-8"))
+    facts = _RankingFacts.read(stage.folder / _FACTS_FILE)
     rankings = Rankings(
-        views=tuple(facts["views"]),
+        views=facts.views,
         items=np.load(stage.folder / "items.npy", mmap_mode="r"),
         scores=np.load(stage.folder / "scores.npy", mmap_mode="r"),
-        counters=facts["counters"],
+        counters=facts.counters,
     )
-    return RankedTest(rankings, facts["rank_s"], stage)
+    return RankedTest(rankings, facts.rank_s, stage)

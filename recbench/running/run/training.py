@@ -17,14 +17,16 @@ from numpy.typing import NDArray
 
 from recbench.core.budget import Budget
 from recbench.core.config import PluginConfig
-from recbench.core.errors import BadRequest, BudgetTooSmall, PluginFailed, Untrained
+from recbench.core.errors import BadData, BadRequest, BudgetTooSmall, PluginFailed, Untrained
 from recbench.core.plugin import Catalogue, CurvePoint, FitReport, Parameters, Plugin, World
 from recbench.core.progress import Progress
 from recbench.core.records import StagePart
 from recbench.data import Split
 from recbench.running.host.machine import Machine
 from recbench.running.run.fit_context import FinalRanking, RunContext
+from recbench.running.run.fit_reports import checked_report
 from recbench.running.run.guard import GuardedModel, refuse_unknown_modules, reveal_imports
+from recbench.running.stages.facts import Count, Facts, Seconds
 from recbench.running.stages.keys import hash_times, hash_value, named_content, plugin_source_hash
 from recbench.running.stages.outside_modules import loaded_modules
 from recbench.running.stages.store import Stage, StageStore
@@ -35,6 +37,14 @@ _ARTEFACT = re.compile(r"[A-Za-z0-9_-]+")
 REPORT_FILE = "report.json"
 TIMES_FILE = "times.json"
 """All that differs between two equal trainings; everything else in the stage is the same to the byte."""
+
+
+class _Times(Facts):
+    """What differs between two equal trainings."""
+
+    curve_seconds: tuple[Seconds, ...]
+    resumed_at: Count | None
+    lineage: tuple[StagePart, ...]
 
 
 def training_stage(model: str) -> str:
@@ -143,11 +153,11 @@ class Trainer:
             recommender = GuardedModel(plugin, config, catalogue, self.budget)
             try:
                 report = recommender.fit(context)
-                _refuse_untrained(report, self.budget, card.name)
+                _refuse_untrained(report, self.budget)
             except (BudgetTooSmall, Untrained) as error:
                 # Nothing in there is worth going on from.
                 shutil.rmtree(self.store.partial(name, key), ignore_errors=True)
-                raise type(error)(f"{error}{_account(asked)}") from error
+                raise type(error)(f"Model {card.name!r}: {error}{_account(asked)}") from error
             refuse_unknown_modules(plugin, before)
             if self.world.rank == 0:
                 recommender.save(_made(folder / MODEL_FOLDER))
@@ -157,7 +167,7 @@ class Trainer:
         recommender = GuardedModel(plugin, config, catalogue, self.budget)
         recommender.load(stage.folder / MODEL_FOLDER)
         recommender.to(self.machine.device)
-        report, lineage = read_report(stage.folder)
+        report, lineage = read_report(stage.folder, card.name)
         if stage.reused:
             lineage = [part.model_copy(update={"reused": True}) for part in lineage]
         own = stage.part().model_copy(update={"steps": report.steps, "stopped_by": report.stopped_by})
@@ -205,17 +215,17 @@ def check_needs(plugin: Plugin, split: Split) -> None:
         )
 
 
-def _refuse_untrained(report: FitReport, budget: Budget, model: str) -> None:
+def _refuse_untrained(report: FitReport, budget: Budget) -> None:
     """Raise `Untrained` for a model with weights to train that made no step."""
     if report.steps == 0 and report.parameters.trainable > 0 and (report.examples_possible > 0 or report.stopped_by == "budget"):
-        raise Untrained(f"Model {model!r} made no step: the budget of {budget} was used up before.")
+        raise Untrained(f"training {budget.used_up_before()}")
 
 
 def _account(stages: Sequence[StagePart]) -> str:
-    """What the stages took that a training asked for, as a sentence; the longest first."""
+    """What the time went into before the training itself, as a sentence; of the stages that it asked for the longest first."""
     longest = sorted(stages, key=lambda part: -part.seconds)
     took = ", ".join(f"{part.name} {part.seconds:.1f} s" for part in longest)
-    return f" Stages that it asked for: {took}." if took else ""
+    return f" Stages that it asked for: {took}." if took else " It asked for no other stage: the program's start and the data come before."
 
 
 def _made(folder: Path) -> Path:
@@ -257,21 +267,25 @@ def write_report(report: FitReport, lineage: list[StagePart], folder: Path) -> N
     """The report in two files: what equal trainings share, and times with the stages used. Artefacts lie below `folder`."""
     values = asdict(report)
     values["artefacts"] = {name: path.relative_to(folder).as_posix() for name, path in report.artefacts.items()}
-    times = {
-        "curve_seconds": [point.pop("seconds") for point in values["curve"]],
-        "resumed_at": values.pop("resumed_at"),
-        "lineage": [part.model_dump(mode="json") for part in lineage],
-    }
+    times = _Times(
+        curve_seconds=tuple(point.pop("seconds") for point in values["curve"]),
+        resumed_at=values.pop("resumed_at"),
+        lineage=tuple(lineage),
+    )
     (folder / REPORT_FILE).write_text(json.dumps(values, indent=1, sort_keys=True), encoding="utf-8")
-    (folder / TIMES_FILE).write_text(json.dumps(times), encoding="utf-8")
+    times.write(folder / TIMES_FILE)
 
 
-def read_report(folder: Path) -> tuple[FitReport, list[StagePart]]:
-    """What `write_report` wrote."""
-    values = json.loads((folder / REPORT_FILE).read_text(encoding="utf-8"))
-    times = json.loads((folder / TIMES_FILE).read_text(encoding="utf-8"))
-    curve = [CurvePoint(**point, seconds=seconds) for point, seconds in zip(values.pop("curve"), times["curve_seconds"], strict=True)]
-    parameters = Parameters(**values.pop("parameters"))
-    artefacts = {name: folder / path for name, path in values.pop("artefacts").items()}
-    report = FitReport(**values, parameters=parameters, curve=curve, artefacts=artefacts, resumed_at=times["resumed_at"])
-    return report, [StagePart.model_validate(part) for part in times["lineage"]]
+def read_report(folder: Path, model: str) -> tuple[FitReport, list[StagePart]]:
+    """What `write_report` wrote about a model's training; a `BadData` where it is damaged."""
+    times = _Times.read(folder / TIMES_FILE)
+    content = (folder / REPORT_FILE).read_bytes()
+    try:
+        values = json.loads(content)
+        curve = [CurvePoint(**point, seconds=seconds) for point, seconds in zip(values.pop("curve"), times.curve_seconds, strict=True)]
+        parameters = Parameters(**values.pop("parameters"))
+        artefacts = {name: folder / path for name, path in values.pop("artefacts").items()}
+        report = FitReport(**values, parameters=parameters, curve=curve, artefacts=artefacts, resumed_at=times.resumed_at)
+        return checked_report(report, model), list(times.lineage)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, PluginFailed) as error:
+        raise BadData(f"{folder / REPORT_FILE} is damaged: {error}. Delete the folder {folder}; it is built again.") from None

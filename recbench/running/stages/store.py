@@ -11,7 +11,6 @@ HOME/stages/.removing-*/        what is being removed, the same
 import contextlib
 import errno
 import fcntl
-import json
 import logging
 import os
 import shutil
@@ -26,9 +25,10 @@ from typing import Any, Protocol
 from filelock import FileLock, Timeout
 
 from recbench.core.digests import file_sha256
-from recbench.core.errors import BadRequest, StageFailed, nearest
+from recbench.core.errors import BadData, BadRequest, StageFailed, nearest
 from recbench.core.records import StagePart
 from recbench.running.host.measure import DeviceGauge, Meter
+from recbench.running.stages.facts import Attempts, StageFile, StageManifest
 from recbench.running.stages.keys import hash_value
 
 log = logging.getLogger(__name__)
@@ -93,8 +93,7 @@ class Stage:
 
     def sums(self) -> dict[str, str]:
         """sha256 of each file, by its path below the folder with `/`, as they were when the stage was written or last checked."""
-        manifest = json.loads((self.folder / MANIFEST).read_text(encoding="utf-8"))
-        return {name: file["sha256"] for name, file in manifest["files"].items()}
+        return StageManifest.read(self.folder / MANIFEST).sums
 
 
 class StageStore:
@@ -238,9 +237,8 @@ class StageStore:
     def _read(self, name: str, key: str, *, reused: bool) -> Stage:
         folder = self._folder(name, key)
         self._held[folder] = _InUse(folder)
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        device = manifest.get("peak_device_memory_bytes")  # an entry of an earlier version has none
-        return Stage(name, key, folder, manifest["seconds"], manifest["peak_memory_bytes"], reused, device)
+        manifest = StageManifest.read(folder / MANIFEST)
+        return Stage(name, key, folder, manifest.seconds, manifest.peak_memory_bytes, reused, manifest.peak_device_memory_bytes)
 
     def _open(self, name: str, key: str, suffix: str = "") -> Path:
         temporary = self._building(name, key, suffix)
@@ -266,20 +264,17 @@ class StageStore:
         for file in sorted(temporary.rglob("*")):
             if file.is_file():
                 status = file.stat()
-                files[file.relative_to(temporary).as_posix()] = {
-                    "bytes": status.st_size,
-                    "mtime_ns": status.st_mtime_ns,
-                    "sha256": file_sha256(file),
-                }
-        manifest = {
-            "stage": name,
-            "key": key,
-            "seconds": meter.seconds,
-            "peak_memory_bytes": meter.peak_memory_bytes,
-            "peak_device_memory_bytes": meter.peak_device_memory_bytes,
-            "files": files,
-        }
-        (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+                path = file.relative_to(temporary).as_posix()
+                files[path] = StageFile(bytes=status.st_size, mtime_ns=status.st_mtime_ns, sha256=file_sha256(file))
+        manifest = StageManifest(
+            stage=name,
+            key=key,
+            seconds=meter.seconds,
+            peak_memory_bytes=meter.peak_memory_bytes,
+            peak_device_memory_bytes=meter.peak_device_memory_bytes,
+            files=files,
+        )
+        manifest.write(temporary / MANIFEST, indent=1)
         self._rerun_done.add(key)
         temporary.rename(self._folder(name, key))
         shutil.rmtree(self.partial(name, key), ignore_errors=True)
@@ -337,45 +332,51 @@ class _AttemptClock:
 
     def __init__(self, partial: Path) -> None:
         self._file = partial / "attempts.json"
-        self.before_s = float(json.loads(self._file.read_text(encoding="utf-8"))["seconds"]) if self._file.exists() else 0.0
+        self.before_s = self._earlier_s()
 
     def note(self, seconds: float) -> None:
         """This attempt has run for so long; only stages that keep checkpoints can be resumed and have a folder for it."""
         if self._file.parent.exists():
             temporary = self._file.with_suffix(".tmp")
-            temporary.write_text(json.dumps({"seconds": self.before_s + seconds}), encoding="utf-8")
+            Attempts(seconds=self.before_s + seconds).write(temporary)
             temporary.replace(self._file)
+
+    def _earlier_s(self) -> float:
+        try:
+            return Attempts.read(self._file).seconds
+        except FileNotFoundError:
+            return 0.0
+        except (BadData, IsADirectoryError):
+            aside = self._file.with_name(f"attempts-damaged-{time.time_ns()}")
+            self._file.rename(aside)
+            log.warning("%s is damaged and was set aside as %s: what earlier attempts took counts as 0 s", self._file, aside.name)
+            return 0.0
 
 
 def damage(folder: Path) -> str | None:
     """What is wrong with a finished stage's files, or None."""
-    files = _manifest_files(folder)
-    if files is None:
+    manifest = _manifest(folder)
+    if manifest is None:
         return f"{MANIFEST} is missing or unreadable"
-    for name, expected in files.items():
+    for name, expected in manifest.files.items():
         file = folder / name
         if not file.is_file():
             return f"{name} is missing"
         status = file.stat()
-        if status.st_size != expected["bytes"]:
-            return f"{name} has {status.st_size} bytes instead of {expected['bytes']}"
-        is_touched = status.st_mtime_ns != expected["mtime_ns"]
-        if (is_touched or status.st_size <= _ALWAYS_HASH_BYTES) and file_sha256(file) != expected["sha256"]:
+        if status.st_size != expected.bytes:
+            return f"{name} has {status.st_size} bytes instead of {expected.bytes}"
+        is_touched = status.st_mtime_ns != expected.mtime_ns
+        if (is_touched or status.st_size <= _ALWAYS_HASH_BYTES) and file_sha256(file) != expected.sha256:
             return f"{name} has other content than when it was written"
     return None
 
 
-def _manifest_files(folder: Path) -> dict[str, Any] | None:
-    """The files of a finished stage as its manifest describes them; None where it says not all that a manifest says."""
+def _manifest(folder: Path) -> StageManifest | None:
+    """The manifest of a finished stage; None where it says not all that a manifest says."""
     try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        numbers = [manifest["seconds"], manifest["peak_memory_bytes"]]
-        for expected in manifest["files"].values():
-            numbers += [expected["bytes"], expected["mtime_ns"], int(expected["sha256"], 16)]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return StageManifest.read(folder / MANIFEST)
+    except (BadData, FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return None
-    is_whole = all(isinstance(number, int | float) and not isinstance(number, bool) for number in numbers)
-    return dict(manifest["files"]) if is_whole and isinstance(manifest.get("stage"), str) else None
 
 
 def stage_content(folder: Path) -> str | None:
@@ -383,11 +384,8 @@ def stage_content(folder: Path) -> str | None:
 
     What it cost does not count: a stage that is built again with the same result leaves what follows from it in place.
     """
-    files = _manifest_files(folder)
-    if files is None:
-        return None
-    stage = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["stage"]
-    return hash_value({"stage": stage, "files": {name: file["sha256"] for name, file in files.items()}})
+    manifest = _manifest(folder)
+    return None if manifest is None else hash_value({"stage": manifest.stage, "files": manifest.sums})
 
 
 @dataclass(frozen=True)

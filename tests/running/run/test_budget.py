@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from recbench.core import Budget, SilentProgress
-from recbench.core.errors import BudgetTooSmall, Untrained
+from recbench.core.errors import BudgetTooSmall
 from recbench.core.records import FitPart, RunRecord
 from recbench.running.host.places import Places
 from recbench.running.requests import RunRequest
@@ -62,14 +62,13 @@ def test_a_cached_stage_is_charged_with_what_it_cost(places: Places, monkeypatch
     assert charged == reused
 
 
-def test_a_run_without_a_step_ends_with_an_error_that_says_what_took_the_time(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_budget_used_up_before_the_first_step_says_what_took_it(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
     # With each stage that the model asks for an hour passes.
     monkeypatch.setattr(context.RunContext, "note_stages", _an_hour_passes(context.RunContext.note_stages))
-    with pytest.raises(Untrained, match=r"made no step: the budget of 60 seconds was used up before\. Stages that it asked for: .* s\."):
+    words = r"Model 'tiger': A budget of 60 s cannot .*: 72\d\d s are used, .* --budget 9\d\d\ds, .* Stages that it asked for: .* s\."
+    with pytest.raises(BudgetTooSmall, match=words):
         run(places, "tiger", "60s")
-    (folder,) = places.runs.iterdir()
-    assert [path.name for path in folder.iterdir() if path.name == "record.json"] == []
-    assert "made no step" in (folder / "failure.json").read_text()
+    assert not places.runs.exists()
     assert not list((places.home / "stages" / "partial").glob("training-*"))
 
 

@@ -1,3 +1,4 @@
+import errno
 import subprocess
 import sys
 import threading
@@ -5,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from recbench.core import BadRequest
+from recbench.core.errors import BadData, BadRequest
+from recbench.core.plugin import CurvePoint, FitReport
+from recbench.core.records import StagePart
+from recbench.running.run.training import read_report, write_report
 from recbench.running.stages.store import StageStore, cache_entries, clean_cache
 
 
@@ -66,6 +70,62 @@ def test_a_damaged_stage_is_set_aside_and_rebuilt(tmp_path: Path, damage: str, c
     assert (again.folder / "result.txt").read_text() == "content"
     assert "damaged" in caplog.text
     assert sorted(entry.kind for entry in cache_entries(tmp_path)) == ["codes", "damaged"]
+
+
+@pytest.mark.parametrize(
+    "damage", ['{"seconds": -1e9}', '{"seconds": NaN}', '{"seconds": 1e999}', '{"seconds": "x"}', "{}", "[]", "garbage", "[" * 9_999, None]
+)
+def test_what_earlier_attempts_took_is_checked(tmp_path: Path, damage: str | None, caplog: pytest.LogCaptureFixture) -> None:
+    store = StageStore(tmp_path / "stages")
+    key = store.key("codes", {})
+    kept = store.partial("codes", key)
+    kept.mkdir(parents=True)
+    attempts = kept / "attempts.json"
+    if damage is None:
+        attempts.mkdir()
+    else:
+        attempts.write_text(damage)
+    stage = store.get("codes", {}, _write("x"))
+    assert 0 < stage.seconds < 60
+    assert "attempts.json is damaged" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("file", "value", "damage"),
+    [
+        ("report.json", '"steps": 3', '"steps": -3'),
+        ("report.json", '"epochs": 0.5', '"epochs": NaN'),
+        ("report.json", '"curve"', '"carve"'),
+        ("times.json", "[1.0]", "[NaN]"),
+        ("times.json", "[1.0]", "[1.0, 2.0]"),
+        ("times.json", '"seconds": 2.0', '"seconds": -2.0'),
+        ("times.json", '"peak_memory_bytes": 5', '"peak_memory_bytes": -5'),
+    ],
+)
+def test_the_report_of_a_training_is_checked_as_it_is_read(tmp_path: Path, file: str, value: str, damage: str) -> None:
+    lineage = [StagePart(name="split", key="k", seconds=2.0, peak_memory_bytes=5, reused=False)]
+    report = FitReport(steps=3, epochs=0.5, curve=[CurvePoint(3, 0.5, 1.0, loss=0.25)])
+    write_report(report, lineage, tmp_path)
+    assert read_report(tmp_path, "sasrec") == (report, lineage)
+    text = (tmp_path / file).read_text()
+    assert value in text
+    (tmp_path / file).write_text(text.replace(value, damage))
+    with pytest.raises(BadData, match=r"\.json is damaged: .*Delete the folder .*; it is built again\.$"):
+        read_report(tmp_path, "sasrec")
+
+
+def test_too_few_file_handles_are_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = StageStore(tmp_path / "stages").get("codes", {}, _write("content")).folder
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", refuse)
+        with pytest.raises(OSError, match="Too many open files"):
+            StageStore(tmp_path / "stages").get("codes", {}, _write("content"))
+    assert folder.is_dir()
+    assert StageStore(tmp_path / "stages").get("codes", {}, _write("content")).reused
 
 
 def test_rerun_computes_a_stage_once_more_and_only_once(tmp_path: Path) -> None:

@@ -87,7 +87,11 @@ def test_what_a_killed_process_was_building_is_listed_and_cleaned(home: Path) ->
     [
         lambda manifest: manifest.pop("seconds"),
         lambda manifest: manifest.update(seconds="long"),
+        lambda manifest: manifest.update(seconds=float("nan")),
+        lambda manifest: manifest.update(seconds=-1.0),
         lambda manifest: manifest.update(peak_memory_bytes=None),
+        lambda manifest: manifest.update(peak_memory_bytes=-1),
+        lambda manifest: manifest.update(peak_device_memory_bytes="much"),
         lambda manifest: manifest.pop("stage"),
         lambda manifest: manifest.update(files=[]),
         lambda manifest: manifest["files"].update({"value.txt": None}),

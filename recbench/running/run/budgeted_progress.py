@@ -1,0 +1,52 @@
+"""Progress of work that a budget of seconds has to end, because nobody in it asks."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from recbench.core.budget import Budget
+from recbench.core.errors import BudgetTooSmall
+from recbench.core.progress import Progress, Task
+
+
+class BudgetedProgress:
+    """Hands everything on to another progress, and raises `BudgetTooSmall` at the first step behind the end of a budget of seconds.
+
+    Stages that train nothing, such as vectors of texts, know of no budget. A run whose budget ends in one of them can train nothing.
+    """
+
+    def __init__(self, shown: Progress, budget: Budget) -> None:
+        self._shown, self._budget = shown, budget
+
+    @contextmanager
+    def task(self, title: str, total: float | None = None) -> Iterator[Task]:
+        with self._shown.task(title, total) as shown:
+            yield _BudgetedTask(shown, title, total, self._budget)
+
+
+class _BudgetedTask:
+    def __init__(self, shown: Task, title: str, total: float | None, budget: Budget) -> None:
+        self._shown, self._title, self._total, self._budget = shown, title, total, budget
+        self._done, self._start = 0.0, time.monotonic()
+
+    def advance(self, n: float = 1) -> None:
+        self._shown.advance(n)
+        self._done += n
+        if self._budget.unit == "seconds" and self._budget.used_s() > self._budget.amount:
+            raise BudgetTooSmall(
+                f"The budget of {self._budget} ended in {self._title!r}{self._rest()}. Give a larger --budget: training and ranking come on top."
+            )
+
+    def show(self, text: str) -> None:
+        self._shown.show(text)
+
+    def total(self, total: float) -> None:
+        self._shown.total(total)
+        self._total = total
+
+    def _rest(self) -> str:
+        """How far the task is, where that is known."""
+        if not self._total or not self._done:
+            return ""
+        share = min(1.0, self._done / self._total)
+        return f", {share:.0%} done, which takes about {(time.monotonic() - self._start) * (1.0 / share - 1.0):.0f} s more"
