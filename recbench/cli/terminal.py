@@ -112,7 +112,8 @@ def verb(function: Callable[P, R]) -> Callable[P, R]:
                     return function(*args, **kwargs)
             except (typer.Exit, typer.Abort, BrokenPipeError):
                 raise
-            except (Exception, KeyboardInterrupt) as error:
+            # A command ends with typer.Exit: SystemExit comes from a plugin or a library, and its code may be 0.
+            except (Exception, KeyboardInterrupt, SystemExit) as error:
                 if debug:
                     print_note(traceback.format_exc().rstrip("\n"))
                 sentence, code = explain(error, debug=debug)

@@ -44,17 +44,17 @@ def tell(text: str) -> None:
         watcher(text)
 
 
-def _has_text(error: BaseException) -> bool:
+def text_of(error: BaseException) -> str:
+    """The text of an error, whatever its own `__str__` does, such as calling sys.exit()."""
     try:
-        str(error)
-    except Exception:
-        return False
-    return True
+        return str.__str__(str(error))
+    except BaseException:
+        return "its text cannot be read"
 
 
 def described(error: BaseException) -> str:
-    """Type and text of an error on one line of bounded length, whatever its own `__str__` does."""
-    text = " ".join(str(error).split()) if _has_text(error) else "its text cannot be read"
+    """Type and text of an error on one line of bounded length."""
+    text = " ".join(text_of(error).split())
     text = "".join(letter if letter.isprintable() else "?" for letter in text)
     text = text if len(text) <= _LONGEST_TEXT else text[:_LONGEST_TEXT] + " ..."
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
@@ -62,7 +62,7 @@ def described(error: BaseException) -> str:
 
 @contextmanager
 def contained(who: str, method: str) -> Iterator[None]:
-    """Run a block of plugin code.
+    """Run a block of plugin code, and all that reads what it returned: an object of a plugin may run code when it is only compared.
 
     Args:
         who: the plugin, as a sentence names it, such as `model 'gram'`.
@@ -87,8 +87,7 @@ def contained(who: str, method: str) -> Iterator[None]:
                     raise
                 if type(error).__module__.startswith("recbench."):
                     raise
-                # Whoever explains the error later reads the text of its causes.
-                raise _as_fault(error, who, method) from (error if _has_text(error) else None)
+                raise _as_fault(error, who, method) from error
         if thread_errors:
             fault = thread_errors[0]
             raise PluginFailed(f"{_subject(who)} failed in {method}: a thread that it started raised {described(fault)}.") from fault

@@ -186,11 +186,14 @@ def _block(array: object, name: str, shape: tuple[int, int, int], kind: np.dtype
 def _checked_counters(counters: object) -> dict[str, int]:
     if not isinstance(counters, Mapping):
         raise PluginFailed(f"generate returned counters as {_kind_of(counters)}; a mapping from names to whole numbers is needed.")
+    checked = {}
     for name, count in counters.items():
-        if not isinstance(name, str) or not isinstance(count, int | np.integer) or isinstance(count, bool) or count < 0:
+        number = int(count) if isinstance(count, int | np.integer) and not isinstance(count, bool) else -1
+        if not isinstance(name, str) or number < 0:
             shown = f"{reprlib.repr(name)} = {reprlib.repr(count)}"
             raise PluginFailed(f"generate returned the counter {shown}; a name and a whole number from 0 on are needed.")
-    return {name: int(count) for name, count in counters.items()}
+        checked[str.__str__(name)] = number
+    return checked
 
 
 def _kind_of(value: object) -> str:

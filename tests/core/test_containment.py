@@ -28,6 +28,11 @@ class Unreadable(Exception):
         raise RuntimeError("no text")
 
 
+class Leaving(Exception):
+    def __str__(self) -> str:
+        raise SystemExit(0)
+
+
 def recurse(n: int = 0) -> int:
     return recurse(n + 1)
 
@@ -53,6 +58,7 @@ def failing_thread() -> None:
         (raiser(KeyboardInterrupt()), "raised KeyboardInterrupt in fit though no signal had come"),
         (raiser(Odd("odd")), "failed in fit: Odd: odd"),
         (raiser(Unreadable()), "Unreadable: its text cannot be read"),
+        (raiser(Leaving()), "Leaving: its text cannot be read"),
         (raiser(StopIteration()), "failed in fit: StopIteration"),
         (recurse, "failed in fit: RecursionError"),
         (failing_thread, "a thread that it started raised ValueError: lost"),

@@ -67,6 +67,10 @@ def questions() -> Queries:
     return Queries(Histories.from_lists([[3], [3, 3]]), np.array([0, 1], np.int32), np.array(["a", "b"], object), ("keep", "unseen"))
 
 
+def _lists() -> tuple[Any, Any]:
+    return Good().generate(questions(), 2).items, np.zeros((2, 2, 2), np.float32)
+
+
 def fail(*_: Any) -> None:
     raise ValueError("no luck")
 
@@ -84,6 +88,106 @@ def test_a_fault_in_any_method_names_model_and_method(method: str, tmp_path: Pat
     }
     with pytest.raises(PluginFailed, match=rf"^Model 'wild' failed in {method}: ValueError: no luck\. --debug shows where\.$"):
         calls[method]()
+
+
+class LeavingNumber(int):
+    """Ends the process when it is compared or converted."""
+
+    def _leave(self, *_: object) -> Any:
+        raise SystemExit(0)
+
+    __lt__ = __le__ = __gt__ = __ge__ = __int__ = __index__ = __float__ = _leave
+
+
+class LeavingMapping(dict[str, Any]):
+    """Ends the process when it is read."""
+
+    def items(self) -> Any:
+        raise SystemExit(0)
+
+
+class LeavingTuple(tuple[str, ...]):
+    """Ends the process when it is read."""
+
+    def __iter__(self) -> Any:
+        raise SystemExit(0)
+
+
+class LeavingReport(FitReport):
+    """Ends the process when its steps are read."""
+
+    def __getattribute__(self, name: str) -> Any:
+        if name == "steps":
+            raise SystemExit(0)
+        return super().__getattribute__(name)
+
+
+class LeavingArray(np.ndarray):
+    """Ends the process when anything is computed with it."""
+
+    def __array_finalize__(self, obj: object) -> None:
+        if obj is not None and type(obj) is LeavingArray:
+            raise SystemExit(0)
+
+    @property
+    def shape(self) -> Any:
+        raise SystemExit(0)
+
+
+class WithoutLooks(Good):
+    """Ends the process when its method `to` is looked up."""
+
+    @property
+    def to(self) -> Any:
+        raise SystemExit(0)
+
+
+LEAVING: dict[str, tuple[str, Any]] = {
+    "a number of a report": ("fit", FitReport(steps=LeavingNumber(3))),
+    "a number of a curve": ("fit", FitReport(curve=[CurvePoint(1, LeavingNumber(1), 0.0)])),
+    "a field of a report": ("fit", LeavingReport()),
+    "a mapping of a report": ("fit", FitReport(chosen=LeavingMapping())),
+    "artefacts": ("fit", FitReport(artefacts=LeavingMapping())),
+    "counters": ("generate", Rankings(("keep", "unseen"), *_lists(), LeavingMapping())),
+    "views": ("generate", Rankings(LeavingTuple(("keep", "unseen")), *_lists())),  # type: ignore[arg-type]
+    "lists": ("generate", Rankings(("keep", "unseen"), _lists()[0].view(LeavingArray), _lists()[1])),
+    "vectors": ("item_vectors", np.ones((4, 2)).view(LeavingArray)),
+}
+
+
+@pytest.mark.parametrize("name", LEAVING)
+def test_what_a_method_returned_is_read_as_a_part_of_the_call(name: str, tmp_path: Path) -> None:
+    method, value = LEAVING[name]
+    model = guarded(with_method(method, lambda *_: value), tmp_path)
+    ask: Callable[[], object] = {
+        "fit": lambda: model.fit(None),  # type: ignore[arg-type]
+        "generate": lambda: model.answers(questions(), 2, n_items=4),
+        "item_vectors": lambda: model.item_vectors("asker"),
+    }[method]
+    with pytest.raises(PluginFailed, match=rf"^Model 'wild' called sys\.exit\(\) in {method} "):
+        ask()
+
+
+def test_a_method_is_looked_up_as_a_part_of_the_call(tmp_path: Path) -> None:
+    with pytest.raises(PluginFailed, match=r"^Model 'wild' called sys\.exit\(\) in to "):
+        guarded(WithoutLooks(), tmp_path).to("cpu")
+
+
+def test_a_report_holds_nothing_of_a_class_of_the_plugin() -> None:
+    class Number(int):
+        pass
+
+    class Text(str):
+        pass
+
+    class Report(FitReport):
+        pass
+
+    found = checked_report(
+        Report(steps=Number(3), stopped_by=Text("done"), chosen={Text("a"): Text("b")}, artefacts={Text("codes"): Path("c")}), "wild"
+    )
+    kinds = [type(value) for value in (found, found.steps, found.stopped_by, *found.chosen, *found.chosen.values(), *found.artefacts)]
+    assert kinds == [FitReport, int, str, str, str, str]
 
 
 @pytest.mark.parametrize("built", [None, 3, Good, type("Half", (), {"fit": fail, "generate": fail, "save": fail, "load": 3})()])

@@ -16,7 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
-from recbench.core.containment import watch_calls
+from recbench.core.containment import text_of, watch_calls
 from recbench.core.errors import RecbenchError
 from recbench.core.progress import ConsoleProgress, Progress
 from recbench.core.visible import LineFormatter
@@ -79,6 +79,9 @@ def main() -> int:
     except RecbenchError as error:
         _write({"error": str(error)}, events)
         return error.exit_code
+    except SystemExit as end:  # of a plugin or a library; its code may be 0
+        _write({"error": f"Something called sys.exit({text_of(end)}). This is a fault of recbench or a plugin."}, events)
+        return 1
     _write({"result": result}, events)
     return 0
 
