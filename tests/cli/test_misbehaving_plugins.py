@@ -103,6 +103,17 @@ def test_settings_whose_check_breaks_are_named(recbench: Any, write_plugin: Any)
     )
 
 
+def test_settings_that_cannot_be_written_down_are_named(recbench: Any, write_plugin: Any) -> None:
+    folder = write_plugin("silent")
+    text = (
+        (folder / "__init__.py")
+        .read_text()
+        .replace("    width: int = 4", "    width: int = 4\n    def model_dump(self, **_):\n        return {'width': float('nan')}")
+    )
+    (folder / "__init__.py").write_text(text)
+    recbench("run", "-m", "silent", "-d", "demo", "--plugin", folder).refuses("Model 'silent' failed in its settings: ValueError", code=1)
+
+
 @pytest.mark.slow
 def test_a_cell_whose_process_disappears_is_one_failed_cell(recbench: Any, tmp_path: Path) -> None:
     folder = FAULTS.write_plugin(tmp_path / "plugins" / FAULTS.NAME, KINDS["fit: calls os._exit(0)"])

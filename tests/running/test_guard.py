@@ -1,5 +1,6 @@
 """Models behind the guard: what they get cannot hurt, what they return is checked, and no call lasts for ever."""
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -246,6 +247,13 @@ def test_item_vectors_are_finite_floats_with_a_row_per_item(vectors: object, wor
         guarded(with_method("item_vectors", lambda: vectors), tmp_path).item_vectors("asker")
 
 
+def test_item_vectors_are_finite_in_single_precision_too(tmp_path: Path) -> None:
+    vectors = np.ones((4, 2))
+    vectors[3, 0] = 1e300
+    with pytest.raises(PluginFailed, match="not finite in row 3"):
+        guarded(with_method("item_vectors", lambda: vectors), tmp_path).item_vectors("asker")
+
+
 def test_item_vectors_are_a_copy_in_single_precision(tmp_path: Path) -> None:
     mine = np.ones((4, 2))
     vectors = guarded(with_method("item_vectors", lambda: mine), tmp_path).item_vectors("asker")
@@ -261,9 +269,50 @@ def test_save_may_leave_no_link(tmp_path: Path) -> None:
         model.save(tmp_path / "model")
 
 
+@pytest.mark.parametrize("name", ["a\\b", "a\nb", "a\x1b[31m", os.fsdecode(b"\xff"), "a\u202eb"])
+def test_save_may_leave_no_file_that_a_record_cannot_name(name: str, tmp_path: Path) -> None:
+    def save(folder: Path) -> None:
+        (folder / "deeper").mkdir()
+        (folder / "deeper" / name).write_text("")
+
+    model = guarded(with_method("save", save), tmp_path)
+    (tmp_path / "model").mkdir()
+    with pytest.raises(PluginFailed, match=r"^Model 'wild': save left a file called 'deeper/a?\S*', which a record cannot name"):
+        model.save(tmp_path / "model")
+
+
+def test_save_may_leave_no_pipe_and_any_usual_name(tmp_path: Path) -> None:
+    def save(folder: Path) -> None:
+        for name in ("model.safetensors", "ein Ä b", "c:d", ".hidden"):
+            (folder / name).write_text("")
+        if len(list(folder.parent.glob("*"))) > 2:
+            os.mkfifo(folder / "pipe")
+
+    model = guarded(with_method("save", save), tmp_path)
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        if name == "first":
+            model.save(tmp_path / name)
+    with pytest.raises(PluginFailed, match="save left 'pipe', which is no file"):
+        model.save(tmp_path / "second")
+
+
+TOO_LARGE = (2**63, 10**400, 10**5000)
+UNWRITABLE = ("\ud800", "a\nb", "\x1b[2J", "a" * 2_000)
+
+
+@pytest.mark.parametrize("counters", [*({"sequences": number} for number in TOO_LARGE), *({name: 1} for name in (*UNWRITABLE, ""))])
+def test_counters_are_what_a_record_can_keep(counters: dict[str, int], tmp_path: Path) -> None:
+    def count(queries: Queries, k: int) -> Rankings:
+        return replace(Good().generate(queries, k), counters=counters)
+
+    with pytest.raises(PluginFailed, match=r"^Model 'wild' broke its contract in generate: generate returned the counter .* are needed\.$"):
+        guarded(with_method("generate", count), tmp_path).answers(questions(), 2, n_items=4)
+
+
 WRONG_REPORTS: dict[str, Any] = {
-    "steps": (-1, 1.5, "many", True, None),
-    "epochs": (-0.1, float("nan"), float("inf"), "one"),
+    "steps": (-1, 1.5, "many", True, None, *TOO_LARGE),
+    "epochs": (-0.1, float("nan"), float("inf"), "one", *TOO_LARGE),
     "examples_seen": (-1, 2.0),
     "examples_possible": (None,),
     "parameters": (7, None, Parameters(total=-1), Parameters(trainable=1.5)),  # type: ignore[arg-type]
@@ -273,15 +322,38 @@ WRONG_REPORTS: dict[str, Any] = {
         [CurvePoint(1, 0.1, 0.1, loss=float("nan"))],
         [CurvePoint(-1, 0.1, 0.1)],
         [CurvePoint(1, 0.1, 0.1, validation={"a": "b"})],
+        [CurvePoint(1, 0.1, 0.1, validation={"\ud800": 1.0})],
+        [CurvePoint(1, 0.1, 0.1, loss=10**400)],
     ),  # type: ignore[dict-item]
-    "chosen": ({"a": float("nan")}, {"a": [1]}, {1: 1}, None),
+    "chosen": (
+        {"a": float("nan")},
+        {"a": [1]},
+        {1: 1},
+        None,
+        *({"a": value} for value in (*TOO_LARGE, -(2**64), *UNWRITABLE)),
+        *({name: 1} for name in UNWRITABLE),
+    ),
     "stopped_by": (None, "", "a\nb"),
     "resumed_at": ("start", -1),
-    "artefacts": ({"codes": "file"}, {"../codes": Path("file")}, {"": Path("file")}, [Path("file")]),
+    "artefacts": (
+        {"codes": "file"},
+        {"../codes": Path("file")},
+        {"": Path("file")},
+        [Path("file")],
+        {"a" * 101: Path("file")},
+        {"codes": Path("f.a\nb")},
+    ),
 }
 
 
-@pytest.mark.parametrize(("field", "value"), [(field, value) for field, values in WRONG_REPORTS.items() for value in values])
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        pytest.param(field, value, id=f"{field}-{number}")  # by number, as Python refuses to write some of the values
+        for field, values in WRONG_REPORTS.items()
+        for number, value in enumerate(values)
+    ],
+)
 def test_a_report_with_a_wrong_field_names_it(field: str, value: Any) -> None:
     with pytest.raises(PluginFailed, match=f"^Model 'wild': the report of fit has {field}"):
         checked_report(replace(FitReport(), **{field: value}), "wild")

@@ -1,7 +1,6 @@
 """Checks of what `fit` returns: every field of a `FitReport` has the type and range that records need."""
 
 import re
-import reprlib
 from collections.abc import Mapping
 from dataclasses import fields
 from math import isfinite, nan
@@ -12,9 +11,13 @@ import numpy as np
 
 from recbench.core.errors import PluginFailed
 from recbench.core.plugin import CurvePoint, FitReport, Parameters
+from recbench.core.visible import short_repr
 
-_ARTEFACT_NAME = r"[A-Za-z0-9][A-Za-z0-9_-]*"
-_LONGEST_WORD = 40
+_ARTEFACT_NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{,99}"
+_ARTEFACT_ENDING = r"(\.[A-Za-z0-9_-]{,20})?"
+_LONGEST_WORD, _LONGEST_NAME, _LONGEST_TEXT = 40, 100, 1_000
+_MOST = 2**63 - 1
+"""Whole numbers of a record fit into 64 bits."""
 
 
 def checked_report(report: object, model: str) -> FitReport:
@@ -25,7 +28,8 @@ def checked_report(report: object, model: str) -> FitReport:
         model: the plugin's name, for sentences.
 
     Raises:
-        PluginFailed: it is no `FitReport`, or a field has another type, is negative or not finite; the sentence names the field.
+        PluginFailed: it is no `FitReport`, or a field has another type, is negative, not finite, or nothing that a record can keep, such as
+            a number beyond 64 bits or a text that cannot be printed; the sentence names the field.
     """
     checks = _Checks(model)
     if not isinstance(report, FitReport):
@@ -78,6 +82,8 @@ def _checked_artefacts(artefacts: object, checks: "_Checks") -> dict[str, Path]:
         if not isinstance(path, Path):
             raise checks.refused(f"artefacts[{name!r}]", path, "a Path")
         checked[str.__str__(name)] = Path(path)
+        if re.fullmatch(_ARTEFACT_ENDING, Path(path).suffix) is None:
+            raise checks.refused(f"artefacts[{name!r}]", path, "a file whose ending has letters, digits, - and _")
     return checked
 
 
@@ -89,18 +95,19 @@ class _Checks:
 
     def refused(self, name: str, value: object, wanted: str) -> PluginFailed:
         """The error for a field."""
-        return PluginFailed(f"Model {self._model!r}: the report of fit has {name} = {reprlib.repr(value)}; {wanted} is needed.")
+        return PluginFailed(f"Model {self._model!r}: the report of fit has {name} = {short_repr(value)}; {wanted} is needed.")
 
     def count(self, name: str, value: Any) -> int:
         """A whole number from 0 on."""
         number = int(value) if isinstance(value, int | np.integer) and not isinstance(value, bool) else -1
-        if number < 0:
-            raise self.refused(name, value, "a whole number from 0 on")
+        if not 0 <= number <= _MOST:
+            raise self.refused(name, value, "a whole number from 0 to 2^63 - 1")
         return number
 
     def number(self, name: str, value: Any, least: float = float("-inf")) -> float:
         """A finite number."""
         is_number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+        is_number = is_number and not (isinstance(value, int) and abs(value) > _MOST)
         number = float(value) if is_number else nan
         if not isfinite(number) or number < least:
             raise self.refused(name, value, "a finite number" if least < 0 else "a finite number from 0 on")
@@ -119,19 +126,34 @@ class _Checks:
 
     def word(self, name: str, value: Any, wanted: str) -> str:
         """A short text of printable characters."""
-        text = str.__str__(value) if isinstance(value, str) else ""
-        if not text.isprintable() or not 0 < len(text) <= _LONGEST_WORD:
+        if not isinstance(value, str) or not _is_printable(value, _LONGEST_WORD) or not value:
             raise self.refused(name, value, wanted)
-        return text
+        return str.__str__(value)
 
     def _entries(self, name: str, values: Any, wanted: str) -> list[tuple[str, Any]]:
         """The entries of a mapping, which is read once, with plain keys."""
         entries = list(values.items()) if isinstance(values, Mapping) else [(None, None)]
         if not all(isinstance(key, str) for key, _ in entries):
             raise self.refused(name, values, wanted)
-        return [(str.__str__(key), value) for key, value in entries]
+        plain = [(str.__str__(key), value) for key, value in entries]
+        odd = next((key for key, _ in plain if not _is_printable(key, _LONGEST_NAME)), None)
+        if odd is not None:
+            raise self.refused(name, values, f"a mapping whose names are printable and have at most {_LONGEST_NAME} characters")
+        return plain
 
     def _plain(self, name: str, value: Any) -> float | int | str:
         if isinstance(value, str):
+            if not _is_printable(value, _LONGEST_TEXT):
+                raise self.refused(name, value, f"a printable text of at most {_LONGEST_TEXT} characters")
             return str.__str__(value)
-        return int(value) if isinstance(value, int | np.integer) else self.number(name, value)
+        if not isinstance(value, int | np.integer):
+            return self.number(name, value)
+        if abs(int(value)) > _MOST:
+            raise self.refused(name, value, "a number below 2^63")
+        return int(value)
+
+
+def _is_printable(text: str, longest: int) -> bool:
+    """Whether a text has no control character, none that cannot be encoded, and no more characters than this."""
+    plain = str.__str__(text)
+    return plain.isprintable() and len(plain) <= longest

@@ -25,6 +25,7 @@ from recbench.core.plugin import Catalogue, FitContext, FitReport, Plugin
 from recbench.core.ranking import Queries, Rankings
 from recbench.evaluation import check_rankings
 from recbench.running.run.fit_reports import checked_report
+from recbench.running.run.saved_files import refuse_unfit_files
 from recbench.running.stages.outside_modules import came_along, unknown_modules
 
 _METHODS = ("fit", "generate", "save", "load")
@@ -109,12 +110,10 @@ class GuardedModel(GuardedRanker):
             return checked_report(self.raw.fit(context), self.name)
 
     def save(self, folder: Path) -> None:
-        """Write the model into an empty folder. Links are refused: what they lead to may change or disappear."""
+        """Write the model into an empty folder, and refuse files that a record cannot keep."""
         with self.calling("save"):
             self.raw.save(folder)
-        link = next((file for file in folder.rglob("*") if file.is_symlink()), None)
-        if link is not None:
-            raise PluginFailed(f"Model {self.name!r}: save left the link {link.name!r}. Write the content itself.")
+        refuse_unfit_files(folder, self.name)
 
     def load(self, folder: Path) -> None:
         """Read what `save` wrote."""
