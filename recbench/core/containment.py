@@ -14,6 +14,7 @@ import signal
 import sys
 import threading
 import time
+import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -21,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from recbench.core.errors import PluginFailed
+from recbench.core.errors import Interrupted, PluginFailed
 
 _LONGEST_TEXT = 400
 _LEAST_TIMER_S = 0.01
@@ -69,8 +70,8 @@ def contained(who: str, method: str) -> Iterator[None]:
         method: what is called, such as `fit`.
 
     Raises:
-        PluginFailed: the block raised, tried to end the process, or a thread that it started raised. Errors of recbench pass
-            unchanged, and so does KeyboardInterrupt after a real signal.
+        PluginFailed: the block raised, tried to end the process, or a thread that it started raised. What recbench itself raised
+            within the block passes unchanged, and so does an interruption after a real signal.
     """
     _calls.append(f"{who} in {method}")
     tell(_calls[-1])
@@ -83,9 +84,9 @@ def contained(who: str, method: str) -> Iterator[None]:
             try:
                 yield
             except BaseException as error:
-                if isinstance(error, KeyboardInterrupt) and came():
+                if isinstance(error, KeyboardInterrupt | Interrupted) and came():
                     raise
-                if type(error).__module__.startswith("recbench."):
+                if _is_sentence_of_recbench(error):
                     raise
                 raise _as_fault(error, who, method) from error
         if thread_errors:
@@ -94,6 +95,20 @@ def contained(who: str, method: str) -> Iterator[None]:
     finally:
         _calls.pop()
         tell(_calls[-1] if _calls else "")
+
+
+def _is_sentence_of_recbench(error: BaseException) -> bool:
+    """Whether the error is of a class of recbench, and recbench or a model that came along with it raised it.
+
+    Such a sentence is meant for the user as it stands: a budget that is too small, weights that cannot be had. A plugin that raises the
+    same class says nothing of who speaks, so that its error is a fault like any other. Who raised is the innermost frame.
+    """
+    if not str(type(error).__module__).startswith("recbench."):
+        return False
+    raiser = ""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        raiser = str(frame.f_globals.get("__name__", ""))
+    return raiser.startswith(("recbench.", "recbench_models."))
 
 
 def _as_fault(error: BaseException, who: str, method: str) -> PluginFailed:

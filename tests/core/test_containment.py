@@ -9,6 +9,7 @@ import threading
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recbench.core import BadRequest, PluginFailed
+from recbench.core.config import parse_assignment
 from recbench.core.containment import contained, described, watch_calls
+from recbench.core.errors import BadConfig, BudgetTooSmall, Interrupted
 
 
 class Odd(BaseException):
@@ -69,9 +72,45 @@ def test_every_fault_becomes_a_sentence_with_model_and_method(work: Callable[[],
         work()
 
 
-def test_errors_of_recbench_pass_unchanged() -> None:
+@pytest.mark.parametrize("error", [BadRequest, BudgetTooSmall, BadConfig, Interrupted, PluginFailed])
+def test_an_error_of_recbench_that_a_plugin_raises_names_model_and_method(error: type[Exception]) -> None:
+    with pytest.raises(PluginFailed, match=rf"^Model 'm' failed in fit: {error.__name__}: nope\.") as caught, contained("model 'm'", "fit"):
+        raise error("nope")
+    assert isinstance(caught.value.__cause__, error)
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_what_recbench_says_within_a_call_passes_unchanged(again: bool) -> None:
+    def build() -> None:
+        try:
+            parse_assignment("width")
+        except BadConfig as error:
+            if again:
+                raise error from None
+            raise
+
+    with pytest.raises(BadConfig, match=r"--set 'width'") as caught, contained("model 'm'", "fit"), contained("model 'n'", "build"):
+        build()
+    assert type(caught.value) is BadConfig
+
+
+def test_a_model_that_came_along_speaks_for_recbench() -> None:
+    raise_it = "def fit():\n    raise BadRequest('as it is')"
+    names: dict[str, Any] = {"__name__": "recbench_models.m.recommender", "BadRequest": BadRequest}
+    exec(raise_it, names)
     with pytest.raises(BadRequest, match=r"^as it is$"), contained("model 'm'", "fit"):
-        raise BadRequest("as it is")
+        names["fit"]()
+
+
+def test_a_plugin_may_say_how_to_go_on_after_a_real_signal() -> None:
+    def fit() -> None:
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            raise Interrupted("go on") from None
+
+    with pytest.raises(Interrupted, match="go on"), contained("model 'm'", "fit"):
+        fit()
 
 
 def test_a_real_signal_stays_an_interruption_whatever_contains_it() -> None:
