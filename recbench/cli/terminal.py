@@ -154,6 +154,14 @@ def _results_apart() -> Iterator[None]:
             results.close()
 
 
+def close_results() -> None:
+    """Send to stderr what is still printed on stdout in this process, such as by functions that a plugin gave to `atexit`."""
+    # Where the results themselves cannot be written, all stays as it is, so that Python says so at the end.
+    with suppress(OSError, ValueError, AttributeError):
+        sys.stdout.flush()
+        os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+
+
 def _descriptor(stream: TextIO | None) -> int | None:
     """The number of an open file; None for a stream that has none."""
     try:
