@@ -45,6 +45,15 @@ def tell(text: str) -> None:
         watcher(text)
 
 
+def without_input() -> None:
+    """Give this process an empty stdin: a plugin that asks a question gets EOFError at once instead of waiting for ever."""
+    empty = os.open(os.devnull, os.O_RDONLY)
+    if empty != 0:
+        os.dup2(empty, 0)
+        os.close(empty)
+    sys.stdin = os.fdopen(0, encoding="utf-8", closefd=False)
+
+
 def text_of(error: BaseException) -> str:
     """The text of an error, whatever its own `__str__` does, such as calling sys.exit()."""
     try:

@@ -20,6 +20,7 @@ from recbench.core import BadRequest, PluginFailed
 from recbench.core.config import parse_assignment
 from recbench.core.containment import contained, described, watch_calls
 from recbench.core.errors import BadConfig, BudgetTooSmall, Interrupted
+from recbench.running.many import worker
 
 
 class Odd(BaseException):
@@ -200,6 +201,23 @@ def test_closed_files_are_open_again(capfd: pytest.CaptureFixture[str]) -> None:
     os.write(1, b"out")
     os.write(2, b"err")
     assert capfd.readouterr() == ("out", "err")
+
+
+def test_a_plugin_reads_an_empty_stdin_and_a_worker_its_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    kept, (read_end, write_end) = os.dup(0), os.pipe()
+    try:
+        os.dup2(read_end, 0)
+        os.write(write_end, b"a request\n")
+        with worker._parent() as parent:
+            with pytest.raises(PluginFailed, match=r"^Model 'm' failed in fit: EOFError"), contained("model 'm'", "fit"):
+                input()
+            assert (sys.stdin.read(), os.read(0, 9)) == ("", b"")
+            assert parent.readline() == "a request\n"
+    finally:
+        os.dup2(kept, 0)
+        for number in (kept, read_end, write_end):
+            os.close(number)
 
 
 def test_the_watcher_is_told_the_innermost_call(monkeypatch: pytest.MonkeyPatch) -> None:
