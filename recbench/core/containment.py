@@ -27,11 +27,20 @@ from recbench.core.errors import Interrupted, PluginFailed
 _LONGEST_TEXT = 400
 _LEAST_TIMER_S = 0.01
 _TIMER_TOLERANCE_S = 0.5
+_TIMERS: dict[int, Callable[[], float]] = {
+    signal.ITIMER_REAL: time.monotonic,
+    signal.ITIMER_VIRTUAL: lambda: os.times().user,
+    signal.ITIMER_PROF: time.process_time,
+}
+"""The timers of a process with the clocks by which they run down."""
 _WATCHED = (signal.SIGINT, signal.SIGTERM)
 _watchers: list[Callable[[str], None]] = []
 """Told of each call; a process has one watcher at most, the one that started it."""
 _calls: list[str] = []
 """The calls under way, the innermost last."""
+_owned: dict[int, os.stat_result] = {}
+"""Descriptors that containment holds during a call, with what they lead to: where one has changed, a plugin has closed files that are not
+its own."""
 
 
 def watch_calls(watcher: Callable[[str], None]) -> None:
@@ -90,6 +99,7 @@ def contained(who: str, method: str) -> Iterator[None]:
             came = stack.enter_context(_signals())
             stack.enter_context(_process_state())
             stack.enter_context(_streams())
+            stack.enter_context(_files(who, method))
             try:
                 yield
             except BaseException as error:
@@ -165,8 +175,8 @@ def _signals() -> Iterator[Callable[[], bool]]:
         yield lambda: True
         return
     handlers = {number: signal.getsignal(number) for number in signal.valid_signals()}
-    timer_s, started = signal.getitimer(signal.ITIMER_REAL)[0], time.monotonic()
-    read_end, write_end = os.pipe()
+    timers = {timer: (signal.getitimer(timer)[0], clock()) for timer, clock in _TIMERS.items()}
+    read_end, write_end = (_own(number) for number in os.pipe())
     os.set_blocking(read_end, False)
     os.set_blocking(write_end, False)
     outer = signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
@@ -185,12 +195,14 @@ def _signals() -> Iterator[Callable[[], bool]]:
     finally:
         signal.set_wakeup_fd(outer, warn_on_full_buffer=False)
         came()
-        with contextlib.suppress(OSError):
-            os.close(read_end)
-            os.close(write_end)
-        left_s = max(timer_s - (time.monotonic() - started), _LEAST_TIMER_S) if timer_s else 0.0
-        if abs(signal.getitimer(signal.ITIMER_REAL)[0] - left_s) > _TIMER_TOLERANCE_S:
-            signal.setitimer(signal.ITIMER_REAL, left_s)
+        _close(read_end)
+        _close(write_end)
+        for timer, (left_before_s, started_s) in timers.items():
+            left_s = max(left_before_s - (_TIMERS[timer]() - started_s), _LEAST_TIMER_S) if left_before_s else 0.0
+            # One that did not run must stand still, however soon it would end; one that has ended meanwhile has ended.
+            found_s = signal.getitimer(timer)[0]
+            if (found_s and not left_s) or abs(found_s - left_s) > _TIMER_TOLERANCE_S:
+                signal.setitimer(timer, left_s)
         for number, handler in handlers.items():
             # None stands for a handler that Python did not set and cannot set again.
             if handler is not None and signal.getsignal(number) is not handler:
@@ -200,19 +212,24 @@ def _signals() -> Iterator[Callable[[], bool]]:
 @contextmanager
 def _process_state() -> Iterator[None]:
     """Defaults of the process and of libraries that a plugin may change for everybody, put back afterwards."""
-    folder = os.open(".", os.O_RDONLY)
+    folder = _own(os.open(".", os.O_RDONLY))
     umask = os.umask(0o022)
     os.umask(umask)
     recursion, disabled = sys.getrecursionlimit(), logging.root.manager.disable
     hooks = sys.excepthook, sys.unraisablehook
     filters, errors = warnings.filters[:], np.geterr()
+    places, modules = {name: (getattr(sys, name), list(getattr(sys, name))) for name in _IMPORT_LISTS}, dict(sys.modules)
     torch: Any = sys.modules.get("torch")
     dtype, has_gradients = (torch.get_default_dtype(), torch.is_grad_enabled()) if torch is not None else (None, True)
     try:
         yield
     finally:
-        os.fchdir(folder)
-        os.close(folder)
+        for name, (kept, content) in places.items():
+            _complete(name, kept, content)
+        sys.modules.update({name: module for name, module in modules.items() if sys.modules.get(name) is None})
+        if _is_ours(folder):
+            os.fchdir(folder)
+        _close(folder)
         os.umask(umask)
         sys.setrecursionlimit(recursion)
         logging.disable(disabled)
@@ -227,6 +244,18 @@ def _process_state() -> Iterator[None]:
             if torch.get_default_dtype() != wanted:
                 torch.set_default_dtype(wanted)
             torch.set_grad_enabled(has_gradients)
+
+
+_IMPORT_LISTS = ("path", "meta_path", "path_hooks")
+
+
+def _complete(name: str, kept: list[Any], content: list[Any]) -> None:
+    """Make a list of `sys` the same object again, with all that it held; what a plugin has added stays, as its imports may need it."""
+    now = getattr(sys, name, None)
+    added = [entry for entry in now if entry not in content] if isinstance(now, list) else []
+    if now is not kept or any(entry not in now for entry in content):
+        kept[:] = added + content
+        setattr(sys, name, kept)
 
 
 class _Unclosable(io.TextIOBase):
@@ -268,7 +297,7 @@ def _streams() -> Iterator[None]:
     """Prints go to stderr, from Python and from C, so that stdout holds results alone; closed streams are there again afterwards."""
     out, err = sys.stdout, sys.stderr
     _flush(out)
-    kept = [(number, os.dup(number)) for number in (1, 2) if _is_open(number)]
+    kept = [(number, _own(os.dup(number))) for number in (1, 2) if _is_open(number)]
     if len(kept) == 2:
         os.dup2(2, 1)
     sys.stdout, sys.stderr = _Unclosable(err), _Unclosable(err)
@@ -278,9 +307,46 @@ def _streams() -> Iterator[None]:
         # What libraries hold back in buffers of their own must leave before stdout is itself again.
         _flush(out)
         for number, copy in kept:
-            os.dup2(copy, number)
-            os.close(copy)
+            if _is_ours(copy):
+                os.dup2(copy, number)
+            _close(copy)
         sys.stdout, sys.stderr = _reopened(out, 1), _reopened(err, 2)
+
+
+def _own(number: int) -> int:
+    """The descriptor, which is watched from now on."""
+    _owned[number] = os.fstat(number)
+    return number
+
+
+def _close(number: int) -> None:
+    """Close a descriptor that `_own` was given, unless somebody did and the number is another's now."""
+    if _is_ours(number):
+        os.close(number)
+    del _owned[number]
+
+
+def _is_ours(number: int) -> bool:
+    """Whether a descriptor that `_own` was given still leads where it led."""
+    try:
+        return os.path.samestat(os.fstat(number), _owned[number])
+    except OSError:
+        return False
+
+
+@contextmanager
+def _files(who: str, method: str) -> Iterator[None]:
+    """End a process in which a plugin has closed files at random: locks, logs and results may be among them, and none can be had back."""
+    try:
+        yield
+    finally:
+        if not all(map(_is_ours, list(_owned))):
+            text = f"{_subject(who)} closed files in {method} that it had not opened. Close files by the objects that opened them."
+            if _watchers:  # whoever watches says it and keeps the run; here hardly a line could be written
+                with contextlib.suppress(OSError, ValueError):
+                    tell(text)
+                os._exit(1)
+            raise PluginFailed(text)
 
 
 def _is_open(number: int) -> bool:

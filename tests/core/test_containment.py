@@ -1,5 +1,6 @@
 """Plugin code in this process: its faults become sentences, and the process is as it was before."""
 
+import contextlib
 import ctypes
 import logging
 import os
@@ -131,6 +132,11 @@ LIBERTIES: dict[str, Callable[[], object]] = {
     "folder": lambda: os.chdir("/"),
     "handler": lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
     "timer": lambda: signal.setitimer(signal.ITIMER_REAL, 3600),
+    "timers": lambda: [signal.setitimer(timer, 0.4) for timer in (signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)],
+    "path": lambda: sys.path.clear(),
+    "another path": lambda: setattr(sys, "path", []),
+    "finders": lambda: sys.meta_path.clear(),
+    "modules": lambda: [sys.modules.pop(name) for name in ("json", "numpy.ma")],
     "numpy": lambda: np.seterr(all="raise"),
     "warnings": lambda: warnings.simplefilter("ignore"),
     "logging": lambda: logging.disable(logging.CRITICAL),
@@ -148,6 +154,11 @@ def process_state() -> dict[str, object]:
         "folder": Path.cwd(),
         "handler": signal.getsignal(signal.SIGINT),
         "timer": signal.getitimer(signal.ITIMER_REAL)[0] > 1000,  # the time limit of these tests is a timer, too
+        "timers": [signal.getitimer(timer) for timer in (signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)],
+        "path": list(sys.path),
+        "another path": (id(sys.path), list(sys.path)),
+        "finders": list(sys.meta_path),
+        "modules": [sys.modules.get(name) for name in ("json", "numpy.ma")],
         "numpy": np.geterr(),
         "warnings": list(warnings.filters),
         "logging": logging.root.manager.disable,
@@ -171,6 +182,38 @@ def test_what_a_plugin_changes_about_the_process_ends_with_the_call(name: str, f
     except PluginFailed:
         pass
     assert process_state() == before
+
+
+def test_a_place_of_modules_that_a_plugin_adds_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A method may import by it later."""
+    monkeypatch.setattr(sys, "path", before := list(sys.path))
+    content = list(before)
+    with contained("model 'm'", "import"):
+        sys.path = ["/a/new/place", *before[1:]]
+    assert sys.path is before
+    assert sys.path == ["/a/new/place", *content]
+
+
+@pytest.mark.parametrize("reopens", [False, True])
+def test_closing_files_at_random_is_a_fault_of_the_plugin(reopens: bool, tmp_path: Path) -> None:
+    """All descriptors that the call has opened; the others are those of the tests."""
+
+    def fit() -> None:
+        for number in set(map(int, os.listdir("/dev/fd"))) - before:  # noqa: PTH208 (numbers, not files)
+            with contextlib.suppress(OSError):
+                os.close(number)
+        while reopens and len(opened) < 8:
+            opened.append(os.open(tmp_path, os.O_RDONLY))
+        raise OSError("what comes of it")
+
+    opened: list[int] = []
+    before = set(map(int, os.listdir("/dev/fd")))  # noqa: PTH208
+    folder = Path.cwd()
+    with pytest.raises(PluginFailed, match=r"^Model 'm' closed files in fit that it had not opened\."), contained("model 'm'", "fit"):
+        fit()
+    for number in opened:
+        os.close(number)  # still theirs
+    assert Path.cwd() == folder
 
 
 def test_torch_computes_in_single_precision_again() -> None:
