@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
+from numpy.ma import MaskedArray
 from numpy.typing import NDArray
 
 from recbench.core.errors import BadData, BadRequest, PluginFailed
@@ -173,6 +174,10 @@ def _block(array: object, name: str, shape: tuple[int, int, int], kind: np.dtype
     """A copy of one array (V, B, k), the views in the order asked for."""
     if not isinstance(array, np.ndarray):
         raise PluginFailed(f"generate returned {name} as {_kind_of(array)}; a numpy array of {kind} is needed. Convert them.")
+    if isinstance(array, MaskedArray):
+        raise PluginFailed(
+            f"generate returned {name} as a masked array, whose mask no list has. Use a plain array and put -1 and -inf there."
+        )
     if array.shape != shape:
         raise PluginFailed(
             f"generate returned {name} of shape {array.shape}; {shape[1]} queries from number {first_query} on "

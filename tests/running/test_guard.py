@@ -237,6 +237,7 @@ def test_queries_are_checked_against_those_that_were_asked(unlocks: bool, tmp_pa
         ([[1.0]] * 4, "returned a list"),
         (np.ones((3, 2)), r"shape \(3, 2\)"),
         (np.ones((4, 0)), r"shape \(4, 0\)"),
+        (np.ma.masked_array(np.ones((4, 2)), mask=False), "a masked array"),
         (np.ones(4), r"an array \(4,\)"),
         (np.ones((4, 2), np.int64), "of int64"),
         (np.array([[1, 1], [1, np.nan], [1, 1], [1, 1]], float), "not finite in row 1"),
@@ -295,6 +296,34 @@ def test_save_may_leave_no_pipe_and_any_usual_name(tmp_path: Path) -> None:
             model.save(tmp_path / name)
     with pytest.raises(PluginFailed, match="save left 'pipe', which is no file"):
         model.save(tmp_path / "second")
+
+
+@pytest.mark.parametrize("mode", ["wb", "w+b", "ab"])
+def test_save_may_leave_no_file_open(mode: str, tmp_path: Path) -> None:
+    left: list[Any] = []
+
+    def save(folder: Path) -> None:
+        (folder / "whole").write_text("")
+        left.append((folder / "whole").open("rb"))
+        left.append((folder / "late").open(mode))
+        left[-1].write(b"x")
+
+    model = guarded(with_method("save", save), tmp_path)
+    (tmp_path / "model").mkdir()
+    with pytest.raises(PluginFailed, match=r"^Model 'wild': save left 'late' open for writing"):
+        model.save(tmp_path / "model")
+    for stream in left:
+        stream.close()
+
+
+@pytest.mark.parametrize("name", ["items", "scores"])
+def test_masked_lists_are_refused(name: str, tmp_path: Path) -> None:
+    def mask(queries: Queries, k: int) -> Rankings:
+        found = Good().generate(queries, k)
+        return replace(found, **{name: np.ma.masked_array(getattr(found, name), mask=False)})
+
+    with pytest.raises(PluginFailed, match=rf"^Model 'wild' broke its contract in generate: generate returned {name} as a masked array"):
+        guarded(with_method("generate", mask), tmp_path).answers(questions(), 2, n_items=4)
 
 
 TOO_LARGE = (2**63, 10**400, 10**5000)

@@ -15,6 +15,7 @@ from types import FrameType
 from typing import Any
 
 import numpy as np
+from numpy.ma import MaskedArray
 from numpy.typing import NDArray
 
 from recbench.core.budget import Budget
@@ -139,6 +140,8 @@ class GuardedModel(GuardedRanker):
 
     def _checked_vectors(self, vectors: object) -> NDArray[np.float32]:
         """A copy of what `item_vectors` returned."""
+        if isinstance(vectors, MaskedArray):
+            raise PluginFailed(f"Model {self.name!r}: item_vectors returned a masked array, whose mask would be lost. Use a plain one.")
         if not isinstance(vectors, np.ndarray) or vectors.dtype.kind != "f" or vectors.ndim != 2:
             what = f"an array {vectors.shape} of {vectors.dtype}" if isinstance(vectors, np.ndarray) else f"a {type(vectors).__name__}"
             raise PluginFailed(f"Model {self.name!r}: item_vectors returned {what}; floats of shape ({self._n_items}, d) are needed.")
