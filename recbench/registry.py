@@ -79,8 +79,7 @@ class Registry(Generic[T]):
         who = f"{self.kind} {name!r} of {claim.distribution}"
         try:
             with contained(who, "import"):
-                plugin = claim.load()
-            return self._check(name, plugin)
+                return self._check(name, claim.load())
         except RecbenchError as error:
             subject = f"{self.kind.capitalize()} {name!r} of {claim.distribution}"
             if error.__cause__ is None:
@@ -151,14 +150,18 @@ def _model(name: str, plugin: Any) -> Plugin:
         "build": callable,
         "folder": lambda folder: isinstance(folder, Path),
     }
+    parts = {}
     for part, test in is_right.items():
         value = getattr(plugin, part)
+        parts[part] = value
         if not test(value):
             shown = reprlib.repr(value)
             raise PluginFailed(f"PLUGIN has {part} = {shown}. Make it with Plugin.from_folder(__file__, CONFIG_CLASS, BUILD_FUNCTION).")
-    if plugin.card.name != name:
-        raise PluginFailed(f"its card says name = {plugin.card.name!r}. Give card and entry point one name.")
-    return plugin
+    # A subclass could run code whenever a part of it is read.
+    checked = plugin if type(plugin) is Plugin else Plugin(**parts)
+    if checked.card.name != name:
+        raise PluginFailed(f"its card says name = {checked.card.name!r}. Give card and entry point one name.")
+    return checked
 
 
 def _folder(path: Path) -> Claim:

@@ -40,7 +40,7 @@ _SOURCE = '''
 import ctypes, logging, os, signal, sys, threading, time, warnings
 from pathlib import Path
 import numpy as np
-from recbench.core import CurvePoint, FitReport, Parameters, Plugin, PluginConfig, Rankings
+from recbench.core import BadRequest, CurvePoint, FitReport, Parameters, Plugin, PluginConfig, Rankings
 
 class Weird(BaseException):
     pass
@@ -48,6 +48,18 @@ class Weird(BaseException):
 class Unreadable(Exception):
     def __str__(self):
         raise RuntimeError("no text")
+
+class Leaving(Exception):
+    def __str__(self):
+        sys.exit(0)
+
+class LeavingNumber(int):
+    def __int__(self):
+        sys.exit(0)
+
+class LeavingMapping(dict):
+    def items(self):
+        sys.exit(0)
 
 class Liar(np.ndarray):
     def __lt__(self, other):
@@ -162,6 +174,8 @@ _BREAKS = (
     ("recurses for ever", "deeper(0)"),
     ("raises a BaseException", "raise Weird('odd')"),
     ("raises an error whose text raises", "raise Unreadable"),
+    ("raises an error whose text calls sys.exit(0)", "raise Leaving"),
+    ("raises an error class of recbench", "raise BadRequest('nope')"),
     ("raises an error of many lines and escapes", r"raise ValueError('one\ntwo\x1b[31m' * 5000)"),
     ("starts a thread that fails", "in_a_thread(fail)"),
 )
@@ -175,6 +189,8 @@ _LIBERTIES = (
     ("changes the working folder", "os.chdir('/')"),
     ("takes Ctrl-C over", "signal.signal(signal.SIGINT, signal.SIG_IGN)"),
     ("sets a timer", "signal.setitimer(signal.ITIMER_REAL, 3600)"),
+    ("sets a timer of processor time", "signal.setitimer(signal.ITIMER_VIRTUAL, 0.4)"),
+    ("empties the places of modules", "sys.path.clear(); sys.meta_path.clear()"),
     ("makes numpy raise", "np.seterr(all='raise')"),
     ("makes torch double", "import torch; torch.set_default_dtype(torch.float64)"),
     ("switches gradients off", "import torch; torch.set_grad_enabled(False)"),
@@ -205,6 +221,10 @@ _REPORTS = (
     ("an artefact outside the cache", "report.artefacts = {'codes': Path('/etc/passwd')}"),
     ("an artefact that is not there", "report.artefacts = {'codes': context.checkpoints / 'none.npy'}"),
     ("an artefact whose name leaves the folder", "report.artefacts = {'../codes': context.checkpoints}"),
+    ("steps of 400 digits", "report.steps = 10**400"),
+    ("a number that calls sys.exit(0) when it is read", "report.steps = LeavingNumber(3)"),
+    ("a mapping that calls sys.exit(0) when it is read", "report.chosen = LeavingMapping()"),
+    ("a chosen text that cannot be encoded", r"report.chosen = {'a': '\ud800'}"),
     ("a field whose repr raises", "report.steps = type('X', (), {'__repr__': lambda self: fail()})()"),
 )
 _ANSWERS = (
@@ -236,6 +256,10 @@ _ANSWERS = (
     ("counters that are a list", "counters = ['sequences']"),
     ("a counter that is text", "counters = {'sequences': 'many'}"),
     ("a negative counter", "counters = {'sequences': -1}"),
+    ("a counter of 400 digits", "counters = {'sequences': 10**400}"),
+    ("a counter whose name cannot be printed", r"counters = {'a\x1b[2J': 1}"),
+    ("counters that call sys.exit(0) when they are read", "counters = LeavingMapping()"),
+    ("masked items", "items = np.ma.masked_array(items, mask=False)"),
 )
 _MEDDLING = (
     Kind("generate", "writes into the histories", "queries.histories.item[:] = 0"),
@@ -258,6 +282,11 @@ _MEDDLING = (
     Kind("fit", "empties the item columns", "context.items.columns.clear()", is_harmless=True),
     Kind("fit", "imports a file by a computed name", "sys.path.insert(0, str(Path(__file__).parents[1])); __import__('bey' + 'ond')"),
     Kind("save", "leaves a link", "(folder / 'link').symlink_to('/etc')"),
+    Kind("save", "leaves a file with a backslash in its name", r"(folder / 'a\\b').write_text('')"),
+    Kind("save", "leaves a file with a line feed in its name", r"(folder / 'a\nb').write_text('')"),
+    Kind("save", "leaves a file whose name is no UTF-8", r"(folder / os.fsdecode(b'\xff')).write_text('')"),
+    Kind("save", "leaves a pipe", "os.mkfifo(folder / 'pipe')"),
+    Kind("save", "leaves a file open", "self.late = (folder / 'late').open('wb'); self.late.write(b'x')"),
     Kind("built", "returns None", "return None"),
     Kind("built", "returns a model without load", "return type('Half', (), {'fit': fail, 'generate': fail, 'save': fail})()"),
     Kind("built", "returns a model whose save is no method", "model.save = 3"),
@@ -273,6 +302,10 @@ _ENDS = (
     Kind("fit", "leaves in a child of its own", "os.fork() or os._exit(0); os.wait()", is_harmless=True, ends_process=True),
     Kind("fit", "leaves a thread that never ends", "threading.Thread(target=time.sleep, args=[3600]).start()", True, True),
     Kind("fit", "changes the exit code at the end", "import atexit; atexit.register(os._exit, 7)", True, True),
+    Kind("fit", "prints at exit", "import atexit; atexit.register(print, 'bye')", True, True),
+    Kind("fit", "asks a question", "input('Trust it? [y/N]')", ends_process=True),
+    Kind("fit", "closes all files", "os.closerange(3, 256)", ends_process=True),
+    Kind("generate", "closes all files", "os.closerange(3, 256)", ends_process=True),
     Kind("fit", "sleeps for ever", "time.sleep(3600)", False, True, ("--budget", "1s")),
     Kind("generate", "computes for ever", "exec('while True: pass')", False, True, ("--budget", "1s")),
     Kind(

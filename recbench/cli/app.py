@@ -23,6 +23,7 @@ from recbench.cli.recommend import recommend
 from recbench.cli.reproduce import reproduce
 from recbench.cli.run import run
 from recbench.cli.show import show
+from recbench.cli.terminal import close_results
 from recbench.cli.tune import tune
 from recbench.cli.verify import verify
 
@@ -93,8 +94,16 @@ def main() -> None:
     if _runs_foreign_code(sys.argv[1:]):
         from recbench.running.upkeep.supervision import supervised
 
-        supervised(app)
-    app()
+        supervised(_command)
+    _command()
+
+
+def _command() -> None:
+    """Do what the command line says. Nothing reaches stdout after that, whatever a plugin has left to be done at exit."""
+    try:
+        app()
+    finally:
+        close_results()
 
 
 def _share_the_machine() -> None:

@@ -67,8 +67,9 @@ def explain(error: BaseException, *, debug: bool = False) -> tuple[str, int]:
         return f"Error: {error}", error.exit_code
     if isinstance(error, OSError) and error.errno is not None and error.filename is not None:
         return _of_place(error)
+    what = f"something called sys.exit({_text(error)})" if isinstance(error, SystemExit) else f"{type(error).__name__}: {_one_line(error)}"
     more = "" if debug else " This is a fault of recbench or a plugin; --debug shows the traceback."
-    return f"Error: {type(error).__name__}: {_one_line(error)}.{more}", 1
+    return f"Error: {what}.{more}", 1
 
 
 def _of_place(error: OSError) -> tuple[str, int]:
@@ -109,13 +110,20 @@ def _is_disk_full(error: BaseException) -> bool:
     if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
         return True
     # Libraries raise errors of their own, with the system's text in them or with the count of bytes alone.
-    return _DISK_FULL.search(str(error)) is not None
+    return _DISK_FULL.search(_text(error)) is not None
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
     # torch.OutOfMemoryError, without importing torch; on a CPU it raises a RuntimeError with this text.
-    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
+    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in _text(error)
 
 
 def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
+    return " ".join(_text(error).split()).rstrip(".") or type(error).__name__
+
+
+def _text(error: BaseException) -> str:
+    """The text of an error; among the causes may be one of a plugin that cannot be read."""
+    from recbench.core.containment import text_of
+
+    return text_of(error)

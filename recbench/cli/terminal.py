@@ -112,7 +112,8 @@ def verb(function: Callable[P, R]) -> Callable[P, R]:
                     return function(*args, **kwargs)
             except (typer.Exit, typer.Abort, BrokenPipeError):
                 raise
-            except (Exception, KeyboardInterrupt) as error:
+            # A command ends with typer.Exit: SystemExit comes from a plugin or a library, and its code may be 0.
+            except (Exception, KeyboardInterrupt, SystemExit) as error:
                 if debug:
                     print_note(traceback.format_exc().rstrip("\n"))
                 sentence, code = explain(error, debug=debug)
@@ -151,6 +152,14 @@ def _results_apart() -> Iterator[None]:
         os.dup2(results.fileno(), number)
         with suppress(OSError):  # a full disk or a reader that has gone is told by the flush above
             results.close()
+
+
+def close_results() -> None:
+    """Send to stderr what is still printed on stdout in this process, such as by functions that a plugin gave to `atexit`."""
+    # Where the results themselves cannot be written, all stays as it is, so that Python says so at the end.
+    with suppress(OSError, ValueError, AttributeError):
+        sys.stdout.flush()
+        os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
 
 
 def _descriptor(stream: TextIO | None) -> int | None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from recbench.core.budget import Budget
-from recbench.core.config import PlainValues, PluginConfig, explain, flatten_preset, read_toml
+from recbench.core.config import PlainValues, PluginConfig, canonical_json, explain, flatten_preset, read_toml
 from recbench.core.containment import contained
 from recbench.core.errors import BadConfig, nearest
 from recbench.core.interactions import Interactions, ItemTable, StringArray
@@ -374,9 +374,13 @@ class Plugin:
         values |= dict(overrides or {})
         with contained(f"model {name!r}", "its settings"):
             try:
-                return self.config.model_validate(values)
+                config = self.config.model_validate(values)
             except ValidationError as error:
                 raise explain(error, list(self.config.model_fields), f"Model {name!r}") from None
+            # Keys and records write the settings down; a class that cannot say its own values shall fail here, under its name.
+            canonical_json(config.model_dump(mode="json")).encode()
+            config.model_dump_json()
+            return config
 
     def trial(self, number: int, seed: int, preset: str) -> tuple[dict[str, Any], PluginConfig]:
         """What is drawn for one trial of a search over the card's space, and the settings that it makes of a preset.

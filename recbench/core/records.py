@@ -197,11 +197,16 @@ class TargetsPart(_Part):
     n_cold: int
 
 
-def _inside(name: str) -> str:
-    """The name, if it stays below its folder: a record may come from anybody, and its files are opened by these names."""
+def is_plain_path(name: str) -> bool:
+    """Whether a name, with `/` between folders, stays below its folder and can be written and shown everywhere."""
     path = PurePosixPath(name)
     is_plain = name.isprintable() and "\\" not in name and path.as_posix() == name
-    if not is_plain or path.is_absolute() or not path.parts or ".." in path.parts:
+    return is_plain and not path.is_absolute() and bool(path.parts) and ".." not in path.parts
+
+
+def _inside(name: str) -> str:
+    """The name, if it stays below its folder: a record may come from anybody, and its files are opened by these names."""
+    if not is_plain_path(name):
         raise ValueError(f"{name!r} is no name of a file below the run's folder")
     return name
 

@@ -2,11 +2,14 @@
 
 import logging
 import re
+import reprlib
 from collections.abc import Iterable
 
 _STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 """Control characters but tab and line feed, separators of lines and paragraphs, changes of the direction of writing, and halves of
 characters, such as the bytes of a file's name that are no UTF-8."""
+
+_SHOWN_BITS = 64
 
 
 def visible(text: str, *, one_line: bool = False) -> str:
@@ -25,6 +28,17 @@ def visible_json(text: str) -> str:
     """A JSON document of the same content, in which these characters stand as escapes."""
     # Outside of strings JSON has none of them, and inside of strings an escape means the character.
     return _STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+class _Short(reprlib.Repr):
+    """`reprlib` with large whole numbers: Python refuses to write out those of more than 4,300 digits."""
+
+    def repr_int(self, x: int, level: int) -> str:
+        return super().repr_int(x, level) if x.bit_length() <= _SHOWN_BITS else f"a number of {x.bit_length()} bits"
+
+
+short_repr = _Short().repr
+"""`repr` of bounded length, whatever the value."""
 
 
 class LineFormatter(logging.Formatter):

@@ -1,23 +1,26 @@
 """Rankings to ranks: the check that a model kept its contract, and the place of every target."""
 
-import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
+from numpy.ma import MaskedArray
 from numpy.typing import NDArray
 
 from recbench.core.errors import BadData, BadRequest, PluginFailed
 from recbench.core.ragged import Histories, IntArray, LongArray, Targets
 from recbench.core.ranking import VIEWS, Queries, Rankings, View
+from recbench.core.visible import short_repr
 
 ShortArray = NDArray[np.int16]
 
 MISS = -1
 """Rank of a target that is not in the list."""
 LIST_LENGTH = 50
+_LONGEST_NAME = 100
+_MOST = 2**63 - 1
 _LONGEST_LIST = int(np.iinfo(np.int16).max)
 _CELLS_AT_A_TIME = 1 << 22
 
@@ -171,6 +174,10 @@ def _block(array: object, name: str, shape: tuple[int, int, int], kind: np.dtype
     """A copy of one array (V, B, k), the views in the order asked for."""
     if not isinstance(array, np.ndarray):
         raise PluginFailed(f"generate returned {name} as {_kind_of(array)}; a numpy array of {kind} is needed. Convert them.")
+    if isinstance(array, MaskedArray):
+        raise PluginFailed(
+            f"generate returned {name} as a masked array, whose mask no list has. Use a plain array and put -1 and -inf there."
+        )
     if array.shape != shape:
         raise PluginFailed(
             f"generate returned {name} of shape {array.shape}; {shape[1]} queries from number {first_query} on "
@@ -186,11 +193,22 @@ def _block(array: object, name: str, shape: tuple[int, int, int], kind: np.dtype
 def _checked_counters(counters: object) -> dict[str, int]:
     if not isinstance(counters, Mapping):
         raise PluginFailed(f"generate returned counters as {_kind_of(counters)}; a mapping from names to whole numbers is needed.")
+    checked = {}
     for name, count in counters.items():
-        if not isinstance(name, str) or not isinstance(count, int | np.integer) or isinstance(count, bool) or count < 0:
-            shown = f"{reprlib.repr(name)} = {reprlib.repr(count)}"
-            raise PluginFailed(f"generate returned the counter {shown}; a name and a whole number from 0 on are needed.")
-    return {name: int(count) for name, count in counters.items()}
+        number = int(count) if isinstance(count, int | np.integer) and not isinstance(count, bool) else -1
+        if not isinstance(name, str) or not _is_name(name) or not 0 <= number <= _MOST:
+            raise PluginFailed(
+                f"generate returned the counter {short_repr(name)} = {short_repr(count)}; a printable name of at most {_LONGEST_NAME} "
+                "characters and a whole number from 0 to 2^63 - 1 are needed."
+            )
+        checked[str.__str__(name)] = number
+    return checked
+
+
+def _is_name(name: str) -> bool:
+    """Whether a record can keep a counter under this name."""
+    plain = str.__str__(name)
+    return plain.isprintable() and 0 < len(plain) <= _LONGEST_NAME
 
 
 def _kind_of(value: object) -> str:
@@ -200,7 +218,7 @@ def _kind_of(value: object) -> str:
 def _names(views: object) -> str:
     if not isinstance(views, tuple | list):
         return _kind_of(views)
-    return ", ".join(view if isinstance(view, str) else reprlib.repr(view) for view in views) or "none"
+    return ", ".join(view if isinstance(view, str) else short_repr(view) for view in views) or "none"
 
 
 def _check_view(view: View, items_BK: IntArray, scores_BK: NDArray[np.float32], queries: Queries, n_items: int, first_query: int) -> None:

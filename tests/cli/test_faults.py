@@ -3,14 +3,17 @@
 import errno
 import os
 import resource
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import typer
 
 from recbench.cli.faults import explain
+from recbench.cli.terminal import verb
 from recbench.core import StageFailed
 from recbench.core.matrix import new_matrix
 from recbench.core.records import read_record
@@ -45,6 +48,28 @@ def test_a_full_disk_is_recognised_whoever_wrote(error: Exception) -> None:
 @pytest.mark.parametrize("text", ["3 requested and 4 given", "the 12 requested and 3 written files differ", "unexpected position"])
 def test_other_errors_are_no_full_disk(text: str) -> None:
     assert "the disk is full" not in explain(RuntimeError(text))[0]
+
+
+class Unreadable(Exception):
+    def __str__(self) -> str:
+        raise SystemExit(0)
+
+
+def test_a_cause_whose_text_cannot_be_read_hides_nothing() -> None:
+    outer = StageFailed("The stage broke.")
+    outer.__cause__ = Unreadable()
+    assert explain(outer) == ("Error: The stage broke.", 1)
+
+
+def test_a_command_that_somebody_ends_with_sys_exit_has_failed(capsys: pytest.CaptureFixture[str]) -> None:
+    @verb
+    def command(debug: bool = False) -> None:
+        sys.exit(0)
+
+    with pytest.raises(typer.Exit) as end:
+        command(debug=False)
+    assert end.value.exit_code == 1
+    assert capsys.readouterr().err.startswith("Error: something called sys.exit(0). This is a fault")
 
 
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE])

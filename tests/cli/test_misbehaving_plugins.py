@@ -13,7 +13,9 @@ FEW = (
     "import: needs a library nobody has",
     "build: raises ValueError",
     "fit: calls sys.exit(0)",
-    "fit: raises an error whose text raises",
+    "fit: raises an error whose text calls sys.exit(0)",
+    "fit: raises an error class of recbench",
+    "fit: empties the places of modules",
     "fit: prints",
     "fit: closes files 1 and 2",
     "fit: replaces the item ids",
@@ -21,6 +23,7 @@ FEW = (
     "fit: writes into the train part",
     "fit: imports a file by a computed name",
     "report: returns None",
+    "report: a mapping that calls sys.exit(0) when it is read",
     "report: an artefact outside the cache",
     "generate: raises KeyboardInterrupt",
     "generate: writes into the histories",
@@ -101,6 +104,17 @@ def test_settings_whose_check_breaks_are_named(recbench: Any, write_plugin: Any)
     recbench("run", "-m", "checked", "-d", "demo", "--plugin", folder).refuses(
         "Model 'checked' failed in its settings: ZeroDivisionError", code=1
     )
+
+
+def test_settings_that_cannot_be_written_down_are_named(recbench: Any, write_plugin: Any) -> None:
+    folder = write_plugin("silent")
+    text = (
+        (folder / "__init__.py")
+        .read_text()
+        .replace("    width: int = 4", "    width: int = 4\n    def model_dump(self, **_):\n        return {'width': float('nan')}")
+    )
+    (folder / "__init__.py").write_text(text)
+    recbench("run", "-m", "silent", "-d", "demo", "--plugin", folder).refuses("Model 'silent' failed in its settings: ValueError", code=1)
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ from typing import Any, TextIO
 import pytest
 import typer
 
-from recbench.cli.terminal import print_json, print_line, stderr, stdout, verb
+from recbench.cli.terminal import close_results, print_json, print_line, stderr, stdout, verb
 
 CLEAR = "\x1b[2J\x1b]0;pwned\x07"
 TITLE = f"{CLEAR}[bold]over[/] \x9b31m\u202e[/]"
@@ -128,6 +128,30 @@ def test_prints_of_plugins_and_of_libraries_go_to_stderr(tmp_path: Path) -> None
         stream.write("after\n")
     assert out.read_text() == 'before\n{\n "a": 1\n}\na table\na line\nafter\n'
     assert sorted(err.read_text().splitlines()) == ["a note", "from C", "from python"]
+
+
+def test_what_is_printed_at_exit_is_no_result(tmp_path: Path) -> None:
+    out, err = tmp_path / "out", tmp_path / "err"
+    with streams(out, err) as stream:
+        stream.write("a result\n")
+        close_results()
+        print("at exit", flush=True)  # noqa: T201 (as a plugin does)
+        os.write(stream.fileno(), b"from C\n")
+    assert out.read_text() == "a result\n"
+    assert err.read_text() == "at exit\nfrom C\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no device that is always full")
+def test_a_result_that_cannot_be_written_is_not_sent_to_stderr(tmp_path: Path) -> None:
+    stream = Path("/dev/full").open("w", encoding="utf-8")  # noqa: SIM115 (closing it raises)
+    with (tmp_path / "err").open("w") as err, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "stdout", stream)
+        patch.setattr(sys, "stderr", err)
+        stream.write("a result\n")
+        close_results()
+        with pytest.raises(OSError, match="No space left"):
+            stream.close()
+    assert (tmp_path / "err").read_text() == ""
 
 
 def test_stdout_is_given_back_after_an_error(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Plugin code in this process: its faults become sentences, and the process is as it was before."""
 
+import contextlib
 import ctypes
 import logging
 import os
@@ -9,6 +10,7 @@ import threading
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +18,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recbench.core import BadRequest, PluginFailed
+from recbench.core.config import parse_assignment
 from recbench.core.containment import contained, described, watch_calls
+from recbench.core.errors import BadConfig, BudgetTooSmall, Interrupted
+from recbench.running.many import worker
 
 
 class Odd(BaseException):
@@ -26,6 +31,11 @@ class Odd(BaseException):
 class Unreadable(Exception):
     def __str__(self) -> str:
         raise RuntimeError("no text")
+
+
+class Leaving(Exception):
+    def __str__(self) -> str:
+        raise SystemExit(0)
 
 
 def recurse(n: int = 0) -> int:
@@ -53,6 +63,7 @@ def failing_thread() -> None:
         (raiser(KeyboardInterrupt()), "raised KeyboardInterrupt in fit though no signal had come"),
         (raiser(Odd("odd")), "failed in fit: Odd: odd"),
         (raiser(Unreadable()), "Unreadable: its text cannot be read"),
+        (raiser(Leaving()), "Leaving: its text cannot be read"),
         (raiser(StopIteration()), "failed in fit: StopIteration"),
         (recurse, "failed in fit: RecursionError"),
         (failing_thread, "a thread that it started raised ValueError: lost"),
@@ -63,9 +74,45 @@ def test_every_fault_becomes_a_sentence_with_model_and_method(work: Callable[[],
         work()
 
 
-def test_errors_of_recbench_pass_unchanged() -> None:
+@pytest.mark.parametrize("error", [BadRequest, BudgetTooSmall, BadConfig, Interrupted, PluginFailed])
+def test_an_error_of_recbench_that_a_plugin_raises_names_model_and_method(error: type[Exception]) -> None:
+    with pytest.raises(PluginFailed, match=rf"^Model 'm' failed in fit: {error.__name__}: nope\.") as caught, contained("model 'm'", "fit"):
+        raise error("nope")
+    assert isinstance(caught.value.__cause__, error)
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_what_recbench_says_within_a_call_passes_unchanged(again: bool) -> None:
+    def build() -> None:
+        try:
+            parse_assignment("width")
+        except BadConfig as error:
+            if again:
+                raise error from None
+            raise
+
+    with pytest.raises(BadConfig, match=r"--set 'width'") as caught, contained("model 'm'", "fit"), contained("model 'n'", "build"):
+        build()
+    assert type(caught.value) is BadConfig
+
+
+def test_a_model_that_came_along_speaks_for_recbench() -> None:
+    raise_it = "def fit():\n    raise BadRequest('as it is')"
+    names: dict[str, Any] = {"__name__": "recbench_models.m.recommender", "BadRequest": BadRequest}
+    exec(raise_it, names)
     with pytest.raises(BadRequest, match=r"^as it is$"), contained("model 'm'", "fit"):
-        raise BadRequest("as it is")
+        names["fit"]()
+
+
+def test_a_plugin_may_say_how_to_go_on_after_a_real_signal() -> None:
+    def fit() -> None:
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            raise Interrupted("go on") from None
+
+    with pytest.raises(Interrupted, match="go on"), contained("model 'm'", "fit"):
+        fit()
 
 
 def test_a_real_signal_stays_an_interruption_whatever_contains_it() -> None:
@@ -85,6 +132,11 @@ LIBERTIES: dict[str, Callable[[], object]] = {
     "folder": lambda: os.chdir("/"),
     "handler": lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
     "timer": lambda: signal.setitimer(signal.ITIMER_REAL, 3600),
+    "timers": lambda: [signal.setitimer(timer, 0.4) for timer in (signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)],
+    "path": lambda: sys.path.clear(),
+    "another path": lambda: setattr(sys, "path", []),
+    "finders": lambda: sys.meta_path.clear(),
+    "modules": lambda: [sys.modules.pop(name) for name in ("json", "numpy.ma")],
     "numpy": lambda: np.seterr(all="raise"),
     "warnings": lambda: warnings.simplefilter("ignore"),
     "logging": lambda: logging.disable(logging.CRITICAL),
@@ -102,6 +154,11 @@ def process_state() -> dict[str, object]:
         "folder": Path.cwd(),
         "handler": signal.getsignal(signal.SIGINT),
         "timer": signal.getitimer(signal.ITIMER_REAL)[0] > 1000,  # the time limit of these tests is a timer, too
+        "timers": [signal.getitimer(timer) for timer in (signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)],
+        "path": list(sys.path),
+        "another path": (id(sys.path), list(sys.path)),
+        "finders": list(sys.meta_path),
+        "modules": [sys.modules.get(name) for name in ("json", "numpy.ma")],
         "numpy": np.geterr(),
         "warnings": list(warnings.filters),
         "logging": logging.root.manager.disable,
@@ -125,6 +182,38 @@ def test_what_a_plugin_changes_about_the_process_ends_with_the_call(name: str, f
     except PluginFailed:
         pass
     assert process_state() == before
+
+
+def test_a_place_of_modules_that_a_plugin_adds_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A method may import by it later."""
+    monkeypatch.setattr(sys, "path", before := list(sys.path))
+    content = list(before)
+    with contained("model 'm'", "import"):
+        sys.path = ["/a/new/place", *before[1:]]
+    assert sys.path is before
+    assert sys.path == ["/a/new/place", *content]
+
+
+@pytest.mark.parametrize("reopens", [False, True])
+def test_closing_files_at_random_is_a_fault_of_the_plugin(reopens: bool, tmp_path: Path) -> None:
+    """All descriptors that the call has opened; the others are those of the tests."""
+
+    def fit() -> None:
+        for number in set(map(int, os.listdir("/dev/fd"))) - before:  # noqa: PTH208 (numbers, not files)
+            with contextlib.suppress(OSError):
+                os.close(number)
+        while reopens and len(opened) < 8:
+            opened.append(os.open(tmp_path, os.O_RDONLY))
+        raise OSError("what comes of it")
+
+    opened: list[int] = []
+    before = set(map(int, os.listdir("/dev/fd")))  # noqa: PTH208
+    folder = Path.cwd()
+    with pytest.raises(PluginFailed, match=r"^Model 'm' closed files in fit that it had not opened\."), contained("model 'm'", "fit"):
+        fit()
+    for number in opened:
+        os.close(number)  # still theirs
+    assert Path.cwd() == folder
 
 
 def test_torch_computes_in_single_precision_again() -> None:
@@ -155,6 +244,23 @@ def test_closed_files_are_open_again(capfd: pytest.CaptureFixture[str]) -> None:
     os.write(1, b"out")
     os.write(2, b"err")
     assert capfd.readouterr() == ("out", "err")
+
+
+def test_a_plugin_reads_an_empty_stdin_and_a_worker_its_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    kept, (read_end, write_end) = os.dup(0), os.pipe()
+    try:
+        os.dup2(read_end, 0)
+        os.write(write_end, b"a request\n")
+        with worker._parent() as parent:
+            with pytest.raises(PluginFailed, match=r"^Model 'm' failed in fit: EOFError"), contained("model 'm'", "fit"):
+                input()
+            assert (sys.stdin.read(), os.read(0, 9)) == ("", b"")
+            assert parent.readline() == "a request\n"
+    finally:
+        os.dup2(kept, 0)
+        for number in (kept, read_end, write_end):
+            os.close(number)
 
 
 def test_the_watcher_is_told_the_innermost_call(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from recbench import registry
 from recbench.core.config import PluginConfig, explain
+from recbench.core.containment import contained
 from recbench.core.errors import BadData, BadRequest, UnknownPlugin, nearest
 from recbench.core.plugin import Catalogue, Plugin
 from recbench.core.progress import Progress
@@ -75,13 +76,14 @@ class LoadedRun:
             raise BadRequest(f"{folder} holds a record without its model. Make it again: recbench reproduce {folder / RECORD_FILE}")
         _refuse_damaged(record, folder)
         item_ids, titles = read_catalogue(folder / CATALOGUE_FILE, record.dataset.n_items)
-        try:
-            config = plugin.config.model_validate(record.config)
-        except ValidationError as error:
-            raise BadRequest(
-                f"{record.run_id} was made with settings that model {record.model.name!r} does not take any more: "
-                f"{explain(error, list(plugin.config.model_fields), 'the model')} Make the run again."
-            ) from None
+        with contained(f"model {record.model.name!r}", "its settings"):
+            try:
+                config = plugin.config.model_validate(record.config)
+            except ValidationError as error:
+                raise BadRequest(
+                    f"{record.run_id} was made with settings that model {record.model.name!r} does not take any more: "
+                    f"{explain(error, list(plugin.config.model_fields), 'the model')} Make the run again."
+                ) from None
         return cls(record, folder, _read_model(plugin, config, record, folder, device), item_ids, titles)
 
     def recommend(self, history: Sequence[str], k: int = 10, *, view: View = "unseen", user_id: str = "") -> list[Recommendation]:

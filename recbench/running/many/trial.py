@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
+from recbench.core.errors import PluginFailed
 from recbench.core.plugin import World
 from recbench.core.progress import Progress
 from recbench.core.tuning import TUNE_METRIC
@@ -51,6 +52,8 @@ def run_trial(request: RunRequest, places: Places, progress: Progress, *, starte
     trained = prepared.train()
     reported = trained.report.chosen.get(TUNE_METRIC)
     # A model that selects by this figure has it for the weights it kept; ranking the same users again would give it once more.
+    if isinstance(reported, str):
+        raise PluginFailed(f"Model {request.model!r}: the report of fit has chosen[{TUNE_METRIC!r}] = {reported!r}; a number is needed.")
     score = float(reported) if reported is not None else _ranked_score(prepared.trainer, trained)
     return TrialOutcome(
         score=score,

@@ -16,7 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
-from recbench.core.containment import watch_calls
+from recbench.core.containment import text_of, watch_calls, without_input
 from recbench.core.errors import RecbenchError
 from recbench.core.progress import ConsoleProgress, Progress
 from recbench.core.visible import LineFormatter
@@ -65,8 +65,9 @@ def main() -> int:
     # Whoever wants the work ends it with SIGTERM; raised as an exception it lets them clean up outside training, too.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     watch_calls(lambda text: _write({"calling": text}, events))
-    request, places, job = request_from_json(json.loads(sys.stdin.readline()))
-    threading.Thread(target=_end_with_stdin, daemon=True).start()
+    parent = _parent()
+    request, places, job = request_from_json(json.loads(parent.readline()))
+    threading.Thread(target=_end_with, args=[parent], daemon=True).start()
 
     def tell(step: Step | None) -> None:
         _write({"step": None} if step is None else {"step": step.text, "left_s": step.left_s}, events)
@@ -79,6 +80,9 @@ def main() -> int:
     except RecbenchError as error:
         _write({"error": str(error)}, events)
         return error.exit_code
+    except SystemExit as end:  # of a plugin or a library; its code may be 0
+        _write({"error": f"Something called sys.exit({text_of(end)}). This is a fault of recbench or a plugin."}, events)
+        return 1
     _write({"result": result}, events)
     return 0
 
@@ -110,9 +114,16 @@ def _write(event: dict[str, Any], events: TextIO) -> None:
     events.flush()
 
 
-def _end_with_stdin() -> None:
-    """Waits for the end of stdin, then ends the run as Ctrl-C would."""
-    sys.stdin.read()
+def _parent() -> TextIO:
+    """The pipe from the process that started this one, under a number of its own: the stdin that plugins see is empty."""
+    pipe = os.fdopen(os.dup(0), encoding="utf-8")
+    without_input()
+    return pipe
+
+
+def _end_with(parent: TextIO) -> None:
+    """Stop this worker as Ctrl-C would when the parent closes its end of the pipe."""
+    parent.read()
     os.kill(os.getpid(), signal.SIGTERM)
 
 

@@ -34,7 +34,8 @@ class _BudgetedTask:
         self._done += n
         if self._budget.unit == "seconds" and self._budget.used_s() > self._budget.amount:
             raise BudgetTooSmall(
-                f"The budget of {self._budget} ended in {self._title!r}{self._rest()}. Give a larger --budget: training and ranking come on top."
+                f"The budget of {self._budget} ended in {self._title!r}{self._rest()}. "
+                "Give a larger --budget: training and ranking come on top."
             )
 
     def show(self, text: str) -> None:

@@ -120,7 +120,7 @@ def _keeping_failure(folder: Path, name: folders.RunName, places: Places, is_fir
         yield
     except (BadRequest, Interrupted):
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         if is_first:
             folders.write_failure(folder, error)
             with folders.numbering(name, places.runs, places.home):

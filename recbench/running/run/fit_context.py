@@ -3,6 +3,7 @@
 import inspect
 import logging
 import platform
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,6 +23,7 @@ from recbench.core.progress import Progress
 from recbench.core.ragged import sealed_copy
 from recbench.core.ranking import Queries, Rankings, View
 from recbench.core.records import StagePart
+from recbench.core.visible import short_repr
 from recbench.data import Split
 from recbench.evaluation import ranks_of_targets, values_per_user
 from recbench.running.run.budgeted_progress import BudgetedProgress
@@ -34,6 +36,7 @@ VALIDATION_K = 10
 VALIDATION_METRICS = ("ndcg@10", "recall@10")
 SPENT_FILE = "spent.json"
 """What trainings inside a stage took, in steps and examples, for the budgets of runs that find the stage in the cache."""
+_STAGE_NAME, _STAGE_RULE = r"[A-Za-z0-9][A-Za-z0-9._-]{,99}", "at most 100 letters, digits, dots, - and _"
 _SUBSET_SEED = 0
 _QUERIES_PER_CALL = 4_096
 _EVALUATION_S_PER_USER = 1e-4
@@ -237,6 +240,10 @@ class RunContext:
         )
 
     def _stage(self, name: str, parts: Mapping[str, Any], build: Callable[[Path], None], seed: int, *, trains: bool) -> Path:
+        if re.fullmatch(_STAGE_NAME, name) is None:
+            raise PluginFailed(
+                f"Model {self.plugin.card.name!r} calls a stage {short_repr(name)}, which cannot be a folder's name. Use {_STAGE_RULE}."
+            )
         if trains and self.budget.unit is not None:
             parts = {**parts, "budget": self.budget.auxiliary_text}
         budget = self.budget.auxiliary() if trains else Budget()

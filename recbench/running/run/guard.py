@@ -15,6 +15,7 @@ from types import FrameType
 from typing import Any
 
 import numpy as np
+from numpy.ma import MaskedArray
 from numpy.typing import NDArray
 
 from recbench.core.budget import Budget
@@ -25,6 +26,7 @@ from recbench.core.plugin import Catalogue, FitContext, FitReport, Plugin
 from recbench.core.ranking import Queries, Rankings
 from recbench.evaluation import check_rankings
 from recbench.running.run.fit_reports import checked_report
+from recbench.running.run.saved_files import refuse_unfit_files
 from recbench.running.stages.outside_modules import came_along, unknown_modules
 
 _METHODS = ("fit", "generate", "save", "load")
@@ -58,7 +60,7 @@ class GuardedRanker:
             yield
 
     def generate(self, queries: Queries, k: int) -> Rankings:
-        """What the model returns for a copy of the queries; unchecked, see `answers`."""
+        """What the model returns for a copy of the queries; unchecked, so nothing but time may be read off it. See `answers`."""
         asked = queries.sealed()
         with self.calling("generate"):
             rankings: Rankings = self.raw.generate(asked, k)
@@ -76,11 +78,13 @@ class GuardedRanker:
         Raises:
             PluginFailed: the lists break the contract; the sentence names the model and the query.
         """
-        returned = self.generate(queries, k)
-        try:
-            return check_rankings(returned, queries, n_items=n_items, k=k, first_query=first_query)
-        except PluginFailed as error:
-            raise PluginFailed(f"Model {self.name!r} broke its contract in generate: {error}") from error
+        asked = queries.sealed()
+        with self.calling("generate"):
+            returned = self.raw.generate(asked, k)
+            try:
+                return check_rankings(returned, queries, n_items=n_items, k=k, first_query=first_query)
+            except PluginFailed as error:
+                raise PluginFailed(f"Model {self.name!r} broke its contract in generate: {error}") from error
 
 
 class GuardedModel(GuardedRanker):
@@ -96,24 +100,21 @@ class GuardedModel(GuardedRanker):
         self._n_items = catalogue.n_items
         with self.calling("build"):
             self.raw = plugin.build(config, catalogue)
-        missing = [method for method in _METHODS if not callable(getattr(self.raw, method, None))]
-        if missing:
-            kind, needed = type(self.raw).__name__, ", ".join(_METHODS)
-            raise PluginFailed(f"Model {self.name!r}: build returned a {kind} without a method {missing[0]}. It needs {needed}.")
+            missing = [method for method in _METHODS if not self._has(method)]
+            if missing:
+                kind, needed = type(self.raw).__name__, ", ".join(_METHODS)
+                raise PluginFailed(f"Model {self.name!r}: build returned a {kind} without a method {missing[0]}. It needs {needed}.")
 
     def fit(self, context: FitContext) -> FitReport:
         """Train, and return the report with every field checked."""
         with self.calling("fit"):
-            report = self.raw.fit(context)
-        return checked_report(report, self.name)
+            return checked_report(self.raw.fit(context), self.name)
 
     def save(self, folder: Path) -> None:
-        """Write the model into an empty folder. Links are refused: what they lead to may change or disappear."""
+        """Write the model into an empty folder, and refuse files that a record cannot keep."""
         with self.calling("save"):
             self.raw.save(folder)
-        link = next((file for file in folder.rglob("*") if file.is_symlink()), None)
-        if link is not None:
-            raise PluginFailed(f"Model {self.name!r}: save left the link {link.name!r}. Write the content itself.")
+        refuse_unfit_files(folder, self.name)
 
     def load(self, folder: Path) -> None:
         """Read what `save` wrote."""
@@ -122,25 +123,37 @@ class GuardedModel(GuardedRanker):
 
     def to(self, device: str) -> None:
         """Move to a device; a model without the method `to` stays where it is."""
-        if callable(getattr(self.raw, "to", None)):
-            with self.calling("to"):
+        with self.calling("to"):
+            if self._has("to"):
                 self.raw.to(device)
 
     def item_vectors(self, asker: str) -> NDArray[np.float32]:
         """Item vectors (n_items, d) for the model `asker`, as a copy: finite, one row per item."""
-        if not callable(getattr(self.raw, "item_vectors", None)):
-            raise PluginFailed(f"Model {self.name!r} has no method item_vectors(), which {asker!r} asks for. Use another one.")
         with self.calling("item_vectors"):
-            vectors = self.raw.item_vectors()
+            if not self._has("item_vectors"):
+                raise PluginFailed(f"Model {self.name!r} has no method item_vectors(), which {asker!r} asks for. Use another one.")
+            return self._checked_vectors(self.raw.item_vectors())
+
+    def _has(self, method: str) -> bool:
+        """Whether the model has this method; to be asked within `calling`, as looking it up may run code of the plugin."""
+        return callable(getattr(self.raw, method, None))
+
+    def _checked_vectors(self, vectors: object) -> NDArray[np.float32]:
+        """A copy of what `item_vectors` returned."""
+        if isinstance(vectors, MaskedArray):
+            raise PluginFailed(f"Model {self.name!r}: item_vectors returned a masked array, whose mask would be lost. Use a plain one.")
         if not isinstance(vectors, np.ndarray) or vectors.dtype.kind != "f" or vectors.ndim != 2:
             what = f"an array {vectors.shape} of {vectors.dtype}" if isinstance(vectors, np.ndarray) else f"a {type(vectors).__name__}"
             raise PluginFailed(f"Model {self.name!r}: item_vectors returned {what}; floats of shape ({self._n_items}, d) are needed.")
         if vectors.shape[0] != self._n_items or vectors.shape[1] == 0:
             raise PluginFailed(f"Model {self.name!r} gave item vectors of shape {vectors.shape}; ({self._n_items}, d) is needed.")
-        if not np.isfinite(vectors).all():
-            row = int((~np.isfinite(vectors)).any(axis=1).argmax())
+        # Checked as they are kept: a plain array, as a subclass may answer as it likes, in which a large double has become infinite.
+        with np.errstate(over="ignore"):
+            copy = np.array(vectors, dtype=np.float32, subok=False)
+        if not np.isfinite(copy).all():
+            row = int((~np.isfinite(copy)).any(axis=1).argmax())
             raise PluginFailed(f"Model {self.name!r}: item_vectors returned a number that is not finite in row {row}.")
-        return np.array(vectors, dtype=np.float32, subok=False)
+        return copy
 
 
 def reveal_imports(plugin: Plugin, config: PluginConfig, catalogue: Catalogue) -> None:

@@ -167,9 +167,10 @@ def write_run(folder: Path, run_id: str, facts: RunFacts, loaded: LoadedSplit, t
         slices=measured.result.slices,
         beyond=dict(measured.result.beyond),
         diagnostics={
+            # First, so that no counter of a model replaces a figure that was measured.
+            **{name: float(count) for name, count in rankings.counters.items()},
             **evaluation.list_diagnostics(rankings),
             **evaluation.tie_sensitivity(rankings, split.test.targets),
-            **{name: float(count) for name, count in rankings.counters.items()},
             **code_figures,
             **_domination(facts, trained, folder),
         },

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import NoReturn
 
-from recbench.core.containment import watch_calls
+from recbench.core.containment import watch_calls, without_input
 from recbench.running.host.places import Places
 from recbench.running.run.leftovers import bury, sudden_end
 
@@ -104,6 +104,7 @@ def _be_child(work: Callable[[], object], slate: _Slate, parent: int) -> NoRetur
     with contextlib.suppress(OSError):
         os.setpgid(0, 0)
     threading.Thread(target=_end_with_parent, args=[parent], name="recbench-parent", daemon=True).start()
+    without_input()
     watch_calls(slate.write_call)
     code = 1
     try:

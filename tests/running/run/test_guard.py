@@ -1,5 +1,6 @@
 """Models behind the guard: what they get cannot hurt, what they return is checked, and no call lasts for ever."""
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -67,6 +68,10 @@ def questions() -> Queries:
     return Queries(Histories.from_lists([[3], [3, 3]]), np.array([0, 1], np.int32), np.array(["a", "b"], object), ("keep", "unseen"))
 
 
+def _lists() -> tuple[Any, Any]:
+    return Good().generate(questions(), 2).items, np.zeros((2, 2, 2), np.float32)
+
+
 def fail(*_: Any) -> None:
     raise ValueError("no luck")
 
@@ -84,6 +89,106 @@ def test_a_fault_in_any_method_names_model_and_method(method: str, tmp_path: Pat
     }
     with pytest.raises(PluginFailed, match=rf"^Model 'wild' failed in {method}: ValueError: no luck\. --debug shows where\.$"):
         calls[method]()
+
+
+class LeavingNumber(int):
+    """Ends the process when it is compared or converted."""
+
+    def _leave(self, *_: object) -> Any:
+        raise SystemExit(0)
+
+    __lt__ = __le__ = __gt__ = __ge__ = __int__ = __index__ = __float__ = _leave
+
+
+class LeavingMapping(dict[str, Any]):
+    """Ends the process when it is read."""
+
+    def items(self) -> Any:
+        raise SystemExit(0)
+
+
+class LeavingTuple(tuple[str, ...]):
+    """Ends the process when it is read."""
+
+    def __iter__(self) -> Any:
+        raise SystemExit(0)
+
+
+class LeavingReport(FitReport):
+    """Ends the process when its steps are read."""
+
+    def __getattribute__(self, name: str) -> Any:
+        if name == "steps":
+            raise SystemExit(0)
+        return super().__getattribute__(name)
+
+
+class LeavingArray(np.ndarray):
+    """Ends the process when anything is computed with it."""
+
+    def __array_finalize__(self, obj: object) -> None:
+        if obj is not None and type(obj) is LeavingArray:
+            raise SystemExit(0)
+
+    @property
+    def shape(self) -> Any:
+        raise SystemExit(0)
+
+
+class WithoutLooks(Good):
+    """Ends the process when its method `to` is looked up."""
+
+    @property
+    def to(self) -> Any:
+        raise SystemExit(0)
+
+
+LEAVING: dict[str, tuple[str, Any]] = {
+    "a number of a report": ("fit", FitReport(steps=LeavingNumber(3))),
+    "a number of a curve": ("fit", FitReport(curve=[CurvePoint(1, LeavingNumber(1), 0.0)])),
+    "a field of a report": ("fit", LeavingReport()),
+    "a mapping of a report": ("fit", FitReport(chosen=LeavingMapping())),
+    "artefacts": ("fit", FitReport(artefacts=LeavingMapping())),
+    "counters": ("generate", Rankings(("keep", "unseen"), *_lists(), LeavingMapping())),
+    "views": ("generate", Rankings(LeavingTuple(("keep", "unseen")), *_lists())),  # type: ignore[arg-type]
+    "lists": ("generate", Rankings(("keep", "unseen"), _lists()[0].view(LeavingArray), _lists()[1])),
+    "vectors": ("item_vectors", np.ones((4, 2)).view(LeavingArray)),
+}
+
+
+@pytest.mark.parametrize("name", LEAVING)
+def test_what_a_method_returned_is_read_as_a_part_of_the_call(name: str, tmp_path: Path) -> None:
+    method, value = LEAVING[name]
+    model = guarded(with_method(method, lambda *_: value), tmp_path)
+    ask: Callable[[], object] = {
+        "fit": lambda: model.fit(None),  # type: ignore[arg-type]
+        "generate": lambda: model.answers(questions(), 2, n_items=4),
+        "item_vectors": lambda: model.item_vectors("asker"),
+    }[method]
+    with pytest.raises(PluginFailed, match=rf"^Model 'wild' called sys\.exit\(\) in {method} "):
+        ask()
+
+
+def test_a_method_is_looked_up_as_a_part_of_the_call(tmp_path: Path) -> None:
+    with pytest.raises(PluginFailed, match=r"^Model 'wild' called sys\.exit\(\) in to "):
+        guarded(WithoutLooks(), tmp_path).to("cpu")
+
+
+def test_a_report_holds_nothing_of_a_class_of_the_plugin() -> None:
+    class Number(int):
+        pass
+
+    class Text(str):
+        pass
+
+    class Report(FitReport):
+        pass
+
+    found = checked_report(
+        Report(steps=Number(3), stopped_by=Text("done"), chosen={Text("a"): Text("b")}, artefacts={Text("codes"): Path("c")}), "wild"
+    )
+    kinds = [type(value) for value in (found, found.steps, found.stopped_by, *found.chosen, *found.chosen.values(), *found.artefacts)]
+    assert kinds == [FitReport, int, str, str, str, str]
 
 
 @pytest.mark.parametrize("built", [None, 3, Good, type("Half", (), {"fit": fail, "generate": fail, "save": fail, "load": 3})()])
@@ -132,6 +237,7 @@ def test_queries_are_checked_against_those_that_were_asked(unlocks: bool, tmp_pa
         ([[1.0]] * 4, "returned a list"),
         (np.ones((3, 2)), r"shape \(3, 2\)"),
         (np.ones((4, 0)), r"shape \(4, 0\)"),
+        (np.ma.masked_array(np.ones((4, 2)), mask=False), "a masked array"),
         (np.ones(4), r"an array \(4,\)"),
         (np.ones((4, 2), np.int64), "of int64"),
         (np.array([[1, 1], [1, np.nan], [1, 1], [1, 1]], float), "not finite in row 1"),
@@ -139,6 +245,13 @@ def test_queries_are_checked_against_those_that_were_asked(unlocks: bool, tmp_pa
 )
 def test_item_vectors_are_finite_floats_with_a_row_per_item(vectors: object, words: str, tmp_path: Path) -> None:
     with pytest.raises(PluginFailed, match=words):
+        guarded(with_method("item_vectors", lambda: vectors), tmp_path).item_vectors("asker")
+
+
+def test_item_vectors_are_finite_in_single_precision_too(tmp_path: Path) -> None:
+    vectors = np.ones((4, 2))
+    vectors[3, 0] = 1e300
+    with pytest.raises(PluginFailed, match="not finite in row 3"):
         guarded(with_method("item_vectors", lambda: vectors), tmp_path).item_vectors("asker")
 
 
@@ -157,9 +270,78 @@ def test_save_may_leave_no_link(tmp_path: Path) -> None:
         model.save(tmp_path / "model")
 
 
+@pytest.mark.parametrize("name", ["a\\b", "a\nb", "a\x1b[31m", os.fsdecode(b"\xff"), "a\u202eb"])
+def test_save_may_leave_no_file_that_a_record_cannot_name(name: str, tmp_path: Path) -> None:
+    def save(folder: Path) -> None:
+        (folder / "deeper").mkdir()
+        (folder / "deeper" / name).write_text("")
+
+    model = guarded(with_method("save", save), tmp_path)
+    (tmp_path / "model").mkdir()
+    with pytest.raises(PluginFailed, match=r"^Model 'wild': save left a file called 'deeper/a?\S*', which a record cannot name"):
+        model.save(tmp_path / "model")
+
+
+def test_save_may_leave_no_pipe_and_any_usual_name(tmp_path: Path) -> None:
+    def save(folder: Path) -> None:
+        for name in ("model.safetensors", "ein Ä b", "c:d", ".hidden"):
+            (folder / name).write_text("")
+        if len(list(folder.parent.glob("*"))) > 2:
+            os.mkfifo(folder / "pipe")
+
+    model = guarded(with_method("save", save), tmp_path)
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        if name == "first":
+            model.save(tmp_path / name)
+    with pytest.raises(PluginFailed, match="save left 'pipe', which is no file"):
+        model.save(tmp_path / "second")
+
+
+@pytest.mark.parametrize("mode", ["wb", "w+b", "ab"])
+def test_save_may_leave_no_file_open(mode: str, tmp_path: Path) -> None:
+    left: list[Any] = []
+
+    def save(folder: Path) -> None:
+        (folder / "whole").write_text("")
+        left.append((folder / "whole").open("rb"))
+        left.append((folder / "late").open(mode))
+        left[-1].write(b"x")
+
+    model = guarded(with_method("save", save), tmp_path)
+    (tmp_path / "model").mkdir()
+    with pytest.raises(PluginFailed, match=r"^Model 'wild': save left 'late' open for writing"):
+        model.save(tmp_path / "model")
+    for stream in left:
+        stream.close()
+
+
+@pytest.mark.parametrize("name", ["items", "scores"])
+def test_masked_lists_are_refused(name: str, tmp_path: Path) -> None:
+    def mask(queries: Queries, k: int) -> Rankings:
+        found = Good().generate(queries, k)
+        return replace(found, **{name: np.ma.masked_array(getattr(found, name), mask=False)})
+
+    with pytest.raises(PluginFailed, match=rf"^Model 'wild' broke its contract in generate: generate returned {name} as a masked array"):
+        guarded(with_method("generate", mask), tmp_path).answers(questions(), 2, n_items=4)
+
+
+TOO_LARGE = (2**63, 10**400, 10**5000)
+UNWRITABLE = ("\ud800", "a\nb", "\x1b[2J", "a" * 2_000)
+
+
+@pytest.mark.parametrize("counters", [*({"sequences": number} for number in TOO_LARGE), *({name: 1} for name in (*UNWRITABLE, ""))])
+def test_counters_are_what_a_record_can_keep(counters: dict[str, int], tmp_path: Path) -> None:
+    def count(queries: Queries, k: int) -> Rankings:
+        return replace(Good().generate(queries, k), counters=counters)
+
+    with pytest.raises(PluginFailed, match=r"^Model 'wild' broke its contract in generate: generate returned the counter .* are needed\.$"):
+        guarded(with_method("generate", count), tmp_path).answers(questions(), 2, n_items=4)
+
+
 WRONG_REPORTS: dict[str, Any] = {
-    "steps": (-1, 1.5, "many", True, None),
-    "epochs": (-0.1, float("nan"), float("inf"), "one"),
+    "steps": (-1, 1.5, "many", True, None, *TOO_LARGE),
+    "epochs": (-0.1, float("nan"), float("inf"), "one", *TOO_LARGE),
     "examples_seen": (-1, 2.0),
     "examples_possible": (None,),
     "parameters": (7, None, Parameters(total=-1), Parameters(trainable=1.5)),  # type: ignore[arg-type]
@@ -169,15 +351,38 @@ WRONG_REPORTS: dict[str, Any] = {
         [CurvePoint(1, 0.1, 0.1, loss=float("nan"))],
         [CurvePoint(-1, 0.1, 0.1)],
         [CurvePoint(1, 0.1, 0.1, validation={"a": "b"})],
+        [CurvePoint(1, 0.1, 0.1, validation={"\ud800": 1.0})],
+        [CurvePoint(1, 0.1, 0.1, loss=10**400)],
     ),  # type: ignore[dict-item]
-    "chosen": ({"a": float("nan")}, {"a": [1]}, {1: 1}, None),
+    "chosen": (
+        {"a": float("nan")},
+        {"a": [1]},
+        {1: 1},
+        None,
+        *({"a": value} for value in (*TOO_LARGE, -(2**64), *UNWRITABLE)),
+        *({name: 1} for name in UNWRITABLE),
+    ),
     "stopped_by": (None, "", "a\nb"),
     "resumed_at": ("start", -1),
-    "artefacts": ({"codes": "file"}, {"../codes": Path("file")}, {"": Path("file")}, [Path("file")]),
+    "artefacts": (
+        {"codes": "file"},
+        {"../codes": Path("file")},
+        {"": Path("file")},
+        [Path("file")],
+        {"a" * 101: Path("file")},
+        {"codes": Path("f.a\nb")},
+    ),
 }
 
 
-@pytest.mark.parametrize(("field", "value"), [(field, value) for field, values in WRONG_REPORTS.items() for value in values])
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        pytest.param(field, value, id=f"{field}-{number}")  # by number, as Python refuses to write some of the values
+        for field, values in WRONG_REPORTS.items()
+        for number, value in enumerate(values)
+    ],
+)
 def test_a_report_with_a_wrong_field_names_it(field: str, value: Any) -> None:
     with pytest.raises(PluginFailed, match=f"^Model 'wild': the report of fit has {field}"):
         checked_report(replace(FitReport(), **{field: value}), "wild")

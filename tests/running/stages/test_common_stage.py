@@ -16,7 +16,7 @@ import pytest
 import shared_stages
 from shared_stages import plugin_of
 
-from recbench.core import BadRequest, FitContext, World
+from recbench.core import BadRequest, FitContext, PluginFailed, World
 from recbench.core.records import StagePart
 from recbench.data import Split
 from recbench.running.stages.store import StageStore
@@ -91,6 +91,15 @@ def test_models_and_seeds_share_a_common_stage_and_settings_do_not(workshop: Wor
     assert second[0].key == first[0].key
     workshop.lineage("three", asks(build, {"k": 2}))
     assert workshop.n_builds() == 2
+
+
+@pytest.mark.parametrize("kind", ["stage", "common_stage"])
+@pytest.mark.parametrize("name", ["../made", "a/b", "a\nb", "\ud800", "a" * 200])
+def test_a_stage_whose_name_is_no_folder_s_is_refused(kind: str, name: str, workshop: Workshop) -> None:
+    build = workshop.module().build
+    with pytest.raises(PluginFailed, match=r"^Model 'one' calls a stage .*, which cannot be a folder's name"):
+        workshop.lineage("one", lambda context: getattr(context, kind)(name, build, config={}))
+    assert workshop.n_builds() == 0
 
 
 def test_another_source_of_the_building_module_is_another_stage(workshop: Workshop) -> None:
