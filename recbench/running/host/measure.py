@@ -59,6 +59,8 @@ class Meter:
         self._on_tick = on_tick
         self._device = device
         self.seconds = 0.0
+        self.earlier_s = 0.0
+        """Seconds of earlier attempts at the same work, where whoever meters it counts them in."""
         self.peak_memory_bytes = 0
         self.peak_device_memory_bytes: int | None = None
         self._stop = threading.Event()

@@ -268,6 +268,8 @@ class RunContext:
             part = part.model_copy(update={"steps": spent.steps})
             self.note_auxiliary((part,), steps=spent.steps, examples=spent.examples)
         else:
+            if stage.earlier_s and not self._is_noted(part):
+                self.budget.charge(stage.earlier_s)
             self.note_stages(part)
         return stage.folder
 

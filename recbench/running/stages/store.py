@@ -18,7 +18,7 @@ import stat
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -70,6 +70,7 @@ class Stage:
         peak_memory_bytes: of the process that computed it, on the host.
         peak_device_memory_bytes: allocated on its accelerator; None where there was none, or nobody measured it.
         reused: whether it was found.
+        earlier_s: of the seconds of a stage that was built now, those of attempts that were killed before.
     """
 
     name: str
@@ -79,6 +80,7 @@ class Stage:
     peak_memory_bytes: int
     reused: bool
     peak_device_memory_bytes: int | None = None
+    earlier_s: float = 0.0
 
     def part(self) -> StagePart:
         """The stage as a record keeps it."""
@@ -256,6 +258,7 @@ class StageStore:
                 build(folder)
         finally:
             self._watches.pop()
+        meter.earlier_s = clock.before_s
         meter.seconds = clock.before_s + watch.seconds()
         return meter
 
@@ -278,7 +281,7 @@ class StageStore:
         self._rerun_done.add(key)
         temporary.rename(self._folder(name, key))
         shutil.rmtree(self.partial(name, key), ignore_errors=True)
-        return self._read(name, key, reused=False)
+        return replace(self._read(name, key, reused=False), earlier_s=meter.earlier_s)
 
 
 class _InUse:

@@ -8,11 +8,12 @@ import pytest
 
 from recbench.core import Budget, SilentProgress
 from recbench.core.errors import BudgetTooSmall
-from recbench.core.records import FitPart, RunRecord
+from recbench.core.records import FitPart, RunRecord, StagePart
 from recbench.running.host.places import Places
 from recbench.running.requests import RunRequest
 from recbench.running.run import execute
 from recbench.running.run import fit_context as context
+from recbench.running.stages.store import StageStore
 
 
 @pytest.fixture
@@ -62,10 +63,32 @@ def test_a_cached_stage_is_charged_with_what_it_cost(places: Places, monkeypatch
     assert charged == reused
 
 
+def test_a_budget_ends_a_stage_that_trains_nothing(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Budget, "used_s", lambda _self: 61.0)
+    with pytest.raises(BudgetTooSmall, match=r"budget of 60 seconds ended in '[^']+', \d+% done, .* Give a larger --budget"):
+        run(places, "tiger", "60s")
+    assert not places.runs.exists()
+
+
+def test_earlier_attempts_at_a_stage_are_charged(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+    charged: list[float] = []
+    monkeypatch.setattr(Budget, "charge", lambda _self, seconds: charged.append(seconds))
+    really = StageStore._measured
+
+    def measured(*arguments: object) -> object:
+        meter = really(*arguments)
+        meter.earlier_s = 100.0
+        return meter
+
+    monkeypatch.setattr(StageStore, "_measured", measured)
+    run(places, "text-knn", "1h")
+    assert charged == [100.0]
+
+
 def test_a_budget_used_up_before_the_first_step_says_what_took_it(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
-    # With each stage that the model asks for an hour passes.
+    # With the last stage that the model asks for an hour passes.
     monkeypatch.setattr(context.RunContext, "note_stages", _an_hour_passes(context.RunContext.note_stages))
-    words = r"Model 'tiger': A budget of 60 s cannot .*: 72\d\d s are used, .* --budget 9\d\d\ds, .* Stages that it asked for: .* s\."
+    words = r"Model 'tiger': A budget of 60 s cannot .*: 36\d\d s are used, .* --budget 4\d\d\ds, .* Stages that it asked for: .* s\."
     with pytest.raises(BudgetTooSmall, match=words):
         run(places, "tiger", "60s")
     assert not places.runs.exists()
@@ -73,9 +96,10 @@ def test_a_budget_used_up_before_the_first_step_says_what_took_it(places: Places
 
 
 def _an_hour_passes(note: Callable[..., None]) -> Callable[..., None]:
-    def noted(self: context.RunContext, *parts: object) -> None:
+    def noted(self: context.RunContext, *parts: StagePart) -> None:
         note(self, *parts)
-        self.budget.charge(3600.0)
+        if parts[-1].name == "codes":
+            self.budget.charge(3600.0)
 
     return noted
 
