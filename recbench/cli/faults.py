@@ -103,7 +103,7 @@ def _is_file_limit(error: BaseException) -> bool:
         return True
     is_limited = resource.getrlimit(resource.RLIMIT_FSIZE)[0] != resource.RLIM_INFINITY
     # A library that leaves out why a write was cut short may have met either limit; the one that was set is the likelier.
-    return _TOO_LARGE.search(str(error)) is not None or (is_limited and _CUT_SHORT.search(str(error)) is not None)
+    return _TOO_LARGE.search(_text(error)) is not None or (is_limited and _CUT_SHORT.search(_text(error)) is not None)
 
 
 def _is_disk_full(error: BaseException) -> bool:
