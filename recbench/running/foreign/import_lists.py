@@ -28,6 +28,17 @@ from recbench.running.stages.store import StageStore
 FOREIGN = "foreign"
 """Preset of every imported record."""
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.=+-]*")
+_NOT_TRAINED_HERE = FitPart(
+    steps=0,
+    epochs=0.0,
+    examples_seen=0,
+    examples_possible=0,
+    parameters=0,
+    parameters_trainable=0,
+    parameters_embedding=0,
+    chosen={},
+    stopped_by="not trained here",
+)
 log = logging.getLogger(__name__)
 
 
@@ -140,17 +151,7 @@ def _write(
         libraries=provenance.libraries(),
         device=DevicePart(type="cpu", name=processor(), threads=cores(), precision="fp32"),
         stages=[stage.part() for stage in loaded.stages],
-        fit=FitPart(
-            steps=0,
-            epochs=0.0,
-            examples_seen=0,
-            examples_possible=0,
-            parameters=0,
-            parameters_trainable=0,
-            parameters_embedding=0,
-            chosen={},
-            stopped_by="not trained here",
-        ),
+        fit=_NOT_TRAINED_HERE,
         targets=measured.targets,
         metrics=dict(measured.result.metrics),
         slices=measured.result.slices,

@@ -112,17 +112,7 @@ class Trainer:
         catalogue = self.catalogue
         reveal_imports(plugin, config, catalogue)
         inputs = self.inputs(plugin)
-        # Presets stand in the card, which is no source; an asker may take another model's by name or by default.
-        used = {
-            other.card.name: {
-                "source": plugin_source_hash(other.folder),
-                "presets": other.card.presets,
-                "default": other.card.default.model_dump(),
-            }
-            for other in self._used_by(plugin)
-        }
-        parts = {**inputs, "config": config.model_dump(mode="json"), "seed": seed, "budget": budget_text, "uses": used}
-        parts |= named_content(config)
+        parts = self._parts(plugin, config, seed, budget_text, inputs)
         # A model that shares no work is trained by rank 0 while the others wait: nothing in there may wait for them.
         worker = self if card.distributed else replace(self, world=World(), store=self.store.alone())
         asked: list[StagePart] = []
@@ -172,6 +162,20 @@ class Trainer:
             lineage = [part.model_copy(update={"reused": True}) for part in lineage]
         own = stage.part().model_copy(update={"steps": report.steps, "stopped_by": report.stopped_by})
         return TrainedModel(recommender, report, stage, (*lineage, own))
+
+    def _parts(self, plugin: Plugin, config: PluginConfig, seed: int, budget_text: str | None, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """All that shapes a training, for its key: what every stage of the plugin depends on, settings, budget, models that it may ask."""
+        # Presets stand in the card, which is no source; an asker may take another model's by name or by default.
+        used = {
+            other.card.name: {
+                "source": plugin_source_hash(other.folder),
+                "presets": other.card.presets,
+                "default": other.card.default.model_dump(),
+            }
+            for other in self._used_by(plugin)
+        }
+        parts = {**inputs, "config": config.model_dump(mode="json"), "seed": seed, "budget": budget_text, "uses": used}
+        return parts | named_content(config)
 
     def _used_by(self, plugin: Plugin) -> list[Plugin]:
         """The plugins whose vectors this one may ask for, those that they ask in turn included."""
