@@ -1,4 +1,4 @@
-"""What a user is told about an error: one sentence and an exit code."""
+"""Errors as a user meets them: one sentence and an exit code."""
 
 import errno
 import os
@@ -30,7 +30,7 @@ _PLACES = {
 
 
 def explain(error: BaseException, *, debug: bool = False) -> tuple[str, int]:
-    """What to tell the user about an error, and the exit code of the process."""
+    """The sentence for an error, and the exit code of the process."""
     from recbench.core.errors import RecbenchError
 
     if isinstance(error, KeyboardInterrupt):

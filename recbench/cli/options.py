@@ -44,7 +44,7 @@ Protocol = Annotated[str, typer.Option(help="How the data are split: leave-one-o
 
 
 def places(data_dir: Path | None = None) -> "Places":
-    """Where data, cache, runs and boards lie. The only place where the environment is read."""
+    """The folders of data, cache, runs and boards. The only place where the environment is read."""
     from recbench.core.errors import BadRequest
     from recbench.running.host.places import Places
 

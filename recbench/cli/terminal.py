@@ -1,4 +1,4 @@
-"""What every command shares: results on stdout, all else on stderr, errors as sentences with an exit code."""
+"""The shape that every command shares: results on stdout, all else on stderr, errors as sentences with an exit code."""
 
 import functools
 import io
@@ -30,7 +30,7 @@ R = TypeVar("R")
 _WIDTH_OF_A_FILE = 200
 """Columns where nobody's terminal says how many there are."""
 _results: ContextVar[TextIO | None] = ContextVar("results", default=None)
-"""Where results go while a command runs; `sys.stdout` is stderr then."""
+"""The stream for results while a command runs; `sys.stdout` is stderr then."""
 
 
 def stdout() -> "Console":

@@ -1,4 +1,4 @@
-"""What all floors share. No torch, no pandas."""
+"""Contracts that all floors share. No torch, no pandas."""
 
 from recbench.core.budget import Budget
 from recbench.core.config import PluginConfig

@@ -19,7 +19,7 @@ _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 @dataclass
 class Ledger:
-    """What has been spent or set aside so far; all parts of one budget write into the same ledger.
+    """Amounts spent or set aside so far; all parts of one budget write into the same ledger.
 
     Attributes:
         reserve_s: seconds set aside for ranking and evaluating the test users.
@@ -103,7 +103,7 @@ class Budget:
         return self.amount - self.ledger.reserve_s - self.used_s()
 
     def used_up_before(self) -> str:
-        """What a training that made no step says: that the budget was used up before, and by what."""
+        """The complaint of a training that made no step: the budget was used up before, and by what."""
         by = f"auxiliary trainings took {self.ledger.auxiliary:g} of them"
         if self.unit == "seconds":
             by = f"{self.used_s():.0f} s are used, {self.ledger.reserve_s:.0f} s are kept for ranking the test users"
@@ -116,7 +116,7 @@ class Budget:
         return replace(self, amount=self.used_s() + self.ledger.reserve_s + share * max(self.seconds_left(), 0.0))
 
     def without(self, *, steps: int, examples: int) -> "Budget":
-        """What a training of so many steps and examples leaves; seconds pass by themselves."""
+        """The budget that a training of so many steps and examples leaves; seconds pass by themselves."""
         return replace(self, amount=self.amount - {"steps": steps, "examples": examples}.get(self.unit or "", 0))
 
     def is_spent(self, *, steps: int, examples: int) -> bool:
@@ -128,7 +128,7 @@ class Budget:
         return {"steps": steps, "examples": examples}[self.unit] >= self.limit
 
     def auxiliary(self) -> "Budget":
-        """What the next auxiliary training may spend: what is left of `AUXILIARY_SHARE`; unlimited where this budget is.
+        """The budget of the next auxiliary training: the rest of `AUXILIARY_SHARE`; unlimited where this budget is.
 
         It has a clock and a ledger of its own. Report it with `charge_auxiliary` when the training is done.
         """
@@ -139,7 +139,7 @@ class Budget:
 
     @property
     def auxiliary_text(self) -> str | None:
-        """What all auxiliary trainings may spend together, as a part of their stage keys; None where it is unlimited."""
+        """The budget of all auxiliary trainings together, as a part of their stage keys; None where it is unlimited."""
         return replace(self, amount=AUXILIARY_SHARE * self.amount).text
 
     def charge_auxiliary(self, *, seconds: float, steps: int, examples: int) -> None:

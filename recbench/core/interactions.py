@@ -14,7 +14,7 @@ StringArray = NDArray[np.object_]
 
 
 class TimeKind(StrEnum):
-    """What a data set's time stamps mean."""
+    """Meaning of a data set's time stamps."""
 
     SECONDS = "seconds"
     """Seconds since 1970."""
@@ -95,6 +95,6 @@ class ItemTable:
         return texts
 
     def titles(self) -> list[str | None]:
-        """What to call each item; None where nothing is known."""
+        """Title of each item; None where nothing is known."""
         column: Any = self.columns.get("title")
         return [None] * len(self) if column is None else list(column)

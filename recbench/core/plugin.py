@@ -25,7 +25,7 @@ _MOST_DRAWS = 100
 
 @dataclass(frozen=True)
 class Catalogue:
-    """What a model must know of a data set before it can be built or loaded."""
+    """Sizes of a data set that a model needs before it can be built or loaded."""
 
     n_items: int
     n_users: int
@@ -74,7 +74,7 @@ class Parameters:
 
 @dataclass
 class FitReport:
-    """What training did. A model that only counts leaves most of it at its default."""
+    """Result of a training. A model that only counts leaves most of it at its default."""
 
     steps: int = 0
     epochs: float = 0.0
@@ -85,7 +85,7 @@ class FitReport:
     parameters: Parameters = field(default_factory=Parameters)
     curve: list[CurvePoint] = field(default_factory=list)
     chosen: Mapping[str, float | int | str] = field(default_factory=dict)
-    """What validation selected: a step, a lambda, a window."""
+    """Values that validation selected: a step, a lambda, a window."""
     stopped_by: str = "done"
     """`done`, `patience`, `budget`."""
     resumed_at: int | None = None
@@ -120,7 +120,7 @@ class FitContext(Protocol):
 
     @property
     def seed(self) -> int:
-        """Of the run."""
+        """Random seed of this run."""
 
     @property
     def device(self) -> str:
@@ -128,7 +128,7 @@ class FitContext(Protocol):
 
     @property
     def precision(self) -> Precision:
-        """Of matrix products in training."""
+        """Precision of matrix products in training."""
 
     @property
     def threads(self) -> int:
@@ -140,15 +140,15 @@ class FitContext(Protocol):
 
     @property
     def progress(self) -> Progress:
-        """Where long work reports."""
+        """Progress display for long work."""
 
     @property
     def budget(self) -> Budget:
-        """What may still be spent."""
+        """Training budget that is left."""
 
     @property
     def log(self) -> logging.Logger:
-        """What the run folder keeps as log.txt."""
+        """Log of the run, kept as log.txt in its folder."""
 
     @property
     def checkpoints(self) -> Path:
@@ -318,7 +318,7 @@ class ModelCard(PlainValues):
     published: tuple[Published, ...] = ()
     deviations: tuple[str, ...] = ()
     tune: TuneCard | None = None
-    """What `recbench tune` searches; None: nothing."""
+    """Search space of `recbench tune`; None: nothing to search."""
 
     @model_validator(mode="after")
     def _presets_exist(self) -> "ModelCard":
@@ -340,7 +340,7 @@ def load_card(path: Path) -> ModelCard:
 
 @dataclass(frozen=True)
 class Plugin:
-    """What an entry point of the group `recbench.models` names. Importing it imports no torch.
+    """A model as an entry point of the group `recbench.models` names it. Importing it imports no torch.
 
     Attributes:
         card: who the model is.
@@ -383,7 +383,7 @@ class Plugin:
             return config
 
     def trial(self, number: int, seed: int, preset: str) -> tuple[dict[str, Any], PluginConfig]:
-        """What is drawn for one trial of a search over the card's space, and the settings that it makes of a preset.
+        """Values drawn for one trial of a search over the card's space, and the settings that they make of a preset.
 
         Draws that the settings refuse, such as a number of heads that does not divide the width, are drawn again.
 

@@ -30,7 +30,7 @@ class Task(Protocol):
 
 
 class Progress(Protocol):
-    """Where work reports how far it is."""
+    """Display of how far work is."""
 
     def task(self, title: str, total: float | None = None) -> AbstractContextManager[Task]:
         """A context manager that yields a `Task` and closes it at the end."""
@@ -52,7 +52,7 @@ class _BarTask:
 
 
 class _LineTask:
-    """Where no terminal listens: a log line now and then, with time left."""
+    """Display where no terminal listens: a log line now and then, with time left."""
 
     def __init__(self, title: str, total: float | None) -> None:
         self._title, self._total, self._done, self._info = title, total, 0.0, ""

@@ -19,7 +19,7 @@ def sealed_copy(values: NDArray[Any]) -> NDArray[Any]:
 
 
 def flat_index(offsets: LongArray, rows: LongArray) -> tuple[LongArray, LongArray]:
-    """Where the entries of `rows` stand in the flat array, and the offsets of the selection.
+    """Places of the entries of `rows` in the flat array, and the offsets of the selection.
 
     Args:
         offsets: (n + 1,), starts of the n lists.
@@ -86,7 +86,7 @@ class Ragged:
 
 @dataclass(frozen=True, eq=False)
 class Histories(Ragged):
-    """What each query knows of the past, oldest item first."""
+    """The past of each query, oldest item first."""
 
     def tail(self, n: int) -> Self:
         """The last `n` entries of each list."""
@@ -130,4 +130,4 @@ class Histories(Ragged):
 
 @dataclass(frozen=True, eq=False)
 class Targets(Ragged):
-    """What each query is asked for: a set of items, of size one in next-item prediction."""
+    """The answer to each query: a set of items, of size one in next-item prediction."""

@@ -1,4 +1,4 @@
-"""What a model is asked (queries) and what it answers (rankings)."""
+"""Questions to a model (queries) and its answers (rankings)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

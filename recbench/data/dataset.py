@@ -58,7 +58,7 @@ class Dataset:
 
     @classmethod
     def open(cls, folder: Path) -> "Dataset":
-        """What `save` wrote, events memory-mapped; a damaged folder is a `BadData`."""
+        """Open the folder that `save` wrote, events memory-mapped; a damaged folder is a `BadData`."""
         about = open_json(folder, "dataset")
         card = parse_card(about["card"], str(folder))
         return cls(card, open_interactions(folder, "interactions"), open_items(folder), open_strings(folder, "user_ids"), about["notes"])

@@ -17,7 +17,7 @@ _DAY_S = 86_400
 
 
 def apply_filters(events: RawEvents, filters: Sequence[Filter], name: str) -> tuple[RawEvents, dict[str, int]]:
-    """What is left after all filters, in the card's order, and how many events each took.
+    """Events left after all filters, in the card's order, and how many events each filter took.
 
     Raises:
         BadData: nothing is left, or a filter needs what the source lacks.

@@ -8,7 +8,7 @@ from recbench.core.errors import BadConfig, BadData, DataUnavailable
 from recbench.data.card import DatasetCard
 
 _LAYOUTS = (".parquet", "", ".csv", ".csv.gz")
-"""What may follow the name, the first that is there wins; without anything it is a folder of parquet parts."""
+"""Endings of the name, the first that is there wins; without any it is a folder of parquet parts."""
 _DIGITS = re.compile(r"(\d+)")
 
 

@@ -75,7 +75,7 @@ class EventLines:
         self._user, self._item = array("i"), array("i")
         self._rating = array("f")
         self.times: list[str] = []
-        """Of each event, as it is written."""
+        """Time of each event, as it is written."""
 
     def add(self, number: int, line: bytes) -> None:
         """One event; a line that lacks a value is a `BadData`."""

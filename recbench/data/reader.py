@@ -1,4 +1,4 @@
-"""What a reader is: it turns files of one format into events and item texts, and decides nothing else."""
+"""Contract of a reader: it turns files of one format into events and item texts, and decides nothing else."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -80,7 +80,7 @@ class RawItems:
 
 
 class Reader(Protocol):
-    """What an entry point of the group `recbench.readers` names."""
+    """A reader as an entry point of the group `recbench.readers` names it."""
 
     options: type[PluginConfig]
     """Class of its settings, `[options]` in the card."""

@@ -172,7 +172,7 @@ def _fetched(card: DatasetCard, source: Source, cache: Path, kept: Path, progres
 
 
 def _described(file: SourceFile, path: Path) -> _Fetched:
-    """What the manifest says of a file just fetched, once it is what the card says."""
+    """Entry of the manifest for a file just fetched, once it is what the card says."""
     _verify(path, file.size, file.sha256, "The source has changed or the download was altered: try again later, or get it by hand.")
     return _Fetched(path.stat().st_size, file.sha256 or source_sha256(path), file.url or file.member)
 

@@ -129,7 +129,7 @@ class SplitPart:
 
     @classmethod
     def open(cls, folder: Path, name: str) -> "SplitPart":
-        """What `save` wrote, memory-mapped."""
+        """Open the folder that `save` wrote, memory-mapped."""
         about = open_json(folder, name)
         return cls(
             open_array(folder, f"{name}.user"),
@@ -183,7 +183,7 @@ class Split:
 
     @classmethod
     def open(cls, folder: Path) -> "Split":
-        """What `save` wrote, memory-mapped; a damaged folder is a `BadData`."""
+        """Open the folder that `save` wrote, memory-mapped; a damaged folder is a `BadData`."""
         about = open_json(folder, "split")
         return cls(
             SplitProtocol(**about["protocol"]),

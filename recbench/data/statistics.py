@@ -1,4 +1,4 @@
-"""What to know about a data set before believing a number made on it."""
+"""Facts to know about a data set before believing a number made on it."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path

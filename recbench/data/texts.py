@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from recbench.core.errors import BadData
 
 _JOINS = {"description": " "}
-"""What joins the parts of a list: the paragraphs of a description are joined by blanks, all other lists as an enumeration."""
+"""Separator of the parts of a list, by column: the paragraphs of a description are joined by blanks, all other lists as an enumeration."""
 _ENUMERATION = ", "
 _TRAILING_ZEROS = re.compile(r"(\.\d*?)0+(?=Z?$)")
 

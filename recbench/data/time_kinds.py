@@ -1,4 +1,4 @@
-"""What the times of a source mean: seconds since 1970, or no more than an order."""
+"""Meaning of the times of a source: seconds since 1970, or no more than an order."""
 
 import datetime as dt
 

@@ -24,7 +24,7 @@ from recbench.core.ragged import Histories, IntArray, LongArray
 
 CODES_FILE = "codes.parquet"
 PREFIX = "codes_"
-"""Of the names of all these figures in a record's diagnostics."""
+"""Beginning of the names of all these figures in a record's diagnostics."""
 _IS_NUMBERED = "is_numbered"
 _ENDED = -1
 _SHUFFLE_SEED = 0
@@ -110,7 +110,7 @@ def read_codes(path: Path) -> CodeTable:
 
 
 class _Notes(BaseModel):
-    """What a file of codes may say besides the codes."""
+    """Notes that a file of codes may hold besides the codes."""
 
     level_sizes: tuple[PositiveInt, ...] = ()
     n_extra: NonNegativeInt = 0
@@ -228,7 +228,7 @@ class _Purities:
 
 
 def _entropy(counts: LongArray) -> float:
-    """Of the values of a level, in bits."""
+    """Entropy of the values of a level, in bits."""
     share = counts[counts > 0] / counts.sum()
     return float(-(share * np.log2(share)).sum()) + 0.0
 

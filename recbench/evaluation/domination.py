@@ -29,7 +29,7 @@ COLLABORATIVE, SEMANTIC = "collaborative", "semantic"
 TEXT_BEGINS = "/text begins"
 """Behind the name of a space: the column where the half of the text begins."""
 PREFIX = "domination_"
-"""Of the names of these figures in a record's diagnostics."""
+"""Beginning of the names of these figures in a record's diagnostics."""
 N_NEAREST = 10
 MAX_ITEMS = 5_000
 """Items whose neighbours are looked at; of more, so many are drawn with a fixed seed. All items may be neighbours."""
@@ -187,7 +187,7 @@ def _spread_out(vectors_ND: FloatArray, n_centres: int) -> FloatArray:
 
 
 def normalised_mutual_information(left: IntArray, right: IntArray) -> float:
-    """Of two labellings of the same items: mutual information over the mean of both entropies; 0 where both say nothing."""
+    """Agreement of two labellings of the same items: mutual information over the mean of both entropies; 0 where both say nothing."""
     from scipy.stats import entropy  # as above
 
     table = np.zeros((left.max() + 1, right.max() + 1))

@@ -22,7 +22,7 @@ SLICE_METRICS = ("recall@10", "ndcg@10")
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a record says about quality.
+    """Figures of quality, as a record keeps them.
 
     Attributes:
         metrics: per view and metric the mean over users with its interval.

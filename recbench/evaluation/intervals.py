@@ -22,7 +22,7 @@ _USERS_PER_GROUP = 16
 """With fewer users to a group than this, drawing users is quicker than drawing the sizes of the groups."""
 _CELLS_AT_A_TIME = 1 << 22
 _RESAMPLES_AT_A_TIME = 1_000
-"""Where the sizes of groups are drawn. It belongs to the stream: another number gives other draws."""
+"""Resamples whose group sizes are drawn at a time. It belongs to the stream: another number gives other draws."""
 
 
 def grouped(values_UM: FloatArray) -> tuple[FloatArray, LongArray]:

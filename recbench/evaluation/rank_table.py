@@ -27,7 +27,7 @@ _CELLS_AT_A_TIME = 1 << 22
 
 @dataclass(frozen=True, eq=False)
 class RankTable:
-    """Where the targets stand: one row per (user, target), the rows of a user side by side.
+    """Ranks of the targets: one row per (user, target), the rows of a user side by side.
 
     Attributes:
         user: (R,) int32 user rows.
@@ -74,7 +74,7 @@ class RankTable:
 
     @cached_property
     def offsets(self) -> LongArray:
-        """Where each user's rows start, and the end, (n_users + 1,) int64; a user in two places is a `BadData`."""
+        """Start of each user's rows, and the end, (n_users + 1,) int64; a user in two places is a `BadData`."""
         offsets = user_offsets(self.user)
         users = np.sort(self.user[offsets[:-1]])
         again = users[1:][users[1:] == users[:-1]]
@@ -94,7 +94,7 @@ class RankTable:
 
 
 def user_offsets(user: IntArray) -> LongArray:
-    """Where each run of equal users starts, and the end, (n_users + 1,) int64."""
+    """Start of each run of equal users, and the end, (n_users + 1,) int64."""
     starts = np.flatnonzero(np.diff(user, prepend=user[:1] - 1)) if len(user) else np.empty(0, np.int64)
     return np.append(starts, len(user)).astype(np.int64)
 

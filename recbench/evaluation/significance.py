@@ -20,7 +20,7 @@ FloatArray = NDArray[np.float64]
 
 RESAMPLES = 10_000
 SEED = 0
-"""Of all tests; fixed, so that the same records always give the same board."""
+"""Seed of all tests; fixed, so that the same records always give the same board."""
 STANDARD_ERRORS_FOR_POWER = 2.8
 """1.96 + 0.84: five per cent two-sided, eighty per cent power."""
 

@@ -1,4 +1,4 @@
-"""What is known of every target before anybody ranks it: the ground for slices and for popularity lift."""
+"""Facts about every target that are known before anybody ranks it: the ground for slices and for popularity lift."""
 
 from dataclasses import dataclass
 
@@ -89,7 +89,7 @@ def _mean_count(train_count: LongArray, histories: Histories) -> NDArray[np.floa
 
 
 def targets_part(facts: TargetFacts, n_users_train_only: int) -> TargetsPart:
-    """What the record says about the targets of a split."""
+    """Sizes and shares of the targets of a split, as the record keeps them."""
     n = max(len(facts), 1)
     return TargetsPart(
         n_users=len(user_offsets(facts.user)) - 1,

@@ -1,4 +1,4 @@
-"""What ties could have changed: expected metrics under random tie breaking (baselines.md, 6.6), and list diagnostics."""
+"""Influence of ties: expected metrics under random tie breaking, and list diagnostics."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -1,4 +1,4 @@
-"""What can be asked for, and what is given back: the types that the command line, the functions of `recbench` and workers share."""
+"""Requests and their results: types that the command line, the functions of `recbench` and workers share."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -54,7 +54,7 @@ class RunRequest(CommonOptions):
     seed: int = 0
     config_file: Path | None = None
     tune_log: Path | None = None
-    """Of the search that the settings come from, where they come without the file that it wrote."""
+    """Log of the search that the settings come from, where they come without the file that it wrote."""
     overrides: Mapping[str, Any] = field(default_factory=dict)
     precision: str = "auto"
     seen: str = "both"
@@ -66,7 +66,7 @@ class RunRequest(CommonOptions):
 
 @dataclass(frozen=True)
 class RunOutcome:
-    """What `run` gives back."""
+    """Result of `run`."""
 
     record: RunRecord
     folder: Path

@@ -96,7 +96,7 @@ class LightContext:
         return seeds.generator(self.seed, *names)
 
     def validate(self, ranker: Ranker, *, all_users: bool = False) -> Validation:
-        """What `judge` says."""
+        """Verdict that `judge` gives."""
         if self.judge is None:
             raise BadRequest("This context has no judge, and validate was called. Give it one.")
         return Validation({"ndcg@10": self.judge(ranker)}, len(self.train), not all_users, 0.0)

@@ -1,4 +1,4 @@
-"""What every model plugin promises, as tests to inherit."""
+"""Contract of every model plugin, as tests to inherit."""
 
 import os
 import shutil
@@ -53,7 +53,7 @@ class PluginContract:
     @pytest.fixture(scope="class")
     @classmethod
     def home(cls, tmp_path_factory: pytest.TempPathFactory) -> Path:
-        """Where data and stages of the shared training lie."""
+        """Folder of data and stages of the shared training."""
         return tmp_path_factory.mktemp("contract")
 
     @pytest.fixture(scope="class")
@@ -234,7 +234,7 @@ def _assert_close(part: Rankings, whole: Rankings, rows: Sequence[int] | np.ndar
 
 
 def _python(arguments: list[str], folder: Path) -> str:
-    """What a new interpreter prints; it starts in `folder` and knows of no data."""
+    """Output of a new interpreter; it starts in `folder` and knows of no data."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RECBENCH_")}
     environment["RECBENCH_HOME"] = str(folder / "no-data-here")
     done = subprocess.run([sys.executable, *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False)

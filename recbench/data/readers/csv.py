@@ -14,7 +14,7 @@ class CsvOptions(PluginConfig):
     """How the files are written."""
 
     delimiter: str = Field(default=",", min_length=1, max_length=1)
-    """What stands between two values."""
+    """Character between two values."""
 
 
 class CsvReader:

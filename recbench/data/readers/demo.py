@@ -90,7 +90,7 @@ class DemoReader:
 
 
 class _Walk:
-    """Where a user goes next: popular items (Zipf) of the theme, and most often the usual followers of the last item."""
+    """Next item of a user: popular items (Zipf) of the theme, and most often the usual followers of the last item."""
 
     def __init__(self, options: DemoOptions) -> None:
         self._options = options

@@ -1,1 +1,1 @@
-"""What starts from finished runs: recommending, timing, repeating, estimating."""
+"""Work that starts from finished runs: recommending, timing, repeating, estimating."""

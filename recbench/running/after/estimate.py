@@ -1,4 +1,4 @@
-"""What a run will cost before it starts, from the card, the settings and the records of past runs.
+"""Cost of a run before it starts, estimated from the card, the settings and the records of past runs.
 
 Every estimate is a past record scaled to another size:
 
@@ -60,7 +60,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Sizes:
-    """What a cost depends on.
+    """Sizes that a cost depends on.
 
     Attributes:
         n_users: test users.
@@ -106,7 +106,7 @@ class PastError:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run will cost.
+    """Estimated cost of a run.
 
     Attributes:
         row_name, dataset, device: what was asked about.

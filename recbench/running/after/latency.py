@@ -24,7 +24,7 @@ from recbench.running.host.places import Places
 
 WARM_UP = 10
 _SEED = 0
-"""Of the choice of users: the same for every model."""
+"""Seed of the choice of users: the same for every model."""
 _LEAST_CALLS = {"p50": 1, "p95": 20, "p99": 100}
 """With fewer calls a percentile is one of the slowest few, by chance."""
 

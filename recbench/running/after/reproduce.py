@@ -30,7 +30,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Reproduction:
-    """What a repetition gave.
+    """Result of a repetition.
 
     Attributes:
         record: the one to repeat.

@@ -203,7 +203,7 @@ class _Entries:
     score: FloatArray | None
     place: LongArray
     lengths: LongArray
-    """Of each query's list."""
+    """Length of each query's list."""
     k: int
     """How long the lists are to be taken."""
 

@@ -16,7 +16,7 @@ _THREADS_PER_CORE, _LEAST_BOUND = 16, 256
 
 @dataclass(frozen=True)
 class Machine:
-    """What a run computes on.
+    """The machine and the arithmetic of a run.
 
     Attributes:
         device: `cpu` or `cuda:N`.
@@ -111,7 +111,7 @@ def cores() -> int:
 
 
 def processor() -> str:
-    """What the processor calls itself."""
+    """Name that the processor gives itself."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as stream:  # noqa: PTH123 (a pseudo file)
             for line in stream:

@@ -1,4 +1,4 @@
-"""Where things lie: cache, data, runs, boards."""
+"""Folders of an invocation: cache, data, runs, boards."""
 
 import os
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""What a record says about code, libraries and command."""
+"""Origin of a record: code, libraries and command."""
 
 import subprocess
 import sys

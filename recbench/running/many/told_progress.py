@@ -1,4 +1,4 @@
-"""What a run does now and how long that will take, told to whoever started it."""
+"""Current step of a run and the seconds that it will take, told to whoever started it."""
 
 import time
 from collections.abc import Callable, Iterator

@@ -26,14 +26,14 @@ _SCORE_FILE = "score.json"
 
 
 class _Score(Facts):
-    """What ranking the validation users gave."""
+    """Result of ranking the validation users."""
 
     score: Annotated[float, Field(alias=TUNE_METRIC, ge=0)]
 
 
 @dataclass(frozen=True)
 class TrialOutcome:
-    """What one training gave; the fields are those of `core.tuning.Trial`."""
+    """Result of one training; the fields are those of `core.tuning.Trial`."""
 
     score: float
     measured_by: Literal["training", "ranking"]

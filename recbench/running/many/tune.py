@@ -58,7 +58,7 @@ class TrialState:
 
 @dataclass(frozen=True)
 class TuneOutcome:
-    """What a search gave.
+    """Result of a search.
 
     Attributes:
         log: all trials.

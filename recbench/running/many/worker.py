@@ -42,7 +42,7 @@ def request_to_json(request: RunRequest, places: Places, job: Job = "run") -> di
 
 
 def request_from_json(value: dict[str, Any]) -> tuple[RunRequest, Places, Job]:
-    """What `request_to_json` was given."""
+    """The arguments that `request_to_json` was given."""
     fields = dict(value["request"])
     fields |= {name: None if fields[name] is None else Path(fields[name]) for name in ("config_file", "tune_log")}
     fields["plugins"] = tuple(Path(path) for path in fields["plugins"])

@@ -131,7 +131,7 @@ def _keeping_failure(folder: Path, name: folders.RunName, places: Places, is_fir
 
 @contextmanager
 def _logging_to(path: Path) -> Iterator[None]:
-    """What recbench logs goes to a file as well."""
+    """Send what recbench logs to a file as well."""
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(LineFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logger = logging.getLogger("recbench")

@@ -1,4 +1,4 @@
-"""What a model's `fit` is handed."""
+"""Context that a model's `fit` is handed."""
 
 import inspect
 import logging
@@ -35,7 +35,7 @@ from recbench.running.stages.store import StageStore, stage_content
 VALIDATION_K = 10
 VALIDATION_METRICS = ("ndcg@10", "recall@10")
 SPENT_FILE = "spent.json"
-"""What trainings inside a stage took, in steps and examples, for the budgets of runs that find the stage in the cache."""
+"""File with the steps and examples of trainings inside a stage, for the budgets of runs that find the stage in the cache."""
 _STAGE_NAME, _STAGE_RULE = r"[A-Za-z0-9][A-Za-z0-9._-]{,99}", "at most 100 letters, digits, dots, - and _"
 _SUBSET_SEED = 0
 _QUERIES_PER_CALL = 4_096
@@ -87,7 +87,7 @@ class FinalRanking:
 
 @dataclass(frozen=True)
 class _Build:
-    """What `RunContext.alone` takes from the stage that is being built."""
+    """Values that `RunContext.alone` takes from the stage that is being built."""
 
     checkpoints: Path
     seed: int
@@ -114,10 +114,10 @@ class RunContext:
     _split: Split = field(repr=False)
     _store: StageStore = field(repr=False)
     _inputs: Mapping[str, Any] = field(repr=False)
-    """What every stage of this plugin on this split depends on."""
+    """Parts of the key of every stage of this plugin on this split."""
     _train_other: Callable[..., NDArray[np.float32]] = field(repr=False)
     final_ranking: FinalRanking | None = None
-    """What a budget of seconds must keep time for; None: nothing is ranked after this training."""
+    """Ranking that a budget of seconds must keep time for; None: nothing is ranked after this training."""
     world: World = field(default_factory=World)
     stages: list[StagePart] = field(default_factory=list)
     """Stages the model asked for, in order."""

@@ -113,7 +113,7 @@ def write_failure(folder: Path, error: BaseException) -> None:
 
 
 def read_failure(folder: Path) -> str:
-    """What went wrong, as `write_failure` kept it."""
+    """Reason of a failure, as `write_failure` kept it."""
     try:
         return str(json.loads((folder / FAILURE_FILE).read_bytes())["message"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:

@@ -60,7 +60,7 @@ class GuardedRanker:
             yield
 
     def generate(self, queries: Queries, k: int) -> Rankings:
-        """What the model returns for a copy of the queries; unchecked, so nothing but time may be read off it. See `answers`."""
+        """The model's answer to a copy of the queries; unchecked, so nothing but time may be read off it. See `answers`."""
         asked = queries.sealed()
         with self.calling("generate"):
             rankings: Rankings = self.raw.generate(asked, k)

@@ -1,4 +1,4 @@
-"""What a process that died without a word left behind: its run becomes a failed run, its half-built stages are removed."""
+"""Remains of a process that died without a word: its run becomes a failed run, its half-built stages are removed."""
 
 import itertools
 import platform

@@ -21,7 +21,7 @@ _FACTS_FILE = "facts.json"
 
 
 class _RankingFacts(Facts):
-    """What stands beside the arrays of lists."""
+    """Facts that stand beside the arrays of lists."""
 
     views: tuple[View, ...]
     counters: dict[str, Count]

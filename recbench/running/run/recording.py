@@ -46,7 +46,7 @@ _CURVE_COLUMNS = ("step", "epoch", "seconds", "loss", "learning_rate")
 
 @dataclass(frozen=True)
 class RunFacts:
-    """What a record says about a run besides its results."""
+    """Facts about a run that a record keeps besides its results."""
 
     started: datetime
     command: tuple[str, ...]
@@ -57,7 +57,7 @@ class RunFacts:
     config: Mapping[str, Any]
     config_hash: str
     content_hash: str | None
-    """Of the files and folders that the settings name; None where they name none."""
+    """Hash of the files and folders that the settings name; None where they name none."""
     revisions: Mapping[str, str]
     """Settings that name a thing elsewhere, each with the value that says which revision was read."""
     budget: str | None
@@ -72,7 +72,7 @@ class RunFacts:
 
 @dataclass(frozen=True)
 class Measured:
-    """What follows from the lists of all test users.
+    """Figures that follow from the lists of all test users.
 
     Attributes:
         result: metrics, slices and figures beyond accuracy.
@@ -285,7 +285,7 @@ def _cost_part(stages: list[StagePart], tested: RankedTest, n_users: int) -> Cos
 
 
 def training_seconds(stages: Sequence[StagePart]) -> float:
-    """What stands between the split and the ranking: the training and all that it asked for."""
+    """Seconds between the split and the ranking: the training and all that it asked for."""
     return sum(stage.seconds for stage in stages if stage.name not in {"dataset", "split", RANKING_STAGE})
 
 

@@ -1,4 +1,4 @@
-"""Where a run stands: the cheap references of its split, computed beside every run.
+"""Cheap references of a run: models of the same split, computed beside every run.
 
 A figure alone says little: 0.03 is a good NDCG@10 on one data set and below popularity on another. Models whose card says
 `is_reference` are computed in seconds, kept in the cache, and counted neither in the run's cost nor in its budget.
@@ -98,7 +98,7 @@ def write_references(parts: Sequence[ReferencePart], folder: Path) -> None:
 
 
 def read_references(folder: Path, record: RunRecord) -> tuple[ReferencePart, ...]:
-    """What `write_references` kept; nothing for a run folder without it, such as a published record."""
+    """References that `write_references` kept; none for a run folder without them, such as a published record."""
     named = [part for part in record.files if part.name == REFERENCES_FILE]
     if not named or not (folder / REFERENCES_FILE).exists():
         return ()

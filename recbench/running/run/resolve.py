@@ -53,7 +53,7 @@ class Resolved:
 
     @property
     def row_name(self) -> str:
-        """What tables call the run."""
+        """Name of the run in tables."""
         return self.plugin.row_name(self.preset, self.config)
 
     @property
@@ -90,7 +90,7 @@ class Resolved:
         return RunName(loaded.card.name, self.plugin.card.name, self.preset, self.request.seed, hash_value(identity))
 
     def facts(self, started: datetime, command: tuple[str, ...]) -> RunFacts:
-        """What the record says besides results."""
+        """Facts that the record keeps besides results."""
         return RunFacts(
             started=started,
             command=command,

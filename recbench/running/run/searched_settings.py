@@ -49,7 +49,7 @@ class TunedSettings:
 
     @property
     def sha256(self) -> str:
-        """Of the log's file."""
+        """sha256 of the log's file."""
         return hashlib.sha256(self.content).hexdigest()
 
     def gave(self, config: PluginConfig) -> bool:

@@ -40,7 +40,7 @@ TIMES_FILE = "times.json"
 
 
 class _Times(Facts):
-    """What differs between two equal trainings."""
+    """Times and stages, in which two equal trainings differ."""
 
     curve_seconds: tuple[Seconds, ...]
     resumed_at: Count | None
@@ -65,7 +65,7 @@ class TrainedModel:
 
 @dataclass(frozen=True)
 class Trainer:
-    """What trainings of one run share."""
+    """Parts that trainings of one run share."""
 
     split: Split
     machine: Machine
@@ -75,15 +75,15 @@ class Trainer:
     world: World
     load_plugin: Callable[[str], Plugin]
     final_ranking: FinalRanking | None = None
-    """What is ranked after the training; a budget of seconds keeps time for it."""
+    """Ranking after the training, for which a budget of seconds keeps time."""
 
     @property
     def catalogue(self) -> Catalogue:
-        """What models are built from."""
+        """Sizes that models are built from."""
         return Catalogue(n_items=len(self.split.items), n_users=len(self.split.user_ids))
 
     def inputs(self, plugin: Plugin) -> dict[str, Any]:
-        """What every stage of a plugin depends on here: its sources, the train and validation parts, the kind of machine.
+        """Parts of the key of every stage of a plugin here: its sources, the train and validation parts, the kind of machine.
 
         The test part is not in it: a change of test targets must leave every training untouched.
         """
@@ -226,7 +226,7 @@ def _refuse_untrained(report: FitReport, budget: Budget) -> None:
 
 
 def _account(stages: Sequence[StagePart]) -> str:
-    """What the time went into before the training itself, as a sentence; of the stages that it asked for the longest first."""
+    """Account of the time before the training itself, as a sentence; of the stages that it asked for the longest first."""
     longest = sorted(stages, key=lambda part: -part.seconds)
     took = ", ".join(f"{part.name} {part.seconds:.1f} s" for part in longest)
     return f" Stages that it asked for: {took}." if took else " It asked for no other stage: the program's start and the data come before."
@@ -281,7 +281,7 @@ def write_report(report: FitReport, lineage: list[StagePart], folder: Path) -> N
 
 
 def read_report(folder: Path, model: str) -> tuple[FitReport, list[StagePart]]:
-    """What `write_report` wrote about a model's training; a `BadData` where it is damaged."""
+    """Read the report of a model's training that `write_report` wrote; a `BadData` where it is damaged."""
     times = _Times.read(folder / TIMES_FILE)
     content = (folder / REPORT_FILE).read_bytes()
     try:

@@ -32,7 +32,7 @@ class Facts(BaseModel):
 
 
 def first_fault(error: ValidationError) -> str:
-    """Where the first fault is and which, in one line."""
+    """Place and kind of the first fault, in one line."""
     first = error.errors(include_url=False)[0]
     key = ".".join(str(part) for part in first["loc"])
     return f"{key}: {first['msg']}" if key else first["msg"]
@@ -73,6 +73,6 @@ class StageManifest(Facts):
 
 
 class Attempts(Facts):
-    """What earlier, killed attempts at a stage took."""
+    """Seconds of earlier, killed attempts at a stage."""
 
     seconds: Seconds

@@ -1,4 +1,4 @@
-"""What a stage key is made of: hashes of values, files and sources."""
+"""Parts of a stage key: hashes of values, files and sources."""
 
 import hashlib
 from collections.abc import Iterable
@@ -53,7 +53,7 @@ def _hash_of_state(path: Path, size: int, mtime_ns: int) -> str:  # noqa: ARG001
 
 
 def named_content(config: PluginConfig) -> dict[str, Any]:
-    """What settings name, for a key: hashes of files and folders, and exact revisions; empty where they name nothing.
+    """Content that settings name, for a key: hashes of files and folders, and exact revisions; empty where they name nothing.
 
     Raises:
         BadRequest: something named is not there and cannot be had.

@@ -46,7 +46,7 @@ def came_along(folder: Path) -> bool:
 
 @dataclass(frozen=True)
 class Outside:
-    """What a plugin imports from outside its folder.
+    """Modules that a plugin imports from outside its folder.
 
     Attributes:
         files: by top-level module the files that count, by their path in the package; for modules of no installed distribution.
@@ -119,7 +119,7 @@ def _imports(file: Path, mtime_ns: int) -> frozenset[str]:  # noqa: ARG001 (part
 
 
 def _units(files: Iterable[Path]) -> set[str]:
-    """What the imports of some files are known by: top-level modules, and single plugins of recbench."""
+    """Units by which the imports of some files are known: top-level modules, and single plugins of recbench."""
     names = {name for file in files if file.suffix == ".py" for name in imports_of(file)}
     return {".".join(name.split(".")[: 2 if name.startswith(f"{_MODELS}.") else 1]) for name in names} - {_MODELS}
 

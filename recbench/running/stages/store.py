@@ -110,7 +110,7 @@ class StageStore:
         self._rerun_done: set[str] = set()
         self._held: dict[Path, _InUse] = {}
         self._watches: list[_Stopwatch] = []
-        """Of the stages that this process is building, the innermost last."""
+        """Stopwatches of the stages that this process is building, the innermost last."""
         self._world = world if world is not None and world.size > 1 else None
 
     def alone(self) -> "StageStore":
@@ -357,7 +357,7 @@ class _AttemptClock:
 
 
 def damage(folder: Path) -> str | None:
-    """What is wrong with a finished stage's files, or None."""
+    """Fault of a finished stage's files, or None."""
     manifest = _manifest(folder)
     if manifest is None:
         return f"{MANIFEST} is missing or unreadable"
@@ -464,7 +464,7 @@ def _remove(folder: Path, root: Path) -> None:
 
 
 def _statuses(folder: Path) -> Iterator[os.stat_result]:
-    """Of all files below; one that another process takes away just now is none."""
+    """Statuses of all files below; a file that another process takes away just now has none."""
     for path in folder.rglob("*"):
         with contextlib.suppress(FileNotFoundError):
             status = path.stat()

@@ -82,7 +82,7 @@ def check_torch() -> Check:
 
 
 def check_device() -> Check:
-    """What `--device auto` would take, and how many threads."""
+    """Device that `--device auto` would take, and number of threads."""
     from recbench.running.host.machine import Machine
 
     try:

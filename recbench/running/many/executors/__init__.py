@@ -1,4 +1,4 @@
-"""Where the cells of a comparison run: in processes of this machine, or on the machines of a cluster."""
+"""Executors of the cells of a comparison: processes of this machine, or the machines of a cluster."""
 
 from recbench.running.host.places import Places
 from recbench.running.many.executors.executor import Executor, Report, Work

@@ -1,4 +1,4 @@
-"""What a comparison or a search asks of the place where its runs are made."""
+"""Contract between a comparison or a search and the place where its runs are made."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -83,7 +83,7 @@ class RayExecutor:
         return RayWork(self, number, self._task.remote(number, request_to_json(request, self._places), str(Path.cwd()), self._board))
 
     def report(self, number: int) -> Report:
-        """What the machine of a cell said last."""
+        """Last report of the machine that runs a cell."""
         # Nobody waits for the board here: on a busy machine it takes a while to start.
         now = time.monotonic()
         if self._answer is None and now - self._read_at >= _EVERY_S:
