@@ -23,7 +23,7 @@ class GRAMConfig(TrainingSettings, TextSettings):
     """Columns of the item table in the order of the item prompt: what is encoded for the tree of IDs, named by TF-IDF, and read.
     One that the data set lacks is an error unless `optional_text_fields` names it."""
     field_names: Mapping[str, str] = {}
-    """What item prompts call a column, where that is not the column's own name."""
+    """Names of columns in item prompts, where they are not the columns' own."""
 
     backbone: str = OWN
     """`scratch`: a T5 with random weights over a vocabulary trained on the items' texts, of the sizes below. `hf:OWNER/NAME`,
@@ -64,7 +64,7 @@ class GRAMConfig(TrainingSettings, TextSettings):
     id_text_tokens: PositiveInt = 128
     """How many of a text's tokens count for the term frequency; all count for the document frequency."""
     tree_seed: NonNegativeInt = 0
-    """Of k-means. Apart from the run's seed: runs of several seeds share their IDs."""
+    """Seed of k-means. Apart from the run's seed: runs of several seeds share their IDs."""
     tree_restarts: PositiveInt = 5
     """k-means runs from so many starts; the one with the smallest error is taken."""
 
@@ -77,7 +77,7 @@ class GRAMConfig(TrainingSettings, TextSettings):
     neighbour_settings: Mapping[str, bool | int | float | str] = {}
     """Settings of it, laid over the preset."""
     neighbour_seed: NonNegativeInt = 0
-    """Of it. Apart from the run's seed: runs of several seeds share their neighbours."""
+    """Seed of that model. Apart from the run's seed: runs of several seeds share their neighbours."""
 
     user_prompt: bool = True
     """Whether the decoder reads the prompt of the whole history, which holds IDs only."""
@@ -94,13 +94,13 @@ class GRAMConfig(TrainingSettings, TextSettings):
     user_prompt_max_len: PositiveInt = Field(default=128, ge=2)
     """Tokens of a user prompt, the end token included; longer ones are cut, which costs the oldest items."""
     user_prompt_start: str = "What would user purchase after "
-    """What stands before the IDs of the history."""
+    """Text before the IDs of the history."""
     user_prompt_separator: str = " ; "
-    """What stands between two of them."""
+    """Text between two of them."""
     user_prompt_end: str = " ?"
-    """What stands behind them."""
+    """Text behind them."""
     missing_text: Literal["skip", "na"] = "skip"
-    """What an item prompt says of a column without a value: nothing, or `na`, as published."""
+    """Text of an item prompt for a column without a value: nothing, or `na`, as published."""
 
     packing: Literal["user", "none"] = "user"
     """`user`: the targets of a user share a batch, in which every item prompt is encoded once. `none`: a batch holds targets of any users,
@@ -143,7 +143,7 @@ class GRAMConfig(TrainingSettings, TextSettings):
         return {**super().named_revisions(), "backbone": HUB_PREFIX + self.located_backbone().name}
 
     def located_backbone(self) -> EncoderFolder:
-        """Where the pretrained backbone lies; a sentence that names the ways out where it does not. Nothing else is taken in its place."""
+        """Folder of the pretrained backbone; a sentence that names the ways out where it is missing. Nothing else is taken in its place."""
         try:
             return locate_encoder(self.backbone, "backbone")
         except BadRequest as error:

@@ -39,7 +39,7 @@ def stretches(train: Interactions, max_history: int, max_targets: int) -> Window
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """What the network reads for one batch.
+    """Input of the network for one batch.
 
     Attributes:
         item: (u,) the different items that are read.
@@ -83,7 +83,7 @@ class Examples:
         return [drawn[batch] for batch in batches]
 
     def batch(self, rows: LongArray) -> Batch:
-        """What stretches `rows` hold."""
+        """Content of the stretches `rows`."""
         windows = self.windows
         item_BJ, _ = windows.padded(rows, -1)
         target_BC, slot_BC = windows.trained(rows)

@@ -53,7 +53,7 @@ class ItemStates:
         self._is_there[missing] = True
 
     def memory(self, histories: Histories, users: Ragged | None, place_PD: Tensor) -> tuple[Tensor, Tensor]:
-        """What the decoder attends to for each user: the user prompt, then the item prompts from the newest item on.
+        """Memory of the decoder for each user: the user prompt, then the item prompts from the newest item on.
 
         Args:
             histories: of U users, cut to what is read; `ensure` has seen their items.

@@ -55,7 +55,7 @@ class LexicalIds:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """What `save` wrote there; a file that is something else is a `BadData` that names it."""
+        """Read the file that `save` wrote; a file that is something else is a `BadData` that names it."""
         path = folder / IDS_FILE
         try:
             with safe_open(path, framework="numpy") as file:

@@ -156,7 +156,7 @@ class GRAMNetwork(nn.Module):
         return state.view(n_stretches, n_targets, n_tokens, -1)
 
     def _read(self, query_BCYHd: Tensor, attention: Any, memory: "Memory") -> Tensor:
-        """What the queries read, (B, C, Y, H, d): one softmax over the items of the stretch and the target's own user prompt."""
+        """Reading of the queries, (B, C, Y, H, d): one softmax over the items of the stretch and the target's own user prompt."""
         shape = query_BCYHd.shape
         key_value = torch.cat([attention.k.weight, attention.v.weight])
         query_BHQd = query_BCYHd.flatten(1, 2).transpose(1, 2)
@@ -258,7 +258,7 @@ class UserMemory:
 
 @dataclass(frozen=True, eq=False)
 class Memory:
-    """What the decoder attends to."""
+    """Memory that the decoder attends to."""
 
     items: ItemMemory | None
     users: UserMemory | None

@@ -1,4 +1,4 @@
-"""What GRAM makes of a catalogue before it is trained: vocabulary, lexical IDs, similar items, item prompts."""
+"""Preparation of a catalogue before GRAM is trained: vocabulary, lexical IDs, similar items, item prompts."""
 
 import hashlib
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ _OF_IDS = ("hierarchy", "n_clusters", "n_levels", "unique_siblings", "id_text_to
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """What the network is built on.
+    """Parts that the network is built on.
 
     Attributes:
         vocabulary: of the language model.

@@ -1,4 +1,4 @@
-"""What the encoder reads of a user: one prompt with the IDs of the history, and one prompt for each of its items.
+"""Input of the encoder for a user: one prompt with the IDs of the history, and one prompt for each of its items.
 
 Everything is made of token numbers: texts are tokenised once, IDs are put between them as the tokens they are.
 """
@@ -46,7 +46,7 @@ def marks(config: GRAMConfig) -> list[str]:
 
 
 def _labels(config: GRAMConfig) -> list[str]:
-    """What the text calls each of the columns."""
+    """Name of each column in the text."""
     return [config.field_names.get(name, name) for name in config.text_fields]
 
 

@@ -37,7 +37,7 @@ _BEAMS_AT_A_TIME = {"cpu": 1_600, "cuda": 102_400}
 
 @dataclass(frozen=True, eq=False)
 class _Serving:
-    """What questions are answered with, made of one state of the weights."""
+    """Parts that answer questions, made of one state of the weights."""
 
     weights_version: int
     reader: T5Encoder
@@ -173,7 +173,7 @@ class GRAM:
         self._serving = None
 
     def _served(self) -> _Serving:
-        """What questions are answered with; made anew when the weights have changed."""
+        """Parts that answer questions; made anew when the weights have changed."""
         network = self._trained
         if network.training:
             network.eval()

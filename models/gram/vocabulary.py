@@ -31,7 +31,7 @@ _BATCH = 4096
 
 @dataclass(frozen=True)
 class _Layout:
-    """Where the rows of the embedding table come from, as it stands in `vocabulary.json`.
+    """Origin of the rows of the embedding table, as it stands in `vocabulary.json`.
 
     Attributes:
         own: whether the vocabulary was trained here.
@@ -198,7 +198,7 @@ class Vocabulary:
         self.__dict__.pop("may_name", None)
 
     def _number(self, n: int) -> int:
-        """Where the number stands or would stand; -1 for one that is none."""
+        """Row of a number, whether the table has it yet or not; -1 for one that is none."""
         if n < 0:
             return -1
         if self._layout.own:
@@ -210,7 +210,7 @@ class Vocabulary:
         return len(self._row_of) + n
 
     def piece(self, token: int) -> str:
-        """What the token stands for, for people to read; a number for a number."""
+        """Meaning of the token, for people to read; a number for a number."""
         if token < len(self._pieces):
             return self._pieces[token]
         return str(token - len(self._pieces) + self._layout.n_numbers)
@@ -236,7 +236,7 @@ class Vocabulary:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """What `save` wrote there; `BadData` where it is something else."""
+        """Read the file that `save` wrote; `BadData` where it is something else."""
         try:
             written = json.loads((folder / _LAYOUT).read_text(encoding="utf-8"))
             values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in written.items()}

@@ -57,7 +57,7 @@ class Answers:
             return topk_from_scores(lambda rows: self._late(user_BD[torch.from_numpy(rows).to(self._device)]), queries, k, self._n_items)
 
     def _states(self, histories: Histories) -> Tensor:
-        """What the user tower knows after each history, (B, D): the state of the newest item, or of the learnt vector behind it."""
+        """The user tower's state after each history, (B, D): that of the newest item, or of the learnt vector behind it."""
         newest = histories.tail(self._config.max_length)
 
         def read(rows: LongArray) -> Tensor:

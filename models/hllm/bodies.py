@@ -98,7 +98,7 @@ def without_words(body: Any) -> Any:
 
 
 def layers_of(body: nn.Module) -> tuple[nn.Module, str]:
-    """Where the list of a body's layers stands: the module that has it, and its name there.
+    """Place of the list of a body's layers: the module that has it, and its name there.
 
     Raises:
         BadRequest: there is no such list, or more than one.

@@ -74,7 +74,7 @@ def _over(
 
 
 def _identity(tower: ItemTower, config: HLLMConfig) -> tuple[dict[str, Any], list[str | Path]]:
-    """What the vectors are a function of: the tokens, the tower, and what training has made of it."""
+    """Everything that the vectors are a function of: the tokens, the tower, and what training has made of it."""
     values = config.model_dump(mode="json")
     settings: dict[str, Any] = {name: values[name] for name in _OF_TOWER}
     settings["tokens"] = hashlib.sha256(tower.tokens.item.tobytes() + tower.tokens.offsets.tobytes()).hexdigest()

@@ -47,7 +47,7 @@ def warn_of_alike_items(tower: ItemTower, n_items: int, config: HLLMConfig, gene
 
 
 class Verdict(Enum):
-    """What the guard thinks; it looks at every twentieth step."""
+    """Verdict of the guard, which looks at every twentieth step."""
 
     NOT_YET = 0
     FINE = 1

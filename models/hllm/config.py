@@ -16,7 +16,7 @@ OWN = "scratch"
 """A tower that is no pretrained model: random weights of the sizes that the settings give."""
 
 RELEASED_FILE = "pytorch_model.bin"
-"""What a released checkpoint is called."""
+"""File name of a released checkpoint."""
 
 
 class HLLMConfig(TrainingSettings, TextFields):
@@ -26,11 +26,11 @@ class HLLMConfig(TrainingSettings, TextFields):
     """Columns of the item table in the order in which they are read; an item's empty ones are skipped. One that the data set lacks is an
     error unless `optional_text_fields` names it."""
     field_names: Mapping[str, str] = {}
-    """What the text calls a column, where that is not the column's own name; the published names are title, tag, description."""
+    """Names of columns in the text, where they are not the columns' own; the published names are title, tag, description."""
     field_separator: str = ""
-    """What stands between two fields; nothing, as published."""
+    """Text between two fields; nothing, as published."""
     item_prompt: str = "Compress the following sentence into embedding: "
-    """What stands before the fields of an item that has any."""
+    """Text before the fields of an item that has any."""
     max_text_tokens: PositiveInt = Field(default=256, ge=2)
     """Tokens of an item that are read, the first ones; `L` of the paper."""
     text_shuffle_seed: NonNegativeInt | None = None
@@ -59,7 +59,7 @@ class HLLMConfig(TrainingSettings, TextFields):
     """What is thrown away and computed again for the gradient: nothing; the inside of every layer of both towers; everything but the
     vectors of an item batch, so that memory does not grow with the number of negatives."""
     item_width: PositiveInt = 64
-    """Of a `scratch` item tower."""
+    """Width of a `scratch` item tower."""
     item_depth: PositiveInt = 2
     """Layers of a `scratch` item tower."""
     item_heads: PositiveInt = 4
@@ -72,7 +72,7 @@ class HLLMConfig(TrainingSettings, TextFields):
     user_weights: Literal["pretrained", "random"] = "pretrained"
     """`random`: the architecture of the user tower, and none of its weights."""
     user_width: PositiveInt | None = None
-    """Of a `scratch` user tower; none: that of the item vectors."""
+    """Width of a `scratch` user tower; none: that of the item vectors."""
     user_depth: PositiveInt = 2
     """Layers of a `scratch` user tower."""
     user_heads: PositiveInt = 6
@@ -102,13 +102,13 @@ class HLLMConfig(TrainingSettings, TextFields):
     cosine_threshold: float = Field(default=0.99, gt=0, le=1)
     """Cosine above which a negative counts as the target."""
     temperature: PositiveFloat | Literal["learnt"] = "learnt"
-    """What cosines are divided by in training. `learnt`: from 0.07 on, kept between 0.01 and 1."""
+    """Temperature that divides cosines in training. `learnt`: from 0.07 on, kept between 0.01 and 1."""
 
     item_steps: PositiveInt | None = None
     """Steps in which both towers are trained together; then the items' vectors are computed once and the user tower is trained on them
     alone. None: both together to the end. Where `item_layers` is none there are no such steps."""
     item_learning_rate: PositiveFloat | None = None
-    """Of the item tower; none: the same as of everything else."""
+    """Learning rate of the item tower; none: the same as of everything else."""
     item_batch_size: PositiveInt | None = None
     """Sequences of a batch while both towers are trained and `item_steps` bounds it; none: `batch_size`."""
     item_negatives: PositiveInt | None = None
@@ -125,7 +125,7 @@ class HLLMConfig(TrainingSettings, TextFields):
     label_negatives: PositiveInt = 4
     """Candidates with label 0 for each with label 1."""
     auxiliary_weight: NonNegativeFloat = 0.1
-    """What the generative loss is multiplied with before it is added to the discriminative one."""
+    """Weight of the generative loss beside the discriminative one."""
 
     sharding: Literal["none", "full"] = "none"
     """Under torchrun. `full`: every process holds its part of each layer's weights (FSDP), for language models that fit no single GPU."""
@@ -159,11 +159,11 @@ class HLLMConfig(TrainingSettings, TextFields):
 
     @property
     def towers(self) -> dict[str, str]:
-        """What the settings call the towers that are pretrained or have the architecture of such, by setting."""
+        """Names of the towers that are pretrained or have the architecture of such, by setting."""
         return {name: value for name, value in (("item_tower", self.item_tower), ("user_tower", self.user_tower)) if value != OWN}
 
     def located(self, setting: str) -> EncoderFolder:
-        """Where the files of a tower lie; a sentence with the ways out where they do not. Nothing else is taken in their place."""
+        """Folder of the files of a tower; a sentence with the ways out where they are not here. Nothing else is taken in their place."""
         try:
             return locate_encoder(getattr(self, setting), setting)
         except BadRequest as error:

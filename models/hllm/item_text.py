@@ -1,4 +1,4 @@
-"""What the item tower reads: the text of every item, and its tokens, made once for the whole catalogue."""
+"""Input of the item tower: the text of every item, and its tokens, made once for the whole catalogue."""
 
 import hashlib
 import re

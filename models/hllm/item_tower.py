@@ -84,7 +84,7 @@ class ItemTower(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the tower computes."""
+        """Device on which the tower computes."""
         device: torch.device = next(self.body.parameters()).device
         return device
 
@@ -143,7 +143,7 @@ class ItemTower(nn.Module):
         return hidden_TD.new_zeros(len(item_m), hidden_TD.shape[1]).index_add(0, owner_T, hidden_TD) / read[:, None]
 
     def _inputs(self, item_m: LongArray) -> tuple[Tensor, LongArray]:
-        """What the first layer that runs reads of each token, (sum of lengths, D), and the lengths (m,)."""
+        """Input of the first layer that runs, for each token, (sum of lengths, D), and the lengths (m,)."""
         index, offsets = flat_index(self.tokens.offsets, item_m)
         if self.lower is not None:
             return torch.from_numpy(self.lower[index]).to(self.device), np.diff(offsets)
@@ -175,7 +175,7 @@ class ItemTower(nn.Module):
 
     @torch.no_grad()
     def lower_states(self, item_m: LongArray) -> tuple[NDArray[np.float32], LongArray]:
-        """What the first trained layer reads of each token of some items, (n_tokens, D) float32, and their places among all tokens."""
+        """Input of the first trained layer for each token of some items, (n_tokens, D) float32, and their places among all tokens."""
         inputs, length_m = self._inputs(item_m)
         length = torch.from_numpy(length_m).to(self.device)
         column_T = torch.arange(int(length_m.max()), device=self.device)
@@ -219,7 +219,7 @@ class ItemTower(nn.Module):
             body.set_input_embeddings(None)
 
     def trained_weights(self) -> dict[str, Tensor]:
-        """What training changed, by the names that the whole body has."""
+        """Weights that training changed, by the names that the whole body has."""
         weights = {name: gathered(p.detach()).cpu().contiguous() for name, p in self.named_parameters() if p.requires_grad}
         if self.lower is None:
             return weights

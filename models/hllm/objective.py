@@ -19,7 +19,7 @@ _CHUNK_NUMBERS = 2**25
 
 
 class Temperature(nn.Module):
-    """What cosines are multiplied with: the exponential of a learnt number, kept between 0 and log 100, or a constant."""
+    """Scale of cosines: the exponential of a learnt number, kept between 0 and log 100, or a constant."""
 
     def __init__(self, fixed: float | None) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What followed the last item most often; popularity where nothing did."""
+"""Most frequent followers of the last item; popularity where nothing followed."""
 
 from recbench.core import Catalogue, Plugin, Recommender
 from recbench_models.last_item_markov.config import LastItemMarkovConfig

@@ -18,13 +18,13 @@ class PRORecConfig(TrainingSettings, Seq2SeqSettings, QuantizerSettings, TextSet
     """Both stages, beside the settings of text vectors, quantizer, encoder-decoder and the training of stage 2."""
 
     collab_encoder: Literal["din", "sasrec"] = "din"
-    """What learns item vectors from sequences: attention to the candidate (DIN, as in EAGER's code), or causal self-attention."""
+    """Encoder that learns item vectors from sequences: attention to the candidate (DIN, as in EAGER's code), or causal self-attention."""
     collab_width: PositiveInt = 96
     """Size of the collaborative vectors, and of the adapted text vectors."""
     collab_history: PositiveInt = Field(default=19, ge=2)
     """Items of the history that the collaborative encoder reads, the newest ones."""
     collab_dropout: float = Field(default=0.1, ge=0, lt=1)
-    """Of either encoder."""
+    """Dropout of either encoder."""
     din_windows: tuple[PositiveInt, ...] = (5, 4, 2, 2, 1, 1, 1, 1, 1, 1)
     """How many places of the history, oldest first, are added up into one vector each; together `collab_history`."""
     din_attention: tuple[PositiveInt, PositiveInt] = (64, 16)
@@ -41,13 +41,13 @@ class PRORecConfig(TrainingSettings, Seq2SeqSettings, QuantizerSettings, TextSet
     joint_batch_size: PositiveInt = 512
     """Targets of a batch of stage 1."""
     joint_learning_rate: PositiveFloat = 1e-3
-    """Of stage 1; its optimiser is AdamW."""
+    """Learning rate of stage 1; its optimiser is AdamW."""
     joint_weight_decay: NonNegativeFloat = 1e-4
-    """Of stage 1, on matrices."""
+    """Weight decay of stage 1, on matrices."""
     joint_schedule: Schedule = "constant"
-    """Of stage 1's rate after the warm-up."""
+    """Schedule of stage 1's rate after the warm-up."""
     joint_warmup_steps: NonNegativeInt = 0
-    """Of stage 1."""
+    """Warm-up steps of stage 1."""
     joint_max_epochs: PositiveInt = 100
     """Passes of stage 1."""
     joint_max_steps: PositiveInt | None = None
@@ -55,7 +55,7 @@ class PRORecConfig(TrainingSettings, Seq2SeqSettings, QuantizerSettings, TextSet
     joint_patience: PositiveInt | None = 5
     """Validations of stage 1 without a gain. Encoder `din` is not validated: it would score every pair of a user and an item."""
     sequence_input: Literal["collab", "integrated"] = "collab"
-    """What the collaborative encoder reads of an item: its collaborative vector, or the sum of that and the adapted text vector."""
+    """Input of the collaborative encoder for an item: its collaborative vector, or the sum of that and the adapted text vector."""
 
     adapter: Literal["adaln", "linear", "mlp"] = "adaln"
     """What brings text vectors into the collaborative space; `adaln`: a matrix, then layer normalisation whose scale and shift follow
@@ -63,9 +63,9 @@ class PRORecConfig(TrainingSettings, Seq2SeqSettings, QuantizerSettings, TextSet
     adaln_condition: Literal["self", "collab", "none"] = "self"
     """From what: the text vector itself, the collaborative vector (without gradient), or nothing, a learnt scale and shift."""
     align_weight: NonNegativeFloat = 1.0
-    """What the alignment is multiplied with before it is added to the next-item loss."""
+    """Weight of the alignment beside the next-item loss."""
     align_temperature: PositiveFloat = 0.07
-    """What its cosines are divided by."""
+    """Temperature that divides its cosines."""
     align_symmetric: bool = True
     """Whether text is also asked for its behaviour, not only behaviour for its text."""
     align_max_items: PositiveInt = Field(default=1024, ge=2)
@@ -85,7 +85,7 @@ class PRORecConfig(TrainingSettings, Seq2SeqSettings, QuantizerSettings, TextSet
     """Whether collaborative vectors without alignment are trained too, for the comparison of the spaces (`recbench show --domination`)."""
 
     kd_weight: NonNegativeFloat = 1.0
-    """What the distillation is multiplied with before it is added to the mean loss of a code's tokens; 0: plain training on the codes."""
+    """Weight of the distillation beside the mean loss of a code's tokens; 0: plain training on the codes."""
     kd_loss: Literal["infonce", "cosine", "mse"] = "infonce"
     """How the student's vector is held against the teacher's."""
     kd_position: Literal["after", "before", "encoder"] = "after"
@@ -94,7 +94,7 @@ class PRORecConfig(TrainingSettings, Seq2SeqSettings, QuantizerSettings, TextSet
     kd_targets: Literal["integrated", "both"] = "integrated"
     """The teacher: the vectors that became codes, or collaborative and adapted text vector apart, with the mean of both losses."""
     kd_temperature: PositiveFloat = 0.3
-    """Of `infonce`."""
+    """Temperature of `infonce`."""
     kd_negatives: PositiveInt = 2048
     """Items of the catalogue that a batch's teachers are held against, under `infonce`."""
 

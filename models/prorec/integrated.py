@@ -13,7 +13,7 @@ FloatArray = NDArray[np.float32]
 def integrated(
     config: PRORecConfig, text: FloatArray, collab: FloatArray | None, adapted: FloatArray | None, is_trained: NDArray[np.bool_]
 ) -> FloatArray:
-    """What is quantised, (N, width), as `fusion` says.
+    """Vectors to quantise, (N, width), as `fusion` says.
 
     Args:
         config: of the model.

@@ -29,7 +29,7 @@ _OF_STAGE = ("collab_", "din_", "sasrec_", "joint_", "align_")
 
 @dataclass(frozen=True, eq=False)
 class JointVectors:
-    """What stage 1 learnt, of all items.
+    """Result of stage 1 for all items.
 
     Attributes:
         collab: (N, D) float32.
@@ -67,7 +67,7 @@ class JointTraining(nn.Module):
         """Means of the losses of the last batch, for the log."""
 
     def vectors(self) -> tuple[Tensor, Tensor]:
-        """What the encoder reads of each item, (N + 1, D), and the adapted text vectors (N, D)."""
+        """Input of the encoder for each item, (N + 1, D), and the adapted text vectors (N, D)."""
         table = self.encoder.item_embedding.weight
         adapted = self.adapter(self.text_NS, table[:-1])
         if self.config.sequence_input == "integrated":
@@ -88,7 +88,7 @@ class JointTraining(nn.Module):
         return loss, n_targets
 
     def _alignment(self, item_X: Tensor) -> Tensor:
-        """Of the distinct items among these; 0 where there is but one."""
+        """Alignment loss of the distinct items among these; 0 where there is but one."""
         config = self.config
         item_M = torch.unique(item_X[(item_X >= 0) & (item_X < self.n_items)])
         if len(item_M) > config.align_max_items:

@@ -30,9 +30,9 @@ class SASRecConfig(TrainingSettings):
     dropout: float = Field(default=0.5, ge=0, lt=1)
     """On embeddings, attention weights and the outputs of attention and network, in training."""
     norm: Literal["pre", "post", "original"] = "pre"
-    """Where layer normalisation stands; `original` is the odd order of the published code."""
+    """Place of layer normalisation; `original` is the odd order of the published code."""
     activation: Literal["relu", "gelu"] = "relu"
-    """Of each block's network."""
+    """Activation of each block's network."""
     init: Literal["xavier", "normal"] = "xavier"
     """Xavier normal, or normal with standard deviation 0.02."""
     embedding_scale: PositiveFloat | Literal["root-width"] = "root-width"

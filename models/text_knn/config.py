@@ -4,4 +4,4 @@ from recbench.nn.text.settings import TextSettings
 
 
 class TextKNNConfig(TextSettings):
-    """What text is read and how it becomes vectors; there is nothing else to set."""
+    """Text to read and encoder that makes vectors of it; there is nothing else to set."""

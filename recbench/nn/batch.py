@@ -1,4 +1,4 @@
-"""What the training loop is handed as a global batch, and how it is cut into the parts of several processes."""
+"""A global batch as the training loop is handed it, and its parts for several processes."""
 
 from typing import Any, Protocol, Self, TypeAlias, runtime_checkable
 

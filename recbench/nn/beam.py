@@ -368,7 +368,7 @@ class _Search:
 
 @dataclass(frozen=True, eq=False)
 class _Touched:
-    """What the histories touch at one depth: T pairs of a user and a node with an excluded item at or below it."""
+    """Nodes that the histories touch at one depth: T pairs of a user and a node with an excluded item at or below it."""
 
     user: Tensor
     """(T,)."""
@@ -385,7 +385,7 @@ class _Touched:
 
 
 class _Excluded:
-    """What the tree lacks for a user whose history is excluded."""
+    """Nodes that the tree lacks for a user whose history is excluded."""
 
     def __init__(self, trie: CodeTrie, histories: Histories) -> None:
         self.trie, self.n_users = trie, len(histories)

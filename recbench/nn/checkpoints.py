@@ -29,7 +29,7 @@ _KEEP = 2
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What was written at one moment.
+    """Content of a checkpoint, written at one moment.
 
     Attributes:
         state: JSON values.

@@ -116,7 +116,7 @@ class ItemCodes:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """What `save` wrote there; a file that is something else is a `BadData` that names it."""
+        """Read the file that `save` wrote; a file that is something else is a `BadData` that names it."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 

@@ -78,7 +78,7 @@ def _number(variable: str) -> int | None:
 
 
 def _check_address(size: int) -> str:
-    """Where the processes meet, as host and port; a `BadRequest` where the variables name no such place."""
+    """Host and port at which the processes meet; a `BadRequest` where the variables name no such place."""
     missing = [name for name in ("MASTER_ADDR", "MASTER_PORT") if name not in os.environ]
     if missing:
         raise BadRequest(

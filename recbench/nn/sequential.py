@@ -15,7 +15,7 @@ from recbench.nn.dropout import Dropout
 # B sequences, T columns (slots of the longest sequence of the batch), D width, H heads, N items
 
 Norm = Literal["pre", "post", "original"]
-"""Where layer normalisation stands.
+"""Place of layer normalisation.
 
 `pre`: `x + Attn(LN(x))`, `x + FFN(LN(x))`, and one last LN. `post`: `LN(x + Attn(x))`, `LN(x + FFN(x))`.
 `original`: as the code of arXiv:1808.09781 has it: `q = LN(x)`, `x = q + Attn(q, x, x)` without an output projection, `y = LN(x)`,
@@ -36,7 +36,7 @@ class CausalSelfAttention(nn.Module):
         self.output = nn.Linear(width, width) if has_output else nn.Identity()
 
     def forward(self, query_BTD: Tensor, memory_BTD: Tensor) -> Tensor:
-        """What each slot of `query_BTD` reads from the slots of `memory_BTD` up to its own, (B, T, D)."""
+        """Reading of each slot of `query_BTD` from the slots of `memory_BTD` up to its own, (B, T, D)."""
         if query_BTD is memory_BTD:
             q, k, v = self.query_key_value(query_BTD).chunk(3, dim=-1)
         else:

@@ -16,7 +16,7 @@ from recbench.nn.projection import linear
 
 
 def self_attention(layer: Any, state_BND: Tensor, bias: Tensor, n_heads: int, dropout: Dropout) -> Tensor:
-    """What leaves a layer of self-attention, (B, N, D), what came in included.
+    """Output of a layer of self-attention, (B, N, D), its input included.
 
     Args:
         layer: a `T5LayerSelfAttention`.

@@ -235,7 +235,7 @@ class T5Decoder:
         return self._norm(x_ND).view(n_users, width, n_tokens, -1)
 
     def _attend_one(self, query: Tensor, keys: list[Tensor], values: list[Tensor], bias_HRT: Tensor) -> Tensor:
-        """What one token of each beam reads from the tokens up to itself, (n, H * d).
+        """Reading of one token of each beam from the tokens up to itself, (n, H * d).
 
         A beam reads from a handful of keys of its own: products number by number are faster than matrix products here, which
         would be thousands of tiny ones.
@@ -252,7 +252,7 @@ class T5Decoder:
     def _attend_many(
         self, query: Tensor, keys: list[Tensor], key: Tensor, values: list[Tensor], value: Tensor, n_beams: int, bias_HRT: Tensor
     ) -> Tensor:
-        """What several tokens of each beam read, each from the tokens up to itself, (n * R, H * d)."""
+        """Reading of several tokens of each beam, each from the tokens up to itself, (n * R, H * d)."""
         shape = n_beams, -1, self._parameters.n_heads, self._parameters.d_kv
         query, key, value = query.view(shape), key.view(shape), value.view(shape)
         if keys:
@@ -277,7 +277,7 @@ class T5Decoder:
         return x * torch.rsqrt(length.square_() / x.shape[-1] + self._parameters.eps).to(x.dtype)
 
     def _bias(self, n_before: int, n_tokens: int) -> Tensor:
-        """What the distance between reader and read adds to a score, (1, H, R, T + R); -inf for what comes later."""
+        """Score added for the distance between reader and read, (1, H, R, T + R); -inf for what comes later."""
         device = self._parameters.relative.device
         distance = torch.arange(n_before, n_before + n_tokens, device=device)[:, None] - torch.arange(n_before + n_tokens, device=device)
         exact = self._parameters.n_buckets // 2

@@ -11,7 +11,7 @@ R = TypeVar("R")
 
 
 def over_batches(work: Callable[[T], R], batches: Sequence[T], device: torch.device) -> list[R]:
-    """What `work` makes of each batch, in order.
+    """Results of `work` for each batch, in order.
 
     On a CPU as many batches as torch has threads are under way at a time, each on a single thread. Small matrix products gain little from
     a second thread and whole batches gain all of it; and no number depends on how many threads there are. On a GPU one follows the other.

@@ -428,7 +428,7 @@ class _Training:
         task.total(self.steps_here + self._steps_left())
 
     def _identity(self) -> dict[str, Any]:
-        """What a checkpoint must have been made with to be of use."""
+        """Circumstances that a checkpoint must share to be of use."""
         return {
             "name": self.name,
             "settings": self.settings.model_dump(mode="json"),

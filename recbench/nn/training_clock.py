@@ -1,4 +1,4 @@
-"""What time it is for a training: what a budget of seconds still allows, and whether a checkpoint or a stop is due."""
+"""Clock of a training: what a budget of seconds still allows, and whether a checkpoint or a stop is due."""
 
 import time
 from dataclasses import dataclass
@@ -20,10 +20,10 @@ _TOLERANCE = 0.8
 
 @dataclass(frozen=True)
 class Moment:
-    """What rank 0's clock and all ranks' signals say; equal on every rank, so that all decide alike."""
+    """Reading of rank 0's clock and of all ranks' signals; equal on every rank, so that all decide alike."""
 
     seconds: float
-    """Of training, earlier attempts included."""
+    """Seconds of training, earlier attempts included."""
     time_share: float
     """How much of a budget of seconds is used up, 0 to 1, earlier attempts included; 0 without such a budget."""
     fits_step: bool

@@ -10,7 +10,7 @@ PACE_STEPS = 10
 _TOLERANCE = 1.1
 """A budget that falls short by no more than this factor is tried: the first steps are slower than the others."""
 _MARGIN = 1.25
-"""What is said to be enough is enough on a machine that is somewhat slower the next time."""
+"""Factor by which a budget said to be enough is larger, for a machine that is somewhat slower the next time."""
 
 
 def is_paced(budget: Budget) -> bool:

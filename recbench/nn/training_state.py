@@ -1,4 +1,4 @@
-"""What a training must remember besides tensors."""
+"""State of a training besides tensors."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -19,16 +19,16 @@ class Candidate:
 
 @dataclass
 class State:
-    """Where a training stands: all that a later step depends on besides weights and optimiser."""
+    """Point that a training has reached: all that a later step depends on besides weights and optimiser."""
 
     step: int = 0
     epoch: int = 0
     batches_done: int = 0
-    """Of the current epoch."""
+    """Batches done of the current epoch."""
     examples: int = 0
     epoch_examples: int = 0
     seconds: float = 0.0
-    """Of this attempt and those before it."""
+    """Seconds of this attempt and those before it."""
     time_share: float = 0.0
     """Share of a budget of seconds that is used up."""
     warm_at: float | None = None
@@ -39,7 +39,7 @@ class State:
     loss_targets: int = 0
     """Since the last point of the curve."""
     learning_rate: float = 0.0
-    """Of the last step."""
+    """Learning rate of the last step."""
     validation_due: bool = False
     validated_at: int = 0
     without_gain: int = 0

@@ -117,7 +117,7 @@ class CodeTrie:
 
     @property
     def device(self) -> torch.device:
-        """Where the tensors stand."""
+        """Device of the tensors."""
         return self.child_ptr.device
 
     @cached_property

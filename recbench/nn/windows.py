@@ -115,7 +115,7 @@ def length_bucketed(n_targets: LongArray, length: LongArray, *, size: int, unit:
 
 
 def _cuts_by_targets(total: LongArray, size: int) -> LongArray:
-    """Where to cut so that no part holds more than `size` targets, given running totals."""
+    """Cuts at which no part holds more than `size` targets, given running totals."""
     cuts = []
     done = 0
     first = 0

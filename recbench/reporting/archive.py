@@ -71,7 +71,7 @@ class StoredRun:
         return path
 
     def place(self, name: str) -> Path:
-        """Where a file of the record lies: in the folder, or among those that runs share beside it; its content is not looked at."""
+        """Path of a file of the record: in the folder, or among those that runs share beside it; its content is not looked at."""
         for folder in (self.folder, self.folder.parent / SHARED, self.folder.parent):
             if (folder / name).is_file():
                 return folder / name
@@ -88,7 +88,7 @@ class StoredRun:
 
     @cached_property
     def facts(self) -> TargetFacts:
-        """What is known of the test targets."""
+        """Facts known of the test targets."""
         return read_targets(self.path("targets-"))
 
     @cached_property

@@ -94,7 +94,7 @@ def protocol_title(protocol: ProtocolPart) -> str:
 
 
 def section_key(record: RunRecord) -> tuple[str, str]:
-    """What records must share to stand in one section: data set, and split with its options and order of ties."""
+    """Key that records of one section share: data set, and split with its options and order of ties."""
     protocol = record.protocol
     # The order of the source comes first on a page, then the shuffled variants.
     return record.dataset.name, canonical_json([protocol.ties != "source", protocol.split, protocol.split_options, protocol.ties])

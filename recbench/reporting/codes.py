@@ -1,4 +1,4 @@
-"""What a record says about the item codes of its model."""
+"""Words of a record about the item codes of its model."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from recbench.core.errors import BadRequest
 from recbench.core.records import RunRecord
 
 PREFIX = "codes_"
-"""Of the names of these figures in a record's diagnostics; `evaluation.code_figures` says what each one is."""
+"""Beginning of the names of these figures in a record's diagnostics; `evaluation.code_figures` says what each one is."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What differs between two runs, and what that means for their figures: `recbench diff` and `recbench reproduce`."""
+"""Differences between two runs, and what they mean for their figures: `recbench diff` and `recbench reproduce`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

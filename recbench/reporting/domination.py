@@ -1,4 +1,4 @@
-"""What a record says about which of text and behaviour decides where items lie."""
+"""Words of a record about which of text and behaviour decides where items lie."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,7 @@ from recbench.core.errors import BadRequest
 from recbench.core.records import RunRecord
 
 PREFIX = "domination_"
-"""Of the names of these figures in a record's diagnostics; `evaluation.domination` says what each one is."""
+"""Beginning of the names of these figures in a record's diagnostics; `evaluation.domination` says what each one is."""
 
 
 @dataclass(frozen=True)

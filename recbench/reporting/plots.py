@@ -299,7 +299,7 @@ def _draw_costs(axes: Any, rows: Sequence[BoardRow]) -> None:
 
 
 def _label_heights(points: Sequence[tuple[float, float]], gap: float) -> list[float]:
-    """Where to write each label: at its point, or lower where a label nearby is in the way. Points come highest first."""
+    """Place of each label: at its point, or lower where a label nearby is in the way. Points come highest first."""
     heights: list[float] = []
     for index, (seconds, value) in enumerate(points):
         near = [

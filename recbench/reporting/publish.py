@@ -33,7 +33,7 @@ class Skipped:
 
 @dataclass(frozen=True)
 class PublishResult:
-    """What publishing did.
+    """Result of publishing.
 
     Attributes:
         written: files that are new or changed, pages and records.
@@ -141,7 +141,7 @@ def _needless(record: RunRecord, sha256: str, taken: Mapping[str, StoredRun]) ->
 
 
 def _fault_of(run: StoredRun, taken: Mapping[str, StoredRun]) -> str:
-    """What forbids to publish a run; empty where nothing does. Its figures are computed again from its ranks."""
+    """Reasons not to publish a run; empty where there is none. Its figures are computed again from its ranks."""
     record = run.record
     for what, name in (("run", record.run_id), ("data set", record.dataset.name)):
         if not _SAFE_NAME.fullmatch(name) or name == "index":
@@ -160,6 +160,6 @@ def _same_run(first: RunRecord, second: RunRecord) -> bool:
 
 
 def changed_files(boards: Path, texts: Mapping[str, str]) -> dict[str, bytes]:
-    """Of texts by their path below BOARDS, in the order of these, those whose file is not there or is another."""
+    """Paths of texts below BOARDS, in the order of these, whose file is not there or is another."""
     contents = {name: text.encode() for name, text in sorted(texts.items())}
     return {name: data for name, data in contents.items() if not (boards / name).is_file() or (boards / name).read_bytes() != data}

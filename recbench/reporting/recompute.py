@@ -35,7 +35,7 @@ def recompute(run: StoredRun, mend: str) -> tuple[int, list[Fault]]:
 
 
 def search_at_fault(run: StoredRun) -> list[Fault]:
-    """Where a record claims a search for its settings: what of that its log of trials does not bear out."""
+    """Claims of a record about the search for its settings that its log of trials does not bear out."""
     claim, path = run.record.tuned, run.folder / "record.json"
     if claim is None:
         return []
@@ -70,6 +70,6 @@ def _figures(
 
 
 def _sizes(targets: TargetsPart, n_items: int, list_length: int, views: Sequence[View]) -> dict[str, object]:
-    """What else of a record follows from its files, under names as in `_figures`."""
+    """Other values of a record that follow from its files, under names as in `_figures`."""
     figures: dict[str, object] = {f"targets, {key}": value for key, value in targets.model_dump().items()}
     return figures | {"dataset, n_items": n_items, "protocol, list_length": list_length, "protocol, views": ", ".join(sorted(views))}

@@ -18,7 +18,7 @@ from recbench.reporting.together import finish_writing, write_together
 
 @dataclass(frozen=True)
 class Remeasured:
-    """What measuring anew changed.
+    """Result of measuring anew.
 
     Attributes:
         n_records: how many records there are.

@@ -33,7 +33,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a row cost, means over its seeds.
+    """Cost of a row, means over its seeds.
 
     Attributes:
         parameters: how many numbers were learnt.
@@ -92,7 +92,7 @@ def machine(record: RunRecord) -> str:
 
 
 def row_key(record: RunRecord) -> str:
-    """What runs must share to stand in one row; runs that differ only in their seed share it."""
+    """Key that runs of one row share; runs that differ only in their seed have the same."""
     return canonical_json(
         [
             record.fingerprints.test,
@@ -213,7 +213,7 @@ class Row:
         return next((run.record.fit.undertrained for run in self.runs if run.record.fit.undertrained), "")
 
     def marks(self) -> list[str]:
-        """What a reader must know about how the row was made."""
+        """Remarks that a reader needs on how the row was made."""
         records = [run.record for run in self.runs]
         found = [self.undertrained] if self.undertrained else []
         found.append("1 seed" if len(records) == 1 else f"{len(records)} seeds")
@@ -270,7 +270,7 @@ def _mark(record: RunRecord, kind: str) -> str:
 
 
 def _unusual(record: RunRecord) -> list[str]:
-    """What a reader must know at once: settings from a search, a bound on training, one view only, lists of another length."""
+    """Remarks that a reader needs at once: settings from a search, a bound on training, one view only, lists of another length."""
     protocol = record.protocol
     parts = [] if record.tuned is None else [tuned_mark(record, record.tuned)]
     if record.budget is not None:

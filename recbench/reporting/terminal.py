@@ -55,7 +55,7 @@ def run_lines(record: RunRecord, card: ModelCard | None) -> list[RunLine]:
 
 
 def run_table(record: RunRecord, card: ModelCard | None, references: Sequence[ReferencePart] = ()) -> RenderableType:
-    """What a run measured beside what was published, where it stands among cheap references, and what it cost."""
+    """Table of what a run measured beside what was published, its place among cheap references, and its cost."""
     lines = run_lines(record, card)
     has_published = any(line.published for line in lines)
     table = _table(
@@ -166,7 +166,7 @@ def _comparison_cells(section: Section, label: str) -> tuple[str, str]:
 
 
 def diff_table(rows: Sequence[Difference]) -> RenderableType:
-    """What differs between two runs, a line each."""
+    """Table of the differences between two runs, a line each."""
     if not rows:
         return "Nothing differs: settings, data, code, libraries, machine and figures are equal."
     table = _table("Area", "What", "First", "Second", "What it means", words=("Area", "What", "First", "Second", "What it means"))
@@ -222,7 +222,7 @@ def record_table(record: RunRecord, card: ModelCard | None = None, references: S
 
 
 def _origin(record: RunRecord) -> str:
-    """Where the settings, or the lists, come from."""
+    """Origin of the settings, or of the lists."""
     if record.foreign is not None:
         missing = ", ".join(f"{count:,} in {view}" for view, count in record.foreign.users_without_list.items())
         return f"{record.foreign.file}, made by another toolkit; test users without a list: {missing}"
@@ -290,7 +290,7 @@ def domination_table(report: DominationReport) -> RenderableType:
 
 
 def _of_whole_codes(report: CodeReport) -> dict[str, str]:
-    """What is known of them, by what it is called; records made before a figure was counted have no line for it."""
+    """Facts known of them, by name; records made before a figure was counted have no line for it."""
     before = "before the level that tells apart" if report.numbered is None else "before the number that tells apart"
     facts = {
         f"different codes {before}": f"{report.distinct:,} for {report.items:,} items",

@@ -50,7 +50,7 @@ def judge(measured: Figure, published: float) -> Verdict:
 
 
 def why_not_comparable(record: RunRecord, published: Published, card: ModelCard) -> str:
-    """What sets a run apart from the published setting; empty where nothing does."""
+    """Differences between a run and the published setting; empty where there is none."""
     if record.model.preset != published.preset:
         return f"preset {record.model.preset}, published with {published.preset}"
     if published.view == "unknown":
@@ -71,7 +71,7 @@ def why_not_comparable(record: RunRecord, published: Published, card: ModelCard)
 
 
 def bare_name(backbone: str | None) -> str | None:
-    """What a text encoder or language model is called wherever it was taken from: no `hf:`, owner, revision, hash or capitals.
+    """Name of a text encoder or language model wherever it was taken from: no `hf:`, owner, revision, hash or capitals.
 
     A folder keeps its whole path, for what a folder is called says nothing about what is in it.
     """
@@ -139,7 +139,7 @@ def _figures_of(row: Row, published: Published, card: ModelCard) -> Sequence[Pub
 
 
 def _why_not_measured(record: RunRecord, metric: str, view: View) -> str:
-    """What keeps a published metric from having a measured value beside it; empty where nothing does."""
+    """Reason why a published metric has no measured value beside it; empty where it can have one."""
     try:
         _, k = parse_metric(metric)
     except BadRequest:

@@ -22,7 +22,7 @@ _CONTEXT = 30
 
 @dataclass(frozen=True)
 class VerifyReport:
-    """What was checked and what is wrong.
+    """Result of a check: what was looked at and what is wrong.
 
     Attributes:
         n_pages, n_rows, n_records: how many were looked at.

@@ -1,4 +1,4 @@
-"""What every quantizer gives back."""
+"""Result of every quantizer."""
 
 from dataclasses import dataclass
 

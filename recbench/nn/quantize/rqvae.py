@@ -52,7 +52,7 @@ class RqvaeBatch:
 
 @dataclass(frozen=True)
 class Quantization:
-    """What a residual quantizer says about a batch.
+    """A residual quantizer's output for a batch.
 
     Attributes:
         code: (B, L) int64.
@@ -167,7 +167,7 @@ class Rqvae(nn.Module):
 
     @torch.no_grad()
     def quantized(self) -> Quantized:
-        """What the trained module makes of its vectors."""
+        """Codes that the trained module makes of its vectors."""
         vectors = self.vectors.cpu().numpy()
         # Equal vectors must get equal codes, which the last digit of a distance could prevent: each is looked at once.
         distinct, row_of = np.unique(vectors + 0.0, axis=0, return_inverse=True)

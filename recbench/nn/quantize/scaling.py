@@ -1,4 +1,4 @@
-"""What is done to each dimension of the vectors before they are quantised."""
+"""Scaling of each dimension of the vectors before they are quantised."""
 
 import numpy as np
 

@@ -20,15 +20,15 @@ class QuantizerSettings(PluginConfig):
     codebook_size: PositiveInt = 256
     """Codes per level (arXiv:2305.05065, section 4); fewer where there are fewer distinct vectors."""
     codes_seed: NonNegativeInt = 0
-    """Of the quantizer. Apart from the run's seed: runs of several seeds share their codes."""
+    """Seed of the quantizer. Apart from the run's seed: runs of several seeds share their codes."""
     rkmeans_scaling: Scaling = "centred"
-    """What is done to each dimension of the vectors before residual k-means, which makes the same clusters of centred and raw ones."""
+    """Scaling of each dimension before residual k-means, which makes the same clusters of centred and raw vectors."""
     rkmeans_iterations: PositiveInt = 50
     """Rounds of k-means."""
     rkmeans_restarts: PositiveInt = 5
     """k-means runs from so many starts; the one with the smallest error is taken."""
     rqvae_scaling: Scaling = "standardised"
-    """What is done to each dimension before the RQ-VAE; LIGER's code standardises too."""
+    """Scaling of each dimension before the RQ-VAE; LIGER's code standardises too."""
     rqvae_hidden: tuple[PositiveInt, ...] = (512, 256, 128)
     """Widths between the vectors and the latent space; the decoder mirrors them (arXiv:2305.05065, section 4)."""
     rqvae_latent: PositiveInt = 32
@@ -41,9 +41,9 @@ class QuantizerSettings(PluginConfig):
     rqvae_batch_size: PositiveInt = 1024
     """Items per step (arXiv:2305.05065, section 4)."""
     rqvae_learning_rate: PositiveFloat = 1e-3
-    """Of AdamW, as public re-implementations have it; the paper used Adagrad with 0.4."""
+    """Learning rate of AdamW, as public re-implementations have it; the paper used Adagrad with 0.4."""
     rqvae_weight_decay: NonNegativeFloat = 1e-4
-    """Of AdamW, on the weights of encoder and decoder."""
+    """Weight decay of AdamW, on the weights of encoder and decoder."""
     rqvae_clip_norm: PositiveFloat | None = 1.0
     """Longest gradient."""
     rqvae_restart_share: float = Field(default=2 / 3, ge=0.0, le=1.0)

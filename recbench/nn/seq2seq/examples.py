@@ -48,7 +48,7 @@ class Examples:
         return [drawn[batch] for batch in batches]
 
     def tensors(self, rows: LongArray, device: torch.device) -> tuple[Tensor, Tensor | None, Tensor, Tensor]:
-        """What `CodeSeq2Seq.loss` wants of windows `rows`: histories, user tokens, targets, slots."""
+        """Arguments of `CodeSeq2Seq.loss` for windows `rows`: histories, user tokens, targets, slots."""
         item_BT, _ = self.windows.padded(rows, PADDED_SLOT)
         target_BC, slot_BC = self.windows.trained(rows)
         item, target, slot = (torch.from_numpy(part).to(device) for part in (item_BT, target_BC, slot_BC))

@@ -156,7 +156,7 @@ class CodeGenerator:
 
     @classmethod
     def load(cls, folder: Path) -> "CodeGenerator":
-        """What `save` wrote; `BadData` where weights and sizes do not fit each other."""
+        """Read the folder that `save` wrote; `BadData` where weights and sizes do not fit each other."""
         settings = Seq2SeqSettings.model_validate(json.loads((folder / _SIZES).read_text(encoding="utf-8")))
         loaded = cls(settings, ItemCodes.load(folder), seed=0)
         load_weights(dict(loaded.network.named_parameters()), folder / _WEIGHTS)

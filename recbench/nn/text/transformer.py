@@ -28,7 +28,7 @@ _TEXTS_PER_TOKENIZER_CALL = 10_000
 
 @dataclass(frozen=True)
 class _Recipe:
-    """What is done with the vectors of a text's tokens."""
+    """Pooling of the vectors of a text's tokens."""
 
     pooling: Pooling
     dense: tuple[nn.Module, ...] = ()
@@ -83,7 +83,7 @@ def encode(
 
 
 def _recipe(folder: Path, model: Any, pooling: Literal["auto"] | Pooling) -> _Recipe:
-    """What to do with the vectors of tokens: what was asked for, or what the model's files say, or what suits its kind."""
+    """Pooling to use: what was asked for, or what the model's files say, or what suits its kind."""
     if pooling != "auto":
         return _Recipe(pooling)
     modules = folder / "modules.json"
