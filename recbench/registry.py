@@ -104,7 +104,8 @@ class Registry(Generic[T]):
             if broken:
                 raise PluginFailed(f"--plugin {broken[0].distribution} cannot be imported: {broken[0].fault}. Repair it.")
             known = ", ".join(self.names()) or "none"
-            raise UnknownPlugin(f"No {self.kind} is called {name!r}.{nearest(name, self._claims)} Known: {known}.")
+            elsewhere = " One that is not installed is named by its folder: --plugin FOLDER." if self.kind == "model" else ""
+            raise UnknownPlugin(f"No {self.kind} is called {name!r}.{nearest(name, self._claims)} Known: {known}.{elsewhere}")
         first, *others = self._claims[name]
         if others:
             claimants = " and ".join(claim.distribution for claim in (first, *others))

@@ -85,6 +85,8 @@ class PluginContract:
         settings = plugin.config.model_fields
         for name in (*card.label, *card.backbone, *card.text):
             assert name in settings, f"the card names {name!r}, which is no setting"
+        if card.tune is not None:
+            plugin.trial(1, 0, card.tune.preset)
         for number in card.published:
             assert number.source, f"the published number for {number.dataset} names no source"
             assert all(0 <= value <= 1 for value in number.metrics.values()), "metrics are fractions"
