@@ -41,13 +41,27 @@ def test_cells_of_a_lost_machine_run_again_and_every_record_is_there_once(cluste
     notes.mkdir()
     environment = {**os.environ, "RAY_ADDRESS": cluster.address, "RECBENCH_HOME": str(tmp_path / "home")}
     words = ["compare", "-m", "walker", "-d", "demo", "--seeds", "3", "--executor", "ray", "--plugin", str(WALKER), "--json"]
-    command = [sys.executable, "-P", "-m", "recbench", *words, "--set", f"notes={notes}", "--set", "stumbles_with_seed=2"]
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "recbench",
+        *words,
+        "--set",
+        f"notes={notes}",
+        "--set",
+        f"gate={tmp_path / 'gate'}",
+        "--set",
+        "stumbles_with_seed=2",
+    ]
     process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         while len(list(notes.iterdir())) < 2:
             assert process.poll() is None, process.communicate()
             time.sleep(0.05)
+        # Both wait at the gate, however busy the machine is.
         cluster.remove_node(lost, allow_graceful=False)
+        (tmp_path / "gate").touch()
         stdout, stderr = process.communicate()
     finally:
         process.kill()

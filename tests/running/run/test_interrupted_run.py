@@ -104,7 +104,7 @@ def test_a_budget_of_seconds_is_kept_and_leaves_a_valid_record(tmp_path: Path) -
         process = _start(folder, *endless, "--budget", f"{seconds}s")
         _, errors = process.communicate(timeout=200)
         taken[seconds] = time.monotonic() - start
-        if seconds < 48 and "was used up before" in errors:
+        if seconds < 48 and "cannot train one pass" in errors:
             continue  # the machine was so busy that starting took the budget
         assert process.returncode == 0, errors
         record = _record(folder)

@@ -16,6 +16,8 @@ class Config(PluginConfig):
     stumbles_with_seed: int | None = None
     notes: Path | None = None
     """Folder where every attempt leaves a file, SEED-PID."""
+    gate: Path | None = None
+    """File for which every attempt waits once it has left its note."""
 
 
 class Model:
@@ -26,6 +28,8 @@ class Model:
         print("what a model prints is no event")  # noqa: T201
         if self.config.notes is not None:
             (self.config.notes / f"{context.seed}-{os.getpid()}").touch()
+        while self.config.gate is not None and not self.config.gate.exists():
+            time.sleep(0.05)
         with context.progress.task("walking", self.config.steps) as task:
             for step in range(self.config.steps):
                 if context.budget.is_spent(steps=step, examples=100 * step):
