@@ -55,6 +55,14 @@ def _own_environment(session_home: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         monkeypatch.delenv(name, raising=False)
 
 
+@pytest.fixture(autouse=True)
+def _same_draws() -> None:
+    """What a test draws without a seed of its own is the same every time: its verdict must not hang on luck."""
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.manual_seed(0)
+
+
 @pytest.fixture(scope="session")
 def reseal() -> Callable[[str], str]:
     """Gives the edited text of a `record.json` the sum of its new content, as somebody would who edits it on purpose."""
