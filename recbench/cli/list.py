@@ -80,8 +80,8 @@ def runs(as_json: Json = False, debug: Debug = False) -> None:  # noqa: ARG001
     from rich.table import Table
 
     from recbench.core.errors import BadData
-    from recbench.core.records import RunRecord, read_record
-    from recbench.running.run.folders import RECORD_FILE, read_failure, run_folders
+    from recbench.core.records import RECORD_FILE, RunRecord, read_record
+    from recbench.running.run.folders import read_failure, run_folders
 
     records: dict[Path, RunRecord] = {}
     failures, damaged = {}, {}

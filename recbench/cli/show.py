@@ -42,7 +42,7 @@ def show(
     Example: recbench show last --plot
     """
     from recbench.core.errors import BadRequest
-    from recbench.core.records import read_record
+    from recbench.core.records import RECORD_FILE, read_record
     from recbench.reporting import (
         code_report,
         codes_table,
@@ -58,7 +58,7 @@ def show(
     if codes and domination:
         raise BadRequest("--codes and --domination show two different things. Give one of them.")
     folder = run_folder(run)
-    record = read_record(folder / "record.json")
+    record = read_record(folder / RECORD_FILE)
     content: dict[str, Any]
     if codes:
         report = code_report(record)

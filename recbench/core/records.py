@@ -37,8 +37,12 @@ _READ_VERSIONS = (1, 2, 3)
 _FIRST_SEALED = 3
 _SEAL = "sha256"
 """Key of `record.json` under which the sum of all other keys stands; the `RunRecord` in memory has no such field."""
+RECORD_FILE = "record.json"
+"""Name of the record in the folder of its run."""
 RECORDS_FOLDER = "records"
 """Folder of the leaderboards in which published records lie."""
+MOST_COUNT = 2**63 - 1
+"""Largest whole number that a record holds."""
 
 
 class _Part(BaseModel):

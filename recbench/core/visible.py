@@ -30,6 +30,15 @@ def visible_json(text: str) -> str:
     return _STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
+def is_printable(text: str, longest: int) -> bool:
+    """Whether a text has no control character, none that cannot be encoded, and no more characters than this.
+
+    Its plain content is looked at: a subclass of str may answer otherwise.
+    """
+    plain = str.__str__(text)
+    return plain.isprintable() and len(plain) <= longest
+
+
 class _Short(reprlib.Repr):
     """`reprlib` with large whole numbers: Python refuses to write out those of more than 4,300 digits."""
 

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from recbench.core.errors import BadData, BadRequest, PluginFailed
 from recbench.core.ragged import Histories, IntArray, LongArray, Targets
 from recbench.core.ranking import VIEWS, Queries, Rankings, View
-from recbench.core.visible import short_repr
+from recbench.core.records import MOST_COUNT
+from recbench.core.visible import is_printable, short_repr
 
 ShortArray = NDArray[np.int16]
 
@@ -20,7 +21,6 @@ MISS = -1
 """Rank of a target that is not in the list."""
 LIST_LENGTH = 50
 _LONGEST_NAME = 100
-_MOST = 2**63 - 1
 _LONGEST_LIST = int(np.iinfo(np.int16).max)
 _CELLS_AT_A_TIME = 1 << 22
 
@@ -196,19 +196,13 @@ def _checked_counters(counters: object) -> dict[str, int]:
     checked = {}
     for name, count in counters.items():
         number = int(count) if isinstance(count, int | np.integer) and not isinstance(count, bool) else -1
-        if not isinstance(name, str) or not _is_name(name) or not 0 <= number <= _MOST:
+        if not isinstance(name, str) or not name or not is_printable(name, _LONGEST_NAME) or not 0 <= number <= MOST_COUNT:
             raise PluginFailed(
                 f"generate returned the counter {short_repr(name)} = {short_repr(count)}; a printable name of at most {_LONGEST_NAME} "
                 "characters and a whole number from 0 to 2^63 - 1 are needed."
             )
         checked[str.__str__(name)] = number
     return checked
-
-
-def _is_name(name: str) -> bool:
-    """Whether a record can keep a counter under this name."""
-    plain = str.__str__(name)
-    return plain.isprintable() and 0 < len(plain) <= _LONGEST_NAME
 
 
 def _kind_of(value: object) -> str:

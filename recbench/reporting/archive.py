@@ -18,7 +18,7 @@ from recbench.core.digests import file_sha256
 from recbench.core.errors import BadData
 from recbench.core.ragged import LongArray
 from recbench.core.ranking import View
-from recbench.core.records import RECORDS_FOLDER, RunRecord, read_record
+from recbench.core.records import RECORD_FILE, RECORDS_FOLDER, RunRecord, read_record
 from recbench.core.tuning import TUNE_LOG
 from recbench.evaluation import (
     Exposure,
@@ -55,8 +55,8 @@ class StoredRun:
     @classmethod
     def open(cls, folder: Path) -> "StoredRun":
         """The run in `folder`; a missing or damaged record is a `BadData`."""
-        record = read_record(folder / "record.json")
-        return cls(record, folder, file_sha256(folder / "record.json"))
+        record = read_record(folder / RECORD_FILE)
+        return cls(record, folder, file_sha256(folder / RECORD_FILE))
 
     def with_record(self, record: RunRecord) -> "StoredRun":
         """The same files under another record, as if that one were written."""
@@ -132,7 +132,7 @@ def files_at_fault(run: StoredRun) -> list[Fault]:
         try:
             run.record.file(prefix)
         except BadData as error:
-            faults.append(Fault(run.folder / "record.json", None, str(error)))
+            faults.append(Fault(run.folder / RECORD_FILE, None, str(error)))
     for name in run.published_files():
         try:
             path = run.place(name)
@@ -162,9 +162,9 @@ def record_folders(boards: Path) -> list[Path]:
 def files_to_store(run: StoredRun, boards: Path) -> dict[str, Path]:
     """A run's record and small files that are not below BOARDS yet: by their path there, the file to copy."""
     files = {}
-    for name in [*run.published_files(), "record.json"]:
+    for name in [*run.published_files(), RECORD_FILE]:
         folder = SHARED if name.startswith(SHARED_FILES) else run.record.run_id
         target = f"{RECORDS_FOLDER}/{folder}/{name}"
         if not (boards / target).exists():
-            files[target] = run.folder / name if name == "record.json" else run.place(name)
+            files[target] = run.folder / name if name == RECORD_FILE else run.place(name)
     return files

@@ -5,7 +5,7 @@ from typing import Any
 
 from recbench.core.errors import RecbenchError
 from recbench.core.ranking import View
-from recbench.core.records import Interval, SlicePart, TargetsPart
+from recbench.core.records import RECORD_FILE, Interval, SlicePart, TargetsPart
 from recbench.core.tuning import TUNE_LOG, read_tune_log, same_settings
 from recbench.evaluation import evaluate, targets_part
 from recbench.reporting.archive import Fault, StoredRun
@@ -13,7 +13,7 @@ from recbench.reporting.archive import Fault, StoredRun
 
 def recompute(run: StoredRun, mend: str) -> tuple[int, list[Fault]]:
     """How many figures of a record were computed again, and a fault for each that came out otherwise; `mend` says what to do then."""
-    path = run.folder / "record.json"
+    path = run.folder / RECORD_FILE
     try:
         found = evaluate(run.ranks, run.facts, run.exposure, run.train_count)
     except RecbenchError as error:
@@ -36,7 +36,7 @@ def recompute(run: StoredRun, mend: str) -> tuple[int, list[Fault]]:
 
 def search_at_fault(run: StoredRun) -> list[Fault]:
     """Claims of a record about the search for its settings that its log of trials does not bear out."""
-    claim, path = run.record.tuned, run.folder / "record.json"
+    claim, path = run.record.tuned, run.folder / RECORD_FILE
     if claim is None:
         return []
     try:

@@ -8,6 +8,7 @@ from pathlib import Path
 from recbench.core.digests import file_sha256
 from recbench.core.errors import RecbenchError, VerifyFailed
 from recbench.core.plugin import ModelCard
+from recbench.core.records import RECORD_FILE
 from recbench.reporting.archive import Fault, StoredRun, files_at_fault, record_folders
 from recbench.reporting.board import make_boards
 from recbench.reporting.printed import records_on_pages
@@ -68,11 +69,11 @@ def inspect_boards(boards: Path, cards: Mapping[str, ModelCard]) -> VerifyReport
         try:
             run = StoredRun.open(folder)
         except RecbenchError as error:
-            faults.append(Fault(folder / "record.json", None, str(error)))
+            faults.append(Fault(folder / RECORD_FILE, None, str(error)))
             continue
         if run.record.run_id != folder.name:
             message = f"the record calls itself {run.record.run_id}, its folder {folder.name}. Give the folder its name back."
-            faults.append(Fault(folder / "record.json", None, message))
+            faults.append(Fault(folder / RECORD_FILE, None, message))
             continue
         runs.append(run)
         damaged = files_at_fault(run)

@@ -27,15 +27,15 @@ from recbench import registry
 from recbench.core.budget import Budget
 from recbench.core.errors import BadRequest, DataUnavailable
 from recbench.core.progress import Progress
-from recbench.core.records import RECORDS_FOLDER, RunRecord, StagePart
+from recbench.core.records import RECORD_FILE, RECORDS_FOLDER, RunRecord, StagePart
 from recbench.data import SplitProtocol, dataset_card, locate, make_split, read_dataset
 from recbench.evaluation import LIST_LENGTH
 from recbench.running.host.machine import resolve_device
 from recbench.running.host.places import Places
 from recbench.running.requests import PlanRequest, views_of
-from recbench.running.run.folders import RECORD_FILE, readable_record, run_folders
+from recbench.running.run.folders import readable_record, run_folders
 from recbench.running.run.ranking import RANKING_STAGE
-from recbench.running.run.searched_settings import read_settings
+from recbench.running.run.resolve import settings_of
 from recbench.running.run.training import training_stage
 
 Rule = Literal["same", "other-data", "other-preset"]
@@ -149,9 +149,7 @@ def make_plan(request: PlanRequest, places: Places, progress: Progress) -> Plan:
     protocol = SplitProtocol.parse(request.protocol, ties=request.ties)
     plugin = registry.models(request.plugins).load(request.model)
     device = _device_type(request.device)
-    values, tuned = read_settings(request.config_file, request.model) if request.config_file is not None else (None, None)
-    preset = request.preset or (tuned.log.preset if tuned is not None else plugin.default_preset(device))
-    config = plugin.resolve(preset, values, request.overrides)
+    preset, config, _ = settings_of(plugin, request, device)
     settings = config.model_dump(mode="json")
     everything = list(_past(places))
     sizes, dataset = _sizes(request.dataset, protocol, everything, places, progress)

@@ -17,14 +17,15 @@ from recbench.core.plugin import Catalogue, Plugin
 from recbench.core.progress import Progress
 from recbench.core.ragged import Histories
 from recbench.core.ranking import Queries, View
-from recbench.core.records import RunRecord, read_record
+from recbench.core.records import RECORD_FILE, RunRecord, read_record
 from recbench.data import Split
+from recbench.evaluation import LIST_LENGTH
 from recbench.running.host.machine import resolve_device
 from recbench.running.host.places import Places
 from recbench.running.requests import Recommendation
 from recbench.running.run.catalogue import CATALOGUE_FILE, read_catalogue
 from recbench.running.run.fit_context import ranked
-from recbench.running.run.folders import RECORD_FILE, refuse_changed
+from recbench.running.run.folders import refuse_changed
 from recbench.running.run.guard import GuardedModel
 from recbench.running.run.splits import SPLIT_STAGE, load_split_of
 from recbench.running.run.training import MODEL_FOLDER
@@ -109,7 +110,7 @@ class LoadedRun:
         pairs = zip(rankings.items[0, 0].tolist(), rankings.scores[0, 0].tolist(), strict=True)
         return [Recommendation(self.item_ids[item], self.titles[item], score) for item, score in pairs if item >= 0]
 
-    def export(self, path: Path, split: Split, progress: Progress, *, k: int = 50, views: tuple[View, ...] = ("keep",)) -> int:
+    def export(self, path: Path, split: Split, progress: Progress, *, k: int = LIST_LENGTH, views: tuple[View, ...] = ("keep",)) -> int:
         """Write the lists of all test users as csv (user_id, rank from 1, item_id, score, and view where there are two).
 
         Returns:
@@ -193,7 +194,7 @@ def export_lists(
     places: Places,
     progress: Progress,
     *,
-    k: int = 50,
+    k: int = LIST_LENGTH,
     views: tuple[View, ...] = ("keep",),
     dataset: str | None = None,
     plugins: Sequence[Path] = (),

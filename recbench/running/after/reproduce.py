@@ -7,12 +7,12 @@ from pathlib import Path
 import recbench.evaluation as evaluation
 from recbench.core.errors import BadRequest, UnknownPlugin
 from recbench.core.progress import Progress
-from recbench.core.records import RunRecord, read_record
+from recbench.core.records import RECORD_FILE, RunRecord, read_record
 from recbench.core.tuning import TUNE_LOG
 from recbench.running.host.places import Places
 from recbench.running.requests import RunOutcome, RunRequest
 from recbench.running.run.execute import run_request
-from recbench.running.run.folders import RECORD_FILE, refuse_changed
+from recbench.running.run.folders import refuse_changed
 from recbench.running.run.ranking import RANKING_STAGE
 from recbench.running.run.splits import load_split_of
 from recbench.running.run.training import training_stage

@@ -11,7 +11,7 @@ from recbench.core.digests import file_sha256
 from recbench.core.errors import BadRequest
 from recbench.core.progress import Progress
 from recbench.core.ranking import VIEWS, View
-from recbench.core.records import DevicePart, FitPart, ForeignPart, ModelPart, ProtocolPart, RunRecord
+from recbench.core.records import RECORD_FILE, DevicePart, FitPart, ForeignPart, ModelPart, ProtocolPart, RunRecord
 from recbench.data import SplitProtocol
 from recbench.evaluation import LIST_LENGTH
 from recbench.running.foreign.lists import ForeignLists, PlacedLists, holds_history, place_lists, read_lists
@@ -161,5 +161,5 @@ def _write(
         files=file_parts(measured.files),
         foreign=foreign,
     )
-    (folder / runs.RECORD_FILE).write_text(record.to_json(), encoding="utf-8")
+    (folder / RECORD_FILE).write_text(record.to_json(), encoding="utf-8")
     return record

@@ -234,6 +234,8 @@ def _command(request: TuneRequest, preset: str, config_file: Path) -> str:
     for name in ("budget", "ties", "protocol"):
         if getattr(request, name) != getattr(defaults, name):
             words += [f"--{name}", getattr(request, name)]
+    if request.threads is not None:
+        words += ["--threads", str(request.threads)]
     for path in request.plugins:
         words += ["--plugin", str(path)]
     return shlex.join([*words, "--config", str(config_file)])

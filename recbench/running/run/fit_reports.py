@@ -11,13 +11,12 @@ import numpy as np
 
 from recbench.core.errors import PluginFailed
 from recbench.core.plugin import CurvePoint, FitReport, Parameters
-from recbench.core.visible import short_repr
+from recbench.core.records import MOST_COUNT
+from recbench.core.visible import is_printable, short_repr
 
 _ARTEFACT_NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{,99}"
 _ARTEFACT_ENDING = r"(\.[A-Za-z0-9_-]{,20})?"
 _LONGEST_WORD, _LONGEST_NAME, _LONGEST_TEXT = 40, 100, 1_000
-_MOST = 2**63 - 1
-"""Whole numbers of a record fit into 64 bits."""
 
 
 def checked_report(report: object, model: str) -> FitReport:
@@ -100,14 +99,14 @@ class _Checks:
     def count(self, name: str, value: Any) -> int:
         """A whole number from 0 on."""
         number = int(value) if isinstance(value, int | np.integer) and not isinstance(value, bool) else -1
-        if not 0 <= number <= _MOST:
+        if not 0 <= number <= MOST_COUNT:
             raise self.refused(name, value, "a whole number from 0 to 2^63 - 1")
         return number
 
     def number(self, name: str, value: Any, least: float = float("-inf")) -> float:
         """A finite number."""
         is_number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
-        is_number = is_number and not (isinstance(value, int) and abs(value) > _MOST)
+        is_number = is_number and not (isinstance(value, int) and abs(value) > MOST_COUNT)
         number = float(value) if is_number else nan
         if not isfinite(number) or number < least:
             raise self.refused(name, value, "a finite number" if least < 0 else "a finite number from 0 on")
@@ -126,7 +125,7 @@ class _Checks:
 
     def word(self, name: str, value: Any, wanted: str) -> str:
         """A short text of printable characters."""
-        if not isinstance(value, str) or not _is_printable(value, _LONGEST_WORD) or not value:
+        if not isinstance(value, str) or not is_printable(value, _LONGEST_WORD) or not value:
             raise self.refused(name, value, wanted)
         return str.__str__(value)
 
@@ -136,24 +135,18 @@ class _Checks:
         if not all(isinstance(key, str) for key, _ in entries):
             raise self.refused(name, values, wanted)
         plain = [(str.__str__(key), value) for key, value in entries]
-        odd = next((key for key, _ in plain if not _is_printable(key, _LONGEST_NAME)), None)
+        odd = next((key for key, _ in plain if not is_printable(key, _LONGEST_NAME)), None)
         if odd is not None:
             raise self.refused(name, values, f"a mapping whose names are printable and have at most {_LONGEST_NAME} characters")
         return plain
 
     def _plain(self, name: str, value: Any) -> float | int | str:
         if isinstance(value, str):
-            if not _is_printable(value, _LONGEST_TEXT):
+            if not is_printable(value, _LONGEST_TEXT):
                 raise self.refused(name, value, f"a printable text of at most {_LONGEST_TEXT} characters")
             return str.__str__(value)
         if not isinstance(value, int | np.integer):
             return self.number(name, value)
-        if abs(int(value)) > _MOST:
+        if abs(int(value)) > MOST_COUNT:
             raise self.refused(name, value, "a number below 2^63")
         return int(value)
-
-
-def _is_printable(text: str, longest: int) -> bool:
-    """Whether a text has no control character, none that cannot be encoded, and no more characters than this."""
-    plain = str.__str__(text)
-    return plain.isprintable() and len(plain) <= longest

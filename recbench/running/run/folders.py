@@ -13,11 +13,10 @@ from filelock import FileLock
 
 from recbench.core.digests import file_sha256
 from recbench.core.errors import BadData, BadRequest, nearest, refuse_shortage
-from recbench.core.records import RECORDS_FOLDER, FilePart, RunRecord, read_record
+from recbench.core.records import RECORD_FILE, RECORDS_FOLDER, FilePart, RunRecord, read_record
 from recbench.core.temporary import own_folder
 from recbench.running.stages.keys import hash_value
 
-RECORD_FILE = "record.json"
 FAILURE_FILE = "failure.json"
 _RESTORE = "Restore it, or make the run again: recbench run ... --again"
 log = logging.getLogger(__name__)

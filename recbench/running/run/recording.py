@@ -15,6 +15,7 @@ from recbench.core.interactions import ItemTable
 from recbench.core.plugin import FitReport, Plugin
 from recbench.core.ranking import Rankings
 from recbench.core.records import (
+    RECORD_FILE,
     CostPart,
     DatasetPart,
     DevicePart,
@@ -31,7 +32,6 @@ from recbench.data import Split
 from recbench.running.host import provenance
 from recbench.running.host.machine import Machine
 from recbench.running.run.catalogue import CATALOGUE_FILE, write_catalogue
-from recbench.running.run.folders import RECORD_FILE
 from recbench.running.run.ranking import RANKING_STAGE, RankedTest, queries_of_test
 from recbench.running.run.references import REFERENCES_FILE
 from recbench.running.run.searched_settings import TunedSettings

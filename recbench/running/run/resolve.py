@@ -18,7 +18,7 @@ from recbench.core.records import ProtocolPart
 from recbench.data import SplitProtocol
 from recbench.evaluation import LIST_LENGTH
 from recbench.running.host.machine import Machine
-from recbench.running.requests import RunRequest, views_of
+from recbench.running.requests import PlanRequest, RunRequest, views_of
 from recbench.running.run.folders import RunName
 from recbench.running.run.ranking import RANKING_STAGE
 from recbench.running.run.recording import RunFacts
@@ -135,11 +135,7 @@ def resolve(request: RunRequest, world: World, local_rank: int, *, started_at: f
     models = registry.models(request.plugins)
     plugin = models.load(request.model)
     machine = Machine.resolve(request.device, request.precision, request.threads, local_rank)
-    file_values, tuned = read_settings(request.config_file, request.model) if request.config_file is not None else (None, None)
-    if request.tune_log is not None:
-        tuned = read_search(request.tune_log)
-    preset = request.preset or (tuned.log.preset if tuned is not None else plugin.default_preset(machine.device))
-    config = plugin.resolve(preset, file_values, request.overrides)
+    preset, config, tuned = settings_of(plugin, request, machine.device, request.tune_log)
     if tuned is not None and not tuned.gave(config):
         origin = request.config_file or request.tune_log
         log.warning("these are not the settings that the search of %s chose; the run will not be marked as tuned", origin)
@@ -159,6 +155,17 @@ def resolve(request: RunRequest, world: World, local_rank: int, *, started_at: f
         references=tuple(row.plugin for row in models.describe() if row.plugin is not None and row.plugin.card.is_reference),
         tuned=tuned,
     )
+
+
+def settings_of(
+    plugin: Plugin, request: RunRequest | PlanRequest, device: str, tune_log: Path | None = None
+) -> tuple[str, PluginConfig, TunedSettings | None]:
+    """Preset and settings of a request, and the search that its config file, or `tune_log`, names."""
+    values, tuned = read_settings(request.config_file, request.model) if request.config_file is not None else (None, None)
+    if tune_log is not None:
+        tuned = read_search(tune_log)
+    preset = request.preset or (tuned.log.preset if tuned is not None else plugin.default_preset(device))
+    return preset, plugin.resolve(preset, values, request.overrides), tuned
 
 
 def stages_to_rerun(names: tuple[str, ...], plugin: Plugin, home: Path) -> tuple[str, ...]:

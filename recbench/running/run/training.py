@@ -4,7 +4,6 @@ import json
 import logging
 import os
 import platform
-import re
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -33,7 +32,6 @@ from recbench.running.stages.store import Stage, StageStore
 
 MODEL_FOLDER = "model"
 ARTEFACT_FOLDER = "artefacts"
-_ARTEFACT = re.compile(r"[A-Za-z0-9_-]+")
 REPORT_FILE = "report.json"
 TIMES_FILE = "times.json"
 """All that differs between two equal trainings; everything else in the stage is the same to the byte."""
@@ -247,9 +245,6 @@ def link_or_copy(source: str | Path, target: str | Path) -> None:
 
 def keep_artefacts(report: FitReport, folder: Path, model: str) -> FitReport:
     """The report with its artefacts inside the stage's own folder: the stages they come from may be cleaned away before this one."""
-    odd = next((name for name in report.artefacts if not _ARTEFACT.fullmatch(name)), None)
-    if odd is not None:
-        raise PluginFailed(f"Model {model!r} calls an artefact {odd!r}, which cannot be a file's name. Use letters, digits, _ and -.")
     kept = {}
     for name, path in report.artefacts.items():
         if not path.is_file():
