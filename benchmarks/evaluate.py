@@ -31,6 +31,7 @@ from recbench.evaluation import (
     write_ranks,
     write_targets,
 )
+from recbench.tasks import NEXT_ITEM
 
 Result = TypeVar("Result")
 
@@ -98,7 +99,7 @@ def main() -> None:
     exposure = timed("exposure_counts", lambda: exposure_counts(rankings, n_items))
     timed("diagnostics", lambda: (list_diagnostics(rankings), tie_sensitivity(rankings, targets)))
     ranks = RankTable.of_queries(queries.user, targets, rank, k)
-    result = timed("evaluate", lambda: evaluate(ranks, facts, exposure, train_count))
+    result = timed("evaluate", lambda: evaluate(ranks, facts, exposure, train_count, NEXT_ITEM.measures))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
 

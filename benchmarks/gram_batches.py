@@ -42,10 +42,11 @@ from transformers import T5Config, T5ForConditionalGeneration
 
 from recbench.core import Histories, Interactions, SilentProgress
 from recbench.core.ragged import LongArray, flat_index
-from recbench.data import SplitProtocol, locate, make_split, read_dataset
+from recbench.data import locate, make_split, read_dataset
 from recbench.data.split import Split
 from recbench.nn.projection import replace_linear
 from recbench.nn.windows import Windows
+from recbench.tasks import NEXT_ITEM
 from recbench.testing import LightContext
 from recbench_models.gram import PLUGIN
 from recbench_models.gram.examples import Examples
@@ -65,7 +66,7 @@ def divided(dataset: str) -> Split:
         sys.exit("RECBENCH_DATA is not set. Point it at a folder that holds NAME/interactions.parquet.")
     progress, home = SilentProgress(), Path.home() / ".cache" / "recbench"
     located = locate(dataset, data_dir=Path(os.environ["RECBENCH_DATA"]), home=home, progress=progress, fetch=False)
-    return make_split(read_dataset(located, progress), SplitProtocol())
+    return make_split(read_dataset(located, progress), NEXT_ITEM.protocol())
 
 
 def untrained(split: Split, **changes: Any) -> GRAM:

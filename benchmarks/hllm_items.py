@@ -36,7 +36,8 @@ from torch import Tensor
 
 from recbench.core import SilentProgress
 from recbench.core.ragged import LongArray
-from recbench.data import SplitProtocol, locate, make_split, read_dataset
+from recbench.data import locate, make_split, read_dataset
+from recbench.tasks import NEXT_ITEM
 from recbench.testing import LightContext
 from recbench_models.hllm import PLUGIN
 from recbench_models.hllm.bodies import item_body
@@ -80,7 +81,7 @@ def main() -> None:
         sys.exit("RECBENCH_DATA is not set. Point it at a folder that holds NAME/interactions.parquet.")
     progress, home = SilentProgress(), Path.home() / ".cache" / "recbench"
     located = locate(options.dataset, data_dir=Path(os.environ["RECBENCH_DATA"]), home=home, progress=progress, fetch=False)
-    split = make_split(read_dataset(located, progress), SplitProtocol())
+    split = make_split(read_dataset(located, progress), NEXT_ITEM.protocol())
     changes = {"max_text_tokens": options.tokens, "max_length": options.length, "item_layers": "all", "item_steps": None}
     sizes = [int(size) for size in options.at_a_time.split(",")]
     towers: dict[str, dict[int, ItemTower]] = {}

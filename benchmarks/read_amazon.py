@@ -104,12 +104,13 @@ def read(card: str, answer: Connection) -> None:
     """Card to split, in a process of its own; sends back seconds, peak bytes and sizes."""
     start = time.perf_counter()
     from recbench.core import SilentProgress
-    from recbench.data import SplitProtocol, locate, make_split, read_dataset
+    from recbench.data import locate, make_split, read_dataset
+    from recbench.tasks import NEXT_ITEM
 
     home = Path(card).parent / "home"
     progress = SilentProgress()
     dataset = read_dataset(locate(card, data_dir=None, home=home, progress=progress), progress)
-    split = make_split(dataset, SplitProtocol())
+    split = make_split(dataset, NEXT_ITEM.protocol())
     seconds = time.perf_counter() - start
     unit = 1 if sys.platform == "darwin" else 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -27,9 +27,10 @@ from torch.nn import functional
 
 from recbench.core import Interactions, SilentProgress
 from recbench.core.ragged import LongArray
-from recbench.data import SplitProtocol, locate, make_split, read_dataset
+from recbench.data import locate, make_split, read_dataset
 from recbench.nn.losses import full_cross_entropy
 from recbench.nn.windows import Windows, length_bucketed
+from recbench.tasks import NEXT_ITEM
 from recbench_models.sasrec import PLUGIN
 from recbench_models.sasrec.config import SASRecConfig
 from recbench_models.sasrec.model import SASRecTraining, build_encoder
@@ -75,7 +76,7 @@ ROWS: dict[str, Step] = {"bucketed": bucketed, "padded, all slots": padded_all_s
 def train_part(dataset: str, data_dir: Path) -> Interactions:
     progress = SilentProgress()
     located = locate(dataset, data_dir=data_dir, home=Path.home() / ".cache" / "recbench", progress=progress, fetch=False)
-    return make_split(read_dataset(located, progress), SplitProtocol()).train
+    return make_split(read_dataset(located, progress), NEXT_ITEM.protocol()).train
 
 
 def measure(step: Step, train: Interactions, windows: Windows, config: SASRecConfig, batches: list[LongArray]) -> tuple[float, float]:

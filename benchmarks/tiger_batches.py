@@ -25,11 +25,12 @@ import torch
 from recbench.core import Interactions, SilentProgress
 from recbench.core.interactions import StringArray
 from recbench.core.ragged import LongArray
-from recbench.data import SplitProtocol, locate, make_split, read_dataset
+from recbench.data import locate, make_split, read_dataset
 from recbench.nn.codes import make_unique
 from recbench.nn.seq2seq.examples import CodeTraining, Examples
 from recbench.nn.seq2seq.model import FIRST_CODE, CodeSeq2Seq
 from recbench.nn.windows import Windows, length_bucketed
+from recbench.tasks import NEXT_ITEM
 from recbench_models.tiger import PLUGIN
 from recbench_models.tiger.config import TIGERConfig
 
@@ -38,7 +39,7 @@ def train_part(dataset: str, data_dir: Path, n_users: int) -> tuple[Interactions
     """The train part of the first users."""
     progress = SilentProgress()
     located = locate(dataset, data_dir=data_dir, home=Path.home() / ".cache" / "recbench", progress=progress, fetch=False)
-    split = make_split(read_dataset(located, progress), SplitProtocol())
+    split = make_split(read_dataset(located, progress), NEXT_ITEM.protocol())
     users = np.arange(min(n_users, split.train.n_users))
     return split.train.take(users), split.user_ids[users]
 

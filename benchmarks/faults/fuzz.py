@@ -32,10 +32,10 @@ from recbench.cli.options import model_cards
 from recbench.cli.terminal import explain
 from recbench.core.errors import RecbenchError
 from recbench.core.progress import SilentProgress
-from recbench.data import SplitProtocol
 from recbench.running.host.places import Places
 from recbench.running.run.splits import load_split
 from recbench.running.stages.store import StageStore
+from recbench.tasks import NEXT_ITEM
 
 _HANG_S = 10.0
 _OUTCOMES = ("refused", "the same", "traceback", "silent difference", "hang")
@@ -133,7 +133,7 @@ def fixtures(folder: Path) -> Fixtures:
     """The sound things that inputs are damaged copies of, made through the command line."""
     scenes.prepare_boards(folder)
     places = Places(folder / "home", None, folder / "runs", folder / "boards")
-    loaded = load_split(str(folder / "shop"), SplitProtocol(), places, StageStore(folder / "home" / "stages"), SilentProgress())
+    loaded = load_split(str(folder / "shop"), NEXT_ITEM.protocol(), places, StageStore(folder / "home" / "stages"), SilentProgress())
     return Fixtures(folder, loaded.split, model_cards())
 
 

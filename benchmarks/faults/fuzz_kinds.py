@@ -26,7 +26,7 @@ from recbench import registry
 from recbench.core import Catalogue, SilentProgress
 from recbench.core.errors import BadRequest
 from recbench.core.plugin import ModelCard
-from recbench.data import Split, SplitProtocol, locate, make_split, read_dataset
+from recbench.data import Split, locate, make_split, read_dataset
 from recbench.evaluation import ranks_of_targets, values_per_user
 from recbench.reporting.verify import inspect_boards
 from recbench.running.after.loaded import LoadedRun
@@ -35,6 +35,7 @@ from recbench.running.host.places import Places
 from recbench.running.run.searched_settings import read_settings
 from recbench.running.run.splits import load_split
 from recbench.running.stages.store import StageStore
+from recbench.tasks import NEXT_ITEM
 
 _PROGRESS = SilentProgress()
 _LIST = 50
@@ -189,7 +190,7 @@ def judge_card(folder: Path) -> Figures:
 def _figures(name: str, folder: Path) -> Figures:
     located = locate(name, data_dir=None, home=folder / "home", progress=_PROGRESS, fetch=False)
     dataset = read_dataset(located, _PROGRESS)
-    split = make_split(dataset, SplitProtocol())
+    split = make_split(dataset, NEXT_ITEM.protocol())
     part, items = split.test, split.items
     targets: dict[str, str] = {}
     ranks: dict[str, tuple[int, int]] = {}
@@ -377,7 +378,7 @@ def kinds(fixtures: Fixtures) -> list[Kind]:
         (path,) = folder.glob("lists.*")
         lists = read_lists(path)
         views: Any = ("keep",) if None in lists.views else tuple(view for view in ("keep", "unseen") if view in lists.views)
-        placed = place_lists(lists, split, views, _LIST)
+        placed = place_lists(lists, split, views, replace(NEXT_ITEM, list_length=_LIST))
         queries = split.test.queries(split.user_ids, views)
         found = ranks_of_targets(placed.rankings, split.test.targets, queries)
         return {view: found[view].tolist() for view in views}
@@ -439,7 +440,7 @@ def kinds(fixtures: Fixtures) -> list[Kind]:
 
     def judge_cache(folder: Path) -> Any:
         places = Places(folder / "home", None, folder / "runs", folder / "boards")
-        loaded = load_split(str(shop), SplitProtocol(), places, StageStore(folder / "home" / "stages"), _PROGRESS)
+        loaded = load_split(str(shop), NEXT_ITEM.protocol(), places, StageStore(folder / "home" / "stages"), _PROGRESS)
         return _same_split(loaded.split)
 
     def expect_cache(folder: Path) -> Any:  # noqa: ARG001

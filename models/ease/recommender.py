@@ -32,10 +32,10 @@ class EASE:
             for candidate in self.config.candidates:
                 # Single precision is enough to tell candidates apart, in half the time.
                 self.weight_II = _solve(counts, candidate, torch.float32, context.device)
-                ndcg = context.validate(self).metrics["ndcg@10"]
-                context.log.info("regularisation %g: validation ndcg@10 %.4f", candidate, ndcg)
-                if ndcg > best:
-                    best, chosen = ndcg, candidate
+                result = context.validate(self)
+                context.log.info("regularisation %g: validation %s %.4f", candidate, result.metric, result.value)
+                if result.value > best:
+                    best, chosen = result.value, candidate
         self.weight_II = _solve(counts, chosen, torch.float64, context.device)
         return FitReport(parameters=Parameters(total=self.weight_II.numel()), chosen={"regularisation": chosen})
 

@@ -33,10 +33,10 @@ class RecentPopularity:
         best, chosen = -1.0, windows[0]
         for days in windows if len(windows) > 1 else ():
             self.count_I = _count_since(context.train, days)
-            ndcg = context.validate(self).metrics["ndcg@10"]
-            context.log.info("window of %d days: validation ndcg@10 %.4f", days, ndcg)
-            if ndcg > best:
-                best, chosen = ndcg, days
+            result = context.validate(self)
+            context.log.info("window of %d days: validation %s %.4f", days, result.metric, result.value)
+            if result.value > best:
+                best, chosen = result.value, days
         self.count_I = _count_since(context.train, chosen)
         return FitReport(parameters=Parameters(total=len(self.count_I)), chosen={"window_days": chosen})
 

@@ -44,7 +44,7 @@ def compare(
         typer.Option(min=1, help="Threads of each cell for computing on the CPU. Default: the cores divided by --jobs; 1 with ray."),
     ] = None,
     ties: Ties = "source",
-    protocol: Protocol = "leave-one-out",
+    protocol: Protocol = None,
     plugin: Plugins = None,
     data_dir: DataDir = None,
     plot: Annotated[

@@ -44,7 +44,7 @@ def fetch(
 @verb
 def stats(
     name: Name,
-    protocol: Protocol = "leave-one-out",
+    protocol: Protocol = None,
     ties: Ties = "source",
     data_dir: DataDir = None,
     as_json: Json = False,
@@ -56,11 +56,12 @@ def stats(
     """
     from recbench import data
     from recbench.core.progress import ConsoleProgress
+    from recbench.tasks import find_task
 
     where = places(data_dir)
     progress = ConsoleProgress(stderr())
     dataset = data.read_dataset(data.locate(name, data_dir=where.data, home=where.home, progress=progress), progress)
-    found = data.stats(dataset, data.make_split(dataset, data.SplitProtocol.parse(protocol, ties=ties)))
+    found = data.stats(dataset, data.make_split(dataset, find_task(dataset.card.task).protocol(protocol, ties)))
     if as_json:
         print_json(found.to_dict())
     else:
@@ -83,9 +84,16 @@ def check(
 
     from recbench import data
     from recbench.core.progress import ConsoleProgress
+    from recbench.tasks import find_task
 
     where = places(data_dir)
-    findings = data.check(name, data_dir=where.data, home=where.home, progress=ConsoleProgress(stderr()))
+    findings = data.check(
+        name,
+        data_dir=where.data,
+        home=where.home,
+        progress=ConsoleProgress(stderr()),
+        protocol_of=lambda card: find_task(card.task).protocol(),
+    )
     if as_json:
         print_json(findings)
     else:

@@ -26,7 +26,7 @@ def import_ranks(
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Number of this training of the model: boards merge several into one row.")] = 0,
     ties: Ties = "source",
-    protocol: Protocol = "leave-one-out",
+    protocol: Protocol = None,
     data_dir: DataDir = None,
     as_json: Json = False,
     debug: Debug = False,  # noqa: ARG001 (read by `verb`)

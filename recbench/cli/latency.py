@@ -14,7 +14,9 @@ def latency(
     batches: Annotated[str, typer.Option(metavar="N,N,...", help="Users per call, one line of the result each.")] = "1,16,256",
     users: Annotated[int, typer.Option(min=1, help="Test users to draw, the same for every model.")] = 1000,
     k: Annotated[int, typer.Option("--k", min=1, help="Length of the lists.")] = 10,
-    seen: Annotated[str, typer.Option(help="Lists that may hold items of the history (keep) or must not (unseen).")] = "unseen",
+    seen: Annotated[
+        str | None, typer.Option(help="Lists that may hold items of the history (keep) or must not (unseen, the default).")
+    ] = None,
     seconds: Annotated[float, typer.Option(min=0.001, help="Upper bound of the timed calls of each batch size.")] = 30.0,
     device: Device = "auto",
     threads: Threads = None,
@@ -33,11 +35,7 @@ def latency(
     from recbench.core.errors import BadRequest
     from recbench.core.progress import ConsoleProgress
     from recbench.running.after.latency import measure_latency
-    from recbench.running.requests import views_of
 
-    views = views_of(seen)
-    if len(views) != 1:
-        raise BadRequest(f"--seen {seen!r}: a call makes lists of one kind. Use keep or unseen.")
     sizes = names(batches, "--batches")
     if not all(size.isdigit() for size in sizes):
         raise BadRequest(f"--batches {batches!r}: write whole numbers separated by commas, such as 1,16,256.")
@@ -48,7 +46,7 @@ def latency(
         batches=[int(size) for size in sizes],
         users=users,
         k=k,
-        view=views[0],
+        seen=seen,
         seconds=seconds,
         device=device,
         threads=threads,

@@ -40,7 +40,9 @@ Ties = Annotated[
     str,
     typer.Option(help="Order of a user's events with equal time: source (as stored) or shuffle=SEED, which needs times in seconds."),
 ]
-Protocol = Annotated[str, typer.Option(help="How the data are split: leave-one-out, or temporal:quantile=0.9.")]
+Protocol = Annotated[
+    str | None, typer.Option(help="How the data are split: leave-one-out (the default for next items), or temporal:quantile=0.9.")
+]
 
 
 def places(data_dir: Path | None = None) -> "Places":

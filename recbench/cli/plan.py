@@ -26,7 +26,7 @@ def plan(
     device: Device = "auto",
     seen: Annotated[str, typer.Option(help="Views to rank: keep, unseen or both; lists of two views take twice the room.")] = "both",
     ties: Ties = "source",
-    protocol: Protocol = "leave-one-out",
+    protocol: Protocol = None,
     plugin: Plugins = None,
     data_dir: DataDir = None,
     as_json: Json = False,

@@ -22,8 +22,9 @@ def recommend(
         Path | None, typer.Option(metavar="FILE", help="Write the lists of all test users into this csv file instead.")
     ] = None,
     seen: Annotated[
-        str, typer.Option(help="For --export: lists that may hold items of the history (keep), that must not (unseen), or both.")
-    ] = "keep",
+        str | None,
+        typer.Option(help="For --export: lists that may hold items of the history (keep, the default), that must not (unseen), or both."),
+    ] = None,
     dataset: Dataset = None,
     plugin: Plugins = None,
     data_dir: DataDir = None,
@@ -41,7 +42,6 @@ def recommend(
     from recbench.core.progress import ConsoleProgress
     from recbench.running.after.loaded import export_lists
     from recbench.running.api import load
-    from recbench.running.requests import views_of
 
     if history is not None and item is not None:
         raise BadRequest("--history and --item both give the history. Give all ids in one of them.")
@@ -56,15 +56,14 @@ def recommend(
             table.add_row(str(place), escape(found.item_id), escape(found.title or "–"), f"{found.score:.4f}")
         stdout().print(table)
     elif export is not None and ids is None:
-        views = views_of(seen)
         check_output(export, "--export")
         n_users = export_lists(
             run_folder(run),
             export,
             places(data_dir),
             ConsoleProgress(stderr()),
-            k=k or 50,
-            views=views,
+            k=k,
+            seen=seen,
             dataset=dataset,
             plugins=plugin or (),
         )

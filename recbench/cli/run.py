@@ -28,7 +28,7 @@ def run(
     threads: Threads = None,
     seen: Annotated[str, typer.Option(help="Rank items of the history too (keep), never (unseen), or report both.")] = "both",
     ties: Ties = "source",
-    protocol: Protocol = "leave-one-out",
+    protocol: Protocol = None,
     plugin: Plugins = None,
     data_dir: DataDir = None,
     jobs: Annotated[

@@ -33,7 +33,7 @@ def tune(
     device: Device = "auto",
     threads: Threads = None,
     ties: Ties = "source",
-    protocol: Protocol = "leave-one-out",
+    protocol: Protocol = None,
     plugin: Plugins = None,
     data_dir: DataDir = None,
     as_json: Json = False,

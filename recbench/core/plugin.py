@@ -41,14 +41,24 @@ class World:
 
 @dataclass(frozen=True)
 class Validation:
-    """One look at the validation users, in the view `keep`."""
+    """One look at the validation users."""
 
     metrics: Mapping[str, float]
-    """Such as `ndcg@10`; means over the users looked at."""
+    """Such as `ndcg@10`; means over the users looked at. The first is the one to choose settings and epochs by."""
     n_users: int
     is_subset: bool
     """A fixed part of the users only, as generative models are validated during training."""
     seconds: float
+
+    @property
+    def metric(self) -> str:
+        """Name of the metric to choose by."""
+        return next(iter(self.metrics))
+
+    @property
+    def value(self) -> float:
+        """Value of the metric to choose by; higher is better."""
+        return self.metrics[self.metric]
 
 
 @dataclass
@@ -297,6 +307,8 @@ class ModelCard(PlainValues):
     """One of the baselines that every board must show and every model should beat."""
     is_reference: bool = False
     """Cheap enough, seconds on any data set, to be computed beside every run, which says whether it is above or below."""
+    tasks: tuple[str, ...] = ("next-item",)
+    """Questions that it can answer."""
     needs: tuple[Literal["item_text", "time"], ...] = ()
     uses: tuple[str, ...] = ()
     """Plugins whose item vectors this one asks for."""

@@ -13,7 +13,11 @@ from recbench.core.ragged import Histories, IntArray, LongArray, flat_index, sea
 View: TypeAlias = Literal["keep", "unseen"]
 """`keep`: items of the history may be recommended again. `unseen`: they are excluded exactly."""
 
-VIEWS: tuple[View, ...] = ("keep", "unseen")
+KEEP: View = "keep"
+UNSEEN: View = "unseen"
+VIEWS: tuple[View, ...] = (KEEP, UNSEEN)
+BOTH = "both"
+"""In place of a view: all that the task has."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -29,6 +29,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from recbench.core.config import canonical_json
 from recbench.core.errors import BadData, refuse_shortage
+from recbench.core.ranking import View
 
 SCHEMA_VERSION = 3
 """2 added `tuned`, `foreign` and `remeasured`; 3 added `StagePart.steps` and `stopped_by`, `FitPart.validations`, the peak of device
@@ -79,12 +80,12 @@ class DatasetPart(_Part):
 
 class ProtocolPart(_Part):
     split: str
-    """`leave-one-out` or `temporal`."""
+    """Name of a rule of the task, such as `leave-one-out`."""
     split_options: dict[str, Any] = {}
     ties: str = "source"
     """`source` or `shuffle=SEED`."""
-    list_length: int = 50
-    views: tuple[Literal["keep", "unseen"], ...] = ("keep", "unseen")
+    list_length: int
+    views: tuple[View, ...]
 
 
 class Fingerprints(_Part):
@@ -175,7 +176,7 @@ class SlicePart(_Part):
     """Such as `target popularity`."""
     group: str
     """Such as `tail`."""
-    view: Literal["keep", "unseen"]
+    view: View
     n: int
     metrics: dict[str, Interval]
 
@@ -229,7 +230,7 @@ class TunePart(_Part):
     trial: int
     """Number of the one that was taken; 0 is the preset itself."""
     score: float
-    """Its NDCG@10 `keep` on the validation part."""
+    """Its figure on the validation part, of the metric that the task chooses by."""
     dataset: str
     """Data set of the search."""
     valid: str
@@ -242,7 +243,7 @@ class ForeignPart(_Part):
     file: str
     """Name of the file, without its folder."""
     sha256: str
-    users_without_list: dict[Literal["keep", "unseen"], int]
+    users_without_list: dict[View, int]
     """Test users that the file says nothing about, per view: misses everywhere."""
     users_not_asked: int
     """Users of the file that have no test query; their lists count for nothing."""
@@ -256,7 +257,7 @@ class ReferencePart(_Part):
     reference: str
     """Row name of the reference, such as `popularity:default`."""
     model: str
-    view: Literal["keep", "unseen"]
+    view: View
     value: float
     """Mean over the test users under the reference."""
     difference: Interval
@@ -280,6 +281,8 @@ class RunRecord(_Part):
     command: list[str]
     model: ModelPart
     dataset: DatasetPart
+    task: str = "next-item"
+    """Question that was asked; records before schema 4 do not say."""
     protocol: ProtocolPart
     fingerprints: Fingerprints
     config: dict[str, Any]
@@ -293,10 +296,10 @@ class RunRecord(_Part):
     stages: list[StagePart]
     fit: FitPart
     targets: TargetsPart
-    metrics: dict[str, dict[str, Interval]]
+    metrics: dict[View, dict[str, Interval]]
     """View, then metric."""
     slices: list[SlicePart]
-    beyond: dict[str, dict[str, float]]
+    beyond: dict[View, dict[str, float]]
     """View, then figure: coverage@10, gini@10, entropy@10, popularity_lift@10, tail_share@10, novelty@10."""
     diagnostics: dict[str, float]
     """Mean list length and share of short lists per view; counters of generative models."""

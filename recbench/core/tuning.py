@@ -12,7 +12,6 @@ from recbench.core.config import canonical_json, explain
 from recbench.core.errors import BadData
 from recbench.core.seeds import generator
 
-TUNE_METRIC = "ndcg@10"
 """Metric that ranks trials, on the validation part, view `keep`."""
 TUNE_LOG = "tune.json"
 """The log of a search, as a file of a run whose settings come from it."""
@@ -107,7 +106,7 @@ class Trial(_Part):
     config: dict[str, Any]
     """All its settings."""
     score: float | None = None
-    """NDCG@10 `keep` on the validation part; None where it failed."""
+    """The log's metric on the validation part; None where it failed."""
     measured_by: Literal["training", "ranking"] | None = None
     """`training`: what the training's own selection reported. `ranking`: all validation users ranked after it, for a model that selects
     nothing by this figure."""
@@ -136,7 +135,8 @@ class TuneLog(_Part):
     """Seed of the draws and of every training."""
     budget: str | None
     """Budget of each trial."""
-    metric: str = TUNE_METRIC
+    metric: str
+    """What the trials were ranked by, such as `ndcg@10`."""
     space: dict[str, Dimension]
     protocol: str
     ties: str

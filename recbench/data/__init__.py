@@ -7,7 +7,7 @@ from recbench.data.location import locate
 from recbench.data.plugins import dataset_card, dataset_names, load_reader, reader_names
 from recbench.data.reader import RawEvents, RawItems, Reader
 from recbench.data.reading import read_dataset
-from recbench.data.split import Split, SplitPart, SplitProtocol, make_split
+from recbench.data.split import Parts, Split, SplitPart, SplitProtocol, SplitRule, make_split
 from recbench.data.statistics import DatasetStatistics, Finding, check, stats
 
 __all__ = [
@@ -17,12 +17,14 @@ __all__ = [
     "DatasetStatistics",
     "Finding",
     "Located",
+    "Parts",
     "RawEvents",
     "RawItems",
     "Reader",
     "Split",
     "SplitPart",
     "SplitProtocol",
+    "SplitRule",
     "check",
     "dataset_card",
     "dataset_names",

@@ -211,6 +211,8 @@ class DatasetCard(_Part):
     """Licence and conditions of use."""
     citation: str = ""
     """BibTeX."""
+    task: str = "next-item"
+    """Question that models are asked on these data; each data set has one."""
     reader: str
     """Reads the sources below; ready folders of parquet or csv are always read as such."""
     options: dict[str, Any] = Field(default_factory=dict)

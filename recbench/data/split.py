@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +18,35 @@ from recbench.data.arrays import open_array, open_json, open_strings, save_array
 from recbench.data.dataset import WITHIN_A_SECOND, Dataset, Notes, open_interactions, open_items, save_interactions, save_items
 from recbench.data.fingerprints import TripleHasher, text_digest
 
-_MIN_EVENTS = 3
-_DEFAULTS: dict[str, dict[str, Any]] = {"leave-one-out": {}, "temporal": {"quantile": 0.9, "targets": "last"}}
-_TARGETS = ("last", "successive", "all")
+
+class Parts(NamedTuple):
+    """Train part, validation and test queries, and things counted while dividing."""
+
+    train: Interactions
+    valid: "SplitPart"
+    test: "SplitPart"
+    notes: Notes
+
+
+@dataclass(frozen=True)
+class SplitRule:
+    """A way to divide events, as a task offers it.
+
+    Attributes:
+        name: what it is called in `--protocol`.
+        cut: divides events; the options are those of `defaults`, with what the user says.
+        needs: sizes that users need, as a sentence for data where nobody is left to be asked.
+        defaults: options and their values where nobody says.
+        check: raises a `BadConfig` for options that are impossible.
+        needs_seconds: what is missing where times are not seconds and what to use, as the end of a sentence; None: any times will do.
+    """
+
+    name: str
+    cut: Callable[[Interactions, Mapping[str, Any]], Parts]
+    needs: str
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    check: Callable[[Mapping[str, Any]], None] = lambda options: None  # noqa: ARG005 (most rules take any value)
+    needs_seconds: str | None = None
 
 
 @dataclass(frozen=True)
@@ -28,20 +54,17 @@ class SplitProtocol:
     """How events are divided.
 
     Attributes:
-        name: `leave-one-out` or `temporal`.
-        options: of `temporal`: `quantile` (the global cut lies there among all event times) and `targets`: `last` (each
-            user's last event after the cut), `successive` (each event after the cut, one query each) or `all` (the set of them).
+        rule: the way to divide them.
+        options: of the rule; those that are not named have its defaults.
         ties: `source` keeps the order of events of equal user and time; `shuffle=SEED` shuffles them.
     """
 
-    name: str = "leave-one-out"
+    rule: SplitRule
     options: Mapping[str, Any] = field(default_factory=dict)
     ties: str = "source"
 
     def __post_init__(self) -> None:
-        if self.name not in _DEFAULTS:
-            raise BadConfig(f"--protocol {self.name!r} is not known.{nearest(self.name, _DEFAULTS)} Known: {', '.join(_DEFAULTS)}.")
-        known = _DEFAULTS[self.name]
+        known = self.rule.defaults
         for key in self.options:
             if key not in known:
                 raise BadConfig(
@@ -51,29 +74,34 @@ class SplitProtocol:
         seed = self.tie_seed()
         # One spelling per order of ties: a board would take shuffle=01 and shuffle=1 for two protocols.
         object.__setattr__(self, "ties", "source" if seed is None else f"shuffle={seed}")
-        if self.name == "temporal":
-            quantile, targets = self.options["quantile"], self.options["targets"]
-            if not isinstance(quantile, float) or not 0 < quantile < 1:
-                raise BadConfig(f"--protocol temporal: quantile={quantile} is not between 0 and 1. Write for example temporal:quantile=0.9")
-            if targets not in _TARGETS:
-                raise BadConfig(
-                    f"--protocol temporal: targets={targets!r} is not known.{nearest(str(targets), _TARGETS)} Known: {', '.join(_TARGETS)}."
-                )
+        self.rule.check(self.options)
 
     @classmethod
-    def parse(cls, text: str, ties: str = "source") -> "SplitProtocol":
-        """From `leave-one-out`, `temporal` or `temporal:quantile=0.8,targets=all`."""
+    def parse(cls, text: str, rules: Mapping[str, SplitRule], ties: str = "source") -> "SplitProtocol":
+        """One of some rules by name, with options, such as `temporal:quantile=0.8,targets=all`."""
         name, _, rest = text.partition(":")
+        name = name.strip()
+        if name not in rules:
+            raise BadConfig(f"--protocol {name!r} is not known.{nearest(name, rules)} Known: {', '.join(rules)}.")
         options: dict[str, Any] = {}
         for part in filter(None, rest.split(",")):
             key, equals, value = part.partition("=")
             if not equals:
-                raise BadConfig(f"--protocol {text!r}: {part!r} is not of the form key=value. Write for example temporal:quantile=0.9")
+                raise BadConfig(f"--protocol {text!r}: {part!r} is not of the form key=value. Write for example {name}:key=0.9")
             try:
                 options[key.strip()] = float(value)
             except ValueError:
                 options[key.strip()] = value.strip()
-        return cls(name.strip(), options, ties)
+        return cls(rules[name], options, ties)
+
+    @property
+    def name(self) -> str:
+        """Name of the rule."""
+        return self.rule.name
+
+    def identity(self) -> dict[str, Any]:
+        """Name, options and order of ties: equal for equal splits."""
+        return {"name": self.name, "options": dict(self.options), "ties": self.ties}
 
     def __str__(self) -> str:
         return self.name + (":" + ",".join(f"{key}={value}" for key, value in self.options.items()) if self.options else "")
@@ -145,7 +173,7 @@ class Split:
     """A data set, divided.
 
     Attributes:
-        protocol: how.
+        protocol: how, as it is written in `--protocol`.
         train: what models learn from; every user has a row, if only an empty one.
         valid, test: what they are asked.
         items: the catalogue.
@@ -155,7 +183,7 @@ class Split:
         notes: things counted while splitting.
     """
 
-    protocol: SplitProtocol
+    protocol: str
     train: Interactions
     valid: SplitPart
     test: SplitPart
@@ -169,7 +197,7 @@ class Split:
         """Write all of it into an existing or new folder."""
         folder.mkdir(parents=True, exist_ok=True)
         about = {
-            "protocol": {"name": self.protocol.name, "options": dict(self.protocol.options), "ties": self.protocol.ties},
+            "protocol": self.protocol,
             "fingerprints": self.fingerprints.model_dump(),
             "n_users_train_only": self.n_users_train_only,
             "notes": dict(self.notes),
@@ -186,7 +214,7 @@ class Split:
         """Open the folder that `save` wrote, memory-mapped; a damaged folder is a `BadData`."""
         about = open_json(folder, "split")
         return cls(
-            SplitProtocol(**about["protocol"]),
+            str(about["protocol"]),
             open_interactions(folder, "train"),
             SplitPart.open(folder, "valid"),
             SplitPart.open(folder, "test"),
@@ -210,12 +238,9 @@ def make_split(dataset: Dataset, protocol: SplitProtocol) -> Split:
     seed = protocol.tie_seed()
     if seed is not None:
         events = shuffle_ties(events, seed, dataset.user_ids, dataset.items.item_ids)
-    train, valid, test, notes = _PROTOCOLS[protocol.name](events, protocol)
+    train, valid, test, notes = protocol.rule.cut(events, protocol.options)
     if not len(test) or not len(valid):
-        raise BadData(
-            f"{dataset.card.name}: {protocol} leaves {len(valid)} validation and {len(test)} test queries. "
-            f"Users need at least {_MIN_EVENTS} events, and a temporal cut events on both sides."
-        )
+        raise BadData(f"{dataset.card.name}: {protocol} leaves {len(valid)} validation and {len(test)} test queries. {protocol.rule.needs}")
     if dataset.notes.get(WITHIN_A_SECOND, 0):
         # Equal seconds are no ties then, and what is finer is not kept.
         valid, test = (replace(part, is_tied=None) for part in (valid, test))
@@ -227,7 +252,7 @@ def make_split(dataset: Dataset, protocol: SplitProtocol) -> Split:
         item_text=text_digest(dataset.items),
     )
     n_train_only = len(train) - len(np.unique(test.user))
-    return Split(protocol, train, valid, test, dataset.items, dataset.user_ids, fingerprints, n_train_only, notes)
+    return Split(str(protocol), train, valid, test, dataset.items, dataset.user_ids, fingerprints, n_train_only, notes)
 
 
 def shuffle_ties(events: Interactions, seed: int, user_ids: StringArray, item_ids: StringArray) -> Interactions:
@@ -270,135 +295,7 @@ def _refuse_without_seconds(dataset: Dataset, protocol: SplitProtocol) -> None:
             )
         return
     what = {TimeKind.POSITION: "only positions in each user's sequence", TimeKind.NONE: "no time stamps"}[dataset.interactions.time]
-    if protocol.name == "temporal":
-        raise BadRequest(f"{dataset.card.name} has {what}, so there is no global time to cut at. Use --protocol leave-one-out.")
+    if protocol.rule.needs_seconds is not None:
+        raise BadRequest(f"{dataset.card.name} has {what}, so {protocol.rule.needs_seconds}")
     if protocol.tie_seed() is not None:
         raise BadRequest(f"{dataset.card.name} has {what}, so ties are unknown and cannot be shuffled. Use --ties source.")
-
-
-def _leave_one_out(events: Interactions, protocol: SplitProtocol) -> tuple[Interactions, SplitPart, SplitPart, Notes]:  # noqa: ARG001
-    lengths = events.lengths
-    user = np.flatnonzero(lengths >= _MIN_EVENTS)
-    train = _prefixes(events, np.arange(len(events)), np.where(lengths >= _MIN_EVENTS, lengths - 2, lengths))
-    valid = _one_target(events, user, lengths[user] - 2)
-    test = _one_target(events, user, lengths[user] - 1)
-    return train, valid, test, {"users with fewer than 3 events, train only": int(len(events) - len(user))}
-
-
-def _temporal(events: Interactions, protocol: SplitProtocol) -> tuple[Interactions, SplitPart, SplitPart, Notes]:
-    quantile, targets = float(protocol.options["quantile"]), str(protocol.options["targets"])
-    test_cut = _cut_time(events.timestamp, quantile)
-    valid_cut = _cut_time(events.timestamp[events.timestamp < test_cut], quantile)
-    rows = np.arange(len(events))
-    n_before_test = _counts_before(events, test_cut)
-    before_test = _prefixes(events, rows, n_before_test)
-    n_before_valid = _counts_before(before_test, valid_cut)
-    train = _prefixes(before_test, rows, n_before_valid)
-    part = _TEMPORAL_TARGETS[targets]
-    valid, valid_skipped = part(before_test, n_before_valid)
-    test, test_skipped = part(events, n_before_test)
-    first_seen = np.bincount(train.item, minlength=events.n_items) == 0
-    notes: Notes = {
-        "test cut, seconds since 1970": int(test_cut),
-        "validation cut, seconds since 1970": int(valid_cut),
-        "validation targets without a history, left out": valid_skipped,
-        "test targets without a history, left out": test_skipped,
-        "test targets never seen in train": int(np.count_nonzero(first_seen[test.targets.item])),
-    }
-    return train, valid, test, notes
-
-
-_PROTOCOLS: dict[str, Callable[[Interactions, SplitProtocol], tuple[Interactions, SplitPart, SplitPart, Notes]]] = {
-    "leave-one-out": _leave_one_out,
-    "temporal": _temporal,
-}
-
-
-def _cut_time(times: LongArray, quantile: float) -> int:
-    """The time of the first event, in time order, that has at least the share `quantile` of all events in front of it.
-
-    An element, never interpolated; where that share is all events, the last one.
-    """
-    if not len(times):
-        return 0
-    place = min(int(np.ceil(quantile * len(times))), len(times) - 1)
-    return int(np.partition(times, place)[place])
-
-
-def _counts_before(events: Interactions, cut: int) -> LongArray:
-    """How many events of each user lie before the cut; being sorted, they are the first ones."""
-    user = events.row_of_entry()
-    return np.bincount(user[events.timestamp < cut], minlength=len(events)).astype(np.int64)
-
-
-def _prefixes(events: Interactions, rows: LongArray, lengths: LongArray) -> Interactions:
-    """The first `lengths` events of users `rows`."""
-    index, offsets = _prefix_index(events, rows, lengths)
-    return Interactions(events.item[index], offsets, events.timestamp[index], events.n_items, events.time)
-
-
-def _prefix_index(events: Interactions, rows: LongArray, lengths: LongArray) -> tuple[LongArray, LongArray]:
-    offsets = np.zeros(len(rows) + 1, dtype=np.int64)
-    np.cumsum(lengths, out=offsets[1:])
-    index = np.arange(offsets[-1], dtype=np.int64) + np.repeat(events.offsets[rows] - offsets[:-1], lengths)
-    return index, offsets
-
-
-def _one_target(events: Interactions, user: LongArray, place: LongArray) -> SplitPart:
-    """Queries of users (repeats allowed) for the event at `place` in their list, all before it being the history."""
-    at = events.offsets[user] + place
-    targets = Targets(np.ascontiguousarray(events.item[at]), np.arange(len(user) + 1, dtype=np.int64))
-    return _part(events, user, place, targets, events.timestamp[at])
-
-
-def _part(events: Interactions, user: LongArray, n_history: LongArray, targets: Targets, next_time: LongArray) -> SplitPart:
-    index, offsets = _prefix_index(events, user, n_history)
-    last_time = events.timestamp[events.offsets[user] + n_history - 1]
-    return SplitPart(
-        user.astype(np.int32),
-        Histories(events.item[index], offsets),
-        targets,
-        events.timestamp[index] if events.time is TimeKind.SECONDS else None,
-        next_time == last_time if events.time is TimeKind.SECONDS else None,
-    )
-
-
-def _last(events: Interactions, n_before: LongArray) -> tuple[SplitPart, int]:
-    asked = events.lengths > n_before
-    user = np.flatnonzero(asked & (events.lengths > 1))
-    return _one_target(events, user, events.lengths[user] - 1), int(asked.sum()) - len(user)
-
-
-def _successive(events: Interactions, n_before: LongArray) -> tuple[SplitPart, int]:
-    place = np.arange(len(events.item), dtype=np.int64) - np.repeat(events.offsets[:-1], events.lengths)
-    user = events.row_of_entry()
-    asked = place >= n_before[user]
-    chosen = asked & (place > 0)
-    return _one_target(events, user[chosen], place[chosen]), int(asked.sum() - chosen.sum())
-
-
-def _all(events: Interactions, n_before: LongArray) -> tuple[SplitPart, int]:
-    asked = events.lengths > n_before
-    user = np.flatnonzero(asked & (n_before > 0))
-    n_targets = events.lengths[user] - n_before[user]
-    shifted = np.zeros(len(user) + 1, dtype=np.int64)
-    np.cumsum(n_targets, out=shifted[1:])
-    index = np.arange(shifted[-1], dtype=np.int64) + np.repeat(events.offsets[user] + n_before[user] - shifted[:-1], n_targets)
-    targets = _sets(np.repeat(np.arange(len(user)), n_targets), events.item[index], len(user), events.n_items)
-    next_time = events.timestamp[events.offsets[user] + n_before[user]]
-    return _part(events, user, n_before[user], targets, next_time), int(asked.sum()) - len(user)
-
-
-def _sets(row: LongArray, item: IntArray, n_rows: int, n_items: int) -> Targets:
-    """Sets of items by row, sorted, each item once."""
-    pair = np.unique(row * n_items + item)
-    offsets = np.zeros(n_rows + 1, dtype=np.int64)
-    np.cumsum(np.bincount(pair // n_items, minlength=n_rows), out=offsets[1:])
-    return Targets((pair % n_items).astype(np.int32), offsets)
-
-
-_TEMPORAL_TARGETS: dict[str, Callable[[Interactions, LongArray], tuple[SplitPart, int]]] = {
-    "last": _last,
-    "successive": _successive,
-    "all": _all,
-}

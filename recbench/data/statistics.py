@@ -1,5 +1,6 @@
 """Facts to know about a data set before believing a number made on it."""
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from recbench.core.errors import RecbenchError
 from recbench.core.interactions import TimeKind
 from recbench.core.progress import Progress
 from recbench.core.ragged import Histories, LongArray, Targets
-from recbench.data.card import STANDARD_COLUMNS
+from recbench.data.card import STANDARD_COLUMNS, DatasetCard
 from recbench.data.dataset import WITHIN_A_SECOND, Dataset, repeated_pairs
 from recbench.data.location import locate
 from recbench.data.reading import read_dataset
@@ -159,23 +160,35 @@ class Finding:
     detail: str
 
 
-def check(name_or_path: str, *, data_dir: Path | None, home: Path, progress: Progress, fetch: bool = False) -> tuple[Finding, ...]:
-    """Go through a data set and say what holds: its files, its size, its splits. Never raises a `RecbenchError`; it is a finding."""
+def check(
+    name_or_path: str,
+    *,
+    data_dir: Path | None,
+    home: Path,
+    progress: Progress,
+    protocol_of: Callable[[DatasetCard], SplitProtocol],
+    fetch: bool = False,
+) -> tuple[Finding, ...]:
+    """Go through a data set and say what holds: its files, its size, the split of `protocol_of` its card, its texts.
+
+    Never raises a `RecbenchError`; it is a finding.
+    """
     findings = []
+    step = "files"
     try:
         located = locate(name_or_path, data_dir=data_dir, home=home, progress=progress, fetch=fetch)
         findings.append(Finding("files", True, f"{located.origin}; content {located.content_key()[:12]}"))
+        step = "counts"
         dataset = read_dataset(located, progress)
         counts = f"{dataset.n_users:,} users, {dataset.n_items:,} items, {dataset.n_interactions:,} interactions"
         stated = any(value is not None for value in dataset.card.counts.model_dump().values())
         findings.append(Finding("counts", True, counts + (", as the card states" if stated else "; the card states none")))
         findings.extend(Finding("note", True, f"{what}: {value}") for what, value in dataset.notes.items() if value)
-        split = make_split(dataset, SplitProtocol())
-        findings.append(
-            Finding("leave-one-out", True, f"{len(split.test):,} test queries; test fingerprint {split.fingerprints.test[:12]}")
-        )
+        protocol = protocol_of(dataset.card)
+        step = protocol.name
+        split = make_split(dataset, protocol)
+        findings.append(Finding(step, True, f"{len(split.test):,} test queries; test fingerprint {split.fingerprints.test[:12]}"))
         findings.append(Finding("item text", True, f"text fingerprint {split.fingerprints.item_text[:12]}"))
     except RecbenchError as error:
-        what = ("files", "counts", "leave-one-out")[min(sum(finding.what != "note" for finding in findings), 2)]
-        findings.append(Finding(what, False, str(error)))
+        findings.append(Finding(step, False, str(error)))
     return tuple(findings)

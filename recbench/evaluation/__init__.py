@@ -2,10 +2,10 @@
 
 from recbench.evaluation.code_figures import CODES_FILE, CodeTable, code_figures, main_categories, read_codes
 from recbench.evaluation.domination import SPACES_FILE, Spaces, domination_figures, read_spaces
-from recbench.evaluation.evaluate import BOOTSTRAP_SEED, Evaluation, evaluate
+from recbench.evaluation.evaluate import BOOTSTRAP_SEED, Evaluation, Measures, evaluate
 from recbench.evaluation.exposure import TOP, Exposure, beyond_accuracy, exposure_counts
-from recbench.evaluation.metrics import CUTOFFS, MAIN_METRIC, metric_names, parse_metric, per_user, values_of_view, values_per_user
-from recbench.evaluation.rank_table import LIST_LENGTH, MISS, RankTable, check_rankings, ranks_of_targets
+from recbench.evaluation.metrics import METRICS, Metric
+from recbench.evaluation.rank_table import MISS, RankTable, check_rankings, ranks_of_targets
 from recbench.evaluation.significance import (
     PairedComparison,
     compare_with_best,
@@ -15,6 +15,7 @@ from recbench.evaluation.significance import (
     sign_flip_test,
     two_level_bootstrap,
 )
+from recbench.evaluation.slices import Group, groups_by_fact, groups_by_size
 from recbench.evaluation.tables import (
     content_name,
     read_exposure,
@@ -28,19 +29,21 @@ from recbench.evaluation.tables import (
 )
 from recbench.evaluation.target_facts import TargetFacts, target_facts, targets_part
 from recbench.evaluation.ties import expected_hit, expected_mrr, expected_ndcg, list_diagnostics, tie_sensitivity
+from recbench.evaluation.user_values import per_user, values_of_view, values_per_user
 
 __all__ = [
     "BOOTSTRAP_SEED",
     "CODES_FILE",
-    "CUTOFFS",
-    "LIST_LENGTH",
-    "MAIN_METRIC",
+    "METRICS",
     "MISS",
     "SPACES_FILE",
     "TOP",
     "CodeTable",
     "Evaluation",
     "Exposure",
+    "Group",
+    "Measures",
+    "Metric",
     "PairedComparison",
     "RankTable",
     "Spaces",
@@ -56,13 +59,13 @@ __all__ = [
     "expected_mrr",
     "expected_ndcg",
     "exposure_counts",
+    "groups_by_fact",
+    "groups_by_size",
     "holm",
     "list_diagnostics",
     "main_categories",
-    "metric_names",
     "minimum_detectable_difference",
     "paired_bootstrap",
-    "parse_metric",
     "per_user",
     "ranks_of_targets",
     "read_codes",

@@ -1,5 +1,6 @@
 """Ranks, facts and exposure to all figures of a record. The run and `verify` both come through here."""
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,14 +11,36 @@ from recbench.core.records import Interval, SlicePart
 from recbench.core.seeds import frozen_generator
 from recbench.evaluation.exposure import Exposure, beyond_accuracy
 from recbench.evaluation.intervals import bootstrap_means, grouped
-from recbench.evaluation.metrics import metric_names, same_targets, values_of_view, values_per_user
+from recbench.evaluation.metrics import METRICS
 from recbench.evaluation.rank_table import RankTable
-from recbench.evaluation.slices import groups
+from recbench.evaluation.slices import Group
 from recbench.evaluation.target_facts import TargetFacts
+from recbench.evaluation.user_values import same_targets, values_of_view, values_per_user
 
 BOOTSTRAP_SEED = 0
 """Fixed, and apart from the run's seed: the same ranks always have the same intervals."""
-SLICE_METRICS = ("recall@10", "ndcg@10")
+
+
+@dataclass(frozen=True)
+class Measures:
+    """The figures that a task asks for.
+
+    Attributes:
+        kinds: metrics, such as `ndcg`, in the order of a record.
+        cutoffs: numbers of places that each looks at.
+        of_slices: metrics, such as `ndcg@10`, of groups of targets.
+        groups: the groups, each with a target at least.
+    """
+
+    kinds: tuple[str, ...]
+    cutoffs: tuple[int, ...]
+    of_slices: tuple[str, ...]
+    groups: Callable[[TargetFacts], Iterable[Group]]
+
+    def names(self, list_length: int, *, has_sets: bool) -> tuple[str, ...]:
+        """The metrics that lists of this length allow; those of sets only where some user has several targets."""
+        kinds = [kind for kind in self.kinds if has_sets or not METRICS.parse(f"{kind}@1")[0].needs_sets]
+        return tuple(f"{kind}@{k}" for kind in kinds for k in self.cutoffs if k <= list_length)
 
 
 @dataclass(frozen=True)
@@ -35,7 +58,7 @@ class Evaluation:
     beyond: dict[View, dict[str, float]]
 
 
-def evaluate(ranks: RankTable, facts: TargetFacts, exposure: Exposure, train_count: LongArray) -> Evaluation:
+def evaluate(ranks: RankTable, facts: TargetFacts, exposure: Exposure, train_count: LongArray, measures: Measures) -> Evaluation:
     """All figures that follow from the ranks; equal arguments give equal digits.
 
     Args:
@@ -43,18 +66,19 @@ def evaluate(ranks: RankTable, facts: TargetFacts, exposure: Exposure, train_cou
         facts: about the same targets, row by row.
         exposure: how often each item is shown.
         train_count: (n_items,) occurrences in the train part.
+        measures: the figures asked for.
 
     Raises:
         SplitMismatch: the tables are about different targets or catalogues.
     """
     same_targets(ranks, facts)
     has_sets = len(ranks) > ranks.n_users and not ranks.has_single_targets
-    names = metric_names(ranks.list_length, has_sets=has_sets)
+    names = measures.names(ranks.list_length, has_sets=has_sets)
     metrics = {view: _intervals(ranks, view, names, "all") for view in ranks.views} if len(ranks) else {}
-    slice_names = tuple(name for name in SLICE_METRICS if name in names)
+    slice_names = tuple(name for name in measures.of_slices if name in names)
     slices = [
         SlicePart(slice=group.slice, group=group.name, view=view, n=part.n_users, metrics=part_metrics)
-        for group in groups(facts)
+        for group in measures.groups(facts)
         for part in [ranks.take(group.rows)]
         for view in ranks.views
         if (part_metrics := _intervals(part, view, slice_names, f"{group.slice}/{group.name}"))

@@ -19,7 +19,6 @@ ShortArray = NDArray[np.int16]
 
 MISS = -1
 """Rank of a target that is not in the list."""
-LIST_LENGTH = 50
 _LONGEST_NAME = 100
 _LONGEST_LIST = int(np.iinfo(np.int16).max)
 _CELLS_AT_A_TIME = 1 << 22
@@ -41,7 +40,7 @@ class RankTable:
     user: IntArray
     target: IntArray
     rank: Mapping[View, ShortArray]
-    list_length: int = LIST_LENGTH
+    list_length: int
     has_single_targets: bool = False
 
     def __post_init__(self) -> None:

@@ -1,18 +1,12 @@
-"""Accuracy by groups of targets: popular or rare, long or short history, tied or not, known or new."""
+"""Groups of targets whose accuracy is told apart; a task names the groups."""
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from recbench.core.ragged import IntArray
-from recbench.evaluation.target_facts import TargetFacts
-
-_POPULARITY = (("cold", 0), ("tail", 5), ("mid", 20), ("head", None))
-"""Groups of target popularity with their greatest train count."""
-_HISTORY_LENGTH = (("none", 0), ("1-5", 5), ("6-10", 10), ("11-20", 20), ("21-50", 50), ("above 50", None))
-"""Groups of history length with their greatest length."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,24 +24,19 @@ class Group:
     rows: NDArray[np.bool_]
 
 
-def groups(facts: TargetFacts) -> Iterator[Group]:
-    """All groups that have a target, slice by slice."""
-    found = [
-        *_by_bucket("target popularity", facts.target_count, _POPULARITY),
-        *_by_bucket("history length", facts.history_length, _HISTORY_LENGTH),
-        *_by_fact("target in history", facts.in_history, "in history", "new"),
-        *_by_fact("step from last item to target", facts.follows_last, "seen in train", "not seen"),
-    ]
-    if facts.is_tied is not None:
-        found += _by_fact("time of target and event before", facts.is_tied, "tied", "untied")
-    yield from (group for group in found if group.rows.any())
+def groups_by_size(slice_name: str, value: IntArray, buckets: Sequence[tuple[str, int | None]]) -> list[Group]:
+    """One group per bucket, a name and the greatest value that belongs to it, None for the last.
 
-
-def _by_bucket(slice_name: str, value: IntArray, buckets: tuple[tuple[str, int | None], ...]) -> list[Group]:
+    Args:
+        slice_name: what the groups are by.
+        value: (R,) one per target.
+        buckets: in rising order.
+    """
     upper = np.array([bound for _, bound in buckets if bound is not None])
     bucket = np.searchsorted(upper, value)
     return [Group(slice_name, name, bucket == number) for number, (name, _) in enumerate(buckets)]
 
 
-def _by_fact(slice_name: str, fact: NDArray[np.bool_], yes: str, no: str) -> list[Group]:
+def groups_by_fact(slice_name: str, fact: NDArray[np.bool_], yes: str, no: str) -> list[Group]:
+    """Two groups: targets for which a fact (R,) holds, named `yes`, and the others."""
     return [Group(slice_name, yes, fact), Group(slice_name, no, ~fact)]

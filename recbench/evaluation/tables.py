@@ -82,18 +82,22 @@ def read_exposure(path: Path) -> Exposure:
 def write_targets(facts: TargetFacts, folder: Path) -> Path:
     """The facts as `targets-HASH.parquet` in `folder`; gives back its path. A file that is there already is left alone."""
     columns: dict[str, NDArray[Any] | None] = {name: getattr(facts, name) for name in _TARGET_COLUMNS}
+    columns |= {f"{_OF_TASK}{name}": facts.of_task[name] for name in sorted(facts.of_task)}
     data = _encode(columns)
     return _write(data, folder / content_name("targets", data))
 
 
 def read_targets(path: Path) -> TargetFacts:
     """The facts in `targets-HASH.parquet`; a file that is not one is a `BadData` that names it."""
-    table = _open(path, _TARGET_COLUMNS, nullable=("is_tied",))
-    n_unknown = table.column("is_tied").null_count
-    if n_unknown not in {0, len(table)}:
-        raise BadData(f"{path}: is_tied is known for some rows and null in {n_unknown}. Restore the file or run it again with --again.")
-    columns = {name: _column(table, name) for name in _TARGET_COLUMNS if name != "is_tied"}
-    return TargetFacts(is_tied=None if n_unknown else _column(table, "is_tied"), **columns)
+    table = _open(path, _TARGET_COLUMNS, nullable=_NOT_ALWAYS_KNOWN, prefix=_OF_TASK)
+    columns: dict[str, Any] = {}
+    for name in _TARGET_COLUMNS:
+        n_unknown = table.column(name).null_count
+        if n_unknown not in {0, len(table)}:
+            raise BadData(f"{path}: {name} is known for some rows and null in {n_unknown}. Restore the file or run it again with --again.")
+        columns[name] = None if n_unknown else _column(table, name)
+    of_task = {name.removeprefix(_OF_TASK): _column(table, name) for name in table.column_names if name.startswith(_OF_TASK)}
+    return TargetFacts(**columns, of_task=of_task)
 
 
 def write_items(train_count: LongArray, folder: Path) -> Path:
@@ -120,6 +124,10 @@ _TARGET_COLUMNS: dict[str, Any] = {
     "follows_last": pa.bool_(),
     "history_popularity": pa.float64(),
 }
+_NOT_ALWAYS_KNOWN = ("is_tied", "follows_last")
+_OF_TASK = "fact_"
+"""Before the names of columns that only the task of a record knows."""
+_OF_TASK_TYPES = (pa.bool_(), pa.int32(), pa.float64())
 _ASCENDING = ("user", "item")
 """Columns that hardly change from row to row; their differences take almost no space."""
 
@@ -169,8 +177,10 @@ def _write(data: bytes, path: Path) -> Path:
     return path
 
 
-def _open(path: Path, required: Mapping[str, Any], optional: Mapping[str, Any] | None = None, nullable: Sequence[str] = ()) -> Any:
-    """The table at `path` with the columns asked for, types checked."""
+def _open(
+    path: Path, required: Mapping[str, Any], optional: Mapping[str, Any] | None = None, nullable: Sequence[str] = (), prefix: str = "\0"
+) -> Any:
+    """The table at `path` with the columns asked for, and those whose name starts with `prefix`, types checked."""
     try:
         table = pq.read_table(io.BytesIO(path.read_bytes()), page_checksum_verification=True)
         present = list(table.column_names)
@@ -184,6 +194,8 @@ def _open(path: Path, required: Mapping[str, Any], optional: Mapping[str, Any] |
         raise BadData(f"{path} has no column {missing[0]!r}, only {', '.join(present)}. Restore it or run it again with --again.")
     for name in present:
         wanted = required.get(name) or optional.get(name)
+        if name.startswith(prefix) and table.column(name).type in _OF_TASK_TYPES:
+            wanted = table.column(name).type
         if wanted is None:
             raise BadData(f"{path} has a column {name!r} that does not belong there. Restore it or run it again with --again.")
         if table.column(name).type != wanted:

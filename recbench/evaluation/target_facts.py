@@ -1,6 +1,8 @@
 """Facts about every target that are known before anybody ranks it: the ground for slices and for popularity lift."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +23,10 @@ class TargetFacts:
         history_length: (R,) int32.
         is_tied: (R,) bool, whether the target shares its time stamp with the event before it; None where times are unknown.
         in_history: (R,) bool.
-        follows_last: (R,) bool, whether the target comes right after the last item of the history somewhere in the train part.
+        follows_last: (R,) bool, whether the target comes right after the last item of the history somewhere in the train part; None for
+            a task without order.
         history_popularity: (R,) float64, mean train count of the items of the history, 0 for an empty one.
+        of_task: (R,) bool, int32 or float64 each: facts that only one task knows, by name.
     """
 
     user: IntArray
@@ -31,8 +35,9 @@ class TargetFacts:
     history_length: IntArray
     is_tied: NDArray[np.bool_] | None
     in_history: NDArray[np.bool_]
-    follows_last: NDArray[np.bool_]
+    follows_last: NDArray[np.bool_] | None
     history_popularity: NDArray[np.float64]
+    of_task: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.user)

@@ -5,11 +5,10 @@ from numpy.typing import NDArray
 
 from recbench.core.ragged import LongArray, Targets
 from recbench.core.ranking import Rankings, View
-from recbench.evaluation.metrics import discounts
+from recbench.evaluation.metrics.places import discounts
 
 FloatArray = NDArray[np.float64]
 
-_PLACE = 10
 _CELLS_AT_A_TIME = 1 << 22
 
 
@@ -63,32 +62,32 @@ def tied_places(rankings: Rankings, targets: Targets, view: View) -> tuple[LongA
     return better, equal
 
 
-def tie_sensitivity(rankings: Rankings, targets: Targets) -> dict[str, float]:
+def tie_sensitivity(rankings: Rankings, targets: Targets, k: int) -> dict[str, float]:
     """How much the order of equal scores matters, per view, for the diagnostics of a record.
 
     `tied_targets_VIEW`: share of the found targets whose score another item of the list has too.
     `tie_size_VIEW`: mean number of items of the list that share the score of a found target, the target included.
-    `ndcg@10_random_ties_VIEW`: NDCG@10 if the order of equal scores within the list were drawn at random. Items with the same
+    `ndcg@K_random_ties_VIEW`: NDCG@k if the order of equal scores within the list were drawn at random. Items with the same
     score that the end of the list cut off are not seen here.
     """
     figures: dict[str, float] = {}
     for view in rankings.views:
         better, equal = tied_places(rankings, targets, view)
-        figures |= tie_figures(view, better, equal, targets)
+        figures |= tie_figures(view, better, equal, targets, k)
     return figures
 
 
-def tie_figures(view: View, better: LongArray, equal: LongArray, targets: Targets) -> dict[str, float]:
+def tie_figures(view: View, better: LongArray, equal: LongArray, targets: Targets, k: int) -> dict[str, float]:
     """The figures of `tie_sensitivity` for one view, from `tied_places`."""
     is_found = equal > 0
     gain = np.zeros(len(equal), dtype=np.float64)
-    gain[is_found] = expected_ndcg(better[is_found], equal[is_found], _PLACE)
+    gain[is_found] = expected_ndcg(better[is_found], equal[is_found], k)
     has_target = targets.lengths > 0
     if not has_target.any():
         return {}
     sums = np.add.reduceat(gain, targets.offsets[:-1][has_target])
-    ideal = np.cumsum(discounts(_PLACE))[np.minimum(targets.lengths[has_target], _PLACE) - 1]
-    figures = {f"ndcg@{_PLACE}_random_ties_{view}": float((sums / ideal).mean())}
+    ideal = np.cumsum(discounts(k))[np.minimum(targets.lengths[has_target], k) - 1]
+    figures = {f"ndcg@{k}_random_ties_{view}": float((sums / ideal).mean())}
     if is_found.any():
         figures[f"tied_targets_{view}"] = float((equal[is_found] > 1).mean())
         figures[f"tie_size_{view}"] = float(equal[is_found].mean())

@@ -34,7 +34,6 @@ from recbench.nn.training_state import STATE, Candidate, State
 
 __all__ = ["Batch", "Sharded", "TrainingSettings", "count_parameters", "shard", "train"]
 
-_METRIC = "ndcg@10"
 _LOSSES_IN_FLIGHT = 32
 """On a GPU the loss is looked at this seldom: every look waits for the device."""
 _SHOW_EVERY_S = 0.5
@@ -354,8 +353,8 @@ class _Training:
         validation_s = time.monotonic() - began
         of_all_users = max(len(self.context.train) / max(result.n_users, 1), 1.0)
         self.clock.validation_took(validation_s, 2 * validation_s * of_all_users if result.is_subset else 0.0)
-        state.is_subset = result.is_subset
-        value = float(result.metrics[_METRIC])
+        state.is_subset, state.metric = result.is_subset, result.metric
+        value = result.value
         is_best = not state.candidates or value > state.candidates[0].value
         state.without_gain = 0 if is_best else state.without_gain + 1
         state.validated_at = state.step
@@ -379,13 +378,13 @@ class _Training:
                 over_all = [Candidate(candidate.step, self._value_over_all(candidate, self.ranker)) for candidate in state.candidates]
             best = max(over_all, key=lambda candidate: candidate.value)
         self._load(self.kept[best.step])
-        return {"step": best.step, _METRIC: best.value}
+        return {"step": best.step, self.state.metric: best.value}
 
     def _value_over_all(self, candidate: Candidate, ranker: Ranker) -> float:
         self._load(self.kept[candidate.step])
         self.module.eval()
         with whole(self.module):
-            return float(self.context.validate(ranker, all_users=True).metrics[_METRIC])
+            return float(self.context.validate(ranker, all_users=True).value)
 
     def _look_at_losses(self) -> None:
         """Add the losses not looked at yet to the curve's mean, and stop at one that is not a number."""
@@ -422,7 +421,7 @@ class _Training:
         if now - self.last_shown < _SHOW_EVERY_S:
             return
         self.last_shown = now
-        best = f", {_METRIC} {self.state.candidates[0].value:.4f}" if self.state.candidates else ""
+        best = f", {self.state.metric} {self.state.candidates[0].value:.4f}" if self.state.candidates else ""
         rate = self.examples_here / max(self.clock.steps_s, 1e-9)
         task.show(f"loss {self.last_loss:.4f}{best}, {rate:,.0f} targets/s")
         task.total(self.steps_here + self._steps_left())

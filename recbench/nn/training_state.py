@@ -45,6 +45,8 @@ class State:
     without_gain: int = 0
     """Validations since the best one."""
     is_subset: bool = False
+    metric: str = ""
+    """What validation chooses by."""
     candidates: list[Candidate] = field(default_factory=list)
     """Best first."""
     curve: list[CurvePoint] = field(default_factory=list)

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from recbench.core.config import canonical_json
 from recbench.core.errors import SplitMismatch
 from recbench.core.plugin import ModelCard
-from recbench.core.ranking import VIEWS, View
+from recbench.core.ranking import View
 from recbench.core.records import DatasetPart, ProtocolPart, RunRecord
-from recbench.evaluation import MAIN_METRIC, PairedComparison, compare_with_best
+from recbench.evaluation import PairedComparison, compare_with_best
 from recbench.reporting.archive import StoredRun
 from recbench.reporting.badges import badge_of_runs
 from recbench.reporting.rows import Row, merge_seeds
 from recbench.reporting.verdicts import PublishedFigure, changed_settings, published_figures
+from recbench.tasks import Task, find_task
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class BoardRow:
 
     Attributes:
         row: the runs.
-        below: per view the trivial baselines with a higher NDCG@10 there, best first; none for trivial baselines themselves.
+        below: per view the trivial baselines with a higher main metric there, best first; none for trivial baselines themselves.
         published: published figures beside ours.
         badge: where its settings come from, see `recbench.reporting.badges`; empty where there is nothing to say.
         changed: settings in which the row departs from its preset as the card has it, such as `width=128`.
@@ -58,9 +59,9 @@ class Section:
         dataset: as the records describe it.
         protocol: split, its options and the order of ties; list length and views may differ between rows.
         test_fingerprint: of all records.
-        rows: best NDCG@10 `keep` first.
+        rows: best first.
         missing: trivial baselines without a row.
-        tests: the best row against every other, on NDCG@10 `keep`.
+        tests: the best row against every other, on the main metric in the main view.
     """
 
     dataset: DatasetPart
@@ -69,6 +70,11 @@ class Section:
     rows: tuple[BoardRow, ...]
     missing: tuple[MissingBaseline, ...]
     tests: tuple[PairedComparison, ...]
+
+    @property
+    def task(self) -> Task:
+        """The question that was asked."""
+        return self.rows[0].row.task
 
     @property
     def title(self) -> str:
@@ -94,10 +100,12 @@ def protocol_title(protocol: ProtocolPart) -> str:
 
 
 def section_key(record: RunRecord) -> tuple[str, str]:
-    """Key that records of one section share: data set, and split with its options and order of ties."""
+    """Key that records of one section share: data set, and task and split with its options and order of ties."""
     protocol = record.protocol
     # The order of the source comes first on a page, then the shuffled variants.
-    return record.dataset.name, canonical_json([protocol.ties != "source", protocol.split, protocol.split_options, protocol.ties])
+    return record.dataset.name, canonical_json(
+        [record.task, protocol.ties != "source", protocol.split, protocol.split_options, protocol.ties]
+    )
 
 
 def make_boards(runs: Iterable[StoredRun], cards: Mapping[str, ModelCard]) -> list[Board]:
@@ -137,14 +145,15 @@ def make_section(runs: Sequence[StoredRun], cards: Mapping[str, ModelCard]) -> S
 
 def _board_row(row: Row, rows: Sequence[Row], card: ModelCard | None) -> BoardRow:
     changed = changed_settings(row.record, card) if card is not None else []
-    below = {view: _trivial_above(row, rows, view) for view in VIEWS}
+    below = {view: _trivial_above(row, rows, view) for view in row.task.views}
     return BoardRow(row, below, tuple(published_figures(row, card)), tuple(changed), badge_of_runs(row.runs, card))
 
 
 def tests_against_best(rows: Sequence[Row]) -> list[PairedComparison]:
-    """The best row against each other one that was ranked in the view `keep`, with Holm's correction over all of them."""
-    ranked = [row for row in rows if row.mean(MAIN_METRIC, "keep") is not None]
-    return compare_with_best({row.label: row.per_user(MAIN_METRIC, "keep") for row in ranked}) if len(ranked) > 1 else []
+    """The best row against each other one that was ranked in the main view, with Holm's correction over all of them."""
+    ranked = [row for row in rows if row.main(row.task.main_view) is not None]
+    values = {row.label: row.per_user(row.task.main_metric, row.task.main_view) for row in ranked}
+    return compare_with_best(values) if len(ranked) > 1 else []
 
 
 def refuse_mixed_splits(runs: Sequence[StoredRun]) -> None:
@@ -168,19 +177,20 @@ def _mismatch(what: str, first: RunRecord, second: RunRecord, one: str, other: s
 
 def _trivial_above(row: Row, rows: Sequence[Row], view: View) -> tuple[str, ...]:
     """Names of the trivial baselines above a row that is none itself, each once, best first."""
-    own = row.mean(MAIN_METRIC, view)
+    own = row.main(view)
     if row.record.model.is_trivial or own is None:
         return ()
-    values = [(other.mean(MAIN_METRIC, view), other.record.model.name) for other in rows if other.record.model.is_trivial]
+    values = [(other.main(view), other.record.model.name) for other in rows if other.record.model.is_trivial]
     above = sorted(((value, name) for value, name in values if value is not None and value > own), key=lambda pair: (-pair[0], pair[1]))
     return tuple(dict.fromkeys(name for _, name in above))
 
 
 def _missing_baselines(rows: Sequence[Row], record: RunRecord, cards: Mapping[str, ModelCard]) -> list[MissingBaseline]:
     present = {row.record.model.name for row in rows if row.record.foreign is None}
-    dataset = record.dataset
+    dataset, task = record.dataset, find_task(record.task)
+    expected = [name for name, card in cards.items() if card.is_trivial and task.name in card.tasks]
     found = []
-    for name in sorted(name for name, card in cards.items() if card.is_trivial and name not in present):
+    for name in sorted(name for name in expected if name not in present):
         card = cards[name]
         if card.max_items is not None and dataset.n_items > card.max_items:
             reason = f"{dataset.n_items:,} items; {name} takes at most {card.max_items:,}"
@@ -188,12 +198,14 @@ def _missing_baselines(rows: Sequence[Row], record: RunRecord, cards: Mapping[st
         elif "time" in card.needs and dataset.time != "seconds":
             found.append(MissingBaseline(name, "not applicable", "the data set has no time stamps"))
         else:
-            found.append(MissingBaseline(name, "missing", f"recbench run -m {name} -d {dataset.name}{_protocol_options(record.protocol)}"))
+            found.append(
+                MissingBaseline(name, "missing", f"recbench run -m {name} -d {dataset.name}{_protocol_options(task, record.protocol)}")
+            )
     return found
 
 
-def _protocol_options(protocol: ProtocolPart) -> str:
+def _protocol_options(task: Task, protocol: ProtocolPart) -> str:
     """The options of `recbench run` that ask for this protocol; empty for the defaults."""
     options = ",".join(f"{key}={value}" for key, value in sorted(protocol.split_options.items()))
     split = f"{protocol.split}:{options}" if options else protocol.split
-    return (f" --protocol {split}" if split != "leave-one-out" else "") + (f" --ties {protocol.ties}" if protocol.ties != "source" else "")
+    return ("" if task.is_default(protocol) else f" --protocol {split}") + (f" --ties {protocol.ties}" if protocol.ties != "source" else "")

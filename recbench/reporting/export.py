@@ -5,15 +5,14 @@ import io
 from typing import Any, Literal
 
 from recbench.core.errors import BadRequest
-from recbench.core.ranking import VIEWS, View
+from recbench.core.ranking import View
 from recbench.core.visible import visible
-from recbench.evaluation import MAIN_METRIC
+from recbench.evaluation import METRICS
 from recbench.reporting.board import Board, BoardRow, Section
-from recbench.reporting.grids import BOARD_METRICS, WITH_INTERVAL, metric_title, with_std
+from recbench.reporting.grids import metric_title, with_std
 
 Format = Literal["csv", "latex"]
 FORMATS: tuple[Format, ...] = ("csv", "latex")
-LATEX_METRICS = ("recall@5", "recall@10", "ndcg@5", "ndcg@10")
 _LATEX = {
     "\\": r"\textbackslash{}",
     "{": r"\{",
@@ -71,11 +70,12 @@ def _values(board: Board, section: Section, board_row: BoardRow) -> dict[str, An
         "config_hash": record.config_hash,
         "test_fingerprint": section.test_fingerprint,
     }
-    for view in VIEWS:
-        for metric in BOARD_METRICS:
+    task = section.task
+    for view in task.views:
+        for metric in task.board_metrics:
             values[f"{metric}_{view}"] = row.mean(metric, view)
             values[f"{metric}_{view}_std"] = row.std(metric, view)
-            if metric in WITH_INTERVAL:
+            if metric in task.interval_metrics:
                 figure = row.figure(metric, view)
                 values[f"{metric}_{view}_low"] = figure and figure.low
                 values[f"{metric}_{view}_high"] = figure and figure.high
@@ -86,26 +86,28 @@ def _values(board: Board, section: Section, board_row: BoardRow) -> dict[str, An
         "peak_memory_bytes": spent and spent.peak_memory_bytes,
         "peak_device_memory_bytes": spent and spent.peak_device_memory_bytes,
         "cost_is_shared": spent and spent.is_shared,
-        "marks": "; ".join(board_row.marks("keep")),
+        "marks": "; ".join(board_row.marks(task.main_view)),
         "records": " ".join(run.record.run_id for run in row.runs),
     }
     return values
 
 
 def _latex(section: Section) -> str:
-    n = len(LATEX_METRICS)
-    groups = " & ".join(rf"\multicolumn{{{n}}}{{c}}{{{view}}}" for view in VIEWS)
-    rules = " ".join(rf"\cmidrule(lr){{{2 + n * index}-{1 + n * (index + 1)}}}" for index in range(len(VIEWS)))
-    names = " & ".join(metric_title(metric) for _ in VIEWS for metric in LATEX_METRICS)
-    best = {(metric, view): _best(section, metric, view) for view in VIEWS for metric in LATEX_METRICS}
-    caption = f"{latex_escape(section.dataset.title)}: {latex_escape(section.title)}. Best {metric_title(MAIN_METRIC)} first"
+    task = section.task
+    columns = [(metric, view) for view in task.views for metric in task.paper_metrics]
+    n = len(task.paper_metrics)
+    groups = " & ".join(rf"\multicolumn{{{n}}}{{c}}{{{view}}}" for view in task.views)
+    rules = " ".join(rf"\cmidrule(lr){{{2 + n * index}-{1 + n * (index + 1)}}}" for index in range(len(task.views)))
+    names = " & ".join(metric_title(metric) for metric, _ in columns)
+    best = {(metric, view): _best(section, metric, view) for metric, view in columns}
+    caption = f"{latex_escape(section.dataset.title)}: {latex_escape(section.title)}. Best {task.main_title} first"
     deviation = r", $\pm$ the standard deviation over seeds" if any(len(row.row.runs) > 1 for row in section.rows) else ""
     lines = [
         f"% {section.dataset.name}: {visible(section.title, one_line=True)}; test fingerprint {section.test_fingerprint}",
         r"\begin{table}",
         r"\centering",
-        rf"\caption{{{caption} (view \texttt{{keep}}); bold is the best of a column{deviation}.}}",
-        rf"\begin{{tabular}}{{l{'r' * n * len(VIEWS)}}}",
+        rf"\caption{{{caption} (view \texttt{{{task.main_view}}}); bold is the best of a column{deviation}.}}",
+        rf"\begin{{tabular}}{{l{'r' * len(columns)}}}",
         r"\toprule",
         rf" & {groups} \\",
         rules,
@@ -113,14 +115,14 @@ def _latex(section: Section) -> str:
         r"\midrule",
     ]
     for board_row in section.rows:
-        cells = [_latex_cell(board_row, metric, view, best[metric, view]) for view in VIEWS for metric in LATEX_METRICS]
+        cells = [_latex_cell(board_row, metric, view, best[metric, view]) for metric, view in columns]
         lines.append(rf"{latex_escape(board_row.row.label)} & {' & '.join(cells)} \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}", ""])
 
 
 def _best(section: Section, metric: str, view: View) -> float | None:
     values = [value for board_row in section.rows if (value := board_row.row.mean(metric, view)) is not None]
-    return max(values, default=None)
+    return (max if METRICS.parse(metric)[0].higher_is_better else min)(values, default=None)
 
 
 def _latex_cell(board_row: BoardRow, metric: str, view: View, best: float | None) -> str:

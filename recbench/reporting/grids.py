@@ -1,19 +1,17 @@
 """A board's figures as tables of text: what pages, terminal and LaTeX print, four decimals, an en dash where there is nothing."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from recbench.core.ranking import View
 from recbench.core.records import CostPart, StagePart
-from recbench.evaluation import MAIN_METRIC
+from recbench.evaluation import METRICS
 from recbench.reporting.board import Board, BoardRow, Section
 from recbench.reporting.rows import Cost, Figure, Row, code_version, machine
 from recbench.reporting.standing import Standings
 from recbench.reporting.verdicts import PublishedFigure
 
 NOTHING = "–"
-BOARD_METRICS = ("recall@5", "recall@10", "recall@20", "ndcg@5", "ndcg@10", "ndcg@20")
-WITH_INTERVAL = ("recall@10", "ndcg@10")
 BEYOND = ("coverage@10", "gini@10", "entropy@10", "popularity_lift@10", "tail_share@10", "novelty@10")
 HASH_DIGITS = 16
 CONFIG_DIGITS = 12
@@ -37,10 +35,12 @@ class Grid:
 
 def metric_title(metric: str) -> str:
     """`NDCG@10` for `ndcg@10`."""
-    kind, at, k = metric.partition("@")
-    return (
-        {"recall": "Recall", "ndcg": "NDCG", "mrr": "MRR", "hit_rate": "Hit rate"}.get(kind, kind.replace("_", " ").capitalize()) + at + k
-    )
+    return METRICS.title(metric)
+
+
+def interval_title(metric: str) -> str:
+    """Title of a column that shows a metric with its interval."""
+    return f"{metric_title(metric)} [95 %]"
 
 
 def number(value: float | None) -> str:
@@ -63,50 +63,46 @@ def with_interval(figure: Figure | None) -> str:
 
 
 def targets_line(section: Section) -> str:
-    """Size and peculiarities of the test part, in two sentences."""
-    targets = section.rows[0].row.record.targets
-    tied = "" if targets.share_tied is None else f"; {100 * targets.share_tied:.1f} % share their time stamp with the event before"
-    return (
-        f"{targets.n_users:,} test users with {targets.n_targets:,} targets, full catalogue. "
-        f"{100 * targets.share_in_history:.2f} % of the targets stand in the user's history already; "
-        f"{targets.n_cold:,} targets never occur in the train part{tied}."
-    )
+    """Size and peculiarities of the test part, in sentences."""
+    return section.task.words.targets(section.rows[0].row.record.targets)
 
 
 def accuracy(section: Section, view: View) -> Grid:
-    """Recall and NDCG of each row in one view, the published NDCG@10 of that view, marks; then the missing baselines."""
+    """The metrics of each row in one view, the published main metric of that view, marks; then the missing baselines."""
+    task = section.task
     header = (
         "#",
         "Model",
-        *(metric_title(metric) + (" [95 %]" if metric in WITH_INTERVAL else "") for metric in BOARD_METRICS),
-        f"Published {metric_title(MAIN_METRIC)}",
+        *(interval_title(metric) if metric in task.interval_metrics else metric_title(metric) for metric in task.board_metrics),
+        f"Published {task.main_title}",
         "Notes",
     )
     rows = [
         (
             str(place),
             board_row.row.label,
-            *(_cell(board_row.row, metric, view) for metric in BOARD_METRICS),
+            *(_cell(board_row.row, metric, view) for metric in task.board_metrics),
             _published_main(board_row, view),
             "; ".join(board_row.marks(view)),
         )
         for place, board_row in enumerate(section.rows, start=1)
     ]
-    blank = (NOTHING,) * len(BOARD_METRICS)
+    blank = (NOTHING,) * len(task.board_metrics)
     missing = [(NOTHING, baseline.model, *blank, NOTHING, f"{baseline.state}: {baseline.reason}") for baseline in section.missing]
     return Grid(header, (*rows, *missing), words=("#", "Model", "Notes"))
 
 
 def _cell(row: Row, metric: str, view: View) -> str:
-    return with_interval(row.figure(metric, view)) if metric in WITH_INTERVAL else with_std(row, metric, view)
+    return with_interval(row.figure(metric, view)) if metric in row.task.interval_metrics else with_std(row, metric, view)
 
 
 def _published_main(board_row: BoardRow, view: View) -> str:
-    """Published values of NDCG@10 that belong beside this view; one whose view is unknown stands beside `keep`."""
+    """Published values of the main metric that belong beside this view; one whose view is unknown stands beside the main view."""
+    task = board_row.row.task
     found = [
         figure
         for figure in board_row.published
-        if figure.metric == MAIN_METRIC and (figure.view == view or (figure.view == "unknown" and view == "keep"))
+        if figure.metric == task.main_metric and (figure.view == view or (figure.view == "unknown" and view == task.main_view))
     ]
     return "; ".join(f"{figure.published:.4f} ({figure.verdict})" for figure in found) or NOTHING
 
@@ -142,7 +138,7 @@ def _against(figure: PublishedFigure) -> tuple[str, str, str]:
 
 def cost(section: Section) -> Grid:
     """Parameters, times and memory; figures of runs that shared the machine carry a dagger."""
-    header = ("Model", "Machine", "Parameters", "Training s", "Users/s", "Peak memory MiB")
+    header = ("Model", "Machine", "Parameters", "Training s", f"{section.task.words.units.capitalize()}/s", "Peak memory MiB")
     rows: list[tuple[str, ...]] = []
     for board_row in section.rows:
         spent = board_row.row.cost
@@ -165,7 +161,7 @@ def peak_memory(spent: Cost | CostPart | StagePart, *, on_device: bool) -> str:
 
 
 def significance(section: Section) -> Grid:
-    """The best row against each other one on NDCG@10 `keep`."""
+    """The best row against each other one on the main metric in the main view."""
     header = ("Model", "Seeds", "Best − model", "95 % interval", "p", "p (Holm)", "Detectable")
     rows = [
         (
@@ -183,7 +179,7 @@ def significance(section: Section) -> Grid:
 
 
 def slices(section: Section, view: View) -> list[tuple[str, Grid]]:
-    """For each way to group the users a title and a table: NDCG@10 of each row in each group, with the group's size."""
+    """For each way to group the users a title and a table: the main metric of each row in each group, with the group's size."""
     groups: dict[str, dict[str, int]] = {}
     values: dict[str, dict[tuple[str, str], float]] = {}
     for board_row in section.rows:
@@ -260,8 +256,9 @@ class OverviewLine:
     n_interactions: int
     n_rows: int
     best: str
-    keep: str
-    unseen: str
+    task: str
+    values: Mapping[View, str]
+    """Per view the main metric of the best row."""
 
 
 def overview(boards: Sequence[Board]) -> list[OverviewLine]:
@@ -276,8 +273,8 @@ def overview(boards: Sequence[Board]) -> list[OverviewLine]:
             n_interactions=section.dataset.n_interactions,
             n_rows=len(section.rows),
             best=best.label,
-            keep=number(best.mean(MAIN_METRIC, "keep")),
-            unseen=number(best.mean(MAIN_METRIC, "unseen")),
+            task=section.task.name,
+            values={view: number(best.main(view)) for view in section.task.views},
         )
         for board in boards
         for section in board.sections
@@ -286,7 +283,7 @@ def overview(boards: Sequence[Board]) -> list[OverviewLine]:
 
 
 def standing(found: Standings) -> Grid:
-    """Models across data sets: on how many each stands, mean rank, wins, and per data set NDCG@10 with the rank in brackets."""
+    """Models across data sets: on how many each stands, mean rank, wins, and per data set the main metric with the rank in brackets."""
     header = ("Model", "Data sets", "Mean rank", "Wins", *found.datasets, "Best rows")
     rows = []
     for model in found.models:

@@ -1,10 +1,9 @@
 "use strict";
 // Shows the figures of the JSON block above: as printed there, sorted, filtered and drawn, never computed anew.
 
-const { columns, across, boards } = JSON.parse(document.getElementById("figures").textContent);
-const VIEWS = ["keep", "unseen"];
+const { tasks, across, boards } = JSON.parse(document.getElementById("figures").textContent);
+const VIEWS = [...new Set(Object.values(tasks).flatMap(({ views }) => views))];
 const INTERVAL = " [95 %]";
-const QUALITY = `NDCG@10${INTERVAL}`, RECALL = `Recall@10${INTERVAL}`;
 const SECONDS = "Training s";
 const NOTHING = "–";
 const LEAST_SECONDS = 0.1; // figures have one decimal; a logarithmic axis has no zero
@@ -15,7 +14,7 @@ const KINDS = { trivial: "trivial baseline", scoring: "scoring model", generativ
 const SHARED = "Measured while several runs shared the machine: no basis for a comparison.";
 const SVG = document.querySelector("template").content.firstElementChild.namespaceURI;
 
-const state = { dataset: "", protocol: "", view: "keep", columns: "overview", model: "" };
+const state = { dataset: "", protocol: "", view: VIEWS[0], columns: "overview", model: "" };
 const sorts = new Map(); // table -> [column, direction]; kept when a filter changes
 const opened = new Set(); // rows whose details are shown
 
@@ -68,10 +67,15 @@ function column(title, text, { note = "", words = false, ascending = words, show
   return { title, text, note, words, ascending, long, show: shown };
 }
 
+/** The view to show of a task: the one chosen, or its main one where it has no such view. */
+function viewOf(task) {
+  return task.views.includes(state.view) ? state.view : task.views[0];
+}
+
 /** The text of a row's cell by table and column title, of the view shown where the table has views; an en dash where the row has none. */
 function cell(row, table, title) {
-  const cells = row[state.view][table] ?? row[table][0] ?? [];
-  return cells[columns[table].indexOf(title)] ?? NOTHING;
+  const cells = row[viewOf(row.task)][table] ?? row[table][0] ?? [];
+  return cells[row.task.columns[table].indexOf(title)] ?? NOTHING;
 }
 
 function showFigure(text) {
@@ -128,30 +132,31 @@ function showRecords(row) {
   return counting(row).flatMap((line, place) => [...(place ? [", "] : []), link(line, place)]);
 }
 
-function rowColumns(scale) {
+function rowColumns(task, scale) {
+  const { columns, quality, main } = task, view = viewOf(task), published = `Published ${main}`;
   const placed = column("#", (row) => String(row.place), { ascending: true });
   const records = column("Records", (row) => String(row.made.length), { show: showRecords });
-  const shown = { [QUALITY]: (text) => showWhisker(text, scale), "Published NDCG@10": showPublished, Notes: showNotes };
+  const shown = { [quality]: (text) => showWhisker(text, scale), [published]: showPublished, Notes: showNotes };
   const of = (table, title, options) => {
     const show = options?.print ?? shown[title] ?? showFigure;
     const source = options?.words || title.startsWith("Published") ? null : (row) => row;
     return column(title, (row) => cell(row, table, title), { ...options, source, show: (row) => show(cell(row, table, title)) });
   };
   const notes = of("accuracy", "Notes", { words: true, long: true });
-  const accuracy = columns.accuracy.filter((title) => title !== "Notes").map((title) => of("accuracy", title, { note: state.view }));
+  const accuracy = columns.accuracy.filter((title) => title !== "Notes").map((title) => of("accuracy", title, { note: view }));
   const against = columns.against.map((title) =>
-    of("against", title, { note: "keep", words: title === "Seeds", ascending: /^(p|Seeds)/.test(title), print: (text) => [text] }),
+    of("against", title, { note: task.views[0], words: title === "Seeds", ascending: /^(p|Seeds)/.test(title), print: (text) => [text] }),
   );
   const cost = columns.cost.map((title) =>
-    of("cost", title, { words: title === "Machine", long: title === "Machine", ascending: title !== "Users/s", print: showCost }),
+    of("cost", title, { words: title === "Machine", long: title === "Machine", ascending: !title.endsWith("/s"), print: showCost }),
   );
-  const beyond = columns.beyond.map((title) => of("beyond", title, { note: state.view }));
+  const beyond = columns.beyond.map((title) => of("beyond", title, { note: view }));
   const named = (list, ...titles) => titles.map((title) => list.find((one) => one.title === title));
   const sets = {
     overview: [
-      ...named(accuracy, QUALITY),
-      { ...of("accuracy", RECALL, { note: state.view, print: showValue }), label: RECALL.replace(INTERVAL, "") },
-      ...named(accuracy, "Published NDCG@10"),
+      ...named(accuracy, quality),
+      ...task.beside.map((title) => ({ ...of("accuracy", title, { note: view, print: showValue }), label: title.replace(INTERVAL, "") })),
+      ...named(accuracy, published),
       ...named(against, "Best − model", "p (Holm)"),
       ...named(cost, SECONDS, "Parameters"),
       notes,
@@ -270,22 +275,23 @@ function plainTable(titles, rows, words) {
 
 /** What a row holds beyond its line: groups of users in this view, published numbers, how each record was made. */
 function details(row) {
-  const groups = grouped(row[state.view].groups);
-  const most = Math.max(...row[state.view].groups.map((group) => Number(group[3])), 1e-9);
+  const { task } = row, view = viewOf(task);
+  const groups = grouped(row[view].groups);
+  const most = Math.max(...row[view].groups.map((group) => Number(group[3])), 1e-9);
   const made = [];
   if (groups.size) {
     const tables = [...groups].map(([kind, lines]) =>
       plainTable(
-        [`By ${kind}`, "Users", "NDCG@10", " "],
+        [`By ${kind}`, capitalised(task.units), task.main, " "],
         lines.map(([, group, n, value]) => [group, n, linked(row, value), bar(Number(value) / most)]),
         [`By ${kind}`],
       ),
     );
-    made.push(make("h4", {}, `NDCG@10 by group of users, view ${state.view}`), make("div", { className: "groups" }, ...tables));
+    made.push(make("h4", {}, `${task.main} by group of ${task.units}, view ${view}`), make("div", { className: "groups" }, ...tables));
   }
   if (row.published.length) {
     const shown = (text, title) => (MEASURED.includes(title) ? linked(row, text) : text);
-    const lines = row.published.map((cells) => PUBLISHED.map((title) => shown(publishedCell(cells, title), title)));
+    const lines = row.published.map((cells) => PUBLISHED.map((title) => shown(publishedCell(task, cells, title), title)));
     made.push(make("h4", {}, "Published numbers beside ours"), plainTable(PUBLISHED, lines, PUBLISHED_WORDS));
   }
   const titles = ["Seed", "Record", "sha256 of record.json", "Config", "Machine", "Code", "Date", "State"];
@@ -294,8 +300,8 @@ function details(row) {
   return made;
 }
 
-function publishedCell(cells, title) {
-  return cells[columns.published.indexOf(title)];
+function publishedCell(task, cells, title) {
+  return cells[task.columns.published.indexOf(title)];
 }
 
 /** Lines by their first cell, in the order they come in. */
@@ -311,7 +317,11 @@ function bar(share) {
   return make("span", { className: "bar", "aria-hidden": "true" }, filled);
 }
 
-// The chart: NDCG@10 in the view shown against seconds of training.
+function capitalised(text) {
+  return `${text[0].toUpperCase()}${text.slice(1)}`;
+}
+
+// The chart: the main metric in the view shown against seconds of training.
 
 function symbol(kind, x, y) {
   if (kind === "trivial") return draw("rect", { class: "mark", x: x - 4, y: y - 4, width: 8, height: 8 });
@@ -327,7 +337,7 @@ function tickOf(span) {
 
 function chart(rows, width) {
   const points = rows
-    .map((row) => ({ row, ...parts(cell(row, "accuracy", QUALITY)), text: cell(row, "cost", SECONDS) }))
+    .map((row) => ({ row, ...parts(cell(row, "accuracy", row.task.quality)), text: cell(row, "cost", SECONDS) }))
     .map((point) => ({ ...point, quality: Number(point.value), seconds: Math.max(numberIn(point.text), LEAST_SECONDS) }))
     .filter((point) => !Number.isNaN(point.quality));
   if (!points.length) return null;
@@ -374,7 +384,7 @@ function mark(point, px, py, y) {
   const { row, value, rest, text } = point;
   const link = draw("a", { href: `#${row.id}`, class: `${row.kind}${text.endsWith("†") ? " shared" : ""}` });
   if (!Number.isNaN(point.low)) link.append(draw("line", { class: "interval", x1: px, x2: px, y1: y(point.low), y2: y(point.high) }));
-  link.append(symbol(row.kind, px, py), draw("title", {}, `${row.model}: NDCG@10 ${value} ${rest}, training ${text} s`));
+  link.append(symbol(row.kind, px, py), draw("title", {}, `${row.model}: ${row.task.main} ${value} ${rest}, training ${text} s`));
   return link;
 }
 
@@ -408,7 +418,7 @@ function chartFigure(rows) {
     legend.append(make("li", {}, sign, title));
   }
   const caption =
-    `NDCG@10 (${state.view}) against seconds of training; bars are 95 % intervals. Hollow: several runs shared the machine (†), ` +
+    `${rows[0].task.main} (${viewOf(rows[0].task)}) against seconds of training; bars are 95 % intervals. Hollow: several runs shared the machine (†), ` +
     "its time is no basis for a comparison. Dashed: the best quality at each cost. A mark leads to its row.";
   figure.append(make("h3", {}, "Quality against cost"), legend, place, make("figcaption", {}, caption));
   const redraw = () => {
@@ -429,9 +439,9 @@ function shownRows(board) {
 }
 
 function boardSection(board) {
-  const { about } = board, rows = shownRows(board);
+  const { about, task } = board, rows = shownRows(board), view = viewOf(task);
   const title = make("h2", { id: board.id }, about.title);
-  const described = `${about.protocol[0].toUpperCase()}${about.protocol.slice(1)}. ${about.targets}`;
+  const described = `${capitalised(about.protocol)}. ${about.targets}`;
   const node = make(
     "section",
     {},
@@ -444,11 +454,11 @@ function boardSection(board) {
     node.append(make("p", { className: "soft" }, "No row of this board matches the filter."));
     return node;
   }
-  const figures = board.rows.map((row) => parts(cell(row, "accuracy", QUALITY)));
+  const figures = board.rows.map((row) => parts(cell(row, "accuracy", task.quality)));
   const scale = Math.max(...figures.map(({ value, high }) => high || Number(value) || 0));
-  const caption = `${about.title}, view ${state.view}: ${rows.length} of ${board.rows.length} rows`;
-  const shown = rowColumns(scale);
-  const start = shown.some((one) => one.title === QUALITY) ? [QUALITY, -1] : ["#", 1];
+  const caption = `${about.title}, view ${view}: ${rows.length} of ${board.rows.length} rows`;
+  const shown = rowColumns(task, scale);
+  const start = shown.some((one) => one.title === task.quality) ? [task.quality, -1] : ["#", 1];
   node.append(sortable(`${board.id}-rows`, caption, shown, rows, { start, detail: details, rowId: (row) => row.id }));
   if (about.missing.length) node.append(make("p", { className: "soft" }, `Trivial baselines without a row: ${about.missing.join("; ")}.`));
   const { figure, redraw } = chartFigure(rows);
@@ -461,7 +471,7 @@ function publishedTable(board, rows) {
   const lines = rows.flatMap((row) => row.published.map((cells) => ({ model: row.model, kind: row.kind, cells, row })));
   if (!lines.length) return make("p", { className: "soft" }, "The cards of these models name no published number for this data set.");
   const shown = PUBLISHED.map((title) => {
-    const text = ({ cells }) => publishedCell(cells, title);
+    const text = ({ cells }) => publishedCell(board.task, cells, title);
     const show = (line) => [title === "Verdict" ? make("span", { className: verdictClass(text(line)) }, text(line)) : text(line)];
     const source = MEASURED.includes(title) ? (line) => line.row : null;
     return column(title, text, { words: PUBLISHED_WORDS.includes(title), long: title === "Source" || title === "Verdict", show, source });
@@ -473,39 +483,45 @@ function publishedTable(board, rows) {
 
 function acrossSection() {
   const node = make("section", { id: "across" }, make("h2", {}, "All data sets"));
-  const lines = boards.filter(isShown).map(({ about, id, rows }) => ({ ...about, id, rows }));
+  for (const [name, task] of Object.entries(tasks)) appendOverview(node, name, task);
+  return node;
+}
+
+function appendOverview(node, name, task) {
+  const lines = boards.filter((board) => board.task === task && isShown(board)).map(({ about, id, rows }) => ({ ...about, id, rows }));
+  if (!lines.length) return;
   const count = (key) => (line) => line[key].toLocaleString("en");
   const shown = [
     { ...column("Data set", (line) => line.name, { words: true }), isName: true, show: (line) => [make("a", { href: `#${line.id}` }, line.name)] },
     column("Title", (line) => line.title, { words: true, long: true }),
     column("Protocol", (line) => line.protocol, { words: true, long: true }),
-    column("Test users", count("n_users")),
+    column(`Test ${task.units}`, count("n_users")),
     column("Items", count("n_items")),
     column("Interactions", count("n_interactions")),
     column("Rows", count("n_rows")),
-    column("Best row", (line) => line.best, { words: true, note: "by NDCG@10, keep" }),
-    ...VIEWS.map((view) => column(`NDCG@10, ${view}`, (line) => line[view], { note: "of that row", source: (line) => line.rows[0] })),
+    column("Best row", (line) => line.best, { words: true, note: `by ${task.main}, ${task.views[0]}` }),
+    ...task.views.map((view) => column(`${task.main}, ${view}`, (line) => line.values[view], { note: "of that row", source: (line) => line.rows[0] })),
   ];
-  node.append(sortable("overview", "Data sets and the best row of each", shown, lines, { start: ["Data set", 1] }));
+  if (Object.keys(tasks).length > 1) node.append(make("h3", {}, task.title));
+  node.append(sortable(`overview-${name}`, "Data sets and the best row of each", shown, lines, { start: ["Data set", 1] }));
   across.forEach(({ about, rows }, number) => {
-    if (about.view !== state.view || (state.protocol && about.protocol !== state.protocol)) return;
+    if (about.task !== name || about.view !== viewOf(task) || (state.protocol && about.protocol !== state.protocol)) return;
     const found = about.columns.map((title, place) => {
       const words = about.words.includes(title), dataset = about.datasets.indexOf(title);
-      const note = dataset < 0 ? "" : "NDCG@10 (rank)";
+      const note = dataset < 0 ? "" : `${task.main} (rank)`;
       const source = dataset < 0 ? null : ({ best }) => rowOf(title, about.protocol, best[dataset]);
       return { ...column(title, ({ cells }) => cells[place], { words, note, source, ascending: words || title === "Mean rank" }), isName: !place };
     });
     const caption = `${about.protocol}, view ${about.view}: ${about.datasets.length} data sets, ${about.ranked} models on all of them`;
     const meaning =
       "A model stands with its best row on each data set, chosen by the figure shown, so a model with more rows has more chances. Rank: among the " +
-      "models that stand on every data set of the table; models on fewer have none. Wins: data sets on which no model has a higher NDCG@10.";
+      `models that stand on every data set of the table; models on fewer have none. Wins: data sets on which no model has a higher ${task.main}.`;
     node.append(
       make("h3", {}, `Models across data sets, view ${about.view}`),
       make("p", { className: "soft" }, meaning),
       sortable(`across-${number}`, caption, found, rows, { start: ["Mean rank", 1] }),
     );
   });
-  return node;
 }
 
 function rowOf(dataset, protocol, label) {
@@ -555,11 +571,12 @@ function start() {
   }
   boards.forEach((board, number) => {
     board.id = `board-${number + 1}`;
-    board.rows.forEach((row, place) => Object.assign(row, { id: `${board.id}-${place + 1}`, place: place + 1 }));
+    board.task = tasks[board.about.task];
+    board.rows.forEach((row, place) => Object.assign(row, { id: `${board.id}-${place + 1}`, place: place + 1, task: board.task }));
   });
   selection("dataset", boards.map(({ about }) => about.name));
   selection("protocol", boards.map(({ about }) => about.protocol));
-  choices("view", { keep: "keep", unseen: "unseen" });
+  choices("view", Object.fromEntries(VIEWS.map((view) => [view, view])));
   choices("columns", { overview: "overview", accuracy: "accuracy", against: "significance", cost: "cost", beyond: "beyond accuracy", all: "all" });
   const input = document.getElementById("model");
   input.addEventListener("input", () => change("model", input.value));

@@ -6,12 +6,12 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from recbench.core.ranking import VIEWS
 from recbench.core.visible import visible
 from recbench.reporting import grids
 from recbench.reporting.board import Board
-from recbench.reporting.grids import Grid
-from recbench.reporting.standing import standings
+from recbench.reporting.grids import Grid, OverviewLine
+from recbench.reporting.standing import Standings, standings
+from recbench.tasks import Task, find_task
 
 MADE_BY = "<!-- Made by `recbench leaderboard publish` from records/. Do not edit: `recbench verify` compares every digit. -->"
 """First line of every page; what does not start with it is left alone."""
@@ -21,8 +21,15 @@ INDEX = "index.md"
 def render_pages(boards: Sequence[Board]) -> dict[str, str]:
     """File name and text of every page: one per board and the index."""
     pages = {f"{board.name}.md": _environment().get_template("board.md.jinja").render(board=board) for board in boards}
-    index = _environment().get_template("index.md.jinja").render(lines=grids.overview(boards), standings=standings(boards))
+    index = _environment().get_template("index.md.jinja").render(tasks=_by_task(boards))
     return pages | {INDEX: index}
+
+
+def _by_task(boards: Sequence[Board]) -> list[tuple[Task, list[OverviewLine], list[Standings]]]:
+    """Per task, in the order of the boards, a line per section and how models do across data sets."""
+    lines, across = grids.overview(boards), standings(boards)
+    tasks = [find_task(name) for name in dict.fromkeys(line.task for line in lines)]
+    return [(task, [line for line in lines if line.task == task.name], [found for found in across if found.task == task]) for task in tasks]
 
 
 def escape(text: str) -> str:
@@ -55,9 +62,9 @@ def _environment() -> Environment:
     environment.filters |= {"table": markdown_table, "md": escape}
     environment.globals |= {
         "made_by": MADE_BY,
-        "views": VIEWS,
         "hash_digits": grids.HASH_DIGITS,
         "targets_line": grids.targets_line,
+        "validation_title": lambda task: grids.metric_title(task.validation_metrics[0]),
         "accuracy": grids.accuracy,
         "published": grids.published,
         "cost": grids.cost,

@@ -13,13 +13,14 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from recbench.core.ranking import VIEWS, View
+from recbench.core.ranking import View
 from recbench.core.visible import visible
 from recbench.reporting import grids
 from recbench.reporting.board import Board, BoardRow, Section
 from recbench.reporting.grids import Grid, OverviewLine
 from recbench.reporting.markdown import MADE_BY
 from recbench.reporting.standing import Standings, standings
+from recbench.tasks import Task
 
 PAGE = "index.html"
 _FOLDER = Path(__file__).parent
@@ -27,23 +28,47 @@ _FOLDER = Path(__file__).parent
 
 def render_page(boards: Sequence[Board]) -> str:
     """Text of the page; equal boards give equal bytes."""
-    return _environment().get_template("index.html.jinja").render(boards=boards, figures=Markup(figures_json(boards)))
+    tasks = list(_sections_of_tasks(boards))
+    return _environment().get_template("index.html.jinja").render(boards=boards, tasks=tasks, figures=Markup(figures_json(boards)))
 
 
 def figures_json(boards: Sequence[Board]) -> str:
     """A JSON object with a line per board and per row, so that a difference names its row; no `<` in it can end the script block."""
     sections = [section for board in boards for section in board.sections]
     parts = [
-        f'"columns":{_line(_columns(sections[0]) if sections else {})}',
+        f'"tasks":{_line({task.name: _task(task, section) for task, section in _sections_of_tasks(boards).items()})}',
         f'"across":{_lines([_across(found) for found in standings(boards)])}',
         f'"boards":{_lines([_board(line, section) for line, section in zip(grids.overview(boards), sections, strict=True)])}',
     ]
     return "{" + ",\n".join(parts) + "}"
 
 
+def _sections_of_tasks(boards: Sequence[Board]) -> dict[Task, Section]:
+    """A section of every task, in the order of the boards."""
+    found: dict[Task, Section] = {}
+    for section in (section for board in boards for section in board.sections):
+        found.setdefault(section.task, section)
+    return found
+
+
+def _task(task: Task, section: Section) -> dict[str, object]:
+    """What the page must know of a task: its views, the main one first, its words, the columns that an overview shows."""
+    return {
+        "title": task.title,
+        "unit": task.words.unit,
+        "units": task.words.units,
+        "views": task.views,
+        "main": task.main_title,
+        "quality": grids.interval_title(task.main_metric),
+        "beside": [grids.interval_title(name) for name in task.interval_metrics if name != task.main_metric],
+        "columns": _columns(section),
+    }
+
+
 def _columns(section: Section) -> dict[str, Sequence[str]]:
-    """Titles of the columns of each table, without the row's name; the same for every section."""
-    tables = {"accuracy": grids.accuracy(section, "keep"), "beyond": grids.beyond(section, "keep"), "cost": grids.cost(section)}
+    """Titles of the columns of each table, without the row's name; the same for every section of a task."""
+    view = section.task.main_view
+    tables = {"accuracy": grids.accuracy(section, view), "beyond": grids.beyond(section, view), "cost": grids.cost(section)}
     tables |= {"against": grids.significance(section), "published": grids.published(section)}
     return {name: _titles(grid) for name, grid in tables.items()}
 
@@ -62,6 +87,7 @@ def _across(found: Standings) -> str:
     """Models across data sets in one view: a line about them, then a line per model."""
     grid = grids.standing(found)
     about = {
+        "task": found.task.name,
         "protocol": found.protocol,
         "view": found.view,
         "datasets": found.datasets,
@@ -82,7 +108,7 @@ def _board(overview: OverviewLine, section: Section) -> str:
         "missing": [f"{baseline.model} ({baseline.state}: {baseline.reason})" for baseline in section.missing],
     }
     tables = {"cost": grids.cost(section), "against": grids.significance(section), "published": grids.published(section)}
-    views = {view: {"accuracy": grids.accuracy(section, view), "beyond": grids.beyond(section, view)} for view in VIEWS}
+    views = {view: {"accuracy": grids.accuracy(section, view), "beyond": grids.beyond(section, view)} for view in section.task.views}
     made = grids.made(section)
     rows = []
     for board_row in section.rows:
@@ -107,7 +133,7 @@ def _kind(board_row: BoardRow) -> str:
 
 
 def _groups(board_row: BoardRow, view: View) -> list[list[str]]:
-    """NDCG@10 per group of users: how they are grouped, the group, its size, the value."""
+    """The main metric per group: how they are grouped, the group, its size, the value."""
     return [[part.slice, part.group, f"{part.n:,}", grids.number(part.value)] for part in board_row.row.slices(view)]
 
 

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from recbench.core.errors import BadRequest
-from recbench.evaluation import CODES_FILE, MAIN_METRIC, CodeTable, read_codes
+from recbench.evaluation import CODES_FILE, CodeTable, read_codes
 from recbench.reporting.archive import StoredRun
 from recbench.reporting.board import Board, BoardRow, Section, protocol_title
 from recbench.reporting.codes import CodeReport, code_report
 from recbench.reporting.comparison import Comparison
 from recbench.reporting.domination import domination_report
 from recbench.reporting.grids import metric_title
+from recbench.tasks import Task, find_task
 
 BLUE, ORANGE, GREY = "#2b6cb0", "#c05621", "#8a8f98"
 _LEVEL_COLORS = (BLUE, ORANGE, "#2f855a", "#6b46c1")
@@ -45,7 +46,7 @@ _TITLE_WIDTH = 60
 
 
 def plot_run(folder: Path, path: Path | None = None) -> Path:
-    """Training loss, validation NDCG@10 over steps, and NDCG@10 by group of users; gives the picture's path.
+    """Training loss and validation over steps, and the main metric by group of users; gives the picture's path.
 
     Args:
         folder: a run folder.
@@ -54,12 +55,13 @@ def plot_run(folder: Path, path: Path | None = None) -> Path:
     run = StoredRun.open(folder)
     record = run.record
     curve = _read_curve(run)
-    bars = [part for part in record.slices if part.view == "keep" and MAIN_METRIC in part.metrics]
+    task = find_task(record.task)
+    bars = [part for part in record.slices if part.view == task.main_view and task.main_metric in part.metrics]
     with _figure(11.0, max(3.6, 1.2 + _ROW_HEIGHT * len(bars))) as (figure, save):
         figure.get_layout_engine().set(wspace=0.05)
         curve_axes, slice_axes = figure.subplots(1, 2, width_ratios=(1.1, 1))
-        _draw_curve(curve_axes, curve)
-        _draw_slices(slice_axes, bars, record.metrics.get("keep", {}).get(MAIN_METRIC))
+        _draw_curve(curve_axes, curve, task)
+        _draw_slices(slice_axes, bars, record.metrics.get(task.main_view, {}).get(task.main_metric), task)
         figure.suptitle(
             f"{record.model.row_name} on {record.dataset.title}, {protocol_title(record.protocol)}, seed {record.seed}", fontsize=10
         )
@@ -121,7 +123,7 @@ def plot_domination(folder: Path, path: Path | None = None) -> Path:
 
 
 def plot_board(board: Board, path: Path) -> Path:
-    """NDCG@10 of every row with its interval, and against the seconds of training, a line of pictures per protocol."""
+    """The main metric of every row with its interval, and against the seconds of training, a line of pictures per protocol."""
     return plot_sections(board.sections, path)
 
 
@@ -134,9 +136,13 @@ def plot_sections(sections: Sequence[Section], path: Path) -> Path:
     """One line of two pictures per section, written to `path` (PNG).
 
     Raises:
-        BadRequest: no row was ranked in the view `keep`.
+        BadRequest: no row was ranked in the main view.
     """
-    drawn = [(section, ranked) for section in sections if (ranked := [row for row in section.rows if row.row.figure(MAIN_METRIC, "keep")])]
+    drawn = [
+        (section, ranked)
+        for section in sections
+        if (ranked := [row for row in section.rows if row.row.main(section.task.main_view) is not None])
+    ]
     if not drawn:
         raise BadRequest("There is no row with the view keep to plot. Run a model with --seen both first.")
     heights = [1.5 + _ROW_HEIGHT * len(rows) for _, rows in drawn]
@@ -145,7 +151,7 @@ def plot_sections(sections: Sequence[Section], path: Path) -> Path:
         all_axes = figure.subplots(len(drawn), 2, squeeze=False, height_ratios=heights)
         for (section, rows), (interval_axes, cost_axes) in zip(drawn, all_axes, strict=True):
             _draw_intervals(interval_axes, section, rows)
-            _draw_costs(cost_axes, rows)
+            _draw_costs(cost_axes, section, rows)
         return save(path)
 
 
@@ -182,8 +188,9 @@ def _read_curve(run: StoredRun) -> dict[str, list[tuple[float, float]]]:
     return points
 
 
-def _draw_curve(axes: Any, curve: dict[str, list[tuple[float, float]]]) -> None:
-    loss, quality = curve.get("loss", []), curve.get(MAIN_METRIC, [])
+def _draw_curve(axes: Any, curve: dict[str, list[tuple[float, float]]], task: Task) -> None:
+    metric = task.validation_metrics[0]
+    loss, quality = curve.get("loss", []), curve.get(metric, [])
     axes.set_title("Training")
     if not loss and not quality:
         axes.text(0.5, 0.5, "no training curve:\nthis model only counts", ha="center", va="center", color=GREY, transform=axes.transAxes)
@@ -197,29 +204,29 @@ def _draw_curve(axes: Any, curve: dict[str, list[tuple[float, float]]]) -> None:
     if quality:
         right = axes.twinx() if loss else axes
         right.plot(*zip(*quality, strict=True), color=BLUE, linewidth=1.5, marker="o", markersize=3)
-        right.set_ylabel(f"validation {metric_title(MAIN_METRIC)}, keep", color=BLUE)
+        right.set_ylabel(f"validation {metric_title(metric)}, {task.validation_view}", color=BLUE)
         right.tick_params(axis="y", colors=BLUE)
         right.set_ylim(bottom=0)
         if loss:
             right.spines["right"].set_visible(True)
 
 
-def _draw_slices(axes: Any, bars: Sequence[Any], overall: Any) -> None:
-    axes.set_title("Test users by group")
+def _draw_slices(axes: Any, bars: Sequence[Any], overall: Any, task: Task) -> None:
+    axes.set_title(f"Test {task.words.units} by group")
     if not bars:
         axes.set_axis_off()
         return
     places = list(range(len(bars)))
-    values = [bar.metrics[MAIN_METRIC] for bar in bars]
+    values = [bar.metrics[task.main_metric] for bar in bars]
     axes.barh(places, [part.value for part in values], color=BLUE, alpha=0.75, height=0.7)
     errors = [[max(0.0, part.value - part.low) for part in values], [max(0.0, part.high - part.value) for part in values]]
     axes.errorbar([part.value for part in values], places, xerr=errors, fmt="none", ecolor="black", elinewidth=0.8)
     axes.set_yticks(places, [f"{bar.slice}: {bar.group} ({bar.n:,})" for bar in bars])
     axes.invert_yaxis()
     axes.set_xlim(left=0)
-    axes.set_xlabel(f"{metric_title(MAIN_METRIC)}, keep, with 95 % interval")
+    axes.set_xlabel(f"{task.main_title}, {task.main_view}, with 95 % interval")
     if overall is not None:
-        axes.axvline(overall.value, color=ORANGE, linewidth=1, linestyle="--", label="all users")
+        axes.axvline(overall.value, color=ORANGE, linewidth=1, linestyle="--", label=f"all {task.words.units}")
         axes.legend(loc="lower right")
 
 
@@ -257,9 +264,10 @@ def _draw_purity(axes: Any, report: CodeReport) -> None:
 
 
 def _draw_intervals(axes: Any, section: Section, rows: Sequence[BoardRow]) -> None:
+    task = section.task
     for place, board_row in enumerate(rows):
-        for view, color, offset in (("keep", BLUE, -0.12), ("unseen", ORANGE, 0.12)):
-            figure = board_row.row.figure(MAIN_METRIC, "keep" if view == "keep" else "unseen")
+        for view, color, offset in zip(task.views, (BLUE, ORANGE), (-0.12, 0.12), strict=False):
+            figure = board_row.row.figure(task.main_metric, view)
             if figure is not None:
                 errors = [[max(0.0, figure.value - figure.low)], [max(0.0, figure.high - figure.value)]]
                 label = view if place == 0 else None
@@ -269,18 +277,19 @@ def _draw_intervals(axes: Any, section: Section, rows: Sequence[BoardRow]) -> No
     axes.set_xlim(left=0)
     axes.grid(axis="x", color="#e5e7eb", linewidth=0.6)
     axes.set_axisbelow(True)
-    axes.set_xlabel(f"test {metric_title(MAIN_METRIC)} with 95 % interval")
+    axes.set_xlabel(f"test {task.main_title} with 95 % interval")
     lines = (line for part in (section.dataset.title, section.title) for line in textwrap.wrap(part, _TITLE_WIDTH))
     axes.set_title("\n".join(lines))
     # The best row stands on top, so the upper left corner is free.
     axes.legend(loc="upper left")
 
 
-def _draw_costs(axes: Any, rows: Sequence[BoardRow]) -> None:
+def _draw_costs(axes: Any, section: Section, rows: Sequence[BoardRow]) -> None:
+    task = section.task
     points = []
     drawn = []
     for board_row in rows:
-        figure, spent = board_row.row.figure(MAIN_METRIC, "keep"), board_row.row.cost
+        figure, spent = board_row.row.figure(task.main_metric, task.main_view), board_row.row.cost
         if figure is not None and spent is not None:
             drawn.append(board_row)
             points.append((max(spent.train_s, _LEAST_SECONDS), figure.value))
@@ -294,7 +303,7 @@ def _draw_costs(axes: Any, rows: Sequence[BoardRow]) -> None:
     axes.grid(color="#e5e7eb", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.set_xlabel("training, seconds (log scale; hollow: several runs shared the machine)")
-    axes.set_ylabel(f"test {metric_title(MAIN_METRIC)}, keep")
+    axes.set_ylabel(f"test {task.main_title}, {task.main_view}")
     axes.set_title("Quality against cost")
 
 

@@ -9,13 +9,14 @@ from recbench.core.records import RECORD_FILE, Interval, SlicePart, TargetsPart
 from recbench.core.tuning import TUNE_LOG, read_tune_log, same_settings
 from recbench.evaluation import evaluate, targets_part
 from recbench.reporting.archive import Fault, StoredRun
+from recbench.tasks import find_task
 
 
 def recompute(run: StoredRun, mend: str) -> tuple[int, list[Fault]]:
     """How many figures of a record were computed again, and a fault for each that came out otherwise; `mend` says what to do then."""
     path = run.folder / RECORD_FILE
     try:
-        found = evaluate(run.ranks, run.facts, run.exposure, run.train_count)
+        found = evaluate(run.ranks, run.facts, run.exposure, run.train_count, find_task(run.record.task).measures)
     except RecbenchError as error:
         return 0, [Fault(path, None, f"its figures cannot be computed again: {error}")]
     record = run.record

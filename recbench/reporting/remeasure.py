@@ -14,6 +14,7 @@ from recbench.reporting.archive import StoredRun, record_folders
 from recbench.reporting.board import make_boards
 from recbench.reporting.publish import all_pages, changed_files, refuse_damaged
 from recbench.reporting.together import finish_writing, write_together
+from recbench.tasks import find_task
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def remeasure(boards: Path, cards: Mapping[str, ModelCard], code: CodePart) -> R
     texts: dict[str, str] = {}
     runs, moves = [], _Moves()
     for run in published.values():
-        found = evaluate(run.ranks, run.facts, run.exposure, run.train_count)
+        found = evaluate(run.ranks, run.facts, run.exposure, run.train_count, find_task(run.record.task).measures)
         record = run.record.model_copy(update={"metrics": found.metrics, "slices": found.slices, "beyond": found.beyond})
         if record != run.record:
             moves.count(run.record, record)

@@ -11,8 +11,9 @@ import numpy as np
 from recbench.core.config import canonical_json
 from recbench.core.ranking import View
 from recbench.core.records import CodePart, RunRecord, TunePart
-from recbench.evaluation import LIST_LENGTH, MAIN_METRIC, parse_metric, two_level_bootstrap
+from recbench.evaluation import METRICS, two_level_bootstrap
 from recbench.reporting.archive import FloatArray, StoredRun
+from recbench.tasks import Task, find_task
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class SliceFigure:
-    """NDCG@10 of one group of users, mean over seeds; `n` users."""
+    """The main metric of one group of users, mean over seeds; `n` users."""
 
     slice: str
     group: str
@@ -126,9 +127,18 @@ class Row:
         """The record of the first seed; what rows share is the same in all."""
         return self.runs[0].record
 
+    @property
+    def task(self) -> Task:
+        """The question that was asked."""
+        return find_task(self.record.task)
+
+    def main(self, view: View) -> float | None:
+        """The task's main metric, mean over users and seeds; None where the view was not ranked."""
+        return self.mean(self.task.main_metric, view)
+
     def _has(self, metric: str, view: View) -> bool:
         length = self.record.protocol.list_length
-        return parse_metric(metric)[1] <= length and all(metric in run.record.metrics.get(view, {}) for run in self.runs)
+        return METRICS.parse(metric)[1] <= length and all(metric in run.record.metrics.get(view, {}) for run in self.runs)
 
     def mean(self, metric: str, view: View) -> float | None:
         """Mean over users and seeds; None where the view was not ranked or the list is shorter than k."""
@@ -189,12 +199,13 @@ class Row:
         )
 
     def slices(self, view: View) -> list[SliceFigure]:
-        """NDCG@10 of every group of users, in the order of the record."""
+        """The main metric of every group of users, in the order of the record."""
+        main = self.task.main_metric
         values: dict[tuple[str, str], list[float]] = {}
         for run in self.runs:
             for part in run.record.slices:
-                if part.view == view and MAIN_METRIC in part.metrics:
-                    values.setdefault((part.slice, part.group), []).append(part.metrics[MAIN_METRIC].value)
+                if part.view == view and main in part.metrics:
+                    values.setdefault((part.slice, part.group), []).append(part.metrics[main].value)
         sizes = {(part.slice, part.group): part.n for part in self.record.slices if part.view == view}
         return [SliceFigure(*key, view, sizes.get(key, 0), statistics.fmean(found)) for key, found in values.items()]
 
@@ -227,7 +238,7 @@ class Row:
 
 
 def merge_seeds(runs: Iterable[StoredRun]) -> list[Row]:
-    """Rows of runs, whatever the order the runs come in; best NDCG@10 `keep` first.
+    """Rows of runs, whatever the order the runs come in; best first.
 
     Of two runs with one seed in one row the newer counts. Rows of one name are told apart by backbone or config hash.
     """
@@ -245,10 +256,10 @@ def merge_seeds(runs: Iterable[StoredRun]) -> list[Row]:
 
 
 def sort_rows(rows: Sequence[Row]) -> list[Row]:
-    """Best NDCG@10 `keep` first; rows without that view last."""
+    """Highest main metric in the main view first; rows without that view last."""
 
     def place(row: Row) -> tuple[float, str]:
-        value = row.mean(MAIN_METRIC, "keep")
+        value = row.main(row.task.main_view)
         return (float("inf") if value is None else -value, row.label)
 
     return sorted(rows, key=place)
@@ -256,7 +267,7 @@ def sort_rows(rows: Sequence[Row]) -> list[Row]:
 
 def _with_distinct_labels(rows: Sequence[Row]) -> list[Row]:
     """The same rows; what sets rows of one name apart is added to the name, no more than it takes."""
-    named = [_renamed(row, ", ".join([row.label, *_unusual(row.record)])) for row in rows]
+    named = [_renamed(row, ", ".join([row.label, *_unusual(row)])) for row in rows]
     for mark in ("backbone", "config"):
         marks = {(row.label, _mark(row.record, mark)) for row in named}
         count = Counter(label for label, _ in marks)
@@ -269,15 +280,16 @@ def _mark(record: RunRecord, kind: str) -> str:
     return f"backbone {record.model.backbone or 'none'}" if kind == "backbone" else f"#{record.config_hash[:8]}"
 
 
-def _unusual(record: RunRecord) -> list[str]:
-    """Remarks that a reader needs at once: settings from a search, a bound on training, one view only, lists of another length."""
+def _unusual(row: Row) -> list[str]:
+    """Remarks that a reader needs at once: settings from a search, a bound on training, views left out, lists of another length."""
+    record, task = row.record, row.task
     protocol = record.protocol
     parts = [] if record.tuned is None else [tuned_mark(record, record.tuned)]
     if record.budget is not None:
         parts.append(f"budget {record.budget}")
-    if len(protocol.views) == 1:
-        parts.append(f"{protocol.views[0]} only")
-    if protocol.list_length != LIST_LENGTH:
+    if len(protocol.views) < len(task.views):
+        parts.append(f"{' and '.join(protocol.views)} only")
+    if protocol.list_length != task.list_length:
         parts.append(f"lists of {protocol.list_length}")
     return parts
 

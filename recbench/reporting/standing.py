@@ -4,9 +4,9 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from recbench.core.ranking import VIEWS, View
-from recbench.evaluation import MAIN_METRIC
+from recbench.core.ranking import View
 from recbench.reporting.board import Board, Section
+from recbench.tasks import Task
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,7 @@ class Place:
 
     Attributes:
         row: label of its best row there.
-        value: NDCG@10 of that row.
+        value: main metric of that row.
         rank: among the models that stand on all data sets, 1 is best, equal values share the middle of their ranks; None for other models.
     """
 
@@ -32,7 +32,7 @@ class Standing:
         model: its name.
         places: by data set; those without a row of the model are absent.
         mean_rank: over all data sets; None where the model does not stand on every one.
-        wins: data sets on which no model, whether it stands on all of them or not, has a higher NDCG@10.
+        wins: data sets on which no model, whether it stands on all of them or not, has a higher main metric.
     """
 
     model: str
@@ -43,8 +43,9 @@ class Standing:
 
 @dataclass(frozen=True)
 class Standings:
-    """All models in one view on the data sets that share a protocol, best mean rank first, then those without one."""
+    """All models in one view on the data sets that share task and protocol, best mean rank first, then those without one."""
 
+    task: Task
     protocol: str
     view: View
     datasets: tuple[str, ...]
@@ -57,16 +58,17 @@ class Standings:
 
 
 def standings(boards: Sequence[Board]) -> list[Standings]:
-    """Per protocol that two or more data sets share, and per view, how the models do across them; in the order of the boards."""
-    by_protocol: dict[str, dict[str, Section]] = {}
+    """Per task and protocol that two or more data sets share, and per view, how the models do across them; in the order of the boards."""
+    by_protocol: dict[tuple[str, str], dict[str, Section]] = {}
     for board in boards:
         for section in board.sections:
-            by_protocol.setdefault(section.title, {})[board.name] = section
-    shared = {protocol: sections for protocol, sections in by_protocol.items() if len(sections) > 1}
-    return [_standings(protocol, view, sections) for protocol, sections in shared.items() for view in VIEWS]
+            by_protocol.setdefault((section.task.name, section.title), {})[board.name] = section
+    shared = [sections for sections in by_protocol.values() if len(sections) > 1]
+    return [_standings(view, sections) for sections in shared for view in next(iter(sections.values())).task.views]
 
 
-def _standings(protocol: str, view: View, sections: Mapping[str, Section]) -> Standings:
+def _standings(view: View, sections: Mapping[str, Section]) -> Standings:
+    first = next(iter(sections.values()))
     best = {name: _best_rows(section, view) for name, section in sections.items()}
     models = sorted({model for found in best.values() for model in found})
     everywhere = [model for model in models if all(model in found for found in best.values())]
@@ -82,14 +84,14 @@ def _standings(protocol: str, view: View, sections: Mapping[str, Section]) -> St
         ranks = [place.rank for place in places.values() if place.rank is not None]
         wins = sum(place.value == top[name] for name, place in places.items())
         made.append(Standing(model, places, statistics.fmean(ranks) if ranks else None, wins))
-    return Standings(protocol, view, tuple(sections), tuple(sorted(made, key=_order)))
+    return Standings(first.task, first.title, view, tuple(sections), tuple(sorted(made, key=_order)))
 
 
 def _best_rows(section: Section, view: View) -> dict[str, tuple[str, float]]:
-    """Per model its row with the highest NDCG@10 in this view: label and value."""
+    """Per model its row with the highest main metric in this view: label and value."""
     best: dict[str, tuple[str, float]] = {}
     for row in (board_row.row for board_row in section.rows):
-        value = row.mean(MAIN_METRIC, view)
+        value = row.main(view)
         model = row.record.model.name
         if value is not None and (model not in best or value > best[model][1]):
             best[model] = (row.label, value)

@@ -1,6 +1,6 @@
 """Tables for the terminal, drawn from the same plain data that `--json` prints."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,8 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from recbench.core.plugin import ModelCard
+from recbench.core.ranking import View
 from recbench.core.records import ReferencePart, RunRecord
-from recbench.evaluation import MAIN_METRIC
 from recbench.reporting import grids
 from recbench.reporting.archive import StoredRun
 from recbench.reporting.board import Section, protocol_title
@@ -24,21 +24,21 @@ from recbench.reporting.domination import DominationReport, has_spaces
 from recbench.reporting.grids import NOTHING, Grid, metric_title
 from recbench.reporting.rows import Figure, Row, code_version, machine
 from recbench.reporting.verdicts import PublishedFigure, published_figures
+from recbench.tasks import find_task
 
 
 @dataclass(frozen=True)
 class RunLine:
-    """One metric of one run, in both views, beside what others published.
+    """One metric of one run, in each view of the task, beside what others published.
 
     Attributes:
         metric: such as `ndcg@10`.
-        keep, unseen: what was measured; None where the view was not ranked.
+        figures: what was measured; None where the view was not ranked.
         published: published values of this metric for the run's model and data set.
     """
 
     metric: str
-    keep: Figure | None
-    unseen: Figure | None
+    figures: Mapping[View, Figure | None]
     published: tuple[PublishedFigure, ...]
 
 
@@ -49,26 +49,29 @@ def run_lines(record: RunRecord, card: ModelCard | None) -> list[RunLine]:
     names = dict.fromkeys(name for metrics in record.metrics.values() for name in metrics)
     names |= dict.fromkeys(figure.metric for figure in against)
     return [
-        RunLine(name, row.figure(name, "keep"), row.figure(name, "unseen"), tuple(figure for figure in against if figure.metric == name))
+        RunLine(
+            name,
+            {view: row.figure(name, view) for view in row.task.views},
+            tuple(figure for figure in against if figure.metric == name),
+        )
         for name in names
     ]
 
 
 def run_table(record: RunRecord, card: ModelCard | None, references: Sequence[ReferencePart] = ()) -> RenderableType:
     """Table of what a run measured beside what was published, its place among cheap references, and its cost."""
-    lines = run_lines(record, card)
+    task, lines = find_task(record.task), run_lines(record, card)
     has_published = any(line.published for line in lines)
     table = _table(
         "Metric",
-        "keep [95 %]",
-        "unseen [95 %]",
+        *(f"{view} [95 %]" for view in task.views),
         *(("Published", "Verdict") if has_published else ()),
         words=("Metric", "Verdict"),
     )
     notes = list(dict.fromkeys(_source_note(figure) for line in lines for figure in line.published))
     for line in lines:
-        style = "bold" if line.metric == MAIN_METRIC else None
-        cells = [metric_title(line.metric), grids.with_interval(line.keep), grids.with_interval(line.unseen)]
+        style = "bold" if line.metric == task.main_metric else None
+        cells = [metric_title(line.metric), *map(grids.with_interval, line.figures.values())]
         if has_published:
             cells += [
                 "\n".join(f"{figure.published:.4f} [{1 + notes.index(_source_note(figure))}]" for figure in line.published) or NOTHING,
@@ -94,7 +97,7 @@ def _reference_parts(record: RunRecord, references: Sequence[ReferencePart]) -> 
     if not references:
         return []
     views = tuple(dict.fromkeys(part.view for part in references))
-    title = f"{record.model.name} beside cheap references on the same split, {metric_title(MAIN_METRIC)}"
+    title = f"{record.model.name} beside cheap references on the same split, {find_task(record.task).main_title}"
     table = _table("Reference", *(header for view in views for header in (view, f"difference {view} [95 %]", "")), words=("Reference", ""))
     by_reference: dict[str, dict[str, ReferencePart]] = {}
     for part in references:
@@ -120,7 +123,7 @@ def _source_note(figure: PublishedFigure) -> str:
 
 def _cost_sentence(record: RunRecord) -> str:
     spent = record.cost
-    sizes = f"{record.targets.n_users:,} test users, {record.dataset.n_items:,} items."
+    sizes = f"{record.targets.n_users:,} test {find_task(record.task).words.units}, {record.dataset.n_items:,} items."
     if spent is None:
         return f"{sizes} The lists were made elsewhere: their cost is not known."
     shared = f" Measured while {record.device.jobs} runs shared the machine." if record.device.jobs > 1 else ""
@@ -133,14 +136,15 @@ def _cost_sentence(record: RunRecord) -> str:
 
 
 def comparison_table(comparison: Comparison) -> RenderableType:
-    """Rows by data sets with NDCG@10 in both views, then for each data set the paired tests against the best row."""
+    """Rows by data sets with the main metric in each view, then for each data set the paired tests against the best row."""
     sections = comparison.sections
     labels = dict.fromkeys(board_row.row.label for section in sections for board_row in section.rows)
-    header = [f"{section.dataset.name} {view}" for section in sections for view in ("keep", "unseen")]
+    header = [f"{section.dataset.name} {view}" for section in sections for view in section.task.views]
+    metrics = dict.fromkeys(section.task.main_title for section in sections)
     table = _table("Model", *header)
     for label in labels:
         table.add_row(escape(label), *(cell for section in sections for cell in _comparison_cells(section, label)))
-    parts: list[RenderableType] = [Text(f"{metric_title(MAIN_METRIC)} with 95 % intervals", style="italic"), table]
+    parts: list[RenderableType] = [Text(f"{' and '.join(metrics)} with 95 % intervals", style="italic"), table]
     parts += [
         Text(f"{board_row.row.label} on {section.dataset.name}: {mark}", style="bold red")
         for section in sections
@@ -150,19 +154,21 @@ def comparison_table(comparison: Comparison) -> RenderableType:
     for section in sections:
         if section.tests:
             title = (
-                f"{section.dataset.name}: {section.tests[0].best} against each other row, {metric_title(MAIN_METRIC)} keep, paired by user"
+                f"{section.dataset.name}: {section.tests[0].best} against each other row, "
+                f"{section.task.main_title} {section.task.main_view}, paired by {section.task.words.unit}"
             )
             parts.append(grid_table(grids.significance(section), title))
         parts.append(grid_table(grids.cost(section), f"{section.dataset.name}: cost († several runs shared the machine)"))
     return Group(*parts)
 
 
-def _comparison_cells(section: Section, label: str) -> tuple[str, str]:
+def _comparison_cells(section: Section, label: str) -> list[str]:
+    task = section.task
     for place, board_row in enumerate(section.rows):
         if board_row.row.label == label:
-            keep, unseen = (grids.with_interval(board_row.row.figure(MAIN_METRIC, view)) for view in ("keep", "unseen"))
-            return (f"[bold]{escape(keep)}[/]" if place == 0 else escape(keep)), escape(unseen)
-    return NOTHING, NOTHING
+            main, *others = (escape(grids.with_interval(board_row.row.figure(task.main_metric, view))) for view in task.views)
+            return [f"[bold]{main}[/]" if place == 0 else main, *others]
+    return [NOTHING] * len(task.views)
 
 
 def diff_table(rows: Sequence[Difference]) -> RenderableType:
@@ -202,10 +208,12 @@ def record_table(record: RunRecord, card: ModelCard | None = None, references: S
     for stage in record.stages:
         memory = grids.peak_memory(stage, on_device=record.device.type != "cpu")
         stages.add_row(escape(stage.name), f"{stage.seconds:,.1f}", memory, "reused" if stage.reused else "computed")
-    groups = _table("Group of users", "View", "Users", metric_title(MAIN_METRIC), words=("Group of users", "View"))
+    task = find_task(record.task)
+    title = f"Group of {task.words.units}"
+    groups = _table(title, "View", task.words.units.capitalize(), task.main_title, words=(title, "View"))
     for part in record.slices:
-        if MAIN_METRIC in part.metrics:
-            interval = part.metrics[MAIN_METRIC]
+        if task.main_metric in part.metrics:
+            interval = part.metrics[task.main_metric]
             figure = grids.with_interval(Figure(interval.value, interval.low, interval.high))
             groups.add_row(escape(f"{part.slice}: {part.group}"), part.view, f"{part.n:,}", escape(figure))
     beyond = {f"{name} {view}": grids.number(value) for view, figures in record.beyond.items() for name, value in figures.items()}
@@ -228,7 +236,7 @@ def _origin(record: RunRecord) -> str:
         return f"{record.foreign.file}, made by another toolkit; test users without a list: {missing}"
     if record.tuned is not None:
         found = record.tuned
-        score = f"validation {metric_title(MAIN_METRIC)} {found.score:.4f}"
+        score = f"validation {metric_title(find_task(record.task).validation_metrics[0])} {found.score:.4f}"
         return f"trial {found.trial} of {found.trials} of a search on {found.dataset}, {score}"
     return f"preset {record.model.preset}"
 

@@ -9,8 +9,9 @@ from recbench.core.errors import BadRequest
 from recbench.core.plugin import ModelCard, Published
 from recbench.core.ranking import View
 from recbench.core.records import RunRecord
-from recbench.evaluation import CUTOFFS, parse_metric
+from recbench.evaluation import METRICS
 from recbench.reporting.rows import Figure, Row
+from recbench.tasks import find_task
 
 Verdict = Literal["reproduced", "above", "below", "not comparable", "not measured"]
 RELATIVE_TOLERANCE = 0.05
@@ -24,14 +25,14 @@ class PublishedFigure:
         metric: such as `ndcg@10`.
         view: of the source; `unknown` where it does not say.
         published: the printed value, a fraction.
-        measured: ours in the same view (`keep` where the source's is unknown); None where it was not ranked.
+        measured: ours in the same view (in the main one where the source's is unknown); None where it was not ranked.
         verdict: `reproduced`, `above`, `below`, `not comparable` or `not measured`.
         reason: why it is not comparable or was not measured.
         source, kind: where the number was printed.
     """
 
     metric: str
-    view: Literal["keep", "unseen", "unknown"]
+    view: View | Literal["unknown"]
     published: float
     measured: float | None
     verdict: Verdict
@@ -60,7 +61,7 @@ def why_not_comparable(record: RunRecord, published: Published, card: ModelCard)
     other_text = _other_text(record, published)
     if other_text:
         return other_text
-    if record.protocol.split != "leave-one-out":
+    if not find_task(record.task).is_default(record.protocol):
         return f"other split: {record.protocol.split}"
     if record.protocol.ties != "source":
         return f"other order of ties: {record.protocol.ties}"
@@ -125,10 +126,10 @@ def published_figures(row: Row, card: ModelCard | None) -> list[PublishedFigure]
 
 def _figures_of(row: Row, published: Published, card: ModelCard) -> Sequence[PublishedFigure]:
     reason = why_not_comparable(row.record, published, card)
-    view: View = "keep" if published.view == "unknown" else published.view
+    view: View = row.task.main_view if published.view == "unknown" else published.view
     figures = []
     for metric, value in published.metrics.items():
-        why = _why_not_measured(row.record, metric, view)
+        why = _why_not_measured(row, metric, view)
         measured = None if why else row.figure(metric, view)
         verdict: Verdict = "not measured"
         if measured is not None:
@@ -138,14 +139,15 @@ def _figures_of(row: Row, published: Published, card: ModelCard) -> Sequence[Pub
     return figures
 
 
-def _why_not_measured(record: RunRecord, metric: str, view: View) -> str:
+def _why_not_measured(row: Row, metric: str, view: View) -> str:
     """Reason why a published metric has no measured value beside it; empty where it can have one."""
+    record = row.record
     try:
-        _, k = parse_metric(metric)
+        _, k = METRICS.parse(metric)
     except BadRequest:
         return f"there is no metric {metric}"
     if view not in record.metrics:
         return f"the run has no lists of the view {view}"
     if k > record.protocol.list_length:
         return f"lists hold {record.protocol.list_length} places"
-    return "" if metric in record.metrics[view] else f"figures are cut off at {', '.join(map(str, CUTOFFS))}"
+    return "" if metric in record.metrics[view] else f"figures are cut off at {', '.join(map(str, row.task.measures.cutoffs))}"

@@ -5,18 +5,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from recbench.core.errors import BadRequest, nearest
-from recbench.core.ranking import VIEWS, View
+from recbench.core.ranking import BOTH
 from recbench.core.records import ReferencePart, RunRecord
-
-_SEEN: Mapping[str, tuple[View, ...]] = {"both": VIEWS, "keep": ("keep",), "unseen": ("unseen",)}
-
-
-def views_of(seen: str) -> tuple[View, ...]:
-    """The views that `--seen keep|unseen|both` asks for."""
-    if seen not in _SEEN:
-        raise BadRequest(f"--seen {seen!r} is not known.{nearest(seen, _SEEN)} Use keep, unseen or both.")
-    return _SEEN[seen]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +18,7 @@ class CommonOptions:
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         threads: for computing on the CPU; None: all cores, shared between runs at the same time.
         ties: order of events of one user with equal times.
-        protocol: split protocol with its options.
+        protocol: split protocol with its options; None: the default of the task.
         plugins: folders of models that are not installed.
     """
 
@@ -36,7 +26,7 @@ class CommonOptions:
     device: str = "auto"
     threads: int | None = None
     ties: str = "source"
-    protocol: str = "leave-one-out"
+    protocol: str | None = None
     plugins: tuple[Path, ...] = ()
 
     def common(self) -> dict[str, Any]:
@@ -57,7 +47,7 @@ class RunRequest(CommonOptions):
     """Log of the search that the settings come from, where they come without the file that it wrote."""
     overrides: Mapping[str, Any] = field(default_factory=dict)
     precision: str = "auto"
-    seen: str = "both"
+    seen: str = BOTH
     again: bool = False
     rerun: tuple[str, ...] = ()
     jobs: int = 1
@@ -112,7 +102,7 @@ class PlanRequest(CommonOptions):
     preset: str | None = None
     config_file: Path | None = None
     overrides: Mapping[str, Any] = field(default_factory=dict)
-    seen: str = "both"
+    seen: str = BOTH
 
 
 @dataclass(frozen=True)
@@ -125,7 +115,7 @@ class ImportRequest:
     seen: str | None = None
     seed: int = 0
     ties: str = "source"
-    protocol: str = "leave-one-out"
+    protocol: str | None = None
 
 
 @dataclass(frozen=True)

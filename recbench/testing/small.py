@@ -8,7 +8,8 @@ import pyarrow.parquet as pq
 
 from recbench.core import SilentProgress
 from recbench.core.seeds import generator
-from recbench.data import Split, SplitProtocol, locate, make_split, read_dataset
+from recbench.data import Split, locate, make_split, read_dataset
+from recbench.tasks import NEXT_ITEM
 
 _N_USERS = 60
 _N_ITEMS = 200
@@ -68,7 +69,7 @@ def read_split(source: Path, cache: Path) -> Split:
     """The leave-one-out split of a folder of data, memory-mapped from files below `cache` and so not writable."""
     progress = SilentProgress()
     located = locate(str(source), data_dir=None, home=cache, progress=progress, fetch=False)
-    make_split(read_dataset(located, progress), SplitProtocol()).save(cache / "split")
+    make_split(read_dataset(located, progress), NEXT_ITEM.protocol()).save(cache / "split")
     return Split.open(cache / "split")
 
 

@@ -10,6 +10,7 @@ from recbench.data import Split
 from recbench.running.host.machine import Machine
 from recbench.running.run.training import TrainedModel, Trainer
 from recbench.running.stages.store import StageStore
+from recbench.tasks import NEXT_ITEM
 
 
 def train(
@@ -26,6 +27,7 @@ def train(
         seed: of the run.
     """
     trainer = Trainer(
+        task=NEXT_ITEM,
         split=split,
         machine=Machine.resolve("cpu", "fp32", 1),
         store=StageStore(home / "stages"),

@@ -8,20 +8,21 @@ from collections.abc import Callable
 import numpy as np
 
 from recbench.core import TimeKind
-from recbench.data import Dataset, SplitProtocol, make_split, stats
+from recbench.data import Dataset, make_split, stats
+from recbench.tasks import NEXT_ITEM
 
 
 def test_demo_is_fast_and_the_same_every_time(read: Callable[..., Dataset]) -> None:
     # Seconds of computing: on a busy machine the clock on the wall tells what else runs there.
     start = time.process_time()
-    first = make_split(read("demo"), SplitProtocol())
+    first = make_split(read("demo"), NEXT_ITEM.protocol())
     assert time.process_time() - start < 1.0
-    assert make_split(read("demo"), SplitProtocol()).fingerprints == first.fingerprints
+    assert make_split(read("demo"), NEXT_ITEM.protocol()).fingerprints == first.fingerprints
 
 
 def test_demo_looks_like_data(read: Callable[..., Dataset]) -> None:
     dataset = read("demo")
-    figures = stats(dataset, make_split(dataset, SplitProtocol()))
+    figures = stats(dataset, make_split(dataset, NEXT_ITEM.protocol()))
     assert dataset.card.is_synthetic
     assert (figures.users, figures.items) == (500, 300)
     assert dataset.interactions.time is TimeKind.SECONDS
@@ -34,7 +35,7 @@ def test_demo_looks_like_data(read: Callable[..., Dataset]) -> None:
 
 def test_the_next_item_of_the_demo_can_be_learnt(read: Callable[..., Dataset]) -> None:
     dataset = read("demo")
-    split = make_split(dataset, SplitProtocol())
+    split = make_split(dataset, NEXT_ITEM.protocol())
     followers: dict[int, Counter[int]] = {}
     for row in range(len(split.train)):
         items = split.train[row].tolist()

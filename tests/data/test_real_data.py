@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from recbench.core import SilentProgress, TimeKind
-from recbench.data import Dataset, Split, SplitProtocol, locate, make_split, read_dataset, stats
+from recbench.data import Dataset, Split, locate, make_split, read_dataset, stats
+from recbench.tasks import NEXT_ITEM
 
 GIVEN = {
     "beauty": (22363, 12101, 198502),
@@ -26,7 +27,7 @@ SECONDS = {"lastfm", "ml-100k", "ml-1m"}
 def read_split(name: str, data_dir: Path | None, home: Path) -> tuple[Dataset, Split]:
     progress = SilentProgress()
     dataset = read_dataset(locate(name, data_dir=data_dir, home=home, progress=progress), progress)
-    return dataset, make_split(dataset, SplitProtocol())
+    return dataset, make_split(dataset, NEXT_ITEM.protocol())
 
 
 @pytest.mark.real_data
@@ -72,7 +73,7 @@ def test_repeats_of_yelp(real_data: Path, tmp_path: Path) -> None:
 def test_fingerprints_of_sports_take_no_time(real_data: Path, tmp_path: Path) -> None:
     dataset, split = read_split("sports", real_data, tmp_path)
     start = time.process_time()
-    assert make_split(dataset, SplitProtocol()).fingerprints == split.fingerprints
+    assert make_split(dataset, NEXT_ITEM.protocol()).fingerprints == split.fingerprints
     assert time.process_time() - start < 2.0
 
 
@@ -81,14 +82,14 @@ def test_stored_sports_is_the_same(real_data: Path, tmp_path: Path) -> None:
     dataset, split = read_split("sports", real_data, tmp_path)
     dataset.save(tmp_path / "dataset")
     opened = Dataset.open(tmp_path / "dataset")
-    assert make_split(opened, SplitProtocol()).fingerprints == split.fingerprints
+    assert make_split(opened, NEXT_ITEM.protocol()).fingerprints == split.fingerprints
 
 
 @pytest.mark.real_data
 def test_temporal_cut_of_ml_100k(real_data: Path, tmp_path: Path) -> None:
     dataset, _ = read_split("ml-100k", real_data, tmp_path)
     for targets in ("last", "successive", "all"):
-        split = make_split(dataset, SplitProtocol.parse(f"temporal:targets={targets}"))
+        split = make_split(dataset, NEXT_ITEM.protocol(f"temporal:targets={targets}"))
         cut = int(split.notes["test cut, seconds since 1970"])
         assert split.train.timestamp.max() < int(split.notes["validation cut, seconds since 1970"]) < cut
         assert split.test.timestamp is not None

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recbench.core import BadConfig, BadData, BadRequest, Interactions, ItemTable, TimeKind
-from recbench.data import Dataset, DatasetCard, Split, SplitProtocol, make_split
+from recbench.data import Dataset, DatasetCard, Split, SplitProtocol, make_split, time_splits
 from recbench.data.reader import string_array
+from recbench.tasks import NEXT_ITEM
 
 Write = Callable[..., Path]
 Read = Callable[..., Dataset]
@@ -58,7 +59,7 @@ LISTS = {
 
 
 def test_leave_one_out_by_hand() -> None:
-    split = make_split(in_memory(LISTS, n_items=1), SplitProtocol())
+    split = make_split(in_memory(LISTS, n_items=1), NEXT_ITEM.protocol())
     assert train(split) == {"u": ["a", "b"], "v": ["b", "a"], "w": ["c"]}
     assert triples(split, "valid") == [("u", ["a", "b"], ["c"]), ("w", ["c"], ["c"])]
     assert triples(split, "test") == [("u", ["a", "b", "c"], ["d"]), ("w", ["c", "c"], ["a"])]
@@ -75,7 +76,7 @@ def test_leave_one_out_by_hand() -> None:
 
 def test_positions_are_no_times() -> None:
     lists = {"u": [("a", 0), ("b", 1), ("c", 2)]}
-    split = make_split(in_memory(lists, TimeKind.POSITION), SplitProtocol())
+    split = make_split(in_memory(lists, TimeKind.POSITION), NEXT_ITEM.protocol())
     assert split.test.is_tied is None
     assert split.test.timestamp is None
 
@@ -84,9 +85,9 @@ def test_positions_are_no_times() -> None:
 def test_without_seconds_no_temporal_cut_and_no_shuffle(time: TimeKind) -> None:
     dataset = in_memory({"u": [("a", 0), ("b", 1), ("c", 2)]}, time)
     with pytest.raises(BadRequest, match=r"memory has .* no global time.*leave-one-out"):
-        make_split(dataset, SplitProtocol.parse("temporal"))
+        make_split(dataset, NEXT_ITEM.protocol("temporal"))
     with pytest.raises(BadRequest, match="ties are unknown"):
-        make_split(dataset, SplitProtocol(ties="shuffle=1"))
+        make_split(dataset, NEXT_ITEM.protocol(ties="shuffle=1"))
 
 
 TEMPORAL = {
@@ -110,7 +111,7 @@ TEMPORAL = {
 )
 def test_temporal_by_hand(targets: str, valid: object, test: object) -> None:
     # Times 1 2 3 3 4 7 8 9 10 10: the 0.6 quantile is 8 (six of ten lie before it). Before it 1 2 3 3 4 7: the 0.6 quantile is 4.
-    split = make_split(in_memory(TEMPORAL), SplitProtocol.parse(f"temporal:quantile=0.6,targets={targets}"))
+    split = make_split(in_memory(TEMPORAL), NEXT_ITEM.protocol(f"temporal:quantile=0.6,targets={targets}"))
     assert split.notes["test cut, seconds since 1970"] == 8
     assert split.notes["validation cut, seconds since 1970"] == 4
     assert train(split) == {"early": ["a", "b", "c"], "late": ["b"], "new": []}
@@ -136,35 +137,37 @@ def test_temporal_by_hand(targets: str, valid: object, test: object) -> None:
 )
 def test_faults_in_a_protocol_are_named(text: str, message: str) -> None:
     with pytest.raises(BadConfig, match=message):
-        SplitProtocol.parse(text)
+        NEXT_ITEM.protocol(text)
 
 
 @pytest.mark.parametrize("ties", ["shuffle", "shuffle=x", "random", "shuffle=-1"])
 def test_faults_in_ties_are_named(ties: str) -> None:
     with pytest.raises(BadConfig, match="Write source or shuffle=SEED"):
-        SplitProtocol.parse("leave-one-out", ties)
+        NEXT_ITEM.protocol("leave-one-out", ties)
 
 
 def test_equal_protocols_are_equal() -> None:
-    assert SplitProtocol.parse("temporal") == SplitProtocol("temporal", {"quantile": 0.9, "targets": "last"})
-    assert str(SplitProtocol.parse("temporal:quantile=0.8")) == "temporal:quantile=0.8,targets=last"
-    assert str(SplitProtocol()) == "leave-one-out"
+    assert NEXT_ITEM.protocol("temporal") == SplitProtocol(time_splits.TEMPORAL, {"quantile": 0.9, "targets": "last"})
+    assert str(NEXT_ITEM.protocol("temporal:quantile=0.8")) == "temporal:quantile=0.8,targets=last"
+    assert str(NEXT_ITEM.protocol()) == "leave-one-out"
 
 
 def test_nobody_to_ask() -> None:
     with pytest.raises(BadData, match="0 validation and 0 test queries"):
-        make_split(in_memory({"u": [("a", 1), ("b", 2)]}), SplitProtocol())
+        make_split(in_memory({"u": [("a", 1), ("b", 2)]}), NEXT_ITEM.protocol())
 
 
 def test_shuffled_ties_depend_on_nothing_but_seed_and_event() -> None:
     tied = {f"u{n:02d}": [(f"i{(n * 7 + place) % 30:02d}", 100 + place // 4) for place in range(8)] for n in range(40)}
     reversed_source = {user: [events[place] for place in (3, 2, 1, 0, 7, 6, 5, 4)] for user, events in tied.items()}
     some = {user: events for user, events in tied.items() if user < "u10"}
-    first = make_split(in_memory(tied, n_items=30), SplitProtocol(ties="shuffle=1"))
-    assert triples(first, "test") == triples(make_split(in_memory(reversed_source, n_items=30), SplitProtocol(ties="shuffle=1")), "test")
-    assert triples(first, "test")[:10] == triples(make_split(in_memory(some), SplitProtocol(ties="shuffle=1")), "test")
-    other = make_split(in_memory(tied, n_items=30), SplitProtocol(ties="shuffle=2"))
-    source = make_split(in_memory(tied, n_items=30), SplitProtocol())
+    first = make_split(in_memory(tied, n_items=30), NEXT_ITEM.protocol(ties="shuffle=1"))
+    assert triples(first, "test") == triples(
+        make_split(in_memory(reversed_source, n_items=30), NEXT_ITEM.protocol(ties="shuffle=1")), "test"
+    )
+    assert triples(first, "test")[:10] == triples(make_split(in_memory(some), NEXT_ITEM.protocol(ties="shuffle=1")), "test")
+    other = make_split(in_memory(tied, n_items=30), NEXT_ITEM.protocol(ties="shuffle=2"))
+    source = make_split(in_memory(tied, n_items=30), NEXT_ITEM.protocol())
     assert first.fingerprints.test != other.fingerprints.test != source.fingerprints.test
     for _, history, target in triples(first, "test"):
         # Only events of equal time changed places.
@@ -192,7 +195,7 @@ def test_no_split_shows_the_future(lists: dict[str, list[tuple[str, int]]], prot
     ordered = {user: sorted(events, key=lambda event: event[1]) for user, events in lists.items()}
     dataset = in_memory(ordered)
     try:
-        split = make_split(dataset, SplitProtocol.parse(protocol))
+        split = make_split(dataset, NEXT_ITEM.protocol(protocol))
     except BadData:
         return
     whole = {user: [item for item, _ in events] for user, events in ordered.items()}
@@ -225,8 +228,8 @@ def test_one_changed_event_changes_a_fingerprint(lists: dict[str, list[tuple[str
     place = data.draw(st.integers(0, len(ordered[user]) - 1))
     changed = {name: list(events) for name, events in ordered.items()}
     changed[user][place] = ("other", ordered[user][place][1])
-    before = make_split(in_memory(ordered), SplitProtocol()).fingerprints
-    after = make_split(in_memory(changed), SplitProtocol()).fingerprints
+    before = make_split(in_memory(ordered), NEXT_ITEM.protocol()).fingerprints
+    after = make_split(in_memory(changed), NEXT_ITEM.protocol()).fingerprints
     n_events = len(ordered[user])
     assert before.test != after.test
     assert (before.valid != after.valid) == (place < n_events - 1)
@@ -238,23 +241,23 @@ def test_fingerprints_do_not_depend_on_the_order_of_rows(write_folder: Write, re
     draw = np.random.default_rng(3)
     rows = [(f"u{draw.integers(20)}", f"i{draw.integers(40)}", int(time)) for time in draw.permutation(400)]
     items = {"item_id": [f"i{n}" for n in range(40)], "title": [f"Item {n}" for n in range(40)]}
-    first = make_split(read(write_folder(rows, items, name="first")), SplitProtocol()).fingerprints
+    first = make_split(read(write_folder(rows, items, name="first")), NEXT_ITEM.protocol()).fingerprints
     shuffled = [rows[place] for place in draw.permutation(len(rows))]
     order = draw.permutation(40)
     items = {name: [column[place] for place in order] for name, column in items.items()}
-    assert make_split(read(write_folder(shuffled, items, name="second")), SplitProtocol()).fingerprints == first
+    assert make_split(read(write_folder(shuffled, items, name="second")), NEXT_ITEM.protocol()).fingerprints == first
 
 
 def test_ids_that_run_together_differ() -> None:
-    one = make_split(in_memory({"u": [("a", 1), ("bc", 2), ("d", 3)]}), SplitProtocol()).fingerprints
-    two = make_split(in_memory({"u": [("ab", 1), ("c", 2), ("d", 3)]}), SplitProtocol()).fingerprints
+    one = make_split(in_memory({"u": [("a", 1), ("bc", 2), ("d", 3)]}), NEXT_ITEM.protocol()).fingerprints
+    two = make_split(in_memory({"u": [("ab", 1), ("c", 2), ("d", 3)]}), NEXT_ITEM.protocol()).fingerprints
     assert one.test != two.test
     assert one.train != two.train
 
 
 def test_fingerprints_by_hand() -> None:
     # Records hold these sums: a change here makes every published record incomparable.
-    found = make_split(in_memory({"u": LISTS["u"], "ü": LISTS["w"]}), SplitProtocol()).fingerprints
+    found = make_split(in_memory({"u": LISTS["u"], "ü": LISTS["w"]}), NEXT_ITEM.protocol()).fingerprints
 
     def token(role: str, text: str) -> bytes:
         return role.encode() + len(text.encode()).to_bytes(4, "little") + text.encode()
@@ -275,7 +278,7 @@ def test_a_text_in_another_column_is_another_text(write_folder: Write, read: Rea
     ids = {"item_id": ["a", "b", "c"]}
     texts = [{"title": ["x", "y", None]}, {"title": ["x", None, "y"]}, {"brand": ["x", "y", None]}, {"title": ["x", "y", "z"]}]
     found = {
-        make_split(read(write_folder(rows, ids | text, name=f"t{number}")), SplitProtocol()).fingerprints.item_text
+        make_split(read(write_folder(rows, ids | text, name=f"t{number}")), NEXT_ITEM.protocol()).fingerprints.item_text
         for number, text in enumerate(texts)
     }
     assert len(found) == 4
@@ -283,7 +286,7 @@ def test_a_text_in_another_column_is_another_text(write_folder: Write, read: Rea
 
 @pytest.mark.parametrize("protocol", ["leave-one-out", "temporal:quantile=0.6,targets=all"])
 def test_save_and_open(tmp_path: Path, protocol: str) -> None:
-    split = make_split(in_memory(TEMPORAL | LISTS), SplitProtocol.parse(protocol))
+    split = make_split(in_memory(TEMPORAL | LISTS), NEXT_ITEM.protocol(protocol))
     split.save(tmp_path / "split")
     opened = Split.open(tmp_path / "split")
     assert opened.protocol == split.protocol
@@ -304,4 +307,4 @@ def test_save_and_open(tmp_path: Path, protocol: str) -> None:
 
 
 def test_one_order_of_ties_has_one_spelling() -> None:
-    assert SplitProtocol.parse("leave-one-out", "shuffle=007") == SplitProtocol(ties="shuffle=7")
+    assert NEXT_ITEM.protocol("leave-one-out", "shuffle=007") == NEXT_ITEM.protocol(ties="shuffle=7")

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from recbench.core import SilentProgress
-from recbench.data import Dataset, SplitProtocol, check, make_split, stats
+from recbench.data import Dataset, check, make_split, stats
+from recbench.tasks import NEXT_ITEM
 
 ROWS = [
     ("u", "a", 1), ("u", "b", 2), ("u", "c", 3), ("u", "d", 3),
@@ -18,7 +19,7 @@ ITEMS = {"item_id": ["a", "b", "c", "d", "e"], "title": ["A", None, "C", "D", "E
 
 def test_figures_by_hand(write_folder: Callable[..., Path], read: Callable[..., Dataset]) -> None:
     dataset = read(write_folder([(user, item, 10**9 + time) for user, item, time in ROWS], ITEMS))
-    found = stats(dataset, make_split(dataset, SplitProtocol()))
+    found = stats(dataset, make_split(dataset, NEXT_ITEM.protocol()))
     assert (found.users, found.items, found.interactions, found.items_without_events) == (3, 5, 9, 1)
     assert found.density == pytest.approx(9 / 15)
     assert (found.mean_length, found.median_length, found.max_length) == (3.0, 3.0, 4)
@@ -40,14 +41,19 @@ def test_figures_by_hand(write_folder: Callable[..., Path], read: Callable[..., 
 
 def test_times_that_are_not_seconds_have_no_ties(write_folder: Callable[..., Path], read: Callable[..., Dataset]) -> None:
     dataset = read(write_folder([("u", "a", 0), ("u", "b", 1), ("u", "c", 2)]))
-    found = stats(dataset, make_split(dataset, SplitProtocol()))
+    found = stats(dataset, make_split(dataset, NEXT_ITEM.protocol()))
     assert found.tied_pairs is None
     assert dict(found.rows())["neighbouring events of equal time"] == "unknown"
 
 
 def test_check_finds_what_holds_and_what_does_not(write_folder: Callable[..., Path], tmp_path: Path) -> None:
     def findings(name: str) -> dict[str, bool]:
-        return {finding.what: finding.is_good for finding in check(name, data_dir=None, home=tmp_path / "home", progress=SilentProgress())}
+        return {
+            finding.what: finding.is_good
+            for finding in check(
+                name, data_dir=None, home=tmp_path / "home", progress=SilentProgress(), protocol_of=lambda _: NEXT_ITEM.protocol()
+            )
+        }
 
     assert all(findings(str(write_folder(ROWS, ITEMS))).values())
     assert findings(str(write_folder(ROWS, {"item_id": ["a"]}, name="lacking"))) == {"files": True, "counts": False}

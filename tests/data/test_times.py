@@ -15,7 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from recbench.core import BadConfig, BadData, BadRequest, TimeKind
-from recbench.data import Dataset, SplitProtocol, make_split, stats
+from recbench.data import Dataset, make_split, stats
+from recbench.tasks import NEXT_ITEM
 
 Write = Callable[..., Path]
 Read = Callable[..., Dataset]
@@ -112,11 +113,11 @@ def test_times_within_a_second_are_no_ties_to_shuffle(tmp_path: Path, read: Read
     assert sequences(dataset) == {"u": ["a", "b", "c"]}
     assert dataset.notes["events out of time order, sorted"] == 1
     assert dataset.notes["events ordered within a second"] == 2
-    split = make_split(dataset, SplitProtocol())
+    split = make_split(dataset, NEXT_ITEM.protocol())
     assert split.test.is_tied is None
     assert stats(dataset, split).tied_pairs is None
     with pytest.raises(BadRequest, match="finer than a second, which order 2 events"):
-        make_split(dataset, SplitProtocol(ties="shuffle=1"))
+        make_split(dataset, NEXT_ITEM.protocol(ties="shuffle=1"))
 
 
 @pytest.mark.parametrize(
@@ -174,7 +175,7 @@ def test_numbers_that_are_no_seconds_are_an_order_only(write_folder: Write, read
     assert dataset.interactions.timestamp.tolist() == [0, 1, 2]
     assert reason in str(dataset.notes["time"])
     with pytest.raises(BadRequest, match=r"only positions.*no global time"):
-        make_split(dataset, SplitProtocol(name="temporal"))
+        make_split(dataset, NEXT_ITEM.protocol("temporal"))
 
 
 FOLDER = "[[sources]]\nkind = 'folder'\npath = 'mine'\nfiles = [{ role = 'interactions', name = 'interactions.parquet' }]"

@@ -20,6 +20,7 @@ from recbench.evaluation import (
     target_facts,
     write_ranks,
 )
+from recbench.tasks import NEXT_ITEM
 from tests.evaluation.scored import Scored, random_scored
 
 ONE_ITEM = np.ones(1, np.int64)
@@ -53,11 +54,11 @@ def evaluated(scored: Scored, k: int) -> Evaluation:
     queries, rankings = scored.queries(), scored.rankings(k)
     facts = target_facts(scored.train(), scored.histories, scored.targets, queries.user, np.arange(len(queries)) % 3 == 0)
     ranks = RankTable.of_queries(queries.user, scored.targets, ranks_of_targets(rankings, scored.targets, queries), k)
-    return evaluate(ranks, facts, exposure_counts(rankings, scored.n_items), scored.train().item_counts())
+    return evaluate(ranks, facts, exposure_counts(rankings, scored.n_items), scored.train().item_counts(), NEXT_ITEM.measures)
 
 
 def test_means_by_hand() -> None:
-    result = evaluate(ranks_of([1, 2, 3, 4], [0, 2, -1, 9]), facts_of([1, 2, 3, 4]), NOTHING_SHOWN, ONE_ITEM)
+    result = evaluate(ranks_of([1, 2, 3, 4], [0, 2, -1, 9]), facts_of([1, 2, 3, 4]), NOTHING_SHOWN, ONE_ITEM, NEXT_ITEM.measures)
     means = {name: interval.value for name, interval in result.metrics["keep"].items()}
     assert means == {
         "recall@5": 0.5,
@@ -80,7 +81,7 @@ def test_slices_by_hand() -> None:
         in_history=[False, False, False, False, False, True],
         follows_last=[True, False, False, False, False, False],
     )
-    result = evaluate(ranks_of(user, [0, -1, 1, -1, 2, 3]), facts, NOTHING_SHOWN, ONE_ITEM)
+    result = evaluate(ranks_of(user, [0, -1, 1, -1, 2, 3]), facts, NOTHING_SHOWN, ONE_ITEM, NEXT_ITEM.measures)
     found = {(part.slice, part.group): (part.n, part.metrics["recall@10"].value) for part in result.slices}
     assert found == {
         ("target popularity", "cold"): (1, 1.0),
@@ -104,7 +105,7 @@ def test_slices_by_hand() -> None:
 
 
 def test_unknown_times_and_empty_groups_have_no_slice() -> None:
-    result = evaluate(ranks_of([1, 2], [0, 1]), facts_of([1, 2]), NOTHING_SHOWN, ONE_ITEM)
+    result = evaluate(ranks_of([1, 2], [0, 1]), facts_of([1, 2]), NOTHING_SHOWN, ONE_ITEM, NEXT_ITEM.measures)
     groups = {(part.slice, part.group) for part in result.slices}
     assert groups == {
         ("target popularity", "mid"),
@@ -117,7 +118,7 @@ def test_unknown_times_and_empty_groups_have_no_slice() -> None:
 def test_a_slice_of_sets_looks_at_the_targets_of_the_group_only() -> None:
     # User 1 has a head target at place 1 and a tail target at place 3, user 2 a tail target that is missed.
     facts = facts_of([1, 1, 2], target_count=[30, 2, 2])
-    result = evaluate(ranks_of([1, 1, 2], [0, 2, -1]), facts, NOTHING_SHOWN, ONE_ITEM)
+    result = evaluate(ranks_of([1, 1, 2], [0, 2, -1]), facts, NOTHING_SHOWN, ONE_ITEM, NEXT_ITEM.measures)
     parts = {part.group: part for part in result.slices if part.slice == "target popularity"}
     assert (parts["head"].n, parts["tail"].n) == (1, 2)
     assert parts["head"].metrics["ndcg@10"].value == 1.0
@@ -131,14 +132,14 @@ def test_a_user_asked_several_times_has_the_mean_over_the_queries(tmp_path: Path
     targets = Targets.from_lists([[0], [0], [0]])
     table = RankTable.of_queries(np.array([3, 3, 7], np.int32), targets, {"keep": np.array([0, 0, -1], np.int16)}, 10)
     facts = facts_of([3, 3, 7], history_length=[3, 30, 3])
-    found = evaluate(table, facts, NOTHING_SHOWN, ONE_ITEM)
+    found = evaluate(table, facts, NOTHING_SHOWN, ONE_ITEM, NEXT_ITEM.measures)
     assert found.metrics["keep"]["ndcg@10"].value == pytest.approx(0.5)
     assert found.metrics["keep"]["recall@10"].value == pytest.approx(0.5)
     assert "hit_rate@10" not in found.metrics["keep"]
     np.testing.assert_allclose(per_user(table, facts, "ndcg@10", "keep"), [1.0, 0.0])
     by_length = {part.group: part.metrics["ndcg@10"].value for part in found.slices if part.slice == "history length"}
     assert by_length == {"1-5": 0.5, "21-50": 1.0}
-    assert evaluate(read_ranks(write_ranks(table, tmp_path / "ranks.parquet")), facts, NOTHING_SHOWN, ONE_ITEM) == found
+    assert evaluate(read_ranks(write_ranks(table, tmp_path / "ranks.parquet")), facts, NOTHING_SHOWN, ONE_ITEM, NEXT_ITEM.measures) == found
 
 
 def test_a_user_cannot_be_asked_several_times_for_sets() -> None:
@@ -147,12 +148,12 @@ def test_a_user_cannot_be_asked_several_times_for_sets() -> None:
 
 
 def test_hit_rate_is_not_printed_where_it_is_recall() -> None:
-    result = evaluate(ranks_of([1, 2], [0, 1]), facts_of([1, 2]), NOTHING_SHOWN, ONE_ITEM)
+    result = evaluate(ranks_of([1, 2], [0, 1]), facts_of([1, 2]), NOTHING_SHOWN, ONE_ITEM, NEXT_ITEM.measures)
     assert not any(name.startswith("hit_rate") for name in result.metrics["keep"])
 
 
 def test_places_behind_the_end_of_the_lists_are_absent() -> None:
-    result = evaluate(ranks_of([1, 2], [0, 1], list_length=5), facts_of([1, 2]), NOTHING_SHOWN, ONE_ITEM)
+    result = evaluate(ranks_of([1, 2], [0, 1], list_length=5), facts_of([1, 2]), NOTHING_SHOWN, ONE_ITEM, NEXT_ITEM.measures)
     assert set(result.metrics["keep"]) == {"recall@5", "ndcg@5", "mrr@5"}
     assert result.slices == []
 
@@ -190,25 +191,25 @@ def test_the_order_of_the_views_changes_nothing() -> None:
         queries, rankings = scored.queries(views), scored.rankings(20, views)
         facts = target_facts(scored.train(), scored.histories, scored.targets, queries.user, None)
         ranks = RankTable.of_queries(queries.user, scored.targets, ranks_of_targets(rankings, scored.targets, queries), 20)
-        results.append(evaluate(ranks, facts, exposure_counts(rankings, scored.n_items), scored.train().item_counts()))
+        results.append(evaluate(ranks, facts, exposure_counts(rankings, scored.n_items), scored.train().item_counts(), NEXT_ITEM.measures))
     assert results[0] == results[1]
     assert list(results[1].metrics) == ["keep", "unseen"]
     assert [part.view for part in results[0].slices] == [part.view for part in results[1].slices]
 
 
 def test_without_users_there_are_no_metrics() -> None:
-    result = evaluate(ranks_of([], []), facts_of([]), NOTHING_SHOWN, ONE_ITEM)
+    result = evaluate(ranks_of([], []), facts_of([]), NOTHING_SHOWN, ONE_ITEM, NEXT_ITEM.measures)
     assert result == Evaluation({}, [], {"keep": {"coverage@10": 0.0}})
 
 
 def test_one_user_has_an_interval_of_one_point() -> None:
-    result = evaluate(ranks_of([1], [0]), facts_of([1]), NOTHING_SHOWN, ONE_ITEM)
+    result = evaluate(ranks_of([1], [0]), facts_of([1]), NOTHING_SHOWN, ONE_ITEM, NEXT_ITEM.measures)
     assert result.metrics["keep"]["ndcg@10"] == Interval(value=1.0, low=1.0, high=1.0)
 
 
 def test_ranks_and_facts_of_different_splits_are_refused() -> None:
     with pytest.raises(SplitMismatch, match="Row 1 is about user 2"):
-        evaluate(ranks_of([1, 2], [0, 1]), facts_of([1, 3]), NOTHING_SHOWN, ONE_ITEM)
+        evaluate(ranks_of([1, 2], [0, 1]), facts_of([1, 3]), NOTHING_SHOWN, ONE_ITEM, NEXT_ITEM.measures)
 
 
 def test_random_scores_hit_in_proportion_to_the_length_of_the_list() -> None:

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from recbench.core import BadRequest, SplitMismatch, Targets
-from recbench.evaluation import RankTable, metric_names, parse_metric, per_user, ranks_of_targets, target_facts, values_per_user
+from recbench.evaluation import METRICS, RankTable, per_user, ranks_of_targets, target_facts, values_per_user
+from recbench.tasks import NEXT_ITEM
 from tests.evaluation.scored import Scored, random_scored, ranked, slow_list, slow_metric
 
 
@@ -41,7 +42,7 @@ def test_sets_of_targets_by_hand() -> None:
 
 
 def test_metrics_equal_those_of_a_slow_reference_on_random_scores() -> None:
-    names = metric_names(20, has_sets=True)
+    names = NEXT_ITEM.measures.names(20, has_sets=True)
     for seed in range(200):
         scored = random_scored(np.random.default_rng(seed), n_users=6, largest_set=5)
         table = table_of(scored, 20)
@@ -58,7 +59,7 @@ def test_perfect_scores_give_one_and_reversed_scores_zero() -> None:
     scored = random_scored(rng, n_users=40, n_items=100)
     is_target = np.zeros(scored.scores.shape, np.float32)
     is_target[np.arange(40), scored.targets.item] = 1.0
-    names = metric_names(50, has_sets=False)
+    names = NEXT_ITEM.measures.names(50, has_sets=False)
     for scores, expected in ((is_target, 1.0), (-is_target, 0.0)):
         part = Scored(scores, scored.histories, scored.targets)
         table = table_of(part, 50)
@@ -66,16 +67,17 @@ def test_perfect_scores_give_one_and_reversed_scores_zero() -> None:
 
 
 def test_names_of_metrics_follow_the_length_of_the_lists() -> None:
-    assert metric_names(10, has_sets=False) == ("recall@5", "recall@10", "ndcg@5", "ndcg@10", "mrr@5", "mrr@10")
-    assert metric_names(4, has_sets=True) == ()
-    assert "hit_rate@50" in metric_names(50, has_sets=True)
-    assert parse_metric("hit_rate@20") == ("hit_rate", 20)
+    assert NEXT_ITEM.measures.names(10, has_sets=False) == ("recall@5", "recall@10", "ndcg@5", "ndcg@10", "mrr@5", "mrr@10")
+    assert NEXT_ITEM.measures.names(4, has_sets=True) == ()
+    assert "hit_rate@50" in NEXT_ITEM.measures.names(50, has_sets=True)
+    metric, k = METRICS.parse("hit_rate@20")
+    assert (metric.kind, k) == ("hit_rate", 20)
 
 
 @pytest.mark.parametrize("name", ["ndcg", "ndcg@0", "ndcg@-1", "auc@10", "ndcg@10 "])
 def test_unknown_metrics_are_refused(name: str) -> None:
     with pytest.raises(BadRequest, match="There is no metric"):
-        parse_metric(name)
+        METRICS.parse(name)
 
 
 def test_a_user_without_a_target_has_no_metric() -> None:
@@ -126,7 +128,7 @@ def test_renumbering_items_changes_no_metric_without_ties_and_no_more_than_ties_
 def test_the_order_of_users_changes_nothing() -> None:
     scored = random_scored(np.random.default_rng(9), n_users=50, largest_set=3)
     table = table_of(scored, 20)
-    names = metric_names(20, has_sets=True)
+    names = NEXT_ITEM.measures.names(20, has_sets=True)
     order = np.random.default_rng(1).permutation(50)
     shuffled = Scored(scored.scores[order], scored.histories.take(order), scored.targets.take(order))
     other = table_of(shuffled, 20)

@@ -144,14 +144,14 @@ def test_batches_of_any_size_give_the_same_ranks(batch: int) -> None:
 
 def test_a_user_in_two_places_of_the_table_is_refused() -> None:
     rank = np.zeros(3, np.int16)
-    table = RankTable(np.array([3, 4, 3], np.int32), np.zeros(3, np.int32), {"keep": rank})
+    table = RankTable(np.array([3, 4, 3], np.int32), np.zeros(3, np.int32), {"keep": rank}, 10)
     with pytest.raises(BadData, match="rows of user 3 do not stand side by side"):
         _ = table.offsets
 
 
 def test_columns_of_unequal_length_are_refused() -> None:
     with pytest.raises(ValueError, match="3 rows"):
-        RankTable(np.zeros(3, np.int32), np.zeros(2, np.int32), {"keep": np.zeros(3, np.int16)})
+        RankTable(np.zeros(3, np.int32), np.zeros(2, np.int32), {"keep": np.zeros(3, np.int16)}, 10)
 
 
 def test_lists_longer_than_a_rank_can_say_are_refused() -> None:

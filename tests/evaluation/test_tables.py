@@ -26,6 +26,7 @@ from recbench.evaluation import (
     write_ranks,
     write_targets,
 )
+from recbench.tasks import NEXT_ITEM
 from tests.evaluation.scored import random_scored
 
 
@@ -69,7 +70,9 @@ def test_what_is_written_is_read_and_gives_the_same_evaluation(case: Case, tmp_p
     assert same(exposure, case.exposure)
     assert same(facts, case.facts)
     assert same(train_count, case.train_count)
-    assert evaluate(ranks, facts, exposure, train_count) == evaluate(case.ranks, case.facts, case.exposure, case.train_count)
+    assert evaluate(ranks, facts, exposure, train_count, NEXT_ITEM.measures) == evaluate(
+        case.ranks, case.facts, case.exposure, case.train_count, NEXT_ITEM.measures
+    )
 
 
 def test_columns_are_those_of_the_record(case: Case, tmp_path: Path) -> None:

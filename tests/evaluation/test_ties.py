@@ -49,7 +49,7 @@ def test_tie_sensitivity_by_hand() -> None:
     scores = np.array([[[9, 5, 5, 5], [9, 8, 7, 7], [1, 0, -np.inf, -np.inf]]], dtype=np.float32)
     rankings = Rankings(("keep",), items, scores)
     # Tied in places 2 to 4; alone in place 1; not found.
-    figures = tie_sensitivity(rankings, Targets.from_lists([[2], [0], [3]]))
+    figures = tie_sensitivity(rankings, Targets.from_lists([[2], [0], [3]]), 10)
     tied = (1 / math.log2(3) + 1 / math.log2(4) + 1 / math.log2(5)) / 3
     assert figures == {
         "ndcg@10_random_ties_keep": pytest.approx((tied + 1 + 0) / 3),
@@ -60,7 +60,7 @@ def test_tie_sensitivity_by_hand() -> None:
 
 def test_tie_sensitivity_of_sets_by_hand() -> None:
     rankings = Rankings(("keep",), np.array([[[0, 1, 2]]], np.int32), np.array([[[3, 1, 1]]], np.float32))
-    figures = tie_sensitivity(rankings, Targets.from_lists([[0, 2]]))
+    figures = tie_sensitivity(rankings, Targets.from_lists([[0, 2]]), 10)
     second = (1 / math.log2(3) + 1 / math.log2(4)) / 2
     assert figures["ndcg@10_random_ties_keep"] == pytest.approx((1 + second) / (1 + 1 / math.log2(3)))
     assert figures["tied_targets_keep"] == 0.5
@@ -68,8 +68,8 @@ def test_tie_sensitivity_of_sets_by_hand() -> None:
 
 def test_no_figure_without_a_found_target() -> None:
     rankings = Rankings(("keep",), np.array([[[0, 1]]], np.int32), np.array([[[3, 1]]], np.float32))
-    assert tie_sensitivity(rankings, Targets.from_lists([[5]])) == {"ndcg@10_random_ties_keep": 0.0}
-    assert tie_sensitivity(rankings, Targets.from_lists([[]])) == {}
+    assert tie_sensitivity(rankings, Targets.from_lists([[5]]), 10) == {"ndcg@10_random_ties_keep": 0.0}
+    assert tie_sensitivity(rankings, Targets.from_lists([[]]), 10) == {}
 
 
 def test_short_lists_are_counted() -> None:

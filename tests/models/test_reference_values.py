@@ -13,8 +13,9 @@ import pytest
 
 from recbench import registry
 from recbench.core import Catalogue, Recommender, SilentProgress
-from recbench.data import Split, SplitProtocol, locate, make_split, read_dataset
+from recbench.data import Split, locate, make_split, read_dataset
 from recbench.evaluation import ranks_of_targets, values_per_user
+from recbench.tasks import NEXT_ITEM
 from recbench.testing import LightContext
 
 METRICS = ("recall@5", "ndcg@5", "recall@10", "ndcg@10", "recall@20", "ndcg@20")
@@ -27,7 +28,7 @@ def split_of(name: str) -> Split:
     if not folder:
         pytest.skip("RECBENCH_DATA is not set")
     located = locate(name, data_dir=Path(folder), home=Path(os.devnull), progress=SilentProgress(), fetch=False)
-    return make_split(read_dataset(located, SilentProgress()), SplitProtocol())
+    return make_split(read_dataset(located, SilentProgress()), NEXT_ITEM.protocol())
 
 
 def built(model: str, preset: str, split: Split, overrides: dict[str, Any] | None = None) -> Recommender:

@@ -24,6 +24,7 @@ from recbench.evaluation import (
     write_targets,
 )
 from recbench.reporting import publish
+from recbench.tasks import NEXT_ITEM
 
 N_USERS, N_ITEMS = 200, 80
 
@@ -69,7 +70,7 @@ class Workshop:
         shown = np.bincount(rng.zipf(1.5, 10 * N_USERS) % N_ITEMS, minlength=N_ITEMS).astype(np.int32)
         exposure = Exposure(dict.fromkeys(views, shown))
         counts = train.item_counts()
-        found = evaluate(ranks, facts, exposure, counts)
+        found = evaluate(ranks, facts, exposure, counts, NEXT_ITEM.measures)
         (folder / "curve.csv").write_text(
             "step,epoch,seconds,loss,learning_rate,ndcg@10\n10,0.5,1.0,5.0,0.001,\n20,1.0,2.0,4.0,0.001,0.03\n"
         )

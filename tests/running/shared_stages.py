@@ -32,6 +32,7 @@ from recbench.nn.training import train
 from recbench.running.host.machine import Machine
 from recbench.running.run.training import TrainedModel, Trainer
 from recbench.running.stages.store import StageStore
+from recbench.tasks import NEXT_ITEM
 from recbench.testing import small_split
 
 Fit = Callable[[FitContext], NDArray[np.float32]]
@@ -97,6 +98,7 @@ def trained(
 ) -> TrainedModel:
     """The model as a run trains it."""
     trainer = Trainer(
+        task=NEXT_ITEM,
         split=split,
         machine=Machine.resolve("cpu", "fp32", 1),
         store=store,

@@ -29,14 +29,14 @@ from recbench.core.errors import BadRequest, DataUnavailable
 from recbench.core.progress import Progress
 from recbench.core.records import RECORD_FILE, RECORDS_FOLDER, RunRecord, StagePart
 from recbench.data import SplitProtocol, dataset_card, locate, make_split, read_dataset
-from recbench.evaluation import LIST_LENGTH
 from recbench.running.host.machine import resolve_device
 from recbench.running.host.places import Places
-from recbench.running.requests import PlanRequest, views_of
+from recbench.running.requests import PlanRequest
 from recbench.running.run.folders import readable_record, run_folders
 from recbench.running.run.ranking import RANKING_STAGE
-from recbench.running.run.resolve import settings_of
+from recbench.running.run.resolve import check_task, settings_of
 from recbench.running.run.training import training_stage
+from recbench.tasks import task_of
 
 Rule = Literal["same", "other-data", "other-preset"]
 RULES: Mapping[Rule, str] = {
@@ -145,9 +145,12 @@ def make_plan(request: PlanRequest, places: Places, progress: Progress) -> Plan:
     """
     budget = Budget.parse(request.budget)
     request = replace(request, budget=budget.text)
-    views = views_of(request.seen)
-    protocol = SplitProtocol.parse(request.protocol, ties=request.ties)
-    plugin = registry.models(request.plugins).load(request.model)
+    task = task_of(request.dataset)
+    n_entries = len(task.views_of(request.seen)) * task.list_length
+    protocol = task.protocol(request.protocol, request.ties)
+    models = registry.models(request.plugins)
+    plugin = models.load(request.model)
+    check_task(plugin, task, models)
     device = _device_type(request.device)
     preset, config, _ = settings_of(plugin, request, device)
     settings = config.model_dump(mode="json")
@@ -160,7 +163,7 @@ def make_plan(request: PlanRequest, places: Places, progress: Progress) -> Plan:
     for rule in RULES:
         basis = _basis(target, past, rule)
         if basis:
-            return _plan(target, basis, rule, past, plugin.row_name(preset, config), device, len(views))
+            return _plan(target, basis, rule, past, plugin.row_name(preset, config), device, n_entries)
     other = sorted({record.device.type for record in everything if record.model.name == request.model and record.cost is not None})
     where = f"; there are some of {', '.join(other)}" if other else ""
     note = f"No record of {request.model} on {device} to go by{where}. Run it once, bounded: --budget 500steps --jobs 1 tells the rate."
@@ -192,7 +195,7 @@ class _Cost:
 
 
 def _plan(
-    target: _Target, basis: Sequence[RunRecord], rule: Rule, past: Sequence[RunRecord], row_name: str, device: str, n_views: int
+    target: _Target, basis: Sequence[RunRecord], rule: Rule, past: Sequence[RunRecord], row_name: str, device: str, n_entries: int
 ) -> Plan:
     base = min(record.cost.peak_memory_bytes for record in past if record.cost is not None)
     cost = _predict(target, basis, base)
@@ -218,7 +221,7 @@ def _plan(
         rank_s=_estimate(cost.rank_s, times),
         total_s=_estimate(total, times),
         memory_bytes=_estimate(cost.memory_bytes, memories),
-        disk_bytes=_disk(target, basis, n_views),
+        disk_bytes=_disk(target, basis, n_entries),
         time_error=_past_error(times, of),
         memory_error=_past_error(memories, of),
         notes=tuple(notes),
@@ -330,7 +333,7 @@ def _past_error(ratios: Sequence[float], of: str) -> PastError | None:
     return PastError(len(ratios), statistics.median(ratios), max(ratios), of) if ratios else None
 
 
-def _disk(target: _Target, basis: Sequence[RunRecord], n_views: int) -> int:
+def _disk(target: _Target, basis: Sequence[RunRecord], n_entries: int) -> int:
     sizes = target.sizes
 
     def weights(record: RunRecord) -> float:
@@ -340,7 +343,7 @@ def _disk(target: _Target, basis: Sequence[RunRecord], n_views: int) -> int:
         grows = fit.parameters_embedding if fit.steps else fit.parameters
         return (fit.parameters - grows + grows * by_items) * _BYTES_PER_PARAMETER * (1 + (_CHECKPOINT_COPIES if fit.steps else 0))
 
-    lists = n_views * sizes.n_users * LIST_LENGTH * _BYTES_PER_ENTRY
+    lists = n_entries * sizes.n_users * _BYTES_PER_ENTRY
     return round(statistics.median(weights(record) for record in basis) + lists + sizes.n_interactions * _BYTES_PER_INTERACTION)
 
 

@@ -21,6 +21,7 @@ from recbench.core.seeds import generator
 from recbench.running.after.loaded import LoadedRun, record_with_model, split_of
 from recbench.running.host.machine import Machine
 from recbench.running.host.places import Places
+from recbench.tasks import find_task
 
 WARM_UP = 10
 _SEED = 0
@@ -78,7 +79,7 @@ def measure_latency(
     batches: Sequence[int] = (1, 16, 256),
     users: int = 1000,
     k: int = 10,
-    view: View = "unseen",
+    seen: str | None = None,
     seconds: float = 30.0,
     device: str = "auto",
     threads: int | None = None,
@@ -94,7 +95,7 @@ def measure_latency(
         batches: users per call.
         users: how many test users to draw; all, where there are fewer.
         k: length of the lists.
-        view: whether items of the history may stand in them.
+        seen: the view, as in `--seen`, whether items of the history may stand in them; None: the one for a person.
         seconds: bound on the timed calls of each batch size, and on those before them; at least one of each is made.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         threads: for computing on the CPU; None: one per core.
@@ -110,16 +111,20 @@ def measure_latency(
     record = record_with_model(folder)
     if not 1 <= k <= record.dataset.n_items:
         raise BadRequest(f"--k {k}: a list holds 1 to {record.dataset.n_items:,} items of {record.dataset.name}.")
+    task = find_task(record.task)
+    views = task.views_of(seen or task.serving_view)
+    if len(views) > 1:
+        raise BadRequest(f"--seen {seen!r}: a call makes lists of one kind. Use {' or '.join(task.views)}.")
     machine = Machine.resolve(device, "auto", threads)
     run = LoadedRun.open(folder, registry.models(plugins).load(record.model.name), device=machine.device)
     split = split_of(record, dataset, places, progress)
-    queries = split.test.queries(split.user_ids, (view,))
+    queries = split.test.queries(split.user_ids, views)
     drawn = generator(_SEED, "latency", "users").permutation(len(queries))[:users]
     # One guard around all calls: the clock must not measure it.
     with run.recommender.calling("generate"):
         timed = tuple(_timed(run.recommender.raw, queries.take(drawn), batch, k, seconds, progress) for batch in batches)
     about = f"{machine.type}: {machine.name}" + (f", {machine.threads} threads" if machine.type == "cpu" else "")
-    return Latency(record.run_id, record.model.row_name, record.dataset.name, about, k, view, len(drawn), timed)
+    return Latency(record.run_id, record.model.row_name, record.dataset.name, about, k, views[0], len(drawn), timed)
 
 
 def _timed(recommender: Recommender, queries: Queries, batch: int, k: int, seconds: float, progress: Progress) -> BatchLatency:

@@ -19,7 +19,6 @@ from recbench.core.ragged import Histories
 from recbench.core.ranking import Queries, View
 from recbench.core.records import RECORD_FILE, RunRecord, read_record
 from recbench.data import Split
-from recbench.evaluation import LIST_LENGTH
 from recbench.running.host.machine import resolve_device
 from recbench.running.host.places import Places
 from recbench.running.requests import Recommendation
@@ -31,6 +30,7 @@ from recbench.running.run.splits import SPLIT_STAGE, load_split_of
 from recbench.running.run.training import MODEL_FOLDER
 from recbench.running.stages.keys import plugin_source_hash
 from recbench.running.stages.store import StageStore
+from recbench.tasks import find_task
 
 _FIRST_WITH_SUMS = 3
 """Schema version of the first records that name the model's files."""
@@ -87,8 +87,14 @@ class LoadedRun:
                 ) from None
         return cls(record, folder, _read_model(plugin, config, record, folder, device), item_ids, titles)
 
-    def recommend(self, history: Sequence[str], k: int = 10, *, view: View = "unseen", user_id: str = "") -> list[Recommendation]:
+    def recommend(self, history: Sequence[str], k: int = 10, *, view: View | None = None, user_id: str = "") -> list[Recommendation]:
         """The k best items after a history of item ids, oldest first; fewer where the catalogue ends.
+
+        Args:
+            history: ids of items.
+            k: length of the list.
+            view: whether items of the history may stand in it; None: not, if the task has such a view.
+            user_id: of the source; empty for somebody unknown.
 
         Raises:
             BadRequest: an id the catalogue does not have, or a k below 1.
@@ -104,13 +110,13 @@ class LoadedRun:
             histories=Histories.from_lists([[row_of[item_id] for item_id in history]]),
             user=np.array([-1], dtype=np.int32),
             user_ids=np.array([user_id], dtype=object),
-            views=(view,),
+            views=(view or find_task(self.record.task).serving_view,),
         )
         rankings = self.recommender.answers(queries, min(k, len(self.item_ids)), n_items=len(self.item_ids))
         pairs = zip(rankings.items[0, 0].tolist(), rankings.scores[0, 0].tolist(), strict=True)
         return [Recommendation(self.item_ids[item], self.titles[item], score) for item, score in pairs if item >= 0]
 
-    def export(self, path: Path, split: Split, progress: Progress, *, k: int = LIST_LENGTH, views: tuple[View, ...] = ("keep",)) -> int:
+    def export(self, path: Path, split: Split, progress: Progress, *, k: int, views: tuple[View, ...]) -> int:
         """Write the lists of all test users as csv (user_id, rank from 1, item_id, score, and view where there are two).
 
         Returns:
@@ -194,8 +200,8 @@ def export_lists(
     places: Places,
     progress: Progress,
     *,
-    k: int = LIST_LENGTH,
-    views: tuple[View, ...] = ("keep",),
+    k: int | None = None,
+    seen: str | None = None,
     dataset: str | None = None,
     plugins: Sequence[Path] = (),
 ) -> int:
@@ -206,8 +212,9 @@ def export_lists(
         path: the csv file.
         places: where data and cache are.
         progress: where the ranking reports.
-        k: length of the lists.
-        views: whether items of the history may stand in them; with both, a column says which list is which.
+        k: length of the lists; None: that of the task.
+        seen: whether items of the history may stand in them, as in `--seen`; with both, a column says which list is which. None: the
+            task's main view.
         dataset: where the data are now, if the record's name is not enough.
         plugins: folders of models that are not installed.
 
@@ -215,5 +222,7 @@ def export_lists(
         SplitMismatch: the data here make another split than the run's.
     """
     record = record_with_model(folder)
+    task = find_task(record.task)
+    views = task.views_of(seen or task.main_view)
     run = LoadedRun.open(folder, registry.models(plugins).load(record.model.name))
-    return run.export(path, split_of(record, dataset, places, progress), progress, k=k, views=views)
+    return run.export(path, split_of(record, dataset, places, progress), progress, k=k or task.list_length, views=views)

@@ -7,6 +7,7 @@ from pathlib import Path
 import recbench.evaluation as evaluation
 from recbench.core.errors import BadRequest, UnknownPlugin
 from recbench.core.progress import Progress
+from recbench.core.ranking import BOTH
 from recbench.core.records import RECORD_FILE, RunRecord, read_record
 from recbench.core.tuning import TUNE_LOG
 from recbench.running.host.places import Places
@@ -67,7 +68,7 @@ def request_of(record: RunRecord, folder: Path, dataset: str | None = None, plug
         device=record.device.type,
         precision=record.device.precision,
         threads=record.device.threads,
-        seen="both" if len(protocol.views) > 1 else protocol.views[0],
+        seen=BOTH if len(protocol.views) > 1 else protocol.views[0],
         ties=protocol.ties,
         protocol=protocol.split + (f":{options}" if options else ""),
         plugins=tuple(plugins),

@@ -2,7 +2,6 @@
 
 import logging
 import re
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,20 +9,20 @@ import recbench.evaluation as evaluation
 from recbench.core.digests import file_sha256
 from recbench.core.errors import BadRequest
 from recbench.core.progress import Progress
-from recbench.core.ranking import VIEWS, View
+from recbench.core.ranking import BOTH, KEEP, View
 from recbench.core.records import RECORD_FILE, DevicePart, FitPart, ForeignPart, ModelPart, ProtocolPart, RunRecord
 from recbench.data import SplitProtocol
-from recbench.evaluation import LIST_LENGTH
 from recbench.running.foreign.lists import ForeignLists, PlacedLists, holds_history, place_lists, read_lists
 from recbench.running.host import provenance
 from recbench.running.host.machine import cores, processor
 from recbench.running.host.places import Places
-from recbench.running.requests import ImportRequest, RunOutcome, views_of
+from recbench.running.requests import ImportRequest, RunOutcome
 from recbench.running.run import folders as runs
 from recbench.running.run.recording import dataset_part, file_parts, write_measured
 from recbench.running.run.splits import LoadedSplit, load_split
 from recbench.running.stages.keys import hash_value
 from recbench.running.stages.store import StageStore
+from recbench.tasks import Task, task_of
 
 FOREIGN = "foreign"
 """Preset of every imported record."""
@@ -51,12 +50,13 @@ def import_ranks(request: ImportRequest, places: Places, progress: Progress, *, 
     started = datetime.now(UTC)
     if not _NAME.fullmatch(request.model):
         raise BadRequest(f"--model {request.model!r} cannot be part of a file's name. Use letters, digits and _ . = + -")
-    protocol = SplitProtocol.parse(request.protocol, ties=request.ties)
+    task = task_of(request.dataset)
+    protocol = task.protocol(request.protocol, request.ties)
     lists = read_lists(request.file)
-    views = _views(request.seen, lists)
+    views = _views(request.seen, lists, task)
     loaded = load_split(request.dataset, protocol, places, StageStore(places.home / "stages"), progress)
-    placed = place_lists(lists, loaded.split, views, LIST_LENGTH)
-    if "keep" in views and not holds_history(placed.rankings, loaded.split.test.histories):
+    placed = place_lists(lists, loaded.split, views, task)
+    if KEEP in views and not holds_history(placed.rankings, loaded.split.test.histories):
         log.warning("no list holds an item of its user's history; if those were left out, these are lists for --seen unseen")
     sha256 = file_sha256(request.file)
     identity = {
@@ -65,7 +65,7 @@ def import_ranks(request: ImportRequest, places: Places, progress: Progress, *, 
         "seed": request.seed,
         "fingerprints": loaded.split.fingerprints.model_dump(mode="json"),
         "dataset": loaded.card.name,
-        "protocol": asdict(protocol),
+        "protocol": protocol.identity(),
         "views": list(views),
     }
     name = runs.RunName(loaded.card.name, request.model, FOREIGN, request.seed, hash_value(identity))
@@ -87,17 +87,17 @@ def import_ranks(request: ImportRequest, places: Places, progress: Progress, *, 
         return RunOutcome(record, runs.finish(folder, run_id, places.runs), is_new=True)
 
 
-def _views(seen: str | None, lists: ForeignLists) -> tuple[View, ...]:
+def _views(seen: str | None, lists: ForeignLists, task: Task) -> tuple[View, ...]:
     """The views to measure: those of the file, or the one that the user names where the file does not say."""
-    wanted = views_of(seen or "both")
+    wanted = task.views_of(seen or BOTH)
     if None in lists.views:
-        if seen is None or seen == "both":
+        if len(wanted) > 1:
             raise BadRequest(
                 f"{lists.file} has one list per user and no column view. Say whether items of the history could stand in the lists: "
                 "--seen keep, or --seen unseen where they were left out."
             )
         return wanted
-    here = tuple(view for view in VIEWS if view in lists.views)
+    here = tuple(view for view in task.views if view in lists.views)
     missing = [view for view in wanted if view not in here]
     if seen is not None and missing:
         raise BadRequest(f"--seen {seen}: {lists.file} holds no list of the view {missing[0]}. It holds: {', '.join(here)}.")
@@ -116,8 +116,8 @@ def _write(
     foreign: ForeignPart,
 ) -> RunRecord:
     rankings = placed.rankings
-    measured = write_measured(folder, loaded.split, rankings)
-    ties = evaluation.tie_sensitivity(rankings, loaded.split.test.targets) if placed.has_scores else {}
+    measured = write_measured(folder, loaded.task, loaded.split, rankings)
+    ties = evaluation.tie_sensitivity(rankings, loaded.split.test.targets, loaded.task.main_cutoff) if placed.has_scores else {}
     missing = {f"users_without_list_{view}": float(count) for view, count in foreign.users_without_list.items()}
     record = RunRecord(
         run_id=run_id,
@@ -134,6 +134,7 @@ def _write(
             source_hash=foreign.sha256,
         ),
         dataset=dataset_part(loaded),
+        task=loaded.task.name,
         protocol=ProtocolPart(
             split=protocol.name,
             split_options=dict(protocol.options),

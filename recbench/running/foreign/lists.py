@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from recbench.core.errors import BadData, BadRequest
 from recbench.core.interactions import StringArray
 from recbench.core.ragged import Histories, IntArray, LongArray
-from recbench.core.ranking import VIEWS, Rankings, View
+from recbench.core.ranking import KEEP, UNSEEN, VIEWS, Rankings, View
 from recbench.core.visible import listed
 from recbench.data import Split
 from recbench.data.tables import read_csv, read_parquet
-from recbench.evaluation import TOP
+from recbench.tasks import Task
 
 _IDS = ("user_id", "item_id", "view")
 _CSV, _PARQUET = (".csv", ".csv.gz"), (".parquet",)
@@ -138,23 +138,23 @@ def _views(table: pa.Table, file: str) -> dict[View | None, LongArray]:
     names = np.array([str(value) for value in table.column("view").to_pylist()], dtype=object)
     unknown = sorted(set(names) - set(VIEWS))
     if unknown:
-        raise BadData(f"{file}: the column 'view' holds {unknown[0]!r}. Write keep or unseen.")
+        raise BadData(f"{file}: the column 'view' holds {unknown[0]!r}. Write {' or '.join(VIEWS)}.")
     found: dict[View | None, LongArray] = {view: np.flatnonzero(names == view) for view in VIEWS}
     return {view: rows for view, rows in found.items() if len(rows)}
 
 
-def place_lists(lists: ForeignLists, split: Split, views: Sequence[View], longest: int) -> PlacedLists:
-    """The lists of the test users of a split, best first, cut to `longest` items.
+def place_lists(lists: ForeignLists, split: Split, views: Sequence[View], task: Task) -> PlacedLists:
+    """The lists of the test users of a split, best first, cut to the task's length.
 
     Where there is a column `rank` it decides; else the higher score goes first and, of equal ones, the smaller item row. The lists are
-    as long as the longest in the file, and as `longest` where somebody's list is as long as it can be.
+    as long as the longest in the file, and as the task's where somebody's list is as long as it can be.
 
     Raises:
         BadData: ids that the data set lacks, repeated items, ranks with gaps, scores that contradict ranks, no list of any test user,
             an item of the history in the view `unseen`, lists too short for the main metric.
         BadRequest: users of this split are asked more than once, which a list per user cannot answer.
     """
-    part = split.test
+    part, longest = split.test, task.list_length
     if len(np.unique(part.user)) < len(part):
         raise BadRequest(f"The protocol {split.protocol} asks users several times; a file with one list per user cannot answer that.")
     user = _rows_of(lists.user_ids, split.user_ids, "user", lists.file)[lists.user]
@@ -163,9 +163,10 @@ def place_lists(lists: ForeignLists, split: Split, views: Sequence[View], longes
     query_of_user[part.user] = np.arange(len(part))
     sorted_views = [_sort(lists, view, query_of_user[user], user, item, split, longest) for view in views]
     k = min(part_k.k for part_k in sorted_views)
-    if k < TOP:
+    if k < task.main_cutoff:
         raise BadData(
-            f"{lists.file}: the longest list has {k} items; boards sort by NDCG@{TOP}. Write lists of at least {TOP}, better {longest}."
+            f"{lists.file}: the longest list has {k} items; boards sort by {task.main_title}. "
+            f"Write lists of at least {task.main_cutoff}, better {longest}."
         )
     shape = (len(views), len(part), k)
     items = np.full(shape, -1, dtype=np.int32)
@@ -188,7 +189,7 @@ def place_lists(lists: ForeignLists, split: Split, views: Sequence[View], longes
 def holds_history(rankings: Rankings, histories: Histories) -> bool:
     """Whether any list of the view `keep` holds an item of its query's history."""
     width = 1 + max(int(rankings.items.max(initial=0)), int(histories.item.max(initial=0)))
-    lists = rankings.view("keep")
+    lists = rankings.view(KEEP)
     row, place = np.nonzero(lists >= 0)
     listed = row * width + lists[row, place]
     return bool(np.isin(listed, histories.row_of_entry() * width + histories.item).any())
@@ -224,7 +225,7 @@ def _sort(lists: ForeignLists, view: View, query: LongArray, user: IntArray, ite
     if again.any():
         row = int(by_item[int(again.argmax())])
         raise refuse(row, f"item {split.items.item_ids[item[row]]!r} stands in the list more than once. Write each item once.")
-    if view == "unseen":
+    if view == UNSEEN:
         histories = part.histories
         seen = np.isin(query[rows] * n_items + item[rows], histories.row_of_entry() * n_items + histories.item)
         if seen.any():
@@ -242,7 +243,7 @@ def _sort(lists: ForeignLists, view: View, query: LongArray, user: IntArray, ite
     if lists.rank is not None:
         _check_ranks(lists, rows, place, refuse)
     possible = np.full(len(part), n_items)
-    if view == "unseen":
+    if view == UNSEEN:
         distinct = np.unique(part.histories.row_of_entry() * n_items + part.histories.item) // n_items
         possible -= np.bincount(distinct, minlength=len(part))
     is_whole = bool((lengths >= np.minimum(longest, possible)).any())

@@ -103,17 +103,21 @@ def _check(request: CompareRequest) -> None:
         known = " or ".join(EXECUTORS)
         raise BadRequest(f"--executor {request.executor!r} is not known.{nearest(request.executor, EXECUTORS)} Use {known}.")
     from recbench.core.budget import Budget
-    from recbench.data import SplitProtocol, dataset_card
+    from recbench.running.run.resolve import check_task
+    from recbench.tasks import task_of
 
     Budget.parse(request.budget)
-    SplitProtocol.parse(request.protocol, ties=request.ties)
     models = registry.models(request.plugins)
+    plugins = []
     for model in request.models:
         name, _, preset = model.partition(":")
-        plugin = models.load(name)
-        plugin.resolve(preset or plugin.card.default.cpu, None, request.overrides)
+        plugins.append(models.load(name))
+        plugins[-1].resolve(preset or plugins[-1].card.default.cpu, None, request.overrides)
     for dataset in request.datasets:
-        dataset_card(dataset)
+        task = task_of(dataset)
+        task.protocol(request.protocol, request.ties)
+        for plugin in plugins:
+            check_task(plugin, task, models)
 
 
 def _cell_request(request: CompareRequest, cell: Cell) -> RunRequest:

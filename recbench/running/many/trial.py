@@ -2,18 +2,16 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 import numpy as np
-from pydantic import Field
 
 from recbench.core.errors import PluginFailed
 from recbench.core.plugin import World
 from recbench.core.progress import Progress
-from recbench.core.tuning import TUNE_METRIC
 from recbench.running.host.places import Places
 from recbench.running.requests import RunRequest
-from recbench.running.run.fit_context import VALIDATION_METRICS, validation_sums
+from recbench.running.run.fit_context import validation_sums
 from recbench.running.run.perform import prepare
 from recbench.running.run.recording import training_seconds
 from recbench.running.run.resolve import resolve
@@ -28,7 +26,8 @@ _SCORE_FILE = "score.json"
 class _Score(Facts):
     """Result of ranking the validation users."""
 
-    score: Annotated[float, Field(alias=TUNE_METRIC, ge=0)]
+    metric: str
+    score: float
 
 
 @dataclass(frozen=True)
@@ -50,10 +49,11 @@ def run_trial(request: RunRequest, places: Places, progress: Progress, *, starte
     resolved = resolve(request, World(), 0, started_at=started_at)
     prepared = prepare(resolved, places, StageStore(places.home / "stages"), progress, ranks_test=False)
     trained = prepared.train()
-    reported = trained.report.chosen.get(TUNE_METRIC)
+    metric = resolved.task.validation_metrics[0]
+    reported = trained.report.chosen.get(metric)
     # A model that selects by this figure has it for the weights it kept; ranking the same users again would give it once more.
     if isinstance(reported, str):
-        raise PluginFailed(f"Model {request.model!r}: the report of fit has chosen[{TUNE_METRIC!r}] = {reported!r}; a number is needed.")
+        raise PluginFailed(f"Model {request.model!r}: the report of fit has chosen[{metric!r}] = {reported!r}; a number is needed.")
     score = float(reported) if reported is not None else _ranked_score(prepared.trainer, trained)
     return TrialOutcome(
         score=score,
@@ -68,13 +68,13 @@ def run_trial(request: RunRequest, places: Places, progress: Progress, *, starte
 
 
 def _ranked_score(trainer: Trainer, trained: TrainedModel) -> float:
-    """NDCG@10 `keep` of all validation users, ranked by the trained model."""
-    split = trainer.split
+    """The first validation metric of all validation users, ranked by the trained model."""
+    split, metric = trainer.split, trainer.task.validation_metrics[0]
 
     def rank(folder: Path) -> None:
-        sums = validation_sums(trained.recommender, split, np.arange(len(split.valid)), trainer.progress)
-        mean = float(sums[VALIDATION_METRICS.index(TUNE_METRIC)] / max(sums[-1], 1.0))
-        _Score.model_validate({TUNE_METRIC: mean}).write(folder / _SCORE_FILE)
+        sums = validation_sums(trained.recommender, trainer.task, split, np.arange(len(split.valid)), trainer.progress)
+        _Score(metric=metric, score=float(sums[0] / max(sums[-1], 1.0))).write(folder / _SCORE_FILE)
 
-    stage = trainer.store.get(VALIDATION_STAGE, {"training": trained.stage.key, "valid": split.fingerprints.valid}, rank)
+    parts = {"training": trained.stage.key, "valid": split.fingerprints.valid, "metric": metric}
+    stage = trainer.store.get(VALIDATION_STAGE, parts, rank)
     return _Score.read(stage.folder / _SCORE_FILE).score

@@ -30,11 +30,13 @@ from recbench.running.many.executors.process import WorkerProcess
 from recbench.running.many.worker import request_to_json
 from recbench.running.requests import RunRequest, TuneRequest
 from recbench.running.run.folders import RunName
+from recbench.running.run.resolve import check_task
 from recbench.running.run.searched_settings import settings_text
 from recbench.running.run.splits import LoadedSplit, load_split
 from recbench.running.run.training import check_needs
 from recbench.running.stages.keys import hash_value, plugin_source_hash
 from recbench.running.stages.store import StageStore
+from recbench.tasks import task_of
 
 FOLDER = "tune"
 LOG_FILE = "trials.json"
@@ -63,7 +65,7 @@ class TuneOutcome:
     Attributes:
         log: all trials.
         folder: of the search.
-        best: the trial with the highest validation NDCG@10.
+        best: the trial with the highest figure on the validation part.
         config_file: its settings.
         command: runs them.
     """
@@ -96,8 +98,11 @@ def tune_request(
         raise BadRequest(f"--trials {request.trials} and --jobs {request.jobs} must both be at least 1.")
     refuse_too_many(threads=request.threads, jobs=request.jobs)
     request = replace(request, budget=Budget.parse(request.budget).text)
-    protocol = SplitProtocol.parse(request.protocol, ties=request.ties)
-    plugin = registry.models(request.plugins).load(request.model)
+    task = task_of(request.dataset)
+    protocol = task.protocol(request.protocol, request.ties)
+    models = registry.models(request.plugins)
+    plugin = models.load(request.model)
+    check_task(plugin, task, models)
     preset = request.preset or (plugin.card.tune.preset if plugin.card.tune is not None else "")
     drawn = [plugin.trial(number, request.seed, preset) for number in range(request.trials)]
     device = resolve_device(request.device).partition(":")[0]
@@ -147,6 +152,7 @@ def _new_log(request: TuneRequest, plugin: Plugin, preset: str, loaded: LoadedSp
         preset=preset,
         seed=request.seed,
         budget=request.budget,
+        metric=loaded.task.validation_metrics[0],
         space=plugin.card.tune.space,
         protocol=str(protocol),
         ties=protocol.ties,

@@ -9,7 +9,6 @@ from pathlib import Path
 from recbench.core.errors import BadRequest, Interrupted
 from recbench.core.progress import Progress
 from recbench.core.visible import LineFormatter
-from recbench.evaluation import LIST_LENGTH
 from recbench.running.host.measure import DeviceGauge
 from recbench.running.host.places import Places
 from recbench.running.requests import RunOutcome, RunRequest
@@ -100,7 +99,7 @@ def _publish(
 ) -> RunOutcome:
     """Hold the lists against the references, write the record and give the folder its name, unless another process was quicker."""
     resolved = prepared.resolved
-    final = FinalRanking(resolved.views, LIST_LENGTH)
+    final = FinalRanking(resolved.views, resolved.task.list_length)
     references = stand_beside(prepared.trainer, resolved.plugin.card.name, resolved.references, tested.rankings, final)
     write_references(references, folder)
     with folders.numbering(name, places.runs, places.home):

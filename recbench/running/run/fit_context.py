@@ -31,9 +31,8 @@ from recbench.running.run.guard import GuardedRanker
 from recbench.running.stages.facts import Count, Facts
 from recbench.running.stages.keys import hash_path, module_source_hash, plugin_source_hash
 from recbench.running.stages.store import StageStore, stage_content
+from recbench.tasks import Task
 
-VALIDATION_K = 10
-VALIDATION_METRICS = ("ndcg@10", "recall@10")
 SPENT_FILE = "spent.json"
 """File with the steps and examples of trainings inside a stage, for the budgets of runs that find the stage in the cache."""
 _STAGE_NAME, _STAGE_RULE = r"[A-Za-z0-9][A-Za-z0-9._-]{,99}", "at most 100 letters, digits, dots, - and _"
@@ -56,16 +55,16 @@ def ranked(ranker: GuardedRanker, queries: Queries, k: int, n_items: int, progre
             yield start, rankings
 
 
-def validation_sums(ranker: GuardedRanker, split: Split, rows: NDArray[np.int64], progress: Progress) -> NDArray[np.float64]:
-    """Sums of `VALIDATION_METRICS` over these queries of the validation part, in the view `keep`, and behind them the number of queries."""
-    part = split.valid
-    queries = part.queries(split.user_ids, ("keep",))
-    sums = np.zeros(len(VALIDATION_METRICS) + 1)
-    for first, rankings in ranked(ranker, queries.take(rows), VALIDATION_K, len(split.items), progress, "validation"):
+def validation_sums(ranker: GuardedRanker, task: Task, split: Split, rows: NDArray[np.int64], progress: Progress) -> NDArray[np.float64]:
+    """Sums of the task's validation metrics over these queries of the validation part, and behind them the number of queries."""
+    part, names, view = split.valid, task.validation_metrics, task.validation_view
+    queries = part.queries(split.user_ids, (view,))
+    sums = np.zeros(len(names) + 1)
+    for first, rankings in ranked(ranker, queries.take(rows), task.validation_cutoff, len(split.items), progress, "validation"):
         mine = rows[first : first + rankings.items.shape[1]]
         targets = part.targets.take(mine)
-        rank = ranks_of_targets(rankings, targets, queries.take(mine))["keep"]
-        sums[:-1] += values_per_user(rank, targets.offsets, VALIDATION_METRICS).sum(axis=0)
+        rank = ranks_of_targets(rankings, targets, queries.take(mine))[view]
+        sums[:-1] += values_per_user(rank, targets.offsets, names).sum(axis=0)
         sums[-1] += len(mine)
     return sums
 
@@ -111,6 +110,7 @@ class RunContext:
     budget: Budget
     log: logging.Logger
     _checkpoints: Path
+    _task: Task = field(repr=False)
     _split: Split = field(repr=False)
     _store: StageStore = field(repr=False)
     _inputs: Mapping[str, Any] = field(repr=False)
@@ -152,7 +152,7 @@ class RunContext:
         return seeds.generator(self.seed, *names)
 
     def validate(self, ranker: Ranker, *, all_users: bool = False) -> Validation:
-        """NDCG@10 and Recall@10 of the validation users, view `keep`; the work is shared under torchrun."""
+        """The task's validation metrics of the validation users; the work is shared under torchrun."""
         start = time.perf_counter()
         part = self._split.valid
         users = np.arange(len(part))
@@ -162,7 +162,7 @@ class RunContext:
             users = np.sort(np.random.default_rng(_SUBSET_SEED).choice(len(users), most, replace=False))
         # Each rank takes its own users, none twice: a mean over repeated users would not be the mean over users.
         mine = users[self.world.rank :: self.world.size]
-        totals = validation_sums(GuardedRanker(self.plugin.card.name, ranker), self._split, mine, self.progress)
+        totals = validation_sums(GuardedRanker(self.plugin.card.name, ranker), self._task, self._split, mine, self.progress)
         if self.world.size > 1:
             from recbench.nn.distributed import sum_over_ranks
 
@@ -170,7 +170,7 @@ class RunContext:
         seconds = time.perf_counter() - start
         if self.world.rank == 0:
             self._keep_back(seconds / max(len(mine), 1))
-        metrics = {name: float(total / totals[-1]) for name, total in zip(VALIDATION_METRICS, totals[:-1], strict=True)}
+        metrics = {name: float(total / totals[-1]) for name, total in zip(self._task.validation_metrics, totals[:-1], strict=True)}
         return Validation(metrics, int(totals[-1]), is_subset, seconds)
 
     def rehearse(self, ranker: Ranker) -> None:

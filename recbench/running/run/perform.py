@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 from recbench.core.progress import Progress
-from recbench.evaluation import LIST_LENGTH
 from recbench.running.host.places import Places
 from recbench.running.run.fit_context import FinalRanking
 from recbench.running.run.guard import reveal_imports
@@ -42,7 +41,7 @@ class Prepared:
             self.loaded.split,
             self.trainer.store,
             self.trainer.progress,
-            k=LIST_LENGTH,
+            k=resolved.task.list_length,
             views=resolved.views,
             reads_times=reads_times,
         )
@@ -63,6 +62,7 @@ def prepare(resolved: Resolved, places: Places, store: StageStore, progress: Pro
     """
     loaded = load_split(resolved.request.dataset, resolved.protocol, places, store, progress)
     trainer = Trainer(
+        task=resolved.task,
         split=loaded.split,
         machine=resolved.machine,
         store=store,
@@ -70,7 +70,7 @@ def prepare(resolved: Resolved, places: Places, store: StageStore, progress: Pro
         budget=resolved.budget,
         world=resolved.world,
         load_plugin=resolved.load_plugin,
-        final_ranking=FinalRanking(resolved.views, LIST_LENGTH) if ranks_test else None,
+        final_ranking=FinalRanking(resolved.views, resolved.task.list_length) if ranks_test else None,
     )
     # Before the run has its name, which asks for what the settings name: nothing is fetched for data that the model cannot read.
     check_needs(resolved.plugin, loaded.split)

@@ -39,6 +39,7 @@ from recbench.running.run.splits import LoadedSplit
 from recbench.running.run.training import MODEL_FOLDER, TrainedModel, link_or_copy
 from recbench.running.stages.keys import plugin_source_hash
 from recbench.running.stages.store import Stage
+from recbench.tasks import Task
 
 CONFIG_FILE = "config.toml"
 _CURVE_COLUMNS = ("step", "epoch", "seconds", "loss", "learning_rate")
@@ -85,10 +86,10 @@ class Measured:
     files: tuple[Path, ...]
 
 
-def write_measured(folder: Path, split: Split, rankings: Rankings) -> Measured:
+def write_measured(folder: Path, task: Task, split: Split, rankings: Rankings) -> Measured:
     """Evaluate lists and write the tables that `verify` needs to do it again; whoever made the lists comes through here."""
     part = split.test
-    targets = evaluation.target_facts(split.train, part.histories, part.targets, part.user, part.is_tied)
+    targets = task.facts(split)
     rank = evaluation.ranks_of_targets(rankings, part.targets, queries_of_test(split, rankings.views))
     ranks = evaluation.RankTable.of_queries(part.user, part.targets, rank, rankings.k)
     exposure = evaluation.exposure_counts(rankings, len(split.items))
@@ -99,7 +100,7 @@ def write_measured(folder: Path, split: Split, rankings: Rankings) -> Measured:
         evaluation.write_targets(targets, folder),
         evaluation.write_items(train_count, folder),
     )
-    result = evaluation.evaluate(ranks, targets, exposure, train_count)
+    result = evaluation.evaluate(ranks, targets, exposure, train_count, task.measures)
     return Measured(result, evaluation.targets_part(targets, split.n_users_train_only), files)
 
 
@@ -129,7 +130,7 @@ def _model_files(training: Stage) -> list[FilePart]:
 def write_run(folder: Path, run_id: str, facts: RunFacts, loaded: LoadedSplit, trained: TrainedModel, tested: RankedTest) -> RunRecord:
     """Fill a run folder with ranks, exposure, curve, settings, model and, last, the record that ties them together."""
     split, rankings = loaded.split, tested.rankings
-    measured = write_measured(folder, split, rankings)
+    measured = write_measured(folder, loaded.task, split, rankings)
     written = [*measured.files, write_curve(trained.report, folder), *folder.glob(REFERENCES_FILE)]
     codes, code_figures = _keep_codes(folder, facts, loaded, trained)
     (folder / CONFIG_FILE).write_text(_config_text(facts), encoding="utf-8")
@@ -144,6 +145,7 @@ def write_run(folder: Path, run_id: str, facts: RunFacts, loaded: LoadedSplit, t
         command=list(facts.command),
         model=_model_part(facts, loaded.split.items),
         dataset=dataset_part(loaded),
+        task=loaded.task.name,
         protocol=facts.protocol,
         fingerprints=split.fingerprints,
         config=dict(facts.config),
@@ -170,7 +172,7 @@ def write_run(folder: Path, run_id: str, facts: RunFacts, loaded: LoadedSplit, t
             # First, so that no counter of a model replaces a figure that was measured.
             **{name: float(count) for name, count in rankings.counters.items()},
             **evaluation.list_diagnostics(rankings),
-            **evaluation.tie_sensitivity(rankings, split.test.targets),
+            **evaluation.tie_sensitivity(rankings, split.test.targets, loaded.task.main_cutoff),
             **code_figures,
             **_domination(facts, trained, folder),
         },

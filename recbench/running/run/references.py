@@ -86,10 +86,10 @@ def _beside(trainer: Trainer, plugin: Plugin, own: Mapping[View, NDArray[np.floa
 
 def _values_per_user(trainer: Trainer, rankings: Rankings) -> Mapping[View, NDArray[np.float64]]:
     """The main metric of each test user, (n_users,) per view."""
-    part = trainer.split.test
+    task, part = trainer.task, trainer.split.test
     rank = evaluation.ranks_of_targets(rankings, part.targets, queries_of_test(trainer.split, rankings.views))
     ranks = evaluation.RankTable.of_queries(part.user, part.targets, rank, rankings.k)
-    return {view: evaluation.values_of_view(ranks, view, [evaluation.MAIN_METRIC])[:, 0] for view in rankings.views}
+    return {view: evaluation.values_of_view(ranks, view, [task.main_metric])[:, 0] for view in rankings.views}
 
 
 def write_references(parts: Sequence[ReferencePart], folder: Path) -> None:

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -16,9 +16,8 @@ from recbench.core.plugin import Plugin, World
 from recbench.core.ranking import View
 from recbench.core.records import ProtocolPart
 from recbench.data import SplitProtocol
-from recbench.evaluation import LIST_LENGTH
 from recbench.running.host.machine import Machine
-from recbench.running.requests import PlanRequest, RunRequest, views_of
+from recbench.running.requests import PlanRequest, RunRequest
 from recbench.running.run.folders import RunName
 from recbench.running.run.ranking import RANKING_STAGE
 from recbench.running.run.recording import RunFacts
@@ -27,6 +26,7 @@ from recbench.running.run.splits import LoadedSplit
 from recbench.running.run.training import training_stage
 from recbench.running.stages.keys import hash_times, hash_value, named_content, plugin_source_hash
 from recbench.running.stages.store import cache_entries
+from recbench.tasks import Task, task_of
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +44,7 @@ class Resolved:
     config: PluginConfig
     machine: Machine
     world: World
+    task: Task
     views: tuple[View, ...]
     protocol: SplitProtocol
     references: tuple[Plugin, ...]
@@ -75,9 +76,9 @@ class Resolved:
             "seed": self.request.seed,
             "fingerprints": loaded.split.fingerprints.model_dump(mode="json"),
             "dataset": loaded.card.name,
-            "protocol": asdict(self.protocol),
+            "protocol": self.protocol.identity(),
             "views": list(self.views),
-            "list_length": LIST_LENGTH,
+            "list_length": self.task.list_length,
             "precision": self.machine.precision,
             "device": self.machine.type,
             "world_size": self.world.size,
@@ -111,7 +112,7 @@ class Resolved:
                 split=self.protocol.name,
                 split_options=dict(self.protocol.options),
                 ties=self.protocol.ties,
-                list_length=LIST_LENGTH,
+                list_length=self.task.list_length,
                 views=self.views,
             ),
             tuned=self.tuned,
@@ -131,9 +132,11 @@ def resolve(request: RunRequest, world: World, local_rank: int, *, started_at: f
         BadRequest: a choice cannot be made.
     """
     budget = Budget.parse(request.budget, started_at)
-    views = views_of(request.seen)
+    task = task_of(request.dataset)
+    views = task.views_of(request.seen)
     models = registry.models(request.plugins)
     plugin = models.load(request.model)
+    check_task(plugin, task, models)
     machine = Machine.resolve(request.device, request.precision, request.threads, local_rank)
     preset, config, tuned = settings_of(plugin, request, machine.device, request.tune_log)
     if tuned is not None and not tuned.gave(config):
@@ -150,10 +153,26 @@ def resolve(request: RunRequest, world: World, local_rank: int, *, started_at: f
         config=config,
         machine=machine,
         world=world,
+        task=task,
         views=views,
-        protocol=SplitProtocol.parse(request.protocol, ties=request.ties),
-        references=tuple(row.plugin for row in models.describe() if row.plugin is not None and row.plugin.card.is_reference),
+        protocol=task.protocol(request.protocol, request.ties),
+        references=tuple(
+            row.plugin
+            for row in models.describe()
+            if row.plugin is not None and row.plugin.card.is_reference and task.name in row.plugin.card.tasks
+        ),
         tuned=tuned,
+    )
+
+
+def check_task(plugin: Plugin, task: Task, models: registry.Registry[Plugin]) -> None:
+    """A `BadRequest` that names models for the task, where a model cannot answer it."""
+    if task.name in plugin.card.tasks:
+        return
+    able = [row.name for row in models.describe() if row.plugin is not None and task.name in row.plugin.card.tasks]
+    raise BadRequest(
+        f"Model {plugin.card.name!r} is for {' and '.join(plugin.card.tasks)}; the data set asks for {task.name}. "
+        f"Models for that: {', '.join(able) or 'none is installed'}."
     )
 
 

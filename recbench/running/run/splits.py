@@ -1,6 +1,6 @@
 """Data set and split of a run, as stages of the cache."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from recbench.about import FOLDER
@@ -14,6 +14,7 @@ from recbench.data.dataset import open_interactions
 from recbench.running.host.places import Places
 from recbench.running.stages.keys import hash_sources
 from recbench.running.stages.store import Stage, StageStore
+from recbench.tasks import Task, find_task
 
 SPLIT_STAGE = "split"
 
@@ -36,6 +37,11 @@ class LoadedSplit:
     split: Split
     stages: tuple[Stage, ...]
 
+    @property
+    def task(self) -> Task:
+        """The question asked on these data."""
+        return find_task(self.card.task)
+
 
 def load_split(dataset: str, protocol: SplitProtocol, places: Places, store: StageStore, progress: Progress) -> LoadedSplit:
     """The split of a data set, found in the cache or made now."""
@@ -49,7 +55,7 @@ def load_split(dataset: str, protocol: SplitProtocol, places: Places, store: Sta
         make_split(Dataset.open(read_stage.folder), protocol).save(folder)
 
     read_stage = store.get("dataset", {"content": located.content_key(), "source": sources}, read)
-    parts = {"dataset": read_stage.key, "protocol": asdict(protocol), "source": sources}
+    parts = {"dataset": read_stage.key, "protocol": protocol.identity(), "source": sources}
     split_stage = store.get(SPLIT_STAGE, parts, cut)
     # Not the whole data set: its strings take as long to read as those of the split, which has the same.
     card = parse_card(open_json(read_stage.folder, "dataset")["card"], str(read_stage.folder))
@@ -69,7 +75,7 @@ def load_split_of(record: RunRecord, dataset: str | None, places: Places, progre
     Raises:
         SplitMismatch: the data here make another one.
     """
-    protocol = SplitProtocol(record.protocol.split, record.protocol.split_options, record.protocol.ties)
+    protocol = find_task(record.task).protocol_of(record.protocol)
     loaded = load_split(dataset or record.dataset.name, protocol, places, StageStore(places.home / "stages"), progress)
     here, there = loaded.split.fingerprints.test, record.fingerprints.test
     if here != there:

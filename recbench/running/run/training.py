@@ -29,6 +29,7 @@ from recbench.running.stages.facts import Count, Facts, Seconds
 from recbench.running.stages.keys import hash_times, hash_value, named_content, plugin_source_hash
 from recbench.running.stages.outside_modules import loaded_modules
 from recbench.running.stages.store import Stage, StageStore
+from recbench.tasks import Task
 
 MODEL_FOLDER = "model"
 ARTEFACT_FOLDER = "artefacts"
@@ -65,6 +66,7 @@ class TrainedModel:
 class Trainer:
     """Parts that trainings of one run share."""
 
+    task: Task
     split: Split
     machine: Machine
     store: StageStore
@@ -129,6 +131,7 @@ class Trainer:
                 budget=self.budget,
                 log=log,
                 _checkpoints=self.store.partial(name, key),
+                _task=self.task,
                 _split=self.split,
                 _store=worker.store,
                 _inputs={**inputs, "seed": seed},

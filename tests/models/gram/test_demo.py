@@ -11,9 +11,10 @@ from typer.testing import CliRunner
 
 from recbench.cli.app import app
 from recbench.core import Queries, SilentProgress
-from recbench.data import Split, SplitProtocol, locate, make_split, read_dataset
+from recbench.data import Split, locate, make_split, read_dataset
 from recbench.evaluation import ranks_of_targets
 from recbench.running.run.training import TrainedModel
+from recbench.tasks import NEXT_ITEM
 from recbench.testing import train
 from recbench_models.gram import PLUGIN
 from recbench_models.popularity import PLUGIN as POPULARITY
@@ -30,7 +31,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def demo(home: Path) -> Split:
     located = locate("demo", data_dir=None, home=home, progress=SilentProgress(), fetch=False)
-    make_split(read_dataset(located, SilentProgress()), SplitProtocol()).save(home / "split")
+    make_split(read_dataset(located, SilentProgress()), NEXT_ITEM.protocol()).save(home / "split")
     return Split.open(home / "split")
 
 

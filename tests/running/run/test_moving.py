@@ -17,6 +17,7 @@ from recbench.running.requests import RunRequest
 from recbench.running.run.execute import run_request
 from recbench.running.run.training import TrainedModel, Trainer
 from recbench.running.stages.store import StageStore
+from recbench.tasks import NEXT_ITEM
 from recbench.testing import small_split
 
 
@@ -40,6 +41,7 @@ class Traveller(Holder):
 
 def trained(plugin: Plugin, folder: Path) -> TrainedModel:
     trainer = Trainer(
+        task=NEXT_ITEM,
         split=small_split(folder),
         machine=Machine("cuda:3", "a card that is not here", "fp32", 1),
         store=StageStore(folder / "stages"),

@@ -26,6 +26,7 @@ from recbench.running.foreign.lists import place_lists, read_lists
 from recbench.running.host.places import Places
 from recbench.running.requests import RunRequest
 from recbench.running.run.execute import run_request
+from recbench.tasks import NEXT_ITEM
 
 ODD = ["a,b", 'say "x"', "two words", " led", "trailed ", "-x", "--k", ";", "NA", "null", "ß–プ", "1e3", "007", "a\nb", "#1"]
 
@@ -140,7 +141,7 @@ def test_ids_of_any_characters_come_back_from_an_export(
     run = LoadedRun(run.record, run.folder, run.recommender, names.tolist(), run.titles)
     path = tmp_path_factory.getbasetemp() / "ids.csv"
     run.export(path, renamed, SilentProgress(), k=15, views=("keep", "unseen"))
-    placed = place_lists(read_lists(path), renamed, ("keep", "unseen"), 15)
+    placed = place_lists(read_lists(path), renamed, ("keep", "unseen"), replace(NEXT_ITEM, list_length=15))
     again = run.recommender.generate(renamed.test.queries(renamed.user_ids, ("keep", "unseen")), 15)
     assert (placed.rankings.items == again.items).all()
 

@@ -1,53 +1,19 @@
-"""Ranks to one value per user: recall, hit rate, NDCG, MRR at 5, 10, 20, 50.
+"""Ranks to one value per user and metric.
 
-With one target per user (baselines.md, 6.7) recall is 1 if the target stands among the first k, NDCG is 1 / log2(1 + place),
-MRR 1 / place, places from 1. With a set of targets recall divides by the number of targets, the hit rate asks for any of them,
-NDCG divides by the best possible value of min(k, number of targets), MRR looks at the first hit. A user who is asked several times,
-for one target each, has the mean over the queries.
+A user who is asked several times, for one target each, has the mean over the queries.
 """
 
-import math
-import re
 from collections.abc import Sequence
-from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
 
 from recbench.core.errors import BadRequest, SplitMismatch
 from recbench.core.ragged import LongArray
 from recbench.core.ranking import View
+from recbench.evaluation.metrics import METRICS
+from recbench.evaluation.metrics.metric import FloatArray
 from recbench.evaluation.rank_table import RankTable, ShortArray
 from recbench.evaluation.target_facts import TargetFacts
-
-FloatArray = NDArray[np.float64]
-
-CUTOFFS = (5, 10, 20, 50)
-MAIN_METRIC = "ndcg@10"
-_NAME = re.compile(r"(recall|hit_rate|ndcg|mrr)@([1-9]\d*)")
-
-
-def metric_names(list_length: int, *, has_sets: bool) -> tuple[str, ...]:
-    """The metrics that lists of this length allow; the hit rate only where some user has several targets."""
-    kinds = ("recall", "hit_rate", "ndcg", "mrr") if has_sets else ("recall", "ndcg", "mrr")
-    return tuple(f"{kind}@{k}" for kind in kinds for k in CUTOFFS if k <= list_length)
-
-
-def parse_metric(name: str) -> tuple[str, int]:
-    """`ndcg@10` as ("ndcg", 10); anything else is a `BadRequest`."""
-    match = _NAME.fullmatch(name)
-    if match is None:
-        raise BadRequest(f"There is no metric {name!r}. Known: recall, hit_rate, ndcg, mrr, each with @ and a place, such as ndcg@10.")
-    return match[1], int(match[2])
-
-
-@lru_cache
-def discounts(n: int) -> FloatArray:
-    """1 / log2(1 + place) for places 1 to n, (n,) float64."""
-    # math.log2 and not np.log2: NumPy's answer depends on the vector instructions of the machine.
-    values = np.array([1.0 / math.log2(place + 1) for place in range(1, n + 1)], dtype=np.float64)
-    values.setflags(write=False)
-    return values
 
 
 def values_per_user(rank: ShortArray, offsets: LongArray, metrics: Sequence[str]) -> FloatArray:
@@ -66,8 +32,8 @@ def values_per_user(rank: ShortArray, offsets: LongArray, metrics: Sequence[str]
         raise ValueError(f"user {int((n_targets < 1).argmax())} of the table has no target; leave users without targets out")
     values = np.empty((len(n_targets), len(metrics)), dtype=np.float64)
     for column, name in enumerate(metrics):
-        kind, k = parse_metric(name)
-        values[:, column] = _metric(kind, k, rank, offsets, n_targets)
+        metric, k = METRICS.parse(name)
+        values[:, column] = metric.of_queries(rank, offsets, k) if len(n_targets) else ()
     return values
 
 
@@ -80,31 +46,6 @@ def values_of_view(ranks: RankTable, view: View, metrics: Sequence[str]) -> Floa
     return mean_UM
 
 
-def _metric(kind: str, k: int, rank: ShortArray, offsets: LongArray, n_targets: LongArray) -> FloatArray:
-    if len(n_targets) == 0:
-        return np.empty(0, dtype=np.float64)
-    starts = offsets[:-1]
-    if kind in {"recall", "hit_rate"}:
-        hits = np.add.reduceat(((rank >= 0) & (rank < k)).astype(np.int64), starts)
-        return hits / n_targets if kind == "recall" else (hits > 0).astype(np.float64)
-    if kind == "ndcg":
-        gains = np.add.reduceat(_at_rank(discounts(k), rank), starts)
-        ideal = np.cumsum(discounts(k))
-        normalised: FloatArray = gains / ideal[np.minimum(n_targets, k) - 1]
-        return normalised
-    reciprocal = 1.0 / np.arange(1, k + 1)
-    best: FloatArray = np.maximum.reduceat(_at_rank(reciprocal, rank), starts)
-    return best
-
-
-def _at_rank(value_of_place: FloatArray, rank: ShortArray) -> FloatArray:
-    """`value_of_place[rank]`, 0 for a miss and for places behind the last one."""
-    k = len(value_of_place)
-    padded = np.append(value_of_place, 0.0)
-    values: FloatArray = padded[np.where((rank < 0) | (rank >= k), k, rank)]
-    return values
-
-
 def per_user(ranks: RankTable, facts: TargetFacts, metric: str, view: View) -> FloatArray:
     """One metric for every user, in the order of the table, (n_users,) float64.
 
@@ -113,7 +54,7 @@ def per_user(ranks: RankTable, facts: TargetFacts, metric: str, view: View) -> F
         SplitMismatch: the ranks and the facts are about different targets.
     """
     same_targets(ranks, facts)
-    _, k = parse_metric(metric)
+    _, k = METRICS.parse(metric)
     if k > ranks.list_length:
         raise BadRequest(f"{metric} is not defined for lists of {ranks.list_length}. Ask for a smaller place.")
     if view not in ranks.rank:

@@ -1,0 +1,161 @@
+"""Ways to divide sequences of events in time: each user's last events, or all users at one moment."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from recbench.core.errors import BadConfig, nearest
+from recbench.core.interactions import Interactions, TimeKind
+from recbench.core.ragged import Histories, IntArray, LongArray, Targets
+from recbench.data.dataset import Notes
+from recbench.data.split import Parts, SplitPart, SplitRule
+
+_MIN_EVENTS = 3
+_NEEDS = f"Users need at least {_MIN_EVENTS} events, and a temporal cut events on both sides."
+
+
+def _leave_one_out(events: Interactions, options: Mapping[str, Any]) -> Parts:  # noqa: ARG001 (it has none)
+    lengths = events.lengths
+    user = np.flatnonzero(lengths >= _MIN_EVENTS)
+    train = _prefixes(events, np.arange(len(events)), np.where(lengths >= _MIN_EVENTS, lengths - 2, lengths))
+    valid = _one_target(events, user, lengths[user] - 2)
+    test = _one_target(events, user, lengths[user] - 1)
+    return Parts(train, valid, test, {"users with fewer than 3 events, train only": int(len(events) - len(user))})
+
+
+def _temporal(events: Interactions, options: Mapping[str, Any]) -> Parts:
+    quantile, targets = float(options["quantile"]), str(options["targets"])
+    test_cut = _cut_time(events.timestamp, quantile)
+    valid_cut = _cut_time(events.timestamp[events.timestamp < test_cut], quantile)
+    rows = np.arange(len(events))
+    n_before_test = _counts_before(events, test_cut)
+    before_test = _prefixes(events, rows, n_before_test)
+    n_before_valid = _counts_before(before_test, valid_cut)
+    train = _prefixes(before_test, rows, n_before_valid)
+    part = _TEMPORAL_TARGETS[targets]
+    valid, valid_skipped = part(before_test, n_before_valid)
+    test, test_skipped = part(events, n_before_test)
+    first_seen = np.bincount(train.item, minlength=events.n_items) == 0
+    notes: Notes = {
+        "test cut, seconds since 1970": int(test_cut),
+        "validation cut, seconds since 1970": int(valid_cut),
+        "validation targets without a history, left out": valid_skipped,
+        "test targets without a history, left out": test_skipped,
+        "test targets never seen in train": int(np.count_nonzero(first_seen[test.targets.item])),
+    }
+    return Parts(train, valid, test, notes)
+
+
+def _cut_time(times: LongArray, quantile: float) -> int:
+    """The time of the first event, in time order, that has at least the share `quantile` of all events in front of it.
+
+    An element, never interpolated; where that share is all events, the last one.
+    """
+    if not len(times):
+        return 0
+    place = min(int(np.ceil(quantile * len(times))), len(times) - 1)
+    return int(np.partition(times, place)[place])
+
+
+def _counts_before(events: Interactions, cut: int) -> LongArray:
+    """How many events of each user lie before the cut; being sorted, they are the first ones."""
+    user = events.row_of_entry()
+    return np.bincount(user[events.timestamp < cut], minlength=len(events)).astype(np.int64)
+
+
+def _prefixes(events: Interactions, rows: LongArray, lengths: LongArray) -> Interactions:
+    """The first `lengths` events of users `rows`."""
+    index, offsets = _prefix_index(events, rows, lengths)
+    return Interactions(events.item[index], offsets, events.timestamp[index], events.n_items, events.time)
+
+
+def _prefix_index(events: Interactions, rows: LongArray, lengths: LongArray) -> tuple[LongArray, LongArray]:
+    offsets = np.zeros(len(rows) + 1, dtype=np.int64)
+    np.cumsum(lengths, out=offsets[1:])
+    index = np.arange(offsets[-1], dtype=np.int64) + np.repeat(events.offsets[rows] - offsets[:-1], lengths)
+    return index, offsets
+
+
+def _one_target(events: Interactions, user: LongArray, place: LongArray) -> SplitPart:
+    """Queries of users (repeats allowed) for the event at `place` in their list, all before it being the history."""
+    at = events.offsets[user] + place
+    targets = Targets(np.ascontiguousarray(events.item[at]), np.arange(len(user) + 1, dtype=np.int64))
+    return _part(events, user, place, targets, events.timestamp[at])
+
+
+def _part(events: Interactions, user: LongArray, n_history: LongArray, targets: Targets, next_time: LongArray) -> SplitPart:
+    index, offsets = _prefix_index(events, user, n_history)
+    last_time = events.timestamp[events.offsets[user] + n_history - 1]
+    return SplitPart(
+        user.astype(np.int32),
+        Histories(events.item[index], offsets),
+        targets,
+        events.timestamp[index] if events.time is TimeKind.SECONDS else None,
+        next_time == last_time if events.time is TimeKind.SECONDS else None,
+    )
+
+
+def _last(events: Interactions, n_before: LongArray) -> tuple[SplitPart, int]:
+    asked = events.lengths > n_before
+    user = np.flatnonzero(asked & (events.lengths > 1))
+    return _one_target(events, user, events.lengths[user] - 1), int(asked.sum()) - len(user)
+
+
+def _successive(events: Interactions, n_before: LongArray) -> tuple[SplitPart, int]:
+    place = np.arange(len(events.item), dtype=np.int64) - np.repeat(events.offsets[:-1], events.lengths)
+    user = events.row_of_entry()
+    asked = place >= n_before[user]
+    chosen = asked & (place > 0)
+    return _one_target(events, user[chosen], place[chosen]), int(asked.sum() - chosen.sum())
+
+
+def _all(events: Interactions, n_before: LongArray) -> tuple[SplitPart, int]:
+    asked = events.lengths > n_before
+    user = np.flatnonzero(asked & (n_before > 0))
+    n_targets = events.lengths[user] - n_before[user]
+    shifted = np.zeros(len(user) + 1, dtype=np.int64)
+    np.cumsum(n_targets, out=shifted[1:])
+    index = np.arange(shifted[-1], dtype=np.int64) + np.repeat(events.offsets[user] + n_before[user] - shifted[:-1], n_targets)
+    targets = _sets(np.repeat(np.arange(len(user)), n_targets), events.item[index], len(user), events.n_items)
+    next_time = events.timestamp[events.offsets[user] + n_before[user]]
+    return _part(events, user, n_before[user], targets, next_time), int(asked.sum()) - len(user)
+
+
+def _sets(row: LongArray, item: IntArray, n_rows: int, n_items: int) -> Targets:
+    """Sets of items by row, sorted, each item once."""
+    pair = np.unique(row * n_items + item)
+    offsets = np.zeros(n_rows + 1, dtype=np.int64)
+    np.cumsum(np.bincount(pair // n_items, minlength=n_rows), out=offsets[1:])
+    return Targets((pair % n_items).astype(np.int32), offsets)
+
+
+_TEMPORAL_TARGETS: dict[str, Callable[[Interactions, LongArray], tuple[SplitPart, int]]] = {
+    "last": _last,
+    "successive": _successive,
+    "all": _all,
+}
+
+
+def _check_temporal(options: Mapping[str, Any]) -> None:
+    quantile, targets = options["quantile"], options["targets"]
+    if not isinstance(quantile, float) or not 0 < quantile < 1:
+        raise BadConfig(f"--protocol temporal: quantile={quantile} is not between 0 and 1. Write for example temporal:quantile=0.9")
+    if targets not in _TEMPORAL_TARGETS:
+        known = f"{nearest(str(targets), _TEMPORAL_TARGETS)} Known: {', '.join(_TEMPORAL_TARGETS)}."
+        raise BadConfig(f"--protocol temporal: targets={targets!r} is not known.{known}")
+
+
+LEAVE_ONE_OUT = SplitRule("leave-one-out", _leave_one_out, _NEEDS)
+"""Each user's last event is the test target, the last but one the validation target."""
+
+TEMPORAL = SplitRule(
+    "temporal",
+    _temporal,
+    _NEEDS,
+    defaults={"quantile": 0.9, "targets": "last"},
+    check=_check_temporal,
+    needs_seconds="there is no global time to cut at. Use --protocol leave-one-out.",
+)
+"""All users are cut at one time, `quantile` of all event times. `targets`: each user's `last` event after the cut, each `successive` event
+after it in a query of its own, or `all` of them as a set."""

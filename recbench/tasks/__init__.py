@@ -1,0 +1,39 @@
+"""Tasks by name: those of recbench, and those of installed distributions (entry points of the group `recbench.tasks`)."""
+
+from functools import cache
+from importlib.metadata import entry_points
+
+from recbench.core.errors import BadRequest, PluginFailed, nearest
+from recbench.data import dataset_card
+from recbench.tasks.next_item import TASK as NEXT_ITEM
+from recbench.tasks.task import Task, Words
+
+_OWN = {task.name: task for task in (NEXT_ITEM,)}
+
+
+@cache
+def find_task(name: str) -> Task:
+    """The task of that name.
+
+    Raises:
+        BadRequest: there is none.
+        PluginFailed: the distribution that claims the name gives no task of that name.
+    """
+    if name in _OWN:
+        return _OWN[name]
+    claims = {entry.name: entry for entry in entry_points(group="recbench.tasks")}
+    if name not in claims:
+        known = [*_OWN, *claims]
+        raise BadRequest(f"There is no task {name!r} here.{nearest(name, known)} Known: {', '.join(known)}. Install what defines it.")
+    task = claims[name].load()
+    if not isinstance(task, Task) or task.name != name:
+        raise PluginFailed(f"The entry point {name!r} of recbench.tasks gives no Task of that name. Correct {claims[name].value}.")
+    return task
+
+
+def task_of(dataset: str) -> Task:
+    """The task of a data set, named as in `--dataset`."""
+    return find_task(dataset_card(dataset).task)
+
+
+__all__ = ["NEXT_ITEM", "Task", "Words", "find_task", "task_of"]

@@ -1,0 +1,80 @@
+"""Next-item prediction: a user's events in order are known, and the next item is asked for."""
+
+from collections.abc import Iterator
+
+from recbench.core.records import TargetsPart
+from recbench.data import Split
+from recbench.data.time_splits import LEAVE_ONE_OUT, TEMPORAL
+from recbench.evaluation import Group, Measures, TargetFacts, groups_by_fact, groups_by_size, target_facts
+from recbench.tasks.task import Task, Words
+
+_POPULARITY = (("cold", 0), ("tail", 5), ("mid", 20), ("head", None))
+"""Groups of target popularity with their greatest train count."""
+_HISTORY_LENGTH = (("none", 0), ("1-5", 5), ("6-10", 10), ("11-20", 20), ("21-50", 50), ("above 50", None))
+"""Groups of history length with their greatest length."""
+
+
+def _facts(split: Split) -> TargetFacts:
+    part = split.test
+    return target_facts(split.train, part.histories, part.targets, part.user, part.is_tied)
+
+
+def _groups(facts: TargetFacts) -> Iterator[Group]:
+    """Popular or rare targets, long or short histories, known or new, tied or not; those that have a target, slice by slice."""
+    found = [
+        *groups_by_size("target popularity", facts.target_count, _POPULARITY),
+        *groups_by_size("history length", facts.history_length, _HISTORY_LENGTH),
+        *groups_by_fact("target in history", facts.in_history, "in history", "new"),
+    ]
+    if facts.follows_last is not None:
+        found += groups_by_fact("step from last item to target", facts.follows_last, "seen in train", "not seen")
+    if facts.is_tied is not None:
+        found += groups_by_fact("time of target and event before", facts.is_tied, "tied", "untied")
+    yield from (group for group in found if group.rows.any())
+
+
+def _targets_line(targets: TargetsPart) -> str:
+    tied = "" if targets.share_tied is None else f"; {100 * targets.share_tied:.1f} % share their time stamp with the event before"
+    return (
+        f"{targets.n_users:,} test users with {targets.n_targets:,} targets, full catalogue. "
+        f"{100 * targets.share_in_history:.2f} % of the targets stand in the user's history already; "
+        f"{targets.n_cold:,} targets never occur in the train part{tied}."
+    )
+
+
+TASK = Task(
+    name="next-item",
+    title="Next-item prediction",
+    rules=(LEAVE_ONE_OUT, TEMPORAL),
+    views=("keep", "unseen"),
+    list_length=50,
+    measures=Measures(
+        kinds=("recall", "hit_rate", "ndcg", "mrr"),
+        cutoffs=(5, 10, 20, 50),
+        of_slices=("recall@10", "ndcg@10"),
+        groups=_groups,
+    ),
+    main_metric="ndcg@10",
+    validation_metrics=("ndcg@10", "recall@10"),
+    validation_view="keep",
+    board_metrics=("recall@5", "recall@10", "recall@20", "ndcg@5", "ndcg@10", "ndcg@20"),
+    interval_metrics=("recall@10", "ndcg@10"),
+    paper_metrics=("recall@5", "recall@10", "ndcg@5", "ndcg@10"),
+    facts=_facts,
+    words=Words(
+        unit="user",
+        units="users",
+        views={
+            "keep": "Items of the history may be recommended again.",
+            "unseen": "Items of the history are excluded; a target that stands in the history is a miss.",
+        },
+        groups=(
+            "Target popularity is the target's number of training events: cold 0, tail 1–5, mid 6–20, head above 20. "
+            "A user with several targets counts in each group with the targets that belong to it."
+        ),
+        split="leave-one-out keeps each user's last event for the test and the last but one for validation; temporal cuts all users at "
+        "one time.",
+        seen="`keep` leaves the history recommendable, `unseen` excludes it.",
+        targets=_targets_line,
+    ),
+)
