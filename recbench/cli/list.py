@@ -82,6 +82,7 @@ def runs(as_json: Json = False, debug: Debug = False) -> None:  # noqa: ARG001
     from recbench.core.errors import BadData
     from recbench.core.records import RECORD_FILE, RunRecord, read_record
     from recbench.running.run.folders import read_failure, run_folders
+    from recbench.tasks import find_task
 
     records: dict[Path, RunRecord] = {}
     failures, damaged = {}, {}
@@ -103,22 +104,20 @@ def runs(as_json: Json = False, debug: Debug = False) -> None:  # noqa: ARG001
             ]
         )
         return
-    table = Table("run", "model", "data set", "seed", "NDCG@10 keep", "train", "started (UTC)", box=None, header_style="bold")
+    table = Table("run", "model", "data set", "seed", "figure", "train", "started (UTC)", box=None, header_style="bold")
     for folder in ordered:
         if folder not in records:
             state, reason = ("failed", failures[folder]) if folder in failures else ("damaged", damaged[folder])
             table.add_row(escape(folder.name), f"[red]{state}[/]", "", "", "", "", escape(reason))
             continue
         record = records[folder]
-        view = "keep" if "keep" in record.metrics else "unseen"
-        ndcg = record.metrics[view]["ndcg@10"].value
         spent = "–" if record.cost is None else f"{record.cost.train_s:.1f} s"
         table.add_row(
             escape(folder.name),
             escape(record.model.row_name),
             escape(record.dataset.name),
             str(record.seed),
-            f"{ndcg:.4f}" + ("" if view == "keep" else " (unseen)"),
+            find_task(record.task).headline(record.metrics),
             spent,
             record.started[:16].replace("T", " "),
         )

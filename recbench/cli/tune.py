@@ -47,6 +47,7 @@ def tune(
     """
     from recbench.cli.live import LiveTable, progress_line
     from recbench.core.progress import ConsoleProgress
+    from recbench.evaluation import METRICS
     from recbench.running.many.tune import tune_request
     from recbench.running.requests import TuneRequest
 
@@ -81,13 +82,14 @@ def tune(
     stdout().print(trial_table(last, found.best.trial))
     published = next(trial for trial in found.log.trials if trial.trial == 0)
     against = "" if published.score is None or found.best.score is None else f", {found.best.score - published.score:+.4f} against trial 0"
-    print_line(f"best of {len(found.log.trials)} trials by validation NDCG@10 keep: trial {found.best.trial}{against}")
+    title = METRICS.title(found.log.metric)
+    print_line(f"best of {len(found.log.trials)} trials by validation {title}: trial {found.best.trial}{against}")
     print_line(f"trials: {found.folder}")
     print_line(f"run it: {found.command}")
 
 
 def trial_table(states: "Sequence[TrialState]", best: int | None = None) -> "Table":
-    """The trials as they now stand: what was drawn, validation NDCG@10, what it cost. At the end the best is bold, and no time is left."""
+    """The trials as they now stand: what was drawn, the validation figure, the cost. At the end the best is bold, and no time is left."""
     from rich.markup import escape
     from rich.table import Table
     from rich.text import Text
@@ -95,7 +97,7 @@ def trial_table(states: "Sequence[TrialState]", best: int | None = None) -> "Tab
     names = sorted({name for state in states for name in state.values})
     table = Table(box=None, header_style="bold")
     left = ("left",) if best is None else ()
-    for title in ("trial", *names, "state", *left, "NDCG@10 valid", "train s", "MiB"):
+    for title in ("trial", *names, "state", *left, "validation", "train s", "MiB"):
         table.add_column(title, no_wrap=True, justify="left" if title == "state" else "right")
     table.add_column("")
     for state in states:

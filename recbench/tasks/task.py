@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from recbench.core.errors import BadRequest, nearest
 from recbench.core.ranking import BOTH, UNSEEN, View
-from recbench.core.records import ProtocolPart, TargetsPart
+from recbench.core.records import Interval, ProtocolPart, TargetsPart
 from recbench.data import Split, SplitProtocol, SplitRule
 from recbench.evaluation import METRICS, Measures, TargetFacts
 
@@ -88,6 +88,11 @@ class Task:
         """The main metric as tables print it, such as `NDCG@10`."""
         return METRICS.title(self.main_metric)
 
+    def headline(self, metrics: Mapping[View, Mapping[str, Interval]]) -> str:
+        """The main metric of a record in the first view that was ranked, such as `NDCG@10 keep 0.0469`."""
+        view = next(view for view in self.views if view in metrics)
+        return f"{self.main_title} {view} {metrics[view][self.main_metric].value:.4f}"
+
     @property
     def main_cutoff(self) -> int:
         """How many places the main metric looks at."""
@@ -126,5 +131,5 @@ class Task:
             return self.views
         if seen not in self.views:
             known = (*self.views, BOTH)
-            raise BadRequest(f"--seen {seen!r} is not known for {self.name}.{nearest(seen, known)} Known: {', '.join(known)}.")
+            raise BadRequest(f"--seen {seen!r} is not known for {self.name}.{nearest(seen, known)} Use {', '.join(self.views)} or {BOTH}.")
         return tuple(view for view in self.views if view == seen)

@@ -36,7 +36,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Any:
             | {"reads_text": False, "source_hash": "0"},
             "dataset": {"name": dataset, "title": dataset, "is_synthetic": False, "time": "none", "n_users": users, "n_items": items}
             | {"n_interactions": events},
-            "protocol": {"split": "leave-one-out"},
+            "protocol": {"split": "leave-one-out", "list_length": 50, "views": ["keep", "unseen"]},
             "fingerprints": dict.fromkeys(("train", "valid", "test", "item_text"), "0"),
             "config": settings,
             "config_hash": "0",

@@ -25,7 +25,7 @@ def a_record(**changes: Any) -> RunRecord:
         | {"reads_text": False, "source_hash": "0"},
         "dataset": {"name": "toy", "title": "Spielzeug – für alle", "is_synthetic": True, "time": "none", "n_users": 2, "n_items": 3}
         | {"n_interactions": 9},
-        "protocol": {"split": "leave-one-out"},
+        "protocol": {"split": "leave-one-out", "list_length": 50, "views": ["keep", "unseen"]},
         "fingerprints": dict.fromkeys(("train", "valid", "test", "item_text"), "0"),
         "config": {"width": 64, "rate": 1e-5},
         "config_hash": "0",

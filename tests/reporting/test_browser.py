@@ -127,7 +127,7 @@ def test_a_click_on_a_header_sorts_and_a_second_one_turns_the_order(window: Wind
 def test_every_column_of_every_table_sorts_both_ways(browser: Any) -> None:
     window = Window(browser, BOARDS / "index.html", WIDE)
     window.choose("columns", "all")
-    for table in ("board-1-rows", "overview", "across-0"):
+    for table in ("board-1-rows", "overview-next-item", "across-0"):
         titles = window.page.locator(f"#{table} thead th").evaluate_all("cells => cells.map(cell => cell.dataset.title)")
         assert len(titles) == len(set(titles)) > 5
         for title in titles:
@@ -232,7 +232,7 @@ def test_figures_across_data_sets_and_beside_published_ones_lead_to_records(brow
     window = Window(browser, BOARDS / "index.html", WIDE)
     made = {f"#board-{number}-{place}-made" for number, board in enumerate(boards, 1) for place, _ in enumerate(board["rows"], 1)}
     known = made | {line[1] for board in boards for row in board["rows"] for line in row["made"]}
-    tables = {"overview": 2, "across-0": len(boards)}
+    tables = {"overview-next-item": 2, "across-0": len(boards)}
     tables |= {f"board-{number}-published": 2 for number, board in enumerate(boards, 1) if any(row["published"] for row in board["rows"])}
     for table, most in tables.items():
         rows = window.page.locator(f"#{table} > tbody > tr").evaluate_all(

@@ -94,7 +94,7 @@ def test_no_text_of_a_record_or_card_steers_a_terminal_or_the_page(workshop: Any
 
 def test_a_page_without_rows_is_a_page(tmp_path: Path) -> None:
     publish(tmp_path, [], {})
-    assert figures_of((tmp_path / "index.html").read_text()) == {"columns": {}, "across": [], "boards": []}
+    assert figures_of((tmp_path / "index.html").read_text()) == {"tasks": {}, "across": [], "boards": []}
 
 
 def test_the_published_page_names_no_address_and_links_to_files_that_exist() -> None:

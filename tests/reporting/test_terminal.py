@@ -32,15 +32,16 @@ def drawn(table: RenderableType, width: int = 220) -> str:
 def test_a_run_stands_beside_what_was_published(workshop: Any, cards: Any) -> None:
     record = StoredRun.open(workshop.run()).record
     line = next(line for line in run_lines(record, cards["sasrec"]) if line.metric == "ndcg@10")
-    assert line.keep is not None
-    assert line.keep.value == record.metrics["keep"]["ndcg@10"].value
+    keep = line.figures["keep"]
+    assert keep is not None
+    assert keep.value == record.metrics["keep"]["ndcg@10"].value
     assert [(figure.published, figure.view, figure.verdict) for figure in line.published] == [
         (0.5, "keep", "below"),
         (0.05, "unknown", "not comparable"),
     ]
     text = drawn(run_table(record, cards["sasrec"]))
     for part in (
-        f"{line.keep.value:.4f}",
+        f"{keep.value:.4f}",
         "0.5000 [1]",
         "below",
         "[1] A paper, table 2 (paper), view keep",
@@ -56,7 +57,7 @@ def test_a_published_metric_that_the_run_lacks_has_a_line(workshop: Any, make_ca
     record = StoredRun.open(workshop.run()).record
     card = make_card("sasrec", published=[numbers | {"dataset": record.dataset.name}])
     line = run_lines(record, card)[-1]
-    assert (line.metric, line.keep, line.unseen) == ("recall@200", None, None)
+    assert (line.metric, line.figures) == ("recall@200", {"keep": None, "unseen": None})
     text = drawn(run_table(record, card))
     assert "0.2500 [1]" in text
     assert "[1] A paper (paper), view keep; not measured: lists hold 50 places" in text

@@ -18,6 +18,7 @@ from recbench.core.config import PluginConfig, explain, read_toml
 from recbench.core.errors import BadConfig, BadData
 from recbench.core.records import TunePart
 from recbench.core.tuning import Trial, TuneLog, read_tune_log, same_settings
+from recbench.evaluation import METRICS
 
 SECTION = "tune"
 
@@ -119,7 +120,9 @@ def read_settings(path: Path, model: str) -> tuple[dict[str, Any], TunedSettings
 def settings_text(log: TuneLog, best: Trial, log_file: Path, command: str) -> str:
     """A config file with the settings of the trial that won, and the section that says where they come from."""
     sha256 = hashlib.sha256(log_file.read_bytes()).hexdigest()
-    title = f"# {log.model} on {log.dataset}: trial {best.trial} of {len(log.trials)}, validation NDCG@10 {best.score:.4f}"
+    title = (
+        f"# {log.model} on {log.dataset}: trial {best.trial} of {len(log.trials)}, validation {METRICS.title(log.metric)} {best.score:.4f}"
+    )
     mark = _toml({"trials": log_file.name, "sha256": sha256, "trial": best.trial})
     return "\n".join([title, f"# {command}", *_toml(best.values), "", f"[{SECTION}]", *mark, ""])
 

@@ -19,6 +19,7 @@ from recbench.running.host.places import Places
 from recbench.running.requests import RunOutcome, RunRequest
 from recbench.running.run import execute
 from recbench.running.run.execute import run_request
+from recbench.tasks import NEXT_ITEM
 
 
 @pytest.fixture
@@ -59,6 +60,7 @@ def test_metrics_of_a_record_follow_from_its_files(places: Places) -> None:
         evaluation.read_targets(folder / record.file("targets").name),
         evaluation.read_exposure(folder / record.file("exposure").name),
         evaluation.read_items(folder / record.file("items").name),
+        NEXT_ITEM.measures,
     )
     assert result.metrics == record.metrics
     assert result.slices == record.slices
@@ -168,6 +170,7 @@ _BROKEN = '''
 from pathlib import Path
 import numpy as np
 from recbench.core import Catalogue, FitReport, Plugin, PluginConfig, Rankings
+from recbench.tasks import NEXT_ITEM
 
 class Settings(PluginConfig):
     fault: str = "fit"
