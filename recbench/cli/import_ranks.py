@@ -33,7 +33,7 @@ def import_ranks(
 ) -> None:
     """Measure another toolkit's lists as a run's are measured, and write a record marked foreign below ./runs.
 
-    A test user without a list is a miss everywhere. Lists are cut to 50 items; of equal scores the smaller item row goes first.
+    A test user without a list is a miss everywhere. Lists are cut to those of a run; of equal scores the smaller item row goes first.
 
     Example: recbench import-ranks lists.csv --model BPR --dataset ml-100k --seen unseen
     """

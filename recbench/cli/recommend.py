@@ -17,7 +17,7 @@ def recommend(
         list[str] | None,
         typer.Option(metavar="ID", help="One item id of the history, taken as it is: for ids with commas or spaces. Repeatable."),
     ] = None,
-    k: Annotated[int | None, typer.Option("--k", min=1, help="How many items: 10 after a history, 50 in an export by default.")] = None,
+    k: Annotated[int | None, typer.Option("--k", min=1, help="How many items. Default: 10, in an export as in a run.")] = None,
     export: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the lists of all test users into this csv file instead.")
     ] = None,

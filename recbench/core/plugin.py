@@ -16,7 +16,7 @@ from recbench.core.containment import contained
 from recbench.core.errors import BadConfig, nearest
 from recbench.core.interactions import Interactions, ItemTable, StringArray
 from recbench.core.progress import Progress
-from recbench.core.ranking import Queries, Rankings
+from recbench.core.ranking import Queries, Rankings, View
 from recbench.core.tuning import TuneCard
 
 Precision = Literal["fp32", "bf16"]
@@ -168,7 +168,7 @@ class FitContext(Protocol):
         """A random stream of the run's seed; equal names give equal numbers."""
 
     def validate(self, ranker: Ranker, *, all_users: bool = False) -> Validation:
-        """Rank the validation users with `ranker` (view `keep`).
+        """Rank the validation users with `ranker` (the view that the task validates in).
 
         Args:
             ranker: anything with `generate`; the model itself or one of its stages.
@@ -269,7 +269,7 @@ class Published(PlainValues):
     dataset: str
     preset: str = "paper"
     """The preset that follows the source's settings; only its rows get a verdict."""
-    view: Literal["keep", "unseen", "unknown"] = "unknown"
+    view: View | Literal["unknown"] = "unknown"
     metrics: dict[str, float]
     """Such as {"recall@10": 0.0605}, as fractions."""
     source: str

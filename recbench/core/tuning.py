@@ -12,7 +12,6 @@ from recbench.core.config import canonical_json, explain
 from recbench.core.errors import BadData
 from recbench.core.seeds import generator
 
-"""Metric that ranks trials, on the validation part, view `keep`."""
 TUNE_LOG = "tune.json"
 """The log of a search, as a file of a run whose settings come from it."""
 _DIGITS = 4

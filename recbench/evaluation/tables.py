@@ -46,7 +46,8 @@ def read_ranks(path: Path) -> RankTable:
     table = _open(path, {"user": pa.int32(), "target": pa.int32()}, {f"rank_{view}": pa.int16() for view in VIEWS})
     rank: dict[View, ShortArray] = {view: _column(table, f"rank_{view}") for view in VIEWS if f"rank_{view}" in table.column_names}
     if not rank:
-        raise BadData(f"{path} has neither the column 'rank_keep' nor 'rank_unseen'. Restore the file or run it again with --again.")
+        names = ", ".join(f"rank_{view}" for view in VIEWS)
+        raise BadData(f"{path} has none of the columns {names}. Restore the file or run it again with --again.")
     notes = table.schema.metadata or {}
     written = notes.get(_LIST_LENGTH.encode(), b"")
     if not written.isdigit():
@@ -75,7 +76,7 @@ def read_exposure(path: Path) -> Exposure:
     _check_item_rows(table, path)
     counts = {view: _column(table, view) for view in VIEWS if view in table.column_names}
     if not counts:
-        raise BadData(f"{path} has neither the column 'keep' nor 'unseen'. Restore the file or run it again with --again.")
+        raise BadData(f"{path} has no column of a view ({', '.join(VIEWS)}). Restore the file or run it again with --again.")
     return Exposure(counts)
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from recbench.core import Queries, Rankings
 from recbench.core.ragged import LongArray
+from recbench.core.ranking import KEEP, UNSEEN
 
 # B queries, b queries of one block, I items, i items of one block, K length of a list, G groups of items, D width, H items of histories
 
@@ -84,13 +85,13 @@ def _rank(score_blocks: Callable[[LongArray], Iterator[Tensor]], queries: Querie
     n_queries = len(queries)
     items = np.full((len(queries.views), n_queries, k), -1, dtype=np.int32)
     scores = np.full((len(queries.views), n_queries, k), -np.inf, dtype=np.float32)
-    excluded = _distinct_pairs(queries, n_items) if "unseen" in queries.views else None
+    excluded = _distinct_pairs(queries, n_items) if UNSEEN in queries.views else None
     for start in range(0, n_queries, max_rows):
         rows = np.arange(start, min(start + max_rows, n_queries))
         pairs = None if excluded is None else _pairs_of(excluded, rows, n_items)
         best = _best_outside(score_blocks(rows), k, pairs)
         for v, view in enumerate(queries.views):
-            score_bK, item_bK = best.merged() if view == "keep" else (best.score_bK, best.item_bK)
+            score_bK, item_bK = best.merged() if view == KEEP else (best.score_bK, best.item_bK)
             kept = score_bK.shape[1]
             listed = score_bK.cpu().numpy()
             scores[v, rows, :kept] = listed
