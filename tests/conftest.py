@@ -20,6 +20,10 @@ from preloaded import join_preloaded_processes, preloaded_processes
 # A thread of OpenMP that waits for others sleeps: two test processes share two cores. Read when torch is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
+# Dozens of processes import the same modules: each module is compiled once, also where the environment keeps Python from writing that down.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
 # Two test processes share two cores: how long one example takes says nothing.
 settings.register_profile("recbench", deadline=None)
 settings.load_profile("recbench")
