@@ -2,9 +2,10 @@
 
 Importing torch and transformers takes seconds of computing, and dozens of tests need a process of its own. Inside a session of tests
 `subprocess.Popen` is the class below, for tests and for the code they test alike. It asks the server for commands that run recbench,
-torchrun, pytest or a script of the tests (`PYTHON -P -m recbench...`, `PYTHON SCRIPT.py ...`), and starts all others as ever, among them
-every test of what an interpreter imports (`-c`, or `-m` without `-P`). A forked process differs from a started one in that the libraries
-are in memory: it has its own environment, folder, pipes, signals and exit status, imports recbench itself and is measured for coverage.
+torchrun, pytest or a script of the tests (`PYTHON -P -m recbench...`, `PYTHON SCRIPT.py ...`, and `PYTHON -u -m recbench...`, as torchrun
+starts its workers), and starts all others as ever, among them every test of what an interpreter imports (`-c`, or `-m` alone). A forked
+process differs from a started one in that the libraries are in memory: it has its own environment, folder, pipes, signals and exit
+status, imports recbench itself and is measured for coverage.
 
 As a script, `preloaded.py LISTENER`, this file is the server: LISTENER is the descriptor of a socket, one connection per process.
 """
@@ -32,6 +33,8 @@ _LIBRARIES = (
     "faiss",
     "pandas",
     "pyarrow.parquet",
+    "pydantic",
+    "pytest",
     "scipy.sparse",
     "sklearn.cluster",
     "torch",
@@ -42,23 +45,25 @@ _LIBRARIES = (
 _ADDRESS, _KNOWN = "TESTS_PRELOADED_ADDRESS", "TESTS_PRELOADED_KNOWN"
 """Where the server listens, and what of `_READ_AT_START` it began with, for this process and those that it forks."""
 _READ_AT_START = ("HF_", "LD_", "MKL_", "OMP_", "PYTHON", "TORCH_", "TRANSFORMERS_", "ATEN_")
-"""Beginnings of names of variables that the interpreter or a library has read when a process is forked. PYTHONPATH is read again."""
+"""Beginnings of names of variables that the interpreter or a library has read when a process is forked."""
+_READ_LATER = {"PYTHONPATH", "TORCH_NCCL_ASYNC_ERROR_HANDLING"}
+"""Names of variables that begin so and are not: a forked process reads the first again, and torchrun sets the other for its workers."""
 _WORD = struct.Struct("i")
 _Process: Any = subprocess.Popen
 
 
 def _read_at_start(environment: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in environment.items() if name.startswith(_READ_AT_START) and name != "PYTHONPATH"}
+    return {name: value for name, value in environment.items() if name.startswith(_READ_AT_START) and name not in _READ_LATER}
 
 
 def _is_ours(command: Any) -> bool:
     """Whether the server may run it."""
-    if not isinstance(command, list) or command[:1] != [sys.executable]:
-        return False
-    match command[1:]:
-        case ["-P", "-m", str(module), *_]:
+    match command:
+        case [sys.executable, "-P", "-m", str(module), *_]:
             return module.startswith("recbench") or module in {"pytest", "torch.distributed.run"}
-        case [str(script), *_]:
+        case [sys.executable, "-u", "-m", str(module), *_]:
+            return module.startswith("recbench")
+        case [sys.executable, str(script), *_]:
             return script.endswith(".py")
     return False
 
@@ -71,7 +76,8 @@ class PreloadedPopen(_Process):
 
     def __init__(self, args: Any, *more: Any, **options: Any) -> None:
         environment = os.environ if options.get("env") is None else options["env"]
-        is_plain = not more and set(options) <= {"cwd", "env", "stdin", "stdout", "stderr", "text"}
+        is_plain = not more and set(options) <= {"cwd", "env", "start_new_session", "stdin", "stdout", "stderr", "text"}
+        self._is_leader = bool(options.get("start_new_session"))
         self._is_forked = is_plain and _is_ours(args) and _read_at_start(environment) == json.loads(os.environ[_KNOWN])
         super().__init__(args, *more, **options)
 
@@ -89,6 +95,7 @@ class PreloadedPopen(_Process):
             "command": [str(word) for word in args[1:]],
             "folder": str(Path(cwd or ".").absolute()),
             "environment": dict(os.environ if env is None else env),
+            "is_leader": self._is_leader,
         }
         data = json.dumps(request).encode() + b"\n"
         streams = [own if given == -1 else given for own, given in enumerate((p2cread, c2pwrite, errwrite))]
@@ -185,6 +192,7 @@ def _serve(listener: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
             return None
         connection, _ = listener.accept()
         if not asked:
+            subprocess.Popen = PreloadedPopen  # torchrun's library takes the name along when it is imported
             for name in _LIBRARIES:
                 importlib.import_module(name)
             # What is never collected stays shared with the forked processes.
@@ -209,8 +217,10 @@ def _serve(listener: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
                 os.close(stream)
 
 
-def _become(command: Sequence[str], folder: str, environment: Mapping[str, str], streams: Sequence[int]) -> None:
+def _become(command: Sequence[str], folder: str, environment: Mapping[str, str], is_leader: bool, streams: Sequence[int]) -> None:
     """What an interpreter is after its start."""
+    if is_leader:
+        os.setsid()
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
         os.close(stream)
@@ -226,9 +236,11 @@ def _become(command: Sequence[str], folder: str, environment: Mapping[str, str],
 
         coverage.process_startup()
     join_preloaded_processes()
-    is_module = command[0] == "-P"
+    is_module = command[1:2] == ["-m"]
     sys.argv = list(command[2:] if is_module else command)
     if is_module:
+        if command[0] != "-P":
+            sys.path.insert(0, folder)
         runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
     else:
         sys.path.insert(0, str(Path(sys.argv[0]).parent))

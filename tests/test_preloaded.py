@@ -77,3 +77,15 @@ def test_signals_reach_it_and_its_end_is_told(tmp_path: Path, number: signal.Sig
 def test_an_interpreter_that_is_asked_what_it_has_loaded_is_started() -> None:
     code = "import sys; print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+
+
+def test_workers_of_torchrun_are_forked_and_lead_sessions_of_their_own(tmp_path: Path) -> None:
+    told = script(tmp_path, "import os, sys; print('pandas' in sys.modules, os.getsid(0) == os.getpid(), os.environ['RANK'])")
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "1"]
+    package = tmp_path / "recbench_told"
+    package.mkdir()
+    Path(told).rename(package / "__main__.py")
+    done = subprocess.run(
+        [sys.executable, "-P", *launcher, "-m", "recbench_told"], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=100
+    )
+    assert done.stdout == "True True 0\n"

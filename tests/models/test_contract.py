@@ -22,7 +22,7 @@ class TestContract(PluginContract):
     @classmethod
     def overrides(cls, plugin: Plugin) -> Mapping[str, Any]:
         """A short training: what is promised here holds for every model, however good it is."""
-        short = {"item_steps": 10, "max_steps": 40, "validate_every_steps": 20}
+        short = {"item_steps": 4, "max_steps": 12, "validate_every_steps": 6}
         return {name: value for name, value in short.items() if name in plugin.config.model_fields}
 
     # Starts an interpreter with torch for every model.

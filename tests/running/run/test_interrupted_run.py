@@ -18,7 +18,8 @@ pytestmark = pytest.mark.slow
 
 _COMMAND = [sys.executable, "-P", "-m", "recbench"]
 _TRAIN = [*_COMMAND, "run", "-m", "sasrec", "-d", "demo", "--preset", "smoke", "--threads", "1"]
-_LONG = ["--set", "max_steps=240", "--set", "max_epochs=200", "--set", "checkpoint_every_s=0.2", "--set", "validate_every_epochs=5"]
+_STEPS = 120
+_LONG = ["--set", f"max_steps={_STEPS}", "--set", "max_epochs=200", "--set", "checkpoint_every_s=0.1", "--set", "validate_every_epochs=5"]
 
 
 def _environment(home: Path) -> dict[str, str]:
@@ -86,8 +87,8 @@ def test_the_same_command_goes_on_after_a_stop_and_ends_with_the_same_ranks(tmp_
     resumed = re.search(r"resumed at step (\d+)", errors)
     assert resumed is not None, errors
     record = _record(tmp_path)
-    assert 0 < int(resumed[1]) < 240
-    assert record["fit"]["steps"] == 240
+    assert 0 < int(resumed[1]) < _STEPS
+    assert record["fit"]["steps"] == _STEPS
     assert record["fit"]["resumed_at"] == int(resumed[1])
     _assert_same_ranks(tmp_path, whole)
     # What the first attempt cost is not forgotten.
