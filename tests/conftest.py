@@ -83,8 +83,7 @@ def reseal() -> Callable[[str], str]:
 def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, object, object]:
     """Lines are counted for coverage where that says something: counting makes a test a quarter to a half longer.
 
-    Slow tests train what fast ones go through in a few steps, the tests of models are of code that is not counted, and those of real data
-    do not run everywhere.
+    Slow tests train what fast ones go through in a few steps, and those of real data do not run everywhere.
     """
     _restore_threads()
     with nullcontext() if _is_counted(item) else _uncounted():
@@ -92,8 +91,7 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
 
 
 def _is_counted(item: pytest.Item) -> bool:
-    is_of_model = Path(__file__).with_name("models") in item.path.parents
-    return not is_of_model and not any(item.get_closest_marker(name) for name in ("slow", "real_data"))
+    return not any(item.get_closest_marker(name) for name in ("slow", "real_data"))
 
 
 @contextmanager

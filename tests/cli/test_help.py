@@ -76,7 +76,7 @@ def test_help_loads_nothing_heavy() -> None:
 
 
 def test_help_answers_in_half_a_second() -> None:
-    """Best of five, in seconds of computing: on a busy machine the clock on the wall tells what else runs there."""
+    """One of five, in seconds of computing: on a busy machine the clock on the wall tells what else runs there."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
 
     def seconds() -> float:
@@ -85,7 +85,7 @@ def test_help_answers_in_half_a_second() -> None:
         after = os.times()
         return after.children_user + after.children_system - before.children_user - before.children_system
 
-    assert min(seconds() for _ in range(5)) < 0.5
+    assert any(seconds() < 0.5 for _ in range(5))
 
 
 @pytest.mark.parametrize("words", [["run"], ["run", "-m", "random"], ["list", "nothing"], ["run", "-m", "a", "-d", "b", "--seed", "x"]])
