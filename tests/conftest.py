@@ -83,7 +83,7 @@ def reseal() -> Callable[[str], str]:
 def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, object, object]:
     """Lines are counted for coverage where that says something: counting makes a test a quarter to a half longer.
 
-    Slow tests train what fast ones go through in a few steps, and those of real data do not run everywhere.
+    Slow and uncounted tests train what fast ones go through in a few steps, and those of real data do not run everywhere.
     """
     _restore_threads()
     with nullcontext() if _is_counted(item) else _uncounted():
@@ -91,7 +91,7 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
 
 
 def _is_counted(item: pytest.Item) -> bool:
-    return not any(item.get_closest_marker(name) for name in ("slow", "real_data"))
+    return not any(item.get_closest_marker(name) for name in ("slow", "real_data", "uncounted"))
 
 
 @contextmanager

@@ -34,7 +34,6 @@ _LIBRARIES = (
     "pandas",
     "pyarrow.parquet",
     "pydantic",
-    "pytest",
     "scipy.sparse",
     "sklearn.cluster",
     "torch",

@@ -115,6 +115,7 @@ def test_a_user_with_all_items_is_named() -> None:
 # learning
 
 
+@pytest.mark.uncounted
 @pytest.mark.parametrize("loss", ["bce", "ce"])
 def test_overfits_a_cycle(loss: str, tmp_path: Path) -> None:
     began = time.process_time()

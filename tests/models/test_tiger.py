@@ -112,6 +112,7 @@ def test_codes_do_not_depend_on_events(tmp_path: Path) -> None:
     assert len(np.unique(first.code, axis=0)) == N_ITEMS
 
 
+@pytest.mark.uncounted
 @pytest.mark.parametrize(("attention", "precision"), [("causal", "fp32"), ("causal", "bf16"), ("full", "fp32")])
 def test_remembers_which_item_follows(attention: str, precision: Precision, tmp_path: Path) -> None:
     # No item belongs to two users, so that every item says which one follows: there is nothing that could not be learnt.
@@ -123,6 +124,7 @@ def test_remembers_which_item_follows(attention: str, precision: Precision, tmp_
     assert (model.generate(asked, 10).view("keep")[:, 0] == targets).mean() > 0.85  # 1 is usual, 1 / 60 is chance
 
 
+@pytest.mark.uncounted
 def test_codes_that_mean_something_beat_shuffled_ones(tmp_path: Path) -> None:
     # The next item is of the same theme, and no pair of items is seen often: only what the codes share can be learnt.
     rng = np.random.default_rng(0)

@@ -54,6 +54,7 @@ def lists_of_full(full: TrainedModel, asked: Queries) -> np.ndarray:
     return full.recommender.generate(asked, 20).items
 
 
+@pytest.mark.uncounted
 @pytest.mark.parametrize("preset", ABLATIONS)
 def test_every_ablation_changes_loss_and_lists(
     preset: str, home: Path, demo: Split, asked: Queries, full: TrainedModel, lists_of_full: np.ndarray
@@ -68,6 +69,7 @@ def test_every_ablation_changes_loss_and_lists(
     assert (lists_of_full != others).mean() > 0.01
 
 
+@pytest.mark.uncounted
 def test_it_beats_popularity(home: Path, demo: Split, asked: Queries) -> None:
     recalls = []
     for plugin in (PLUGIN, POPULARITY):

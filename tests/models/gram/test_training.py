@@ -17,6 +17,8 @@ from recbench_models.gram.examples import Examples
 from recbench_models.gram.model import GRAMTraining
 from recbench_models.gram.recommender import GRAM
 
+pytestmark = pytest.mark.uncounted
+
 THEMES = ("anchor rope sail deck", "dough oven flour yeast", "comet orbit star moon", "spade soil seed rake", "pedal chain wheel brake")
 
 
