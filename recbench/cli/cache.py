@@ -27,6 +27,7 @@ def ls(as_json: Json = False, debug: Debug = False) -> None:  # noqa: ARG001
     from rich.markup import escape
     from rich.table import Table
 
+    from recbench.core.console import keep_whole
     from recbench.running.stages.store import cache_entries
 
     where = places()
@@ -34,11 +35,13 @@ def ls(as_json: Json = False, debug: Debug = False) -> None:  # noqa: ARG001
     if as_json:
         print_json([{"name": entry.name, "kind": entry.kind, "size_bytes": entry.size_bytes, "folder": entry.folder} for entry in entries])
         return
-    table = Table("entry", "kind", "size", "changed (UTC)", box=None, header_style="bold")
+    table = Table(box=None, header_style="bold")
+    for title in ("entry", "kind", "size", "changed (UTC)"):
+        table.add_column(title, overflow="fold")
     for entry in entries:
         changed = datetime.fromtimestamp(entry.modified, UTC).strftime("%Y-%m-%d %H:%M")
         table.add_row(escape(entry.name), escape(entry.kind), size_text(entry.size_bytes), changed)
-    stdout().print(table)
+    stdout().print(keep_whole(table, "entry"), crop=False)
 
 
 @verb
@@ -59,7 +62,9 @@ def size(as_json: Json = False, debug: Debug = False) -> None:  # noqa: ARG001
     if as_json:
         print_json({"home": where.home, "size_bytes": sum(totals.values()), "kinds": totals})
         return
-    table = Table("kind", "size", box=None, header_style="bold")
+    table = Table(box=None, header_style="bold")
+    table.add_column("kind", overflow="fold")
+    table.add_column("size")
     for kind, n_bytes in sorted(totals.items(), key=lambda pair: -pair[1]):
         table.add_row(escape(kind), size_text(n_bytes))
     table.add_row("all", size_text(sum(totals.values())))

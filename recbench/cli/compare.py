@@ -100,7 +100,7 @@ def compare(
     if as_json:
         print_json({"cells": cells, "tests": None if comparison is None else comparison.tests})
     elif comparison is not None:
-        stdout().print(comparison_table(comparison))
+        stdout().print(comparison_table(comparison), crop=False)
     if plot and comparison is not None:
         picture = plot_comparison(comparison, where.runs / "comparison.png")
         if not as_json:

@@ -1,9 +1,17 @@
 """`recbench list models|datasets|runs`."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from recbench.cli.options import DataDir, Debug, Json, Plugins, places
 from recbench.cli.terminal import print_json, stdout, verb
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.table import Table
+
+    from recbench.core.records import RunRecord
 
 
 @verb
@@ -16,6 +24,7 @@ def models(plugin: Plugins = None, as_json: Json = False, debug: Debug = False) 
     from rich.table import Table
 
     from recbench import registry
+    from recbench.core.console import keep_whole
 
     rows = registry.models(tuple(plugin or ())).describe()
     if as_json:
@@ -31,14 +40,16 @@ def models(plugin: Plugins = None, as_json: Json = False, debug: Debug = False) 
             ]
         )
         return
-    table = Table("model", "family", "presets", "from", "what it is", box=None, header_style="bold")
+    table = Table(box=None, header_style="bold")
+    for title in ("model", "family", "presets", "from", "what it is"):
+        table.add_column(title, overflow="fold")
     for row in rows:
         if row.plugin is None:
             table.add_row(escape(row.name), "[red]broken[/]", "", escape(row.distribution), escape(row.broken or ""))
         else:
             card = row.plugin.card
             table.add_row(escape(row.name), card.family, escape(", ".join(card.presets)), escape(row.distribution), escape(card.summary))
-    stdout().print(table)
+    stdout().print(keep_whole(table, "model"), crop=False)
 
 
 @verb
@@ -50,6 +61,7 @@ def datasets(data_dir: DataDir = None, as_json: Json = False, debug: Debug = Fal
     from rich.markup import escape
     from rich.table import Table
 
+    from recbench.core.console import keep_whole
     from recbench.data import dataset_card, dataset_names
     from recbench.data.folders import ready_files
 
@@ -62,12 +74,12 @@ def datasets(data_dir: DataDir = None, as_json: Json = False, debug: Debug = Fal
         return
     table = Table("data set", "here", box=None, header_style="bold")
     for title in ("users", "items", "interactions"):
-        table.add_column(title, justify="right")
-    table.add_column("what it is")
+        table.add_column(title, justify="right", overflow="fold")
+    table.add_column("what it is", overflow="fold")
     for name, card in cards.items():
         sizes = ["–" if size is None else f"{size:,}" for size in (card.counts.users, card.counts.items, card.counts.interactions)]
         table.add_row(escape(name), "yes" if here[name] else "", *sizes, escape(card.summary or card.title))
-    stdout().print(table)
+    stdout().print(keep_whole(table, "data set"), crop=False)
 
 
 @verb
@@ -76,13 +88,11 @@ def runs(as_json: Json = False, debug: Debug = False) -> None:  # noqa: ARG001
 
     Example: recbench list runs
     """
-    from rich.markup import escape
-    from rich.table import Table
+    from rich.measure import Measurement
 
     from recbench.core.errors import BadData
-    from recbench.core.records import RECORD_FILE, RunRecord, read_record
+    from recbench.core.records import RECORD_FILE, read_record
     from recbench.running.run.folders import read_failure, run_folders
-    from recbench.tasks import find_task
 
     records: dict[Path, RunRecord] = {}
     failures, damaged = {}, {}
@@ -104,21 +114,51 @@ def runs(as_json: Json = False, debug: Debug = False) -> None:  # noqa: ARG001
             ]
         )
         return
-    table = Table("run", "model", "data set", "seed", "figure", "train", "started (UTC)", box=None, header_style="bold")
-    for folder in ordered:
-        if folder not in records:
-            state, reason = ("failed", failures[folder]) if folder in failures else ("damaged", damaged[folder])
-            table.add_row(escape(folder.name), f"[red]{state}[/]", "", "", "", "", escape(reason))
-            continue
-        record = records[folder]
-        spent = "–" if record.cost is None else f"{record.cost.train_s:.1f} s"
-        table.add_row(
-            escape(folder.name),
-            escape(record.model.row_name),
-            escape(record.dataset.name),
-            str(record.seed),
-            find_task(record.task).headline(record.metrics),
-            spent,
-            record.started[:16].replace("T", " "),
-        )
-    stdout().print(table)
+    rows = [_row(folder, records.get(folder), failures.get(folder), damaged.get(folder)) for folder in ordered]
+    table = _runs_table(rows)
+    console = stdout()
+    if Measurement.get(console, console.options.update_width(_WIDEST), table).maximum > console.width:
+        # The id says these already, in as many characters again.
+        table = _runs_table(rows, without=("model", "data set", "seed"))
+    console.print(table, crop=False)
+
+
+_STARTED = "started (UTC)"
+_WIDEST = 10_000
+"""No table of runs has so many columns of a terminal."""
+_RUN_COLUMNS = ("run", "model", "data set", "seed", "figure", "train", _STARTED)
+
+
+def _row(folder: Path, record: "RunRecord | None", failure: str | None, damage: str | None) -> tuple[str, ...]:
+    """Cells of one run, as many as `_RUN_COLUMNS`."""
+    from rich.markup import escape
+
+    from recbench.tasks import find_task
+
+    if record is None:
+        state, reason = ("failed", failure) if damage is None else ("damaged", damage)
+        return (escape(folder.name), "", "", "", f"[red]{state}[/]", "", escape(reason or ""))
+    return (
+        escape(folder.name),
+        escape(record.model.row_name),
+        escape(record.dataset.name),
+        str(record.seed),
+        find_task(record.task).headline(record.metrics),
+        "–" if record.cost is None else f"{record.cost.train_s:.1f} s",
+        record.started[:16].replace("T", " "),
+    )
+
+
+def _runs_table(rows: "Sequence[tuple[str, ...]]", without: tuple[str, ...] = ()) -> "Table":
+    """The runs, one a row, with all columns but these."""
+    from rich.table import Table
+
+    from recbench.core.console import keep_whole
+
+    table = Table(box=None, header_style="bold")
+    shown = [place for place, title in enumerate(_RUN_COLUMNS) if title not in without]
+    for place in shown:
+        table.add_column(_RUN_COLUMNS[place], overflow="fold", min_width=len("2026-01-01") if _RUN_COLUMNS[place] == _STARTED else None)
+    for row in rows:
+        table.add_row(*(row[place] for place in shown))
+    return keep_whole(table, "run")

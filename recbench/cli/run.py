@@ -83,5 +83,5 @@ def run(
         facts = {"run": record.run_id, "folder": outcome.folder, "is_new": outcome.is_new}
         print_json({**facts, "record": record.model_dump(mode="json"), "references": outcome.references})
         return
-    stdout().print(run_table(record, model_cards(plugin).get(record.model.name), outcome.references))
+    stdout().print(run_table(record, model_cards(plugin).get(record.model.name), outcome.references), crop=False)
     print_line(f"record: {outcome.folder}")

@@ -73,7 +73,7 @@ def show(
     if as_json:
         print_json({"folder": folder, "plot": picture, **content})
         return
-    stdout().print(table)
+    stdout().print(table, crop=False)
     print_line(f"record: {folder}")
     if picture is not None:
         print_line(f"plot: {picture}")

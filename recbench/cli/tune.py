@@ -96,10 +96,14 @@ def trial_table(states: "Sequence[TrialState]", best: int | None = None) -> "Tab
 
     names = sorted({name for state in states for name in state.values})
     table = Table(box=None, header_style="bold")
-    left = ("left",) if best is None else ()
+    is_live = best is None
+    left = ("left",) if is_live else ()
     for title in ("trial", *names, "state", *left, "validation", "train s", "MiB"):
-        table.add_column(title, no_wrap=True, justify="left" if title == "state" else "right")
-    table.add_column("")
+        # A table that is drawn again and again keeps to a line for each trial; the last one loses nothing on a narrow terminal.
+        table.add_column(
+            title, no_wrap=is_live, overflow="ellipsis" if is_live else "fold", justify="left" if title == "state" else "right"
+        )
+    table.add_column("", overflow="fold")
     for state in states:
         result = state.result
         measured = ("", "", "")
@@ -111,7 +115,7 @@ def trial_table(states: "Sequence[TrialState]", best: int | None = None) -> "Tab
             f"[{_STYLES[state.state]}]{state.state}[/]",
             *("" if state.left_s is None else duration(state.left_s) for _ in left),
             *measured,
-            Text("" if state.state == "done" else state.reason, no_wrap=True, overflow="ellipsis"),
+            Text("" if state.state == "done" else state.reason, no_wrap=is_live, overflow="ellipsis" if is_live else "fold"),
             style="bold" if state.trial == best else None,
         )
     return table

@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from recbench.core.console import keep_whole
 from recbench.core.plugin import ModelCard
 from recbench.core.ranking import View
 from recbench.core.records import ReferencePart, RunRecord
@@ -105,7 +106,7 @@ def _reference_parts(record: RunRecord, references: Sequence[ReferencePart]) -> 
     for reference, found in by_reference.items():
         cells = [cell for view in views for cell in _reference_cells(found.get(view))]
         table.add_row(*map(escape, (reference, *cells)))
-    return [Text(title, style="italic"), table]
+    return [Text(title, style="italic"), keep_whole(table, "Reference")]
 
 
 def _reference_cells(part: ReferencePart | None) -> tuple[str, str, str]:
@@ -144,7 +145,7 @@ def comparison_table(comparison: Comparison) -> RenderableType:
     table = _table("Model", *header)
     for label in labels:
         table.add_row(escape(label), *(cell for section in sections for cell in _comparison_cells(section, label)))
-    parts: list[RenderableType] = [Text(f"{' and '.join(metrics)} with 95 % intervals", style="italic"), table]
+    parts: list[RenderableType] = [Text(f"{' and '.join(metrics)} with 95 % intervals", style="italic"), keep_whole(table, "Model")]
     parts += [
         Text(f"{board_row.row.label} on {section.dataset.name}: {mark}", style="bold red")
         for section in sections
@@ -336,7 +337,7 @@ def grid_table(grid: Grid, title: str) -> RenderableType:
     table = _table(*grid.header, words=grid.words)
     for row in grid.rows:
         table.add_row(*map(escape, row))
-    return Group(Text(f"\n{title}", style="italic"), table)
+    return Group(Text(f"\n{title}", style="italic"), keep_whole(table, "Model"))
 
 
 def _pairs(title: str, values: dict[str, str]) -> Table:
@@ -351,5 +352,6 @@ def _pairs(title: str, values: dict[str, str]) -> Table:
 def _table(*header: str, words: Sequence[str] = ("Model", "Metric")) -> Table:
     table = Table(box=None, header_style="bold", title_justify="left", caption_justify="left")
     for name in header:
-        table.add_column(escape(name), justify="left" if name in words else "right")
+        # Folded where a terminal is too narrow: a figure or hash that is cut says something else.
+        table.add_column(escape(name), justify="left" if name in words else "right", overflow="fold")
     return table
