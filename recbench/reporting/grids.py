@@ -16,6 +16,8 @@ BEYOND = ("coverage@10", "gini@10", "entropy@10", "popularity_lift@10", "tail_sh
 HASH_DIGITS = 16
 CONFIG_DIGITS = 12
 _MIB = 1 << 20
+DAGGER = "†"
+"""Marks figures of cost that were measured while several runs shared the machine."""
 
 
 @dataclass(frozen=True)
@@ -145,7 +147,7 @@ def cost(section: Section) -> Grid:
         if spent is None:
             rows.append((board_row.row.label, machine(board_row.row.record), *(NOTHING,) * 4))
             continue
-        dagger = " †" if spent.is_shared else ""
+        dagger = f" {DAGGER}" if spent.is_shared else ""
         times = (f"{spent.train_s:,.1f}", f"{spent.users_per_s:,.0f}", peak_memory(spent, on_device=spent.on_device))
         rows.append((board_row.row.label, spent.machine, f"{spent.parameters:,}", *(value + dagger for value in times)))
     return Grid(header, tuple(rows), words=header[:2])

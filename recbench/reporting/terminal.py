@@ -159,7 +159,9 @@ def comparison_table(comparison: Comparison) -> RenderableType:
                 f"{section.task.main_title} {section.task.main_view}, paired by {section.task.words.unit}"
             )
             parts.append(grid_table(grids.significance(section), title))
-        parts.append(grid_table(grids.cost(section), f"{section.dataset.name}: cost († several runs shared the machine)"))
+        parts.append(grid_table(grids.cost(section), f"{section.dataset.name}: cost"))
+        if any(board_row.row.cost is not None and board_row.row.cost.is_shared for board_row in section.rows):
+            parts.append(Text(f"{grids.DAGGER} Measured while several runs shared the machine: no basis for a comparison.", style="dim"))
     return Group(*parts)
 
 

@@ -71,6 +71,14 @@ def test_a_run_without_published_numbers_needs_no_card(workshop: Any) -> None:
     assert "3 runs shared the machine" in text
 
 
+def test_the_dagger_of_a_comparison_is_explained_where_there_is_one(workshop: Any) -> None:
+    shared = drawn(comparison_table(compare_runs([workshop.run("a"), workshop.run("b", device={"jobs": 3})])))
+    assert shared.count("† Measured while several runs shared the machine") == 1
+    row = next(line for line in shared.splitlines() if line.strip().startswith("b:paper") and "†" in line)
+    assert row.count("†") == 3
+    assert "†" not in drawn(comparison_table(compare_runs([workshop.run("a"), workshop.run("b")])))
+
+
 def test_a_run_stands_beside_its_references_in_words(workshop: Any) -> None:
     record = StoredRun.open(workshop.run()).record
 
