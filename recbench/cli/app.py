@@ -6,6 +6,7 @@ Nothing heavy is imported here or at the top of any command's file: `recbench --
 import os
 import signal
 import sys
+from typing import Annotated
 
 import typer
 
@@ -42,8 +43,26 @@ app = typer.Typer(
 )
 
 
-def _group(name: str, help: str, panel: str) -> typer.Typer:  # noqa: A002 (typer's word)
-    group = typer.Typer(help=help, no_args_is_help=True, context_settings=_SETTINGS)
+def _show_version(is_asked: bool) -> None:
+    """The answer to `--version`: the package's version and, in a checkout, its commit."""
+    if is_asked:
+        from recbench.running.host.provenance import code
+
+        typer.echo(f"recbench {code()}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version, and the commit of a checkout.")
+    ] = False,
+) -> None:
+    """Options of recbench itself; those of commands stand behind the command's name."""
+
+
+def _group(name: str, help: str, panel: str, example: str) -> typer.Typer:  # noqa: A002 (typer's word)
+    group = typer.Typer(help=f"{help}\n\nExample: recbench {example}", no_args_is_help=True, context_settings=_SETTINGS)
     app.add_typer(group, name=name, rich_help_panel=panel)
     return group
 
@@ -55,7 +74,7 @@ app.command(rich_help_panel=_BENCHMARK)(tune)
 app.command(rich_help_panel=_BENCHMARK)(reproduce)
 app.command(rich_help_panel=_BENCHMARK)(import_ranks)
 
-_list = _group("list", "List models, data sets or runs.", _RESULTS)
+_list = _group("list", "List models, data sets or runs.", _RESULTS, "list runs")
 _list.command()(models)
 _list.command()(datasets)
 _list.command()(runs)
@@ -65,19 +84,19 @@ app.command(rich_help_panel=_RESULTS)(diff)
 app.command(rich_help_panel=_RESULTS)(recommend)
 app.command(rich_help_panel=_RESULTS)(latency)
 
-_leaderboard = _group("leaderboard", "Publish runs as leaderboards, export one, or measure all again.", _RESULTS)
+_leaderboard = _group("leaderboard", "Publish runs as leaderboards, export one, or measure all again.", _RESULTS, "leaderboard publish")
 _leaderboard.command()(publish)
 _leaderboard.command()(export)
 _leaderboard.command()(remeasure)
 
 app.command(rich_help_panel=_RESULTS)(verify)
 
-_data = _group("data", "Fetch, describe or check a data set.", _MACHINE)
+_data = _group("data", "Fetch, describe or check a data set.", _MACHINE, "data stats demo")
 _data.command()(fetch)
 _data.command()(stats)
 _data.command()(check)
 
-_cache = _group("cache", "Show or empty the cache of data sets and finished stages.", _MACHINE)
+_cache = _group("cache", "Show or empty the cache of data sets and finished stages.", _MACHINE, "cache ls")
 _cache.command()(ls)
 _cache.command()(size)
 _cache.command()(clean)

@@ -100,6 +100,11 @@ class CodePart(_Part):
     commit: str | None
     is_dirty: bool | None
 
+    def __str__(self) -> str:
+        """Version, commit where it is known, and whether the working tree held uncommitted changes."""
+        commit = f" ({self.commit[:8]})" if self.commit else ""
+        return f"{self.version}{commit}" + (", uncommitted changes" if self.is_dirty else "")
+
 
 class DevicePart(_Part):
     type: str

@@ -10,7 +10,7 @@ import numpy as np
 
 from recbench.core.config import canonical_json
 from recbench.core.ranking import View
-from recbench.core.records import CodePart, RunRecord, TunePart
+from recbench.core.records import RunRecord, TunePart
 from recbench.evaluation import METRICS, two_level_bootstrap
 from recbench.reporting.archive import FloatArray, StoredRun
 from recbench.tasks import Task, find_task
@@ -73,13 +73,7 @@ def tuned_mark(record: RunRecord, tuned: TunePart) -> str:
 
 def code_version(record: RunRecord) -> str:
     """Version and commit of the code that made a record, and of the code that computed its figures where that is another."""
-    return _code(record.code) + (f"; figures: {_code(record.remeasured)}" if record.remeasured is not None else "")
-
-
-def _code(code: CodePart) -> str:
-    """Version and commit, and whether the working tree held uncommitted changes."""
-    commit = f" ({code.commit[:8]})" if code.commit else ""
-    return f"{code.version}{commit}" + (", uncommitted changes" if code.is_dirty else "")
+    return str(record.code) + (f"; figures: {record.remeasured}" if record.remeasured is not None else "")
 
 
 def machine(record: RunRecord) -> str:

@@ -11,6 +11,7 @@ import pytest
 import typer
 
 from recbench.cli.app import app
+from recbench.core.records import CodePart
 
 HEAVY = ("torch", "transformers", "faiss", "pandas", "numpy", "pydantic", "scipy", "sklearn", "pyarrow")
 
@@ -51,6 +52,25 @@ def test_every_command_explains_itself(words: str) -> None:
         if "--help" not in parameter.opts:
             assert parameter.help, f"{words} {parameter.name} has no help"
             assert parameter.help.rstrip().endswith((".", "`.")), f"{words} {parameter.name}: {parameter.help}"
+
+
+def test_every_group_shows_an_example_that_is_a_command() -> None:
+    groups = {name: node for name, node in typer.main.get_command(app).commands.items() if hasattr(node, "commands")}
+    assert set(groups) == {"list", "leaderboard", "data", "cache"}
+    for name, node in groups.items():
+        _, _, example = node.help.partition("Example: recbench ")
+        assert example.split()[0] == name
+        assert " ".join(example.split()[:2]) in COMMANDS
+
+
+def test_the_version_names_the_commit_of_a_checkout(recbench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    for part, shown in (
+        (CodePart(version="1.2", commit=None, is_dirty=None), "recbench 1.2\n"),
+        (CodePart(version="1.2", commit="0123456789abcdef", is_dirty=True), "recbench 1.2 (01234567), uncommitted changes\n"),
+    ):
+        monkeypatch.setattr("recbench.running.host.provenance.code", lambda part=part: part)
+        answer = recbench("--version")
+        assert (answer.code, answer.stdout, answer.stderr) == (0, shown, "")
 
 
 def test_options_of_run_are_those_of_the_contract() -> None:
