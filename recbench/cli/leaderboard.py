@@ -71,19 +71,21 @@ def export(
     Example: recbench leaderboard export beauty --format latex --output beauty.tex
     """
     from recbench import reporting
+    from recbench.core.commands import command_line
     from recbench.core.errors import BadRequest, nearest
 
     if file_format not in reporting.FORMATS:
         raise BadRequest(f"--format {file_format!r} is not known.{nearest(file_format, reporting.FORMATS)} Use csv or latex.")
     if output is not None:
         check_output(output, "--output")
-    where = existing_boards(boards)
+    where = existing_boards(boards, plugin)
     published = [reporting.StoredRun.open(folder) for folder in reporting.record_folders(where)]
     made = {board.name: board for board in reporting.make_boards(published, model_cards(plugin))}
     if dataset not in made:
         known = ", ".join(made) or "none"
         raise BadRequest(
-            f"There is no board of {dataset!r} in {where}.{nearest(dataset, made)} Known: {known}. Make one: recbench leaderboard publish"
+            f"There is no board of {dataset!r} in {where}.{nearest(dataset, made)} Known: {known}. "
+            f"Make one: {command_line('leaderboard', 'publish', boards=where, plugin=plugin)}"
         )
     text = reporting.export_board(made[dataset], file_format)
     if output is not None:
@@ -112,7 +114,7 @@ def remeasure(
     from recbench import reporting
     from recbench.running.host.provenance import code
 
-    result = reporting.remeasure(existing_boards(boards or places().boards), model_cards(plugin), code())
+    result = reporting.remeasure(existing_boards(boards, plugin), model_cards(plugin), code())
     if as_json:
         print_json(result)
         return

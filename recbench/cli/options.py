@@ -65,13 +65,17 @@ def check_output(path: Path, option: str) -> None:
         raise BadRequest(f"{option} {path}: this is a folder. Give the name of a file in it.")
 
 
-def existing_boards(boards: Path | None) -> Path:
-    """The folder of the leaderboards; a `BadRequest` where the one that the user names is not there."""
+def existing_boards(boards: Path | None, plugins: "Sequence[Path] | None" = None) -> Path:
+    """The folder of the leaderboards; a `BadRequest` where it is not there."""
+    from recbench.core.commands import command_line
     from recbench.core.errors import BadRequest
 
-    if boards is not None and not boards.is_dir():
-        raise BadRequest(f"--boards {boards}: there is no such folder. Check the path, or make one: recbench leaderboard publish")
-    return boards or places().boards
+    where = boards or places().boards
+    if not where.is_dir():
+        named = f"There is no folder {where} with leaderboards here." if boards is None else f"--boards {boards}: there is no such folder."
+        remedy = "Say where it is with --boards" if boards is None else "Check the path"
+        raise BadRequest(f"{named} {remedy}, or make one: {command_line('leaderboard', 'publish', boards=where, plugin=plugins)}")
+    return where
 
 
 def names(text: str, option: str) -> tuple[str, ...]:

@@ -22,13 +22,13 @@ def verify(
     """
     from recbench import reporting
 
-    where = existing_boards(boards)
+    where = existing_boards(boards, plugin)
     if as_json:
-        report = reporting.inspect_boards(where, model_cards(plugin))
+        report = reporting.inspect_boards(where, model_cards(plugin), plugin or ())
         print_json(report)
         if report.faults:
             raise typer.Exit(1)
         return
-    report = reporting.verify(where, model_cards(plugin))
+    report = reporting.verify(where, model_cards(plugin), plugin or ())
     counted = f"{report.n_pages} pages, {report.n_rows} rows, {report.n_records} records, {report.n_figures:,} figures"
     print_line(f"{counted}: all follow from their ranks")

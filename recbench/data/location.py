@@ -40,7 +40,7 @@ def locate(name_or_path: str, *, data_dir: Path | None, home: Path, progress: Pr
             files = ready_files(folder)
             if files:
                 return Located(_ready_card(card, files), str(folder), files)
-    return obtain(card, folders, home / "datasets" / card.name, progress, fetch=fetch, force=force)
+    return obtain(card, folders, home / "datasets" / card.name, progress, asked=name_or_path, fetch=fetch, force=force)
 
 
 def _ready_card(card: DatasetCard, files: Mapping[str, Path]) -> DatasetCard:

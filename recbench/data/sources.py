@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 from pydantic import TypeAdapter, ValidationError
 
+from recbench.core.commands import command_line
 from recbench.core.errors import BadData, DataUnavailable
 from recbench.core.progress import Progress, Task
 from recbench.core.temporary import own_folder
@@ -49,12 +50,13 @@ class _Fetched:
 _MANIFEST_OF_FILES = TypeAdapter(dict[str, _Fetched])
 
 
-def obtain(card: DatasetCard, folders: Sequence[Path], cache: Path, progress: Progress, *, fetch: bool, force: bool) -> Located:
+def obtain(card: DatasetCard, folders: Sequence[Path], cache: Path, progress: Progress, *, asked: str, fetch: bool, force: bool) -> Located:
     """The data set from the first source that is here, or else from the first that can be fetched, in the card's order.
 
     Args:
         folders: where a person may have put raw files, looked at before the cache.
         cache: folder of this data set; downloads are kept there.
+        asked: name or path by which the user named the card.
         fetch: whether anything may be downloaded.
         force: download again what the cache holds.
 
@@ -63,12 +65,12 @@ def obtain(card: DatasetCard, folders: Sequence[Path], cache: Path, progress: Pr
     """
     refusals = []
     for number, source in enumerate(card.sources):
-        found = _here(card, source, [*folders, cache], _kept(cache, number), use_cache=not force)
+        found = _here(source, [*folders, cache], _kept(cache, number), asked, use_cache=not force)
         if found is not None:
             return Located(card.of_source(source), found[1], found[0])
     for number, source in enumerate(card.sources):
         try:
-            files = _fetched(card, source, cache, _kept(cache, number), progress, fetch=fetch)
+            files = _fetched(card, source, cache, _kept(cache, number), progress, asked, fetch=fetch)
         except DataUnavailable as error:
             refusals.append(f"({number + 1}, {source.kind}) {error}")
             continue
@@ -89,7 +91,7 @@ def _kept(cache: Path, number: int) -> Path:
     return cache / f"source-{number}"
 
 
-def _here(card: DatasetCard, source: Source, folders: Sequence[Path], kept: Path, *, use_cache: bool) -> tuple[dict[str, Path], str] | None:
+def _here(source: Source, folders: Sequence[Path], kept: Path, asked: str, *, use_cache: bool) -> tuple[dict[str, Path], str] | None:
     """Files by role that need no fetching, and where they are; None where some are not here."""
     if source.kind == "generated":
         return {}, "generated"
@@ -99,7 +101,7 @@ def _here(card: DatasetCard, source: Source, folders: Sequence[Path], kept: Path
         if source.files and all((folder / file.file_name).is_file() for file in source.files):
             return _placed(source, folder), f"files put into {folder}"
     if use_cache and (kept / _MANIFEST).is_file():
-        return _cached(card, source, kept), str(kept)
+        return _cached(source, kept, asked), str(kept)
     return None
 
 
@@ -120,9 +122,9 @@ def _placed(source: Source, folder: Path) -> dict[str, Path]:
     return files
 
 
-def _cached(card: DatasetCard, source: Source, cache: Path) -> dict[str, Path]:
+def _cached(source: Source, cache: Path, asked: str) -> dict[str, Path]:
     """Files of an earlier download, which must still be what they were then."""
-    remedy = f"Run: recbench data fetch {card.name} --force"
+    remedy = f"Run: {command_line('data', 'fetch', asked)} --force"
     try:
         known = _MANIFEST_OF_FILES.validate_json((cache / _MANIFEST).read_bytes())
     except (OSError, ValidationError) as error:
@@ -148,14 +150,14 @@ def _verify(path: Path, size: int, sha256: str, remedy: str) -> None:
             raise DataUnavailable(f"{path}: sha256 {digest}, {sha256} expected. The file was altered. {remedy}")
 
 
-def _fetched(card: DatasetCard, source: Source, cache: Path, kept: Path, progress: Progress, *, fetch: bool) -> dict[str, Path]:
+def _fetched(card: DatasetCard, source: Source, cache: Path, kept: Path, progress: Progress, asked: str, *, fetch: bool) -> dict[str, Path]:
     """Files by role, fetched now; the folder appears only when all of them are there and checked."""
     if source.kind == "manual":
         names = ", ".join(file.file_name for file in source.files)
         instructions = visible(" ".join(source.instructions.split()))
         raise DataUnavailable(instructions + (f" Put {names} into {cache}." if names else ""))
     if not fetch:
-        raise DataUnavailable(f"It was never downloaded. Run: recbench data fetch {card.name}")
+        raise DataUnavailable(f"It was never downloaded. Run: {command_line('data', 'fetch', asked)}")
     try:
         with _new_folder(kept) as folder:
             if source.kind == "wheel":

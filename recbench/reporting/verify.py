@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from recbench.core.commands import command_line
 from recbench.core.digests import file_sha256
 from recbench.core.errors import RecbenchError, VerifyFailed
 from recbench.core.plugin import ModelCard
@@ -16,7 +17,6 @@ from recbench.reporting.publish import all_pages, generated_pages
 from recbench.reporting.recompute import recompute, search_at_fault
 from recbench.reporting.together import is_half_written
 
-_MEND = "Restore the record; if the evaluator changed since, run: recbench leaderboard remeasure"
 _CONTEXT = 30
 """Characters shown on each side of a difference."""
 
@@ -38,13 +38,13 @@ class VerifyReport:
     faults: tuple[Fault, ...]
 
 
-def verify(boards: Path, cards: Mapping[str, ModelCard]) -> VerifyReport:
-    """The report of `inspect_boards`, where it holds no fault.
+def verify(boards: Path, cards: Mapping[str, ModelCard], plugins: Sequence[Path] = ()) -> VerifyReport:
+    """The report of `inspect_boards`, where it holds no fault; it takes the same arguments.
 
     Raises:
         VerifyFailed: with all faults, each on a line of its own; or because there is no row to verify.
     """
-    report = inspect_boards(boards, cards)
+    report = inspect_boards(boards, cards, plugins)
     if report.faults:
         count = f"{len(report.faults)} fault{'s' if len(report.faults) > 1 else ''}"
         listed = "\n".join(f"  {fault}" for fault in report.faults)
@@ -52,17 +52,19 @@ def verify(boards: Path, cards: Mapping[str, ModelCard]) -> VerifyReport:
     return report
 
 
-def inspect_boards(boards: Path, cards: Mapping[str, ModelCard]) -> VerifyReport:
+def inspect_boards(boards: Path, cards: Mapping[str, ModelCard], plugins: Sequence[Path] = ()) -> VerifyReport:
     """Check records against their files, pages against records, and list everything that is wrong.
 
     Args:
         boards: folder of the pages and of `records/`.
         cards: of the models known here, by name; published numbers come from there.
+        plugins: folders that some of the cards come from, for the commands that a fault names.
     """
+    publish, remeasure = (command_line("leaderboard", verb, boards=boards, plugin=list(plugins)) for verb in ("publish", "remeasure"))
     pages = generated_pages(boards)
     faults: list[Fault] = []
     if is_half_written(boards):
-        faults.append(Fault(boards, None, "a command was ended while it wrote here. Let it finish: recbench leaderboard publish"))
+        faults.append(Fault(boards, None, f"a command was ended while it wrote here. Let it finish: {publish}"))
     runs: list[StoredRun] = []
     n_figures = 0
     for folder in record_folders(boards):
@@ -80,14 +82,14 @@ def inspect_boards(boards: Path, cards: Mapping[str, ModelCard]) -> VerifyReport
         faults += damaged
         if damaged:
             continue
-        compared, wrong = recompute(run, _MEND)
+        compared, wrong = recompute(run, f"Restore the record; if the evaluator changed since, run: {remeasure}")
         n_figures += compared
         faults += [*wrong, *search_at_fault(run)]
     faults += _records_as_printed(boards, pages)
-    n_rows, wrong_pages = _pages_as_rendered(boards, pages, runs, cards)
+    n_rows, wrong_pages = _pages_as_rendered(boards, pages, runs, cards, publish)
     faults += wrong_pages
     if not runs and not faults:
-        faults.append(Fault(boards, None, "there is no row to verify. Publish one with: recbench leaderboard publish"))
+        faults.append(Fault(boards, None, f"there is no row to verify. Publish one with: {publish}"))
     return VerifyReport(len(pages), n_rows, len(runs), n_figures, tuple(faults))
 
 
@@ -105,9 +107,9 @@ def _records_as_printed(boards: Path, pages: Sequence[Path]) -> list[Fault]:
 
 
 def _pages_as_rendered(
-    boards: Path, pages: Sequence[Path], runs: Sequence[StoredRun], cards: Mapping[str, ModelCard]
+    boards: Path, pages: Sequence[Path], runs: Sequence[StoredRun], cards: Mapping[str, ModelCard], publish: str
 ) -> tuple[int, list[Fault]]:
-    """How many rows the records give, and each place where a page is not what they give."""
+    """How many rows the records give, and each place where a page is not what they give; `publish` is the command that writes pages."""
     if not runs:
         return 0, []
     try:
@@ -121,7 +123,7 @@ def _pages_as_rendered(
         if page.is_file():
             faults += _differences(page, text)
         else:
-            faults.append(Fault(page, None, "the page is missing. Write it with: recbench leaderboard publish"))
+            faults.append(Fault(page, None, f"the page is missing. Write it with: {publish}"))
     faults += [Fault(page, None, "no record belongs to this page. Delete it.") for page in pages if page.name not in rendered]
     return sum(len(section.rows) for board in made for section in board.sections), faults
 

@@ -49,7 +49,9 @@ RUN = ("run", "-m", "popularity", "-d", "demo")
         (("reproduce", "nothing.json"), ("nothing.json",)),
         (("recommend", "last"), ("--history", "--export")),
         (("recommend", "last", "--history", "a,b"), ("no run",)),
-        (("leaderboard", "export", "demo"), ("no board of 'demo'", "recbench leaderboard publish")),
+        (("leaderboard", "export", "demo"), ("no folder leaderboards", "recbench leaderboard publish --boards leaderboards")),
+        (("verify",), ("no folder leaderboards", "recbench leaderboard publish --boards leaderboards")),
+        (("verify", "--json", "--boards", "a b"), ("a b: there is no such folder", "recbench leaderboard publish --boards 'a b'")),
         (("data", "stats", "beuaty"), ("'beuaty'", "Did you mean 'beauty'?")),
         (("cache", "clean", "partal"), ("'partal'", "Did you mean 'partial'?")),
     ],
@@ -96,10 +98,12 @@ def test_an_unknown_key_in_a_data_sets_card_is_named_with_the_nearest(recbench: 
 
 
 def test_nothing_to_verify_fails(recbench: Any) -> None:
-    answer = recbench("verify")
+    (recbench.folder / "my boards").mkdir()
+    answer = recbench("verify", "--boards", "my boards")
     assert answer.code == 1
-    assert "no row to verify" in answer.stderr
-    assert recbench("verify", "--json").code == 1
+    assert "no row to verify. Publish one with: recbench leaderboard publish --boards 'my boards'" in answer.stderr
+    assert recbench("verify", "--json", "--boards", "my boards").code == 1
+    recbench("leaderboard", "export", "demo", "--boards", "my boards").refuses("no board of 'demo'", "publish --boards 'my boards'")
     assert recbench.listing() == {}
 
 

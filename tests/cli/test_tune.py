@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -102,6 +103,31 @@ def test_a_search_keeps_every_trial_and_ranks_no_test_user(desk: Any, searched: 
     assert not {"metrics", "recall@10", "slices", "test"} & set(json.dumps(log).replace('"', " ").split())
 
 
+def test_the_command_of_the_best_settings_works_as_printed(desk: Any, searched: tuple[Path, Path, Any]) -> None:
+    """On the data and the device of the search, whatever the environment says by then."""
+    (desk.folder / "my data").mkdir()
+    answer = desk("tune", "item-knn", "./walks", "--trials", "2", *CPU, "--data-dir", "my data", "--json")
+    assert answer.code == 0, answer.stderr
+    name, *words = shlex.split(answer.json["command"])
+    assert name == "recbench"
+    options = dict(zip(words[1::2], words[2::2], strict=True))
+    config = f"{searched[2]['folder']}/best.toml"
+    assert options == {
+        "--model": "item-knn",
+        "--dataset": "./walks",
+        "--preset": "uniform",
+        "--seed": "0",
+        "--device": "cpu",
+        "--threads": "1",
+        "--data-dir": "my data",
+        "--config": config,
+    }
+    assert answer.json["command"] in (desk.folder / config).read_text()
+    done = desk(*words, "--json")
+    assert done.code == 0, done.stderr
+    assert done.json["record"]["tuned"] is not None
+
+
 def test_more_trials_are_added_and_the_best_settings_are_recognised_in_a_run(desk: Any, searched: tuple[Path, Path, Any]) -> None:
     before = searched[2]
     answer = desk("tune", "item-knn", "./walks", "--trials", "3", *CPU)
@@ -111,7 +137,7 @@ def test_more_trials_are_added_and_the_best_settings_are_recognised_in_a_run(des
     log = json.loads((folder / "trials.json").read_text())
     assert log["trials"][:2] == before["trials"]
     best = max(log["trials"], key=lambda trial: trial["score"])
-    command = answer.stdout.splitlines()[-1].removeprefix("run it: recbench ").replace("--dataset walks", "--dataset ./walks")
+    command = answer.stdout.splitlines()[-1].removeprefix("run it: recbench ")
 
     done = desk(*command.split(), "--json")
     assert done.code == 0, done.stderr

@@ -73,7 +73,7 @@ def everything(folder: Path) -> list[str]:
 
 def test_a_download_is_kept_and_found_again(site: str, find: Callable[..., Located], tmp_path: Path) -> None:
     sources = downloads(f"{site}/interactions.csv", SHA256)
-    with pytest.raises(DataUnavailable, match=r"never downloaded\. Run: recbench data fetch mine"):
+    with pytest.raises(DataUnavailable, match=r"never downloaded\. Run: recbench data fetch /\S+/mine\.toml"):
         find(sources, fetch=False)
     assert not (tmp_path / "home").exists()
     first = find(sources)
@@ -115,7 +115,7 @@ def test_a_damaged_cache_is_noticed(site: str, find: Callable[..., Located], dam
     sources = downloads(f"{site}/interactions.csv")
     path = find(sources).files["interactions"]
     path.write_bytes(damage)
-    with pytest.raises(DataUnavailable, match=r"(bytes|sha256).* expected.*Run: recbench data fetch mine --force"):
+    with pytest.raises(DataUnavailable, match=r"(bytes|sha256).* expected.*Run: recbench data fetch /\S+/mine\.toml --force"):
         find(sources)
     assert find(sources, force=True).files["interactions"].read_bytes() == CONTENT
     path.unlink()

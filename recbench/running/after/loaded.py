@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from recbench import registry
+from recbench.core.commands import command_line
 from recbench.core.config import PluginConfig, explain
 from recbench.core.containment import contained
 from recbench.core.errors import BadData, BadRequest, UnknownPlugin, nearest
@@ -74,7 +75,9 @@ class LoadedRun:
         device = resolve_device(device)
         record = record_with_model(folder)
         if not (folder / MODEL_FOLDER).is_dir():
-            raise BadRequest(f"{folder} holds a record without its model. Make it again: recbench reproduce {folder / RECORD_FILE}")
+            folders = [record.model.distribution] if Path(record.model.distribution).is_dir() else []
+            again = command_line("reproduce", folder / RECORD_FILE, plugin=folders)
+            raise BadRequest(f"{folder} holds a record without its model. Make it again: {again}")
         _refuse_damaged(record, folder)
         item_ids, titles = read_catalogue(folder / CATALOGUE_FILE, record.dataset.n_items)
         with contained(f"model {record.model.name!r}", "its settings"):

@@ -8,7 +8,6 @@ Trainings are stages of the cache: a trial that was killed goes on from its chec
 seed trains nothing again.
 """
 
-import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from filelock import FileLock, Timeout
 
 from recbench import registry
 from recbench.core.budget import Budget
+from recbench.core.commands import command_line
 from recbench.core.errors import BadRequest, StageFailed
 from recbench.core.plugin import Plugin
 from recbench.core.progress import Progress
@@ -137,7 +137,7 @@ def tune_request(
                 f"All {len(log.trials)} trials failed, the first with: {log.trials[0].reason} They are listed in {folder / LOG_FILE}"
             )
         _write(folder, log)
-        command = _command(request, preset, folder / BEST_FILE)
+        command = _command(request, preset, folder / BEST_FILE, places.data)
         _replace(folder / BEST_FILE, settings_text(log, best, folder / LOG_FILE, command))
         return TuneOutcome(log, folder, best, folder / BEST_FILE, command)
 
@@ -234,17 +234,21 @@ def _trial_request(request: TuneRequest, preset: str, values: dict[str, Any], th
     )
 
 
-def _command(request: TuneRequest, preset: str, config_file: Path) -> str:
-    words = ["recbench", "run", "--model", request.model, "--dataset", request.dataset, "--preset", preset, "--seed", str(request.seed)]
-    defaults = TuneRequest(request.model, request.dataset)
-    for name in ("budget", "ties", "protocol"):
-        if getattr(request, name) != getattr(defaults, name):
-            words += [f"--{name}", getattr(request, name)]
-    if request.threads is not None:
-        words += ["--threads", str(request.threads)]
-    for path in request.plugins:
-        words += ["--plugin", str(path)]
-    return shlex.join([*words, "--config", str(config_file)])
+def _command(request: TuneRequest, preset: str, config_file: Path, data_dir: Path | None) -> str:
+    """The run of the best settings on the data, device and protocol of the search."""
+    defaults = TuneRequest(request.model, request.dataset).common()
+    common = {name: value for name, value in request.common().items() if name != "plugins" and value != defaults[name]}
+    return command_line(
+        "run",
+        model=request.model,
+        dataset=request.dataset,
+        preset=preset,
+        seed=request.seed,
+        **common,
+        plugin=request.plugins,
+        data_dir=data_dir,
+        config=config_file,
+    )
 
 
 def _write(folder: Path, log: TuneLog) -> None:

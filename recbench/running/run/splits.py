@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from recbench.about import FOLDER
+from recbench.core.commands import command_line
 from recbench.core.errors import SplitMismatch
 from recbench.core.progress import Progress
 from recbench.core.records import RunRecord
@@ -81,6 +82,7 @@ def load_split_of(record: RunRecord, dataset: str | None, places: Places, progre
     if here != there:
         raise SplitMismatch(
             f"The test part here ({here[:12]}) is not that of {record.run_id} ({there[:12]}). "
-            f"Fetch the same data (recbench data check {record.dataset.name}), or say where they are: --dataset PATH"
+            f"Fetch the same data ({command_line('data', 'check', dataset or record.dataset.name, data_dir=places.data)} says what is "
+            "here), or say where they are: --dataset PATH"
         )
     return loaded
