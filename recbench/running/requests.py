@@ -5,8 +5,18 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from recbench.core.errors import BadRequest
 from recbench.core.ranking import BOTH
 from recbench.core.records import ReferencePart, RunRecord
+
+MOST_SEEDS, MOST_TRIALS, MOST_JOBS, MOST_THREADS = 1_000, 10_000, 10_000, 10_000
+"""Bounds of what one command starts: all cells and trials are laid out before the first one runs, and more would only fill the memory."""
+
+
+def refuse_count(option: str, count: int | None, most: int) -> None:
+    """Raise a `BadRequest` for a count that is not from 1 to `most`; None is no count."""
+    if count is not None and not 1 <= count <= most:
+        raise BadRequest(f"{option} {count} is not possible. Give a whole number from 1 to {most:,}.")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -58,6 +58,14 @@ def test_what_cannot_be_timed_is_refused(recbench: Any) -> None:
     recbench("latency", "last", "--batches", "0").refuses("--batches 0", "above 0")
     recbench("latency", "last", "--seen", "both").refuses("--seen 'both'", "keep or unseen")
     recbench("latency", "last", "--k", "1000").refuses("--k 1000", "1 to 300")
+
+
+def test_lists_of_any_length_end_with_the_catalogue(recbench: Any) -> None:
+    assert recbench("run", "-m", "popularity", "-d", "demo", *CPU).code == 0
+    answer = recbench("recommend", "last", "--export", "lists.csv", "--k", "1000000000000")
+    assert answer.code == 0, answer.stderr
+    ranks = [int(line.split(",")[1]) for line in (recbench.folder / "lists.csv").read_text().splitlines()[1:]]
+    assert max(ranks) == 300
     recbench("latency", "nothing").refuses("'nothing'")
     assert recbench("recommend", "last", "--export", "lists.csv", "--seen", "both").code == 0
     imported = recbench("import-ranks", "lists.csv", "-m", "theirs", "-d", "demo", "--json").json

@@ -215,7 +215,7 @@ def export_lists(
         path: the csv file.
         places: where data and cache are.
         progress: where the ranking reports.
-        k: length of the lists; None: that of the task.
+        k: length of the lists, which end with the catalogue; None: that of the task.
         seen: whether items of the history may stand in them, as in `--seen`; with both, a column says which list is which. None: the
             task's main view.
         dataset: where the data are now, if the record's name is not enough.
@@ -228,4 +228,5 @@ def export_lists(
     task = find_task(record.task)
     views = task.views_of(seen or task.main_view)
     run = LoadedRun.open(folder, registry.models(plugins).load(record.model.name))
-    return run.export(path, split_of(record, dataset, places, progress), progress, k=k or task.list_length, views=views)
+    split = split_of(record, dataset, places, progress)
+    return run.export(path, split, progress, k=min(k or task.list_length, record.dataset.n_items), views=views)

@@ -10,7 +10,7 @@ from recbench.core.errors import BadRequest, nearest
 from recbench.running.host.machine import refuse_too_many
 from recbench.running.host.places import Places
 from recbench.running.many.executors import EXECUTORS, Executor, Report, Work, open_executor, work_through
-from recbench.running.requests import Cell, CompareRequest, RunRequest
+from recbench.running.requests import MOST_JOBS, MOST_SEEDS, MOST_THREADS, Cell, CompareRequest, RunRequest, refuse_count
 
 log = logging.getLogger(__name__)
 
@@ -95,10 +95,12 @@ def _check(request: CompareRequest) -> None:
 
     if not request.models or not request.datasets:
         raise BadRequest("A comparison needs at least one model and one data set. Name them with --models and --datasets.")
-    if request.seeds < 1 or (request.jobs is not None and request.jobs < 1):
-        raise BadRequest(f"--seeds {request.seeds} and --jobs {request.jobs} must both be at least 1.")
-    if request.executor == "local":  # a cluster has other machines
+    refuse_count("--seeds", request.seeds, MOST_SEEDS)
+    if request.executor == "local":
         refuse_too_many(threads=request.threads, jobs=request.jobs)
+    else:  # a cluster has other machines
+        refuse_count("--threads", request.threads, MOST_THREADS)
+        refuse_count("--jobs", request.jobs, MOST_JOBS)
     if request.executor not in EXECUTORS:
         known = " or ".join(EXECUTORS)
         raise BadRequest(f"--executor {request.executor!r} is not known.{nearest(request.executor, EXECUTORS)} Use {known}.")

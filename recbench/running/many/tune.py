@@ -28,7 +28,7 @@ from recbench.running.host.places import Places
 from recbench.running.many.executors import Report, work_through
 from recbench.running.many.executors.process import WorkerProcess
 from recbench.running.many.worker import request_to_json
-from recbench.running.requests import RunRequest, TuneRequest
+from recbench.running.requests import MOST_TRIALS, RunRequest, TuneRequest, refuse_count
 from recbench.running.run.folders import RunName
 from recbench.running.run.resolve import check_task
 from recbench.running.run.searched_settings import settings_text
@@ -94,8 +94,7 @@ def tune_request(
         BadRequest: the model declares no space, or the request is impossible in another way; nothing has been written.
         StageFailed: not one trial could be trained.
     """
-    if request.trials < 1 or request.jobs < 1:
-        raise BadRequest(f"--trials {request.trials} and --jobs {request.jobs} must both be at least 1.")
+    refuse_count("--trials", request.trials, MOST_TRIALS)
     refuse_too_many(threads=request.threads, jobs=request.jobs)
     request = replace(request, budget=Budget.parse(request.budget).text)
     task = task_of(request.dataset)
