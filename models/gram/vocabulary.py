@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from recbench.core.errors import BadData, BadRequest
+from recbench.core.errors import BadData, BadRequest, refuse_exhaustion
 from recbench.core.ragged import IntArray, Ragged
 from recbench.nn.text.pretrained import read_tokenizer, refuse_unknown_words
 
@@ -243,4 +243,5 @@ class Vocabulary:
             return cls(Tokenizer.from_str((folder / _TOKENIZER).read_text(encoding="utf-8")), _Layout(**values))
         # The tokenizers library raises bare exceptions.
         except Exception as error:
+            refuse_exhaustion(error, folder)
             raise BadData(f"{folder} holds no vocabulary: {error}. Delete that folder and give the command again.") from None

@@ -31,7 +31,7 @@ _PLACES = {
 
 def explain(error: BaseException, *, debug: bool = False) -> tuple[str, int]:
     """The sentence for an error, and the exit code of the process."""
-    from recbench.core.errors import RecbenchError
+    from recbench.core.errors import OutOfMemory, RecbenchError
 
     if isinstance(error, KeyboardInterrupt):
         return "Interrupted. The same command goes on from the last finished stage or checkpoint.", INTERRUPTED
@@ -58,7 +58,7 @@ def explain(error: BaseException, *, debug: bool = False) -> tuple[str, int]:
             "time, then give the same command again.",
             1,
         )
-    if any(_is_out_of_memory(cause) for cause in chain):
+    if not isinstance(error, OutOfMemory) and any(_is_out_of_memory(cause) for cause in chain):
         return (
             f"Error: memory ran out ({_one_line(error)}). Set smaller batches (--set), run fewer jobs at a time or use a larger machine.",
             1,
@@ -114,8 +114,10 @@ def _is_disk_full(error: BaseException) -> bool:
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
+    from recbench.core.errors import is_exhaustion
+
     # torch.OutOfMemoryError, without importing torch; on a CPU it raises a RuntimeError with this text.
-    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in _text(error)
+    return is_exhaustion(error) or type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in _text(error)
 
 
 def _one_line(error: BaseException) -> str:

@@ -10,6 +10,7 @@
     │   └── SplitMismatch   numbers that must not stand in one table
     ├── StageFailed         exit code 1: a step of a run broke
     │   ├── PluginFailed    a model broke its contract
+    │   ├── OutOfMemory     memory ran out while a file was read
     │   └── Untrained       the budget was used up before the first step
     ├── VerifyFailed        exit code 1: a published number does not follow from its record
     └── Interrupted         exit code 130: stopped by Ctrl-C or SIGTERM; says how to go on
@@ -20,8 +21,9 @@ Every message has three parts: what, with which value, what next.
 import difflib
 import errno
 from collections.abc import Iterable
+from pathlib import Path
 
-_SHORTAGES = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_SHORTAGES = {errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class RecbenchError(Exception):
@@ -68,6 +70,10 @@ class PluginFailed(StageFailed):
     """A model plugin broke its contract."""
 
 
+class OutOfMemory(StageFailed):
+    """Memory ran out while a file was read; the file may be sound."""
+
+
 class Untrained(StageFailed):
     """A training that made no step: what it would give is no result."""
 
@@ -84,13 +90,27 @@ class Interrupted(RecbenchError):
 
 def is_shortage(error: BaseException | None) -> bool:
     """Whether the system says that this process is short of something: file handles, memory, space. The file at hand is not to blame."""
-    return isinstance(error, OSError) and error.errno in _SHORTAGES
+    return is_exhaustion(error) or (isinstance(error, OSError) and error.errno in _SHORTAGES)
+
+
+def is_exhaustion(error: BaseException | None) -> bool:
+    """Whether memory ran out: Python's and Arrow's own error, or that of the system."""
+    return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
 
 
 def refuse_shortage(error: BaseException) -> None:
     """Raise a shortage again: for handlers that drop or set aside a file for whatever is raised while it is read."""
     if is_shortage(error):
         raise error
+
+
+def refuse_exhaustion(error: BaseException, path: Path) -> None:
+    """Raise `OutOfMemory` where memory ran out: for handlers that blame the file which was read for whatever is raised."""
+    if is_exhaustion(error):
+        raise OutOfMemory(
+            f"Memory ran out while {path} was read. Close other programs, run fewer jobs at a time or use a machine with more memory; "
+            "a small file that asks for so much is damaged."
+        ) from error
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

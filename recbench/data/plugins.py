@@ -4,7 +4,7 @@ import logging
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
-from recbench.core.errors import BadConfig, UnknownPlugin, nearest
+from recbench.core.errors import BadConfig, UnknownPlugin, nearest, refuse_shortage
 from recbench.data.card import DatasetCard, load_dataset_card
 from recbench.data.folders import own_card
 from recbench.data.reader import Reader
@@ -72,6 +72,7 @@ def load_reader(name: str) -> Reader:
     try:
         reader: Reader = points[0].load()
     except Exception as error:
+        refuse_shortage(error)
         raise BadConfig(f"The reader {name!r} ({_claimants(points)}) cannot be imported: {error!r}. Reinstall or remove it.") from error
     return reader
 
@@ -83,6 +84,7 @@ def _card_files() -> dict[str, Path]:
         try:
             package = point.load()
         except Exception as error:
+            refuse_shortage(error)
             log.warning("The data sets of %s cannot be listed: %r. Reinstall or remove it.", _claimants([point]), error)
             continue
         for folder in package.__path__:

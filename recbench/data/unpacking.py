@@ -14,7 +14,7 @@ from typing import BinaryIO, cast
 
 import pyarrow as pa
 
-from recbench.core.errors import BadData
+from recbench.core.errors import BadData, refuse_exhaustion
 
 LARGEST_RATIO = 200
 """Unpacked bytes for each packed byte; text of this field stays below 30, deflate reaches 1,032."""
@@ -32,7 +32,7 @@ _COMPRESSIONS = {".bz2": "bz2", ".zst": "zstd", ".lz4": "lz4"}
 
 @contextmanager
 def refuse_damage(path: Path, what: str, remedy: str) -> Iterator[None]:
-    """Turn whatever a library raises for a damaged file into one `BadData` that names the file.
+    """Turn whatever a library raises for a damaged file into one `BadData` that names the file, and a lack of memory into `OutOfMemory`.
 
     Args:
         path: the file that is read inside the block.
@@ -42,6 +42,7 @@ def refuse_damage(path: Path, what: str, remedy: str) -> Iterator[None]:
     try:
         yield
     except DAMAGE as error:
+        refuse_exhaustion(error, path)
         reason = (str(error).splitlines() or [""])[0] or type(error).__name__
         raise BadData(f"{path}: {what}: {reason.rstrip('.')}. {remedy}") from None
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, NonNegativeInt, PositiveInt, ValidationError
 
 from recbench.core.config import explain
-from recbench.core.errors import BadData
+from recbench.core.errors import BadData, refuse_exhaustion
 from recbench.core.ragged import Histories, IntArray, LongArray
 
 CODES_FILE = "codes.parquet"
@@ -94,6 +94,7 @@ def read_codes(path: Path) -> CodeTable:
     except ValidationError as error:
         raise BadData(f"{explain(error, list(_Notes.model_fields), f'{path}, its notes')} {again}") from None
     except (pa.ArrowException, OSError, AttributeError, ValueError) as error:
+        refuse_exhaustion(error, path)
         raise BadData(f"{path} is not a parquet file with the columns item and code (a list of int32): {error}. {again}") from None
     if len(lists) == 0 or not np.array_equal(item, np.arange(len(item))):
         raise BadData(f"{path}: items must run from 0 on, one row each. {again}")

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from recbench.core.errors import BadData
+from recbench.core.errors import BadData, refuse_exhaustion
 from recbench.core.ragged import LongArray
 from recbench.core.ranking import VIEWS, View
 from recbench.evaluation.exposure import Exposure
@@ -188,6 +188,7 @@ def _open(
     except FileNotFoundError:
         raise BadData(f"{path}: there is no such file. Restore it or run it again with --again.") from None
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        refuse_exhaustion(error, path)
         raise BadData(f"{path} is not a readable parquet file: {error}. Restore it or run it again with --again.") from None
     optional = optional or {}
     missing = [name for name in required if name not in present]

@@ -11,7 +11,7 @@ from typing import Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from recbench.core.errors import BadData, StageFailed
+from recbench.core.errors import BadData, StageFailed, refuse_exhaustion
 from recbench.core.plugin import FitContext
 from recbench.core.ragged import Histories, IntArray, Ragged
 from recbench.nn.quantize.quantized import Quantized
@@ -138,6 +138,7 @@ class ItemCodes:
                 json.loads(table.schema.metadata.get(_SHARED_TOKENS.encode(), b"false")),
             )
         except (OSError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
+            refuse_exhaustion(error, path)
             raise BadData(f"{path} holds no item codes: {error}. Delete that folder and give the command again.") from None
 
 

@@ -94,10 +94,14 @@ def amazon_reviews(path: Path, progress: Progress) -> RawEvents:
 
 
 def _literal(line: bytes, number: int, path: Path) -> dict[str, Any]:
+    row, fault = None, None
     try:
         row = ast.literal_eval(line.decode("utf-8").strip())
     except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError) as error:
-        raise BadData(f"{path}, line {number} is not a Python literal: {error}. The file was altered or is of another format.") from None
+        fault = error
+    # Raised outside of the handler: the parser's MemoryError says that the line is nested too deep, not that memory is short.
+    if fault is not None:
+        raise BadData(f"{path}, line {number} is not a Python literal: {fault}. The file was altered or is of another format.")
     if not isinstance(row, dict):
         raise BadData(f"{path}, line {number} is not a dictionary. The file is of another format.")
     return row

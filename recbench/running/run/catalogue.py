@@ -5,7 +5,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from recbench.core.errors import BadData
+from recbench.core.errors import BadData, refuse_exhaustion
 from recbench.core.interactions import ItemTable
 
 CATALOGUE_FILE = "catalogue.parquet"
@@ -29,6 +29,7 @@ def read_catalogue(path: Path, n_items: int) -> tuple[list[str], list[str | None
         table = pq.read_table(path)
         item_ids, titles = table["item_id"].to_pylist(), table["title"].to_pylist()
     except (pa.ArrowException, OSError, KeyError) as error:
+        refuse_exhaustion(error, path)
         raise BadData(f"{path} cannot be read: {str(error).splitlines()[0]} Restore it, or make the run again.") from None
     if len(item_ids) != n_items:
         raise BadData(f"{path} holds {len(item_ids)} items, the record says {n_items}. Restore it, or make the run again.")
