@@ -12,12 +12,14 @@ import os
 import signal
 import sys
 import threading
+import traceback
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
-from recbench.core.containment import text_of, watch_calls, without_input
-from recbench.core.errors import RecbenchError
+from recbench.core.containment import described, text_of, watch_calls, without_input
+from recbench.core.errors import RecbenchError, is_exhaustion, is_shortage
 from recbench.core.progress import ConsoleProgress, Progress
 from recbench.core.visible import LineFormatter
 from recbench.running.host.measure import process_start
@@ -83,6 +85,11 @@ def main() -> int:
     except SystemExit as end:  # of a plugin or a library; its code may be 0
         _write({"error": f"Something called sys.exit({text_of(end)}). This is a fault of recbench or a plugin."}, events)
         return 1
+    except Exception as error:  # told as an event, for the stream of errors may be closed
+        _write({"error": f"{described(error)}. {_remedy(error)}"}, events)
+        with suppress(OSError, ValueError):
+            traceback.print_exc()
+        return 1
     _write({"result": result}, events)
     return 0
 
@@ -99,6 +106,13 @@ def _trial(request: RunRequest, places: Places, progress: Progress) -> dict[str,
     from recbench.running.many.trial import run_trial
 
     return asdict(run_trial(request, places, progress, started_at=process_start()))
+
+
+def _remedy(error: Exception) -> str:
+    """What to do about an error that is no `RecbenchError`."""
+    if is_exhaustion(error):
+        return "Memory ran out: run fewer jobs at a time or use a larger machine."
+    return "Free what it needs, and repeat the command." if is_shortage(error) else "This is a fault of recbench or a plugin."
 
 
 def _events() -> TextIO:

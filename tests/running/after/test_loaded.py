@@ -108,7 +108,7 @@ def test_other_data_are_refused_before_any_training(finished: tuple[Places, Path
     lines = ["user_id,item_id,timestamp"] + [f"u{u},i{(u + t) % 9},{t}" for u in range(12) for t in range(5)]
     (data / "interactions.csv").write_text("\n".join(lines) + "\n")
     before = sorted(places.runs.iterdir())
-    with pytest.raises(SplitMismatch, match="data check .*other says what is here"):
+    with pytest.raises(SplitMismatch, match=r"data check .*other says what is here"):
         reproduce(folder, places, SilentProgress(), dataset=str(data))
     assert sorted(places.runs.iterdir()) == before
     with pytest.raises(SplitMismatch):

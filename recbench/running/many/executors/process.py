@@ -6,12 +6,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from recbench.running.many.executors.executor import Report
 from recbench.running.many.worker import INTERRUPTED, places_from_json
+from recbench.running.run.execute import LOG_FILE
 from recbench.running.run.leftovers import bury, sudden_end
 
 _STOP_WAIT_S = 60.0
@@ -95,11 +97,17 @@ class WorkerProcess:
             return Report("done", self._end["result"])
         if "error" in self._end:
             return Report("failed", text=self._end["error"])
-        if code > 0 and not self._calling:
-            return Report("failed", text=self._last_line or sudden_end(code, ""))
         sentence = sudden_end(code, self._calling)
-        bury(self._process.pid, self._places, sentence)
-        return Report("failed", text=sentence)
+        buried = bury(self._process.pid, self._places, sentence)
+        return Report("failed", text=" ".join([sentence, *self._traces(buried)]))
+
+    def _traces(self, buried: Sequence[Path]) -> Iterator[str]:
+        """Sentences about what a process left that said nothing at its end: the last line that it wrote, and the log of its run."""
+        if not self._calling and self._last_line:
+            yield f"The last line it wrote: {self._last_line.rstrip('.')}."
+        for log in (folder / LOG_FILE for folder in buried):
+            if log.is_file():
+                yield f"Its log: {log}"
 
     def stop(self) -> None:
         """Ask it to write its checkpoint and end."""
@@ -119,4 +127,6 @@ class WorkerProcess:
             reader.join(timeout=1.0)
         for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
             if stream is not None:
-                stream.close()
+                # A process that ended before it read its request leaves some of that in the buffer, which closing tries to write again.
+                with suppress(BrokenPipeError):
+                    stream.close()
