@@ -4,10 +4,12 @@ Who takes part is said by the `World` that is passed, usually a context's, and n
 process of a group does alone passes `World()` and waits for nobody.
 """
 
+import itertools
 import json
 import os
 import reprlib
 import socket
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,12 +21,21 @@ import torch
 import torch.distributed as dist
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.distributed import TCPStore  # type: ignore[attr-defined]  # documented, but exported by no __all__
 
 from recbench.core.errors import BadRequest, refuse_shortage
 from recbench.core.plugin import World
 
 _TIMEOUT = timedelta(hours=24)
 """Rank 0 may build text vectors or codes for hours while the others wait; torchrun ends them all if one dies."""
+
+_WAIT_VARIABLE = "RECBENCH_WAIT_S"
+_WAIT_S = 30 * 60
+"""Seconds until every process of a run must have begun, unless the variable says otherwise; as long as torch waits by default."""
+
+_POLL_S = 0.1
+_NAMED = 8
+"""Ranks that a sentence names."""
 
 _START = "Start several processes with torchrun, which sets these variables, or unset them to run one."
 
@@ -77,7 +88,7 @@ def _number(variable: str) -> int | None:
     return None if text is None else int(text)
 
 
-def _check_address(size: int) -> str:
+def _checked_address(size: int) -> tuple[str, int]:
     """Host and port at which the processes meet; a `BadRequest` where the variables name no such place."""
     missing = [name for name in ("MASTER_ADDR", "MASTER_PORT") if name not in os.environ]
     if missing:
@@ -94,31 +105,80 @@ def _check_address(size: int) -> str:
     except (OSError, UnicodeError) as error:
         refuse_shortage(error)
         raise BadRequest(f"MASTER_ADDR={host!r} is no machine that is known here: {error}. {_START}") from None
-    return f"{host}:{port}"
+    return host, port
+
+
+def _meet(world: World) -> TCPStore:
+    """The store through which the processes of a run find each other, once every one of them has come to it.
+
+    Raises:
+        BadRequest: the place of meeting cannot be had, or some process has not come in time; the sentence names their ranks.
+    """
+    host, port = _checked_address(world.size)
+    wait_s = _number(_WAIT_VARIABLE)
+    wait_s = _WAIT_S if wait_s is None else wait_s
+    deadline = time.monotonic() + wait_s
+    try:
+        # torchrun keeps a store of its own at that place; without it rank 0 does.
+        is_host = world.rank == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != str(True)
+        store = TCPStore(
+            host, port, world.size, is_host, timeout=timedelta(seconds=max(wait_s, 1)), wait_for_workers=False, multi_tenant=True
+        )
+        store.set(_came(world.rank), "")
+        first_missing = 0
+        while (first_missing := _first_missing(store, first_missing, world.size)) < world.size:
+            if time.monotonic() >= deadline:
+                raise BadRequest(_who_is_missing(store, first_missing, world.size, wait_s))
+            time.sleep(_POLL_S)  # rather than one long call of torch, which Ctrl-C cannot end
+    except (dist.DistNetworkError, dist.DistStoreError) as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise BadRequest(
+            f"The {world.size} processes cannot meet at {host}:{port}: {reason}. Choose another MASTER_PORT, or use torchrun; see whether "
+            "rank 0 runs."
+        ) from None
+    store.set_timeout(_TIMEOUT)
+    return store
+
+
+def _came(rank: int) -> str:
+    """The key that a process sets in the store as soon as it is there."""
+    return f"recbench/came/{rank}"
+
+
+def _first_missing(store: TCPStore, start: int, size: int) -> int:
+    """The first rank from `start` on that has not come; `size` where all have."""
+    return next((rank for rank in range(start, size) if not store.check([_came(rank)])), size)
+
+
+def _who_is_missing(store: TCPStore, first: int, size: int, wait_s: int) -> str:
+    missing = list(itertools.islice((rank for rank in range(first, size) if not store.check([_came(rank)])), _NAMED + 1))
+    named = ", ".join(map(str, missing[:_NAMED])) + (" and others" if len(missing) > _NAMED else "")
+    return (
+        f"{'Rank' if len(missing) == 1 else 'Ranks'} {named} of the {size} processes that WORLD_SIZE promises did not come within "
+        f"{wait_s:,} s. Start all of them, which torchrun does, or set WORLD_SIZE to as many as there are; {_WAIT_VARIABLE} says how many "
+        "seconds to wait."
+    )
 
 
 @contextmanager
 def connected(world: World, device: str) -> Iterator[Group]:
     """The group of all processes of `world`, connected while the block runs; nothing to connect where the size is 1.
 
-    Sums of CPU tensors go through gloo, sums of CUDA tensors through NCCL. Torch reads the master's address here, from the
-    variables that torchrun sets.
+    Sums of CPU tensors go through gloo, sums of CUDA tensors through NCCL. The address of the meeting place comes from the variables
+    that torchrun sets.
+
+    Raises:
+        BadRequest: the processes cannot meet, or some of them do not come in time.
     """
     if world.size == 1:
         yield Group()
         return
-    address = _check_address(world.size)
+    store = _meet(world)
     is_cuda = device.startswith("cuda")
     if is_cuda:
         torch.cuda.set_device(device)
     backend = "cpu:gloo,cuda:nccl" if is_cuda else "gloo"
-    try:
-        dist.init_process_group(backend, init_method="env://", rank=world.rank, world_size=world.size, timeout=_TIMEOUT)
-    except dist.DistNetworkError as error:
-        reason = str(error).splitlines()[0].rstrip(".")
-        raise BadRequest(
-            f"The {world.size} processes cannot meet at {address}: {reason}. Choose another MASTER_PORT, or use torchrun."
-        ) from None
+    dist.init_process_group(backend, store=store, rank=world.rank, world_size=world.size, timeout=_TIMEOUT)
     try:
         yield Group(world.rank, world.size)
     finally:
