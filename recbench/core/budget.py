@@ -15,6 +15,13 @@ asked for, and trainings inside stages. The rest belongs to the model itself."""
 _LARGEST = 1e15
 """No number from here on is a budget; those below are whole where they say so."""
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+_MARGIN = 1.25
+"""Factor by which a budget said to be enough is larger, for a machine that is somewhat slower the next time."""
+
+
+def enough(seconds: float) -> str:
+    """The option `--budget` for a run that needs so many seconds."""
+    return f"--budget {math.ceil(seconds * _MARGIN / 10) * 10}s"
 
 
 @dataclass
@@ -103,11 +110,24 @@ class Budget:
         return self.amount - self.ledger.reserve_s - self.used_s()
 
     def used_up_before(self) -> str:
-        """The complaint of a training that made no step: the budget was used up before, and by what."""
-        by = f"auxiliary trainings took {self.ledger.auxiliary:g} of them"
+        """The complaint of a training that made no step: what used the budget up before, and how much is needed at least."""
+        if self.unit is None:
+            return "made no step, and no budget bounds it. Look at the settings, such as max_steps and max_epochs."
+        took = f"auxiliary trainings took {self.ledger.auxiliary:g} of them"
+        least = f"--budget {math.ceil((self.ledger.auxiliary + 1) / self._share)}{self.unit}"
         if self.unit == "seconds":
-            by = f"{self.used_s():.0f} s are used, {self.ledger.reserve_s:.0f} s are kept for ranking the test users"
-        return f"made no step: the budget of {self} was used up before ({by}). Give a larger --budget."
+            took, least = self.spending(), enough((self.used_s() + self.ledger.reserve_s) / self._share)
+        by = f"auxiliary trainings may spend {AUXILIARY_SHARE:.0%} of a run's" if self.is_auxiliary else took
+        return f"made no step: the budget of {self} was used up before ({by}). Give at least {least}, more for a whole pass."
+
+    @property
+    def _share(self) -> float:
+        """Share of the run's budget that this one is."""
+        return AUXILIARY_SHARE if self.is_auxiliary else 1.0
+
+    def spending(self) -> str:
+        """Seconds used so far and those kept back, as a phrase."""
+        return f"{self.used_s():.0f} s are used, {self.ledger.reserve_s:.0f} s are kept for ranking the test users"
 
     def part(self, share: float) -> "Budget":
         """A share, 0 to 1, of what is left now: for the first of several trainings of one model."""

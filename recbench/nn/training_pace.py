@@ -1,16 +1,12 @@
 """Whether a budget of seconds is long enough, told from the pace of the first steps."""
 
-import math
-
-from recbench.core.budget import AUXILIARY_SHARE, Budget
+from recbench.core.budget import AUXILIARY_SHARE, Budget, enough
 from recbench.core.errors import BudgetTooSmall
 
 PACE_STEPS = 10
 """After so many steps the pace is known well enough to say whether a budget holds a pass of the examples."""
 _TOLERANCE = 1.1
 """A budget that falls short by no more than this factor is tried: the first steps are slower than the others."""
-_MARGIN = 1.25
-"""Factor by which a budget said to be enough is larger, for a machine that is somewhat slower the next time."""
 
 
 def is_paced(budget: Budget) -> bool:
@@ -38,5 +34,5 @@ def refuse_less_than_a_pass(budget: Budget, pace: float, *, possible: int, seen:
     raise BudgetTooSmall(
         f"A budget of {budget.amount:g} s cannot train one pass: {used_s:.0f} s are used, ranking the test users will take "
         f"{reserve_s:.0f} s, and one pass of {possible:,} examples takes {needed_s:.0f} s at {pace:,.0f} examples/s. "
-        f"Give at least --budget {math.ceil(enough_s * _MARGIN / 10) * 10}s, or choose a smaller preset."
+        f"Give at least {enough(enough_s)}, or choose a smaller preset."
     )

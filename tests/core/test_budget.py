@@ -1,6 +1,7 @@
 """Budgets that several trainings of one run share."""
 
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -98,3 +99,23 @@ def test_auxiliary_trainings_of_an_unlimited_run_are_unlimited() -> None:
     whole.charge_auxiliary(seconds=1e9, steps=10**9, examples=10**9)
     assert not whole.auxiliary().is_spent(steps=10**9, examples=10**9)
     assert whole.auxiliary_text is None
+
+
+@pytest.mark.parametrize(
+    ("budget", "sentence"),
+    [
+        (Budget("seconds", 10.0, ledger=Ledger(reserve_s=20.0, charged_s=99.5)), "--budget 150s, more for a whole pass."),
+        (Budget("steps", 8.0, ledger=Ledger(auxiliary=8.0)), "(auxiliary trainings took 8 of them). Give at least --budget 9steps"),
+        (Budget.parse("1steps").auxiliary(), "may spend 25% of a run's). Give at least --budget 4steps"),
+        (
+            replace(Budget.parse("40s").auxiliary(), ledger=Ledger(charged_s=11.9)),
+            "may spend 25% of a run's). Give at least --budget 60s",
+        ),
+    ],
+)
+def test_a_budget_that_was_used_up_says_how_much_is_needed_at_least(budget: Budget, sentence: str) -> None:
+    assert sentence in replace(budget, started_at=time.monotonic()).used_up_before()
+
+
+def test_a_training_without_a_step_and_without_a_budget_blames_no_budget() -> None:
+    assert "--budget" not in Budget().used_up_before()

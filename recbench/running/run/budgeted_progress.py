@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from recbench.core.budget import Budget
+from recbench.core.budget import Budget, enough
 from recbench.core.errors import BudgetTooSmall
 from recbench.core.progress import Progress, Task
 
@@ -33,9 +33,12 @@ class _BudgetedTask:
         self._shown.advance(n)
         self._done += n
         if self._budget.unit == "seconds" and self._budget.used_s() > self._budget.amount:
+            rest_s = self._rest_s()
+            share = "" if rest_s is None else f", {min(1.0, self._done / (self._total or 1.0)):.0%} done, {rest_s:.0f} s more to go"
+            least_s = self._budget.used_s() + self._budget.ledger.reserve_s + (rest_s or 0.0)
             raise BudgetTooSmall(
-                f"The budget of {self._budget} ended in {self._title!r}{self._rest()}. "
-                "Give a larger --budget: training and ranking come on top."
+                f"The budget of {self._budget} ended in {self._title!r}{share}: {self._budget.spending()}. "
+                f"Give at least {enough(least_s)}, and more for the training itself."
             )
 
     def show(self, text: str) -> None:
@@ -45,9 +48,8 @@ class _BudgetedTask:
         self._shown.total(total)
         self._total = total
 
-    def _rest(self) -> str:
-        """How far the task is, where that is known."""
+    def _rest_s(self) -> float | None:
+        """Seconds that the rest of the task will take at the pace so far; None where nobody can say."""
         if not self._total or not self._done:
-            return ""
-        share = min(1.0, self._done / self._total)
-        return f", {share:.0%} done, which takes about {(time.monotonic() - self._start) * (1.0 / share - 1.0):.0f} s more"
+            return None
+        return (time.monotonic() - self._start) * max(0.0, self._total / self._done - 1.0)

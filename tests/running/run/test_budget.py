@@ -65,7 +65,9 @@ def test_a_cached_stage_is_charged_with_what_it_cost(places: Places, monkeypatch
 
 def test_a_budget_ends_a_stage_that_trains_nothing(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Budget, "used_s", lambda _self: 61.0)
-    with pytest.raises(BudgetTooSmall, match=r"budget of 60 seconds ended in '[^']+', \d+% done, .* Give a larger --budget"):
+    with pytest.raises(
+        BudgetTooSmall, match=r"budget of 60 seconds ended in '[^']+', \d+% done, \d+ s more to go: 61 s are used, .* at least --budget 80s"
+    ):
         run(places, "tiger", "60s")
     assert not places.runs.exists()
 
