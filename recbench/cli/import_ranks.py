@@ -33,7 +33,8 @@ def import_ranks(
 ) -> None:
     """Measure another toolkit's lists as a run's are measured, and write a record marked foreign below ./runs.
 
-    A test user without a list is a miss everywhere. Lists are cut to those of a run; of equal scores the smaller item row goes first.
+    The lists stand beside the same cheap references as a run. A test user without a list is a miss everywhere. Lists are cut to those of a
+    run; of equal scores the smaller item row goes first.
 
     Example: recbench import-ranks lists.csv --model BPR --dataset ml-100k --seen unseen
     """
@@ -46,9 +47,10 @@ def import_ranks(
     outcome = measure(request, places(data_dir), ConsoleProgress(stderr()), command=("recbench", *sys.argv[1:]))
     record = outcome.record
     if as_json:
-        print_json({"run": record.run_id, "folder": outcome.folder, "is_new": outcome.is_new, "record": record.model_dump(mode="json")})
+        facts = {"run": record.run_id, "folder": outcome.folder, "is_new": outcome.is_new}
+        print_json({**facts, "record": record.model_dump(mode="json"), "references": outcome.references})
         return
-    stdout().print(run_table(record, None))
+    stdout().print(run_table(record, None, outcome.references), crop=False)
     if record.foreign is not None:
         for view, count in record.foreign.users_without_list.items():
             others = f"; the {count:,} others are misses" if count else ""

@@ -43,6 +43,21 @@ def read(path: Path) -> Rows:
         return list(csv.DictReader(stream))
 
 
+def test_lists_stand_beside_the_references_of_their_split(recbench: Any) -> None:
+    """As a run of the same lists does; and beside the reference that made them."""
+    native = run(recbench, "last-item-markov")
+    assert recbench("recommend", "last", "--export", "lists.csv", "--seen", "both").code == 0
+    found = imported(recbench, "lists.csv")
+    beside = {(part["reference"], part["view"]): part for part in found["references"]}
+    for part in native["references"]:
+        assert beside.pop((part["reference"], part["view"])) == part
+    assert set(beside) == {("last-item-markov:default", "keep"), ("last-item-markov:default", "unseen")}
+    assert all(part["difference"]["value"] == 0 for part in beside.values())
+    again = recbench("import-ranks", "lists.csv", "-m", "theirs", "-d", "demo")
+    assert "theirs beside cheap references on the same split" in again.stdout
+    assert "level with last-item-markov" in again.stdout
+
+
 @pytest.mark.parametrize("model", ["popularity", "item-knn"])
 def test_lists_of_our_own_give_the_same_figures_to_the_last_digit(recbench: Any, model: str) -> None:
     """Both rank with ties: popularity by counts, item-knn where nothing is alike."""
@@ -52,6 +67,7 @@ def test_lists_of_our_own_give_the_same_figures_to_the_last_digit(recbench: Any,
     assert figures(found["record"]) == figures(native["record"])
     hashes = [{part["name"]: part["sha256"] for part in answer["record"]["files"]} for answer in (native, found)]
     of_model = ("curve.csv", "config.toml", "catalogue.parquet", "references.json", "model/")
+    assert hashes[1].pop("references.json")
     assert hashes[1] == {name: value for name, value in hashes[0].items() if not name.startswith(of_model)}
     diagnostics = found["record"]["diagnostics"]
     assert (

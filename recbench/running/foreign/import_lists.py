@@ -6,20 +6,26 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import recbench.evaluation as evaluation
+from recbench import registry
+from recbench.core.budget import Budget
 from recbench.core.digests import file_sha256
 from recbench.core.errors import BadRequest
+from recbench.core.plugin import World
 from recbench.core.progress import Progress
 from recbench.core.ranking import BOTH, KEEP, View
-from recbench.core.records import RECORD_FILE, DevicePart, FitPart, ForeignPart, ModelPart, ProtocolPart, RunRecord
+from recbench.core.records import RECORD_FILE, DevicePart, FitPart, ForeignPart, ModelPart, ProtocolPart, ReferencePart, RunRecord
 from recbench.data import SplitProtocol
 from recbench.running.foreign.lists import ForeignLists, PlacedLists, holds_history, place_lists, read_lists
 from recbench.running.host import provenance
-from recbench.running.host.machine import cores, processor
+from recbench.running.host.machine import Machine, cores, processor
 from recbench.running.host.places import Places
 from recbench.running.requests import ImportRequest, RunOutcome
 from recbench.running.run import folders as runs
+from recbench.running.run.fit_context import FinalRanking
 from recbench.running.run.recording import dataset_part, file_parts, write_measured
+from recbench.running.run.references import REFERENCES_FILE, read_references, reference_models, stand_beside, write_references
 from recbench.running.run.splits import LoadedSplit, load_split
+from recbench.running.run.training import Trainer
 from recbench.running.stages.keys import hash_value
 from recbench.running.stages.store import StageStore
 from recbench.tasks import Task, task_of
@@ -54,7 +60,8 @@ def import_ranks(request: ImportRequest, places: Places, progress: Progress, *, 
     protocol = task.protocol(request.protocol, request.ties)
     lists = read_lists(request.file)
     views = _views(request.seen, lists, task)
-    loaded = load_split(request.dataset, protocol, places, StageStore(places.home / "stages"), progress)
+    store = StageStore(places.home / "stages")
+    loaded = load_split(request.dataset, protocol, places, store, progress)
     placed = place_lists(lists, loaded.split, views, task)
     if KEEP in views and not holds_history(placed.rankings, loaded.split.test.histories):
         log.warning("no list holds an item of its user's history; if those were left out, these are lists for --seen unseen")
@@ -73,7 +80,7 @@ def import_ranks(request: ImportRequest, places: Places, progress: Progress, *, 
     if existing is not None:
         there, record = existing
         log.info("these lists were imported before: %s", there.name)
-        return RunOutcome(record, there, is_new=False)
+        return RunOutcome(record, there, is_new=False, references=read_references(there, record))
     foreign = ForeignPart(
         file=request.file.name,
         sha256=sha256,
@@ -81,10 +88,12 @@ def import_ranks(request: ImportRequest, places: Places, progress: Progress, *, 
         users_not_asked=placed.not_asked,
         lists_cut=placed.cut,
     )
+    references = _references(loaded, placed, task, store, progress)
     with runs.writing(name, places.runs) as folder, runs.numbering(name, places.runs, places.home):
+        write_references(references, folder)
         run_id = runs.next_run_id(name, places.runs, places.boards)
         record = _write(folder, run_id, request, started, command, protocol, loaded, placed, foreign)
-        return RunOutcome(record, runs.finish(folder, run_id, places.runs), is_new=True)
+        return RunOutcome(record, runs.finish(folder, run_id, places.runs), is_new=True, references=references)
 
 
 def _views(seen: str | None, lists: ForeignLists, task: Task) -> tuple[View, ...]:
@@ -102,6 +111,23 @@ def _views(seen: str | None, lists: ForeignLists, task: Task) -> tuple[View, ...
     if seen is not None and missing:
         raise BadRequest(f"--seen {seen}: {lists.file} holds no list of the view {missing[0]}. It holds: {', '.join(here)}.")
     return here if seen is None else wanted
+
+
+def _references(loaded: LoadedSplit, placed: PlacedLists, task: Task, store: StageStore, progress: Progress) -> tuple[ReferencePart, ...]:
+    """The lists beside the cheap references of their split, which are trained here as beside a run."""
+    models = registry.models()
+    trainer = Trainer(
+        task=task,
+        split=loaded.split,
+        machine=Machine.resolve("cpu", "fp32", None),
+        store=store,
+        progress=progress,
+        budget=Budget(),
+        world=World(),
+        load_plugin=models.load,
+    )
+    rankings = placed.rankings
+    return stand_beside(trainer, "", reference_models(models, task), rankings, FinalRanking(rankings.views, rankings.k))
 
 
 def _write(
@@ -159,7 +185,7 @@ def _write(
         beyond=dict(measured.result.beyond),
         diagnostics={**evaluation.list_diagnostics(rankings), **ties, **missing},
         cost=None,
-        files=file_parts(measured.files),
+        files=file_parts([*measured.files, folder / REFERENCES_FILE]),
         foreign=foreign,
     )
     (folder / RECORD_FILE).write_text(record.to_json(), encoding="utf-8")

@@ -19,15 +19,23 @@ from recbench.core.errors import BadData, BadRequest, RecbenchError
 from recbench.core.plugin import Plugin, World
 from recbench.core.ranking import Rankings, View
 from recbench.core.records import ReferencePart, RunRecord
+from recbench.registry import Registry
 from recbench.running.run.fit_context import FinalRanking
 from recbench.running.run.folders import refuse_changed
 from recbench.running.run.ranking import queries_of_test, rank_test
 from recbench.running.run.training import Trainer
+from recbench.tasks import Task
 
 REFERENCES_FILE = "references.json"
 """Beside the record in a run folder. It is not published: a board has rows of the same models."""
 REFERENCES = TypeAdapter(tuple[ReferencePart, ...])
 log = logging.getLogger(__name__)
+
+
+def reference_models(models: Registry[Plugin], task: Task) -> tuple[Plugin, ...]:
+    """The models whose card says that they are cheap references and serve a task."""
+    plugins = (row.plugin for row in models.describe() if row.plugin is not None)
+    return tuple(plugin for plugin in plugins if plugin.card.is_reference and task.name in plugin.card.tasks)
 
 
 def stand_beside(
@@ -37,7 +45,7 @@ def stand_beside(
 
     Args:
         trainer: of the run; references are trained on its split, on one process and without a budget.
-        own: name of the run's model, which is not held against itself.
+        own: name of the run's model, which is not held against itself; empty where the lists are of no model here.
         references: models to stand beside.
         rankings: the run's lists of all test users.
         final: views and length of the lists.

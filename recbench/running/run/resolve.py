@@ -21,6 +21,7 @@ from recbench.running.requests import PlanRequest, RunRequest
 from recbench.running.run.folders import RunName
 from recbench.running.run.ranking import RANKING_STAGE
 from recbench.running.run.recording import RunFacts
+from recbench.running.run.references import reference_models
 from recbench.running.run.searched_settings import TunedSettings, read_search, read_settings
 from recbench.running.run.splits import LoadedSplit
 from recbench.running.run.training import training_stage
@@ -156,11 +157,7 @@ def resolve(request: RunRequest, world: World, local_rank: int, *, started_at: f
         task=task,
         views=views,
         protocol=task.protocol(request.protocol, request.ties),
-        references=tuple(
-            row.plugin
-            for row in models.describe()
-            if row.plugin is not None and row.plugin.card.is_reference and task.name in row.plugin.card.tasks
-        ),
+        references=reference_models(models, task),
         tuned=tuned,
     )
 
