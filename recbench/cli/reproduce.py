@@ -39,6 +39,7 @@ def reproduce(
                 "record": found.record.run_id,
                 "again": found.outcome.record.run_id,
                 "folder": found.outcome.folder,
+                "code_changes": found.code_changes,
                 "is_exact": found.is_exact,
                 "n_ranks": found.n_ranks,
                 "n_ranks_changed": found.n_ranks_changed,
@@ -54,6 +55,8 @@ def reproduce(
     stdout().print(table)
     if not found.is_exact:
         stdout().print(diff_table(diff(folder, found.outcome.folder)))
+    if found.code_changes:
+        print_line(f"The code differs from that of the record: {'; '.join(found.code_changes)}.")
     verdict = "every target stands where it stood" if found.is_exact else f"{found.n_ranks_changed:,} stand elsewhere"
     print_line(f"{found.n_ranks:,} ranks compared: {verdict}")
     print_line(f"record: {found.outcome.folder}")

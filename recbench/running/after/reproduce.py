@@ -8,7 +8,7 @@ import recbench.evaluation as evaluation
 from recbench.core.errors import BadRequest, UnknownPlugin
 from recbench.core.progress import Progress
 from recbench.core.ranking import BOTH
-from recbench.core.records import RECORD_FILE, RunRecord, read_record
+from recbench.core.records import RECORD_FILE, CodePart, RunRecord, read_record
 from recbench.core.tuning import TUNE_LOG
 from recbench.running.host.places import Places
 from recbench.running.requests import RunOutcome, RunRequest
@@ -48,9 +48,29 @@ class Reproduction:
     n_ranks_changed: int
 
     @property
+    def code_changes(self) -> tuple[str, ...]:
+        """What of the code is not as it was for the record, each as a phrase; empty where nothing is known to differ."""
+        then, now = self.record, self.outcome.record
+        found = []
+        if _differs(then.code, now.code):
+            found.append(f"recbench was {then.code} and is {now.code}")
+        if then.model.source_hash != now.model.source_hash:
+            found.append(
+                f"the sources of model {then.model.name!r} were {then.model.source_hash[:12]} and are {now.model.source_hash[:12]}"
+            )
+        return tuple(found)
+
+    @property
     def is_exact(self) -> bool:
         """Whether every target stands where it stood."""
         return self.n_ranks_changed == 0
+
+
+def _differs(then: CodePart, now: CodePart) -> bool:
+    """Whether two versions of recbench are known to differ, or may: uncommitted changes can be any."""
+    if then.version != now.version or then.is_dirty or now.is_dirty:
+        return True
+    return then.commit is not None and now.commit is not None and then.commit != now.commit
 
 
 def request_of(record: RunRecord, folder: Path, dataset: str | None = None, plugins: Sequence[Path] = ()) -> RunRequest:

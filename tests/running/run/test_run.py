@@ -13,8 +13,8 @@ import pytest
 import recbench.evaluation as evaluation
 from recbench.core import BadConfig, BadRequest, PluginFailed, SilentProgress, UnknownPlugin
 from recbench.core.digests import file_sha256
-from recbench.core.records import FilePart, read_record
-from recbench.running.after.reproduce import reproduce
+from recbench.core.records import CodePart, FilePart, read_record
+from recbench.running.after.reproduce import Reproduction, reproduce
 from recbench.running.host.places import Places
 from recbench.running.requests import RunOutcome, RunRequest
 from recbench.running.run import execute
@@ -267,6 +267,31 @@ def test_reproduce_runs_again_and_compares_every_rank(places: Places) -> None:
     assert again.outcome.folder != outcome.folder
     assert {d.metric for d in again.differences} == set(outcome.record.metrics["keep"])
     assert all(d.recorded == d.repeated for d in again.differences)
+
+
+@pytest.mark.parametrize(
+    ("then", "source", "phrases"),
+    [
+        ({}, None, []),
+        ({"commit": None, "is_dirty": None}, None, []),
+        ({"version": "0.0.9"}, None, ["recbench was 0.0.9 (01234567) and is 1.0 (01234567)"]),
+        ({"commit": "f" * 40}, None, ["recbench was 1.0 (ffffffff) and is 1.0 (01234567)"]),
+        ({"is_dirty": True}, None, ["recbench was 1.0 (01234567), uncommitted changes and is 1.0 (01234567)"]),
+        ({}, "e" * 64, ["the sources of model 'popularity' were eeeeeeeeeeee and are"]),
+    ],
+)
+def test_a_repetition_says_what_of_the_code_differs(
+    places: Places, then: dict[str, Any], source: str | None, phrases: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = CodePart(version="1.0", commit="0123456789abcdef", is_dirty=False)
+    monkeypatch.setattr("recbench.running.host.provenance.code", lambda: now)
+    outcome = _run(places)
+    record = outcome.record.model_copy(update={"code": now.model_copy(update=then)})
+    if source is not None:
+        record = record.model_copy(update={"model": record.model.model_copy(update={"source_hash": source})})
+    found = Reproduction(record, outcome, (), 0, 0).code_changes
+    assert len(found) == len(phrases)
+    assert all(change.startswith(phrase) for change, phrase in zip(found, phrases, strict=True))
 
 
 def test_reproduce_sees_a_rank_that_moved(places: Places) -> None:
