@@ -97,7 +97,9 @@ def check(
     if as_json:
         print_json(findings)
     else:
-        table = Table("", "", "", box=None, show_header=False)
+        table = Table(box=None, show_header=False)
+        for _ in range(3):
+            table.add_column(overflow="fold")  # paths and hashes are never cut
         for finding in findings:
             table.add_row(escape(finding.what), "[green]ok[/]" if finding.is_good else "[red]wrong[/]", escape(finding.detail))
         stdout().print(table)

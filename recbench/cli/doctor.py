@@ -30,7 +30,9 @@ def doctor(
     if as_json:
         print_json(found)
     else:
-        table = Table("", "state", "found", "what to do", box=None, header_style="bold")
+        table = Table(box=None, header_style="bold")
+        for title in ("", "state", "found", "what to do"):
+            table.add_column(title, overflow="fold")  # paths and commands are never cut
         for check in found:
             table.add_row(escape(check.name), _SIGNS[check.state], escape(check.found), escape(check.advice))
         stdout().print(table)

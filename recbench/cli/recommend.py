@@ -38,6 +38,7 @@ def recommend(
     from rich.markup import escape
     from rich.table import Table
 
+    from recbench.core.console import keep_whole
     from recbench.core.errors import BadRequest
     from recbench.core.progress import ConsoleProgress
     from recbench.running.after.loaded import export_lists
@@ -51,10 +52,12 @@ def recommend(
         if as_json:
             print_json([{"item_id": found.item_id, "title": found.title, "score": found.score} for found in items])
             return
-        table = Table("", "item", "title", "score", box=None, header_style="bold")
+        table = Table(box=None, header_style="bold")
+        for title in ("", "item", "title", "score"):
+            table.add_column(title, overflow="fold")
         for place, found in enumerate(items, start=1):
             table.add_row(str(place), escape(found.item_id), escape(found.title or "–"), f"{found.score:.4f}")
-        stdout().print(table)
+        stdout().print(keep_whole(table, "item"), crop=False)
     elif export is not None and ids is None:
         check_output(export, "--export")
         n_users = export_lists(

@@ -55,6 +55,16 @@ def test_entries_are_whole_in_the_list_of_the_cache(narrow: Any) -> None:
     assert "…" not in shown
 
 
+def test_paths_and_commands_are_folded_but_never_cut(narrow: Any) -> None:
+    assert "…" not in narrow("doctor").stdout
+
+
+def test_ids_of_items_are_whole_among_recommendations(narrow: Any, two_runs: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "24")
+    asked = ("recommend", run_folders(two_runs.runs)[0].name, "--item", "item-0001")
+    assert {found["item_id"] for found in narrow(*asked, "--json").json} <= words(narrow(*asked).stdout)
+
+
 def test_references_are_whole_beside_a_run(narrow: Any) -> None:
     shown = narrow("run", "-m", "popularity", "-d", "demo", "--threads", "1").stdout
     assert {"item-knn:decay", "last-item-markov:default"} <= words(shown)
