@@ -10,6 +10,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from recbench.core.errors import PluginFailed
+from recbench.core.records import RECORD_FILE
 from recbench.running.host.places import Places
 from recbench.running.run.folders import write_failure
 
@@ -51,6 +52,8 @@ def bury(pid: int, places: Places, sentence: str) -> list[Path]:
     for folder in sorted(places.runs.glob(f".writing-*{owner}")):
         stem = folder.name.removeprefix(".writing-").removesuffix(owner)
         write_failure(folder, PluginFailed(sentence))
+        # Where the process died between writing the record and giving the folder its name: a failed run has none.
+        (folder / RECORD_FILE).unlink(missing_ok=True)
         final = next(path for number in itertools.count(1) if not (path := places.runs / f"{stem}-{number}").exists())
         folder.rename(final)
         buried.append(final)

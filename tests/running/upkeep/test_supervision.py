@@ -73,6 +73,7 @@ def test_half_written_runs_of_the_dead_process_become_failed_runs_and_others_sta
     owners = {7: "demo-m-default-s0-01234567", 8: "demo-n-default-s0-01234567"}
     for pid, stem in owners.items():
         (places.runs / f".writing-{stem}-{platform.node()}-{pid}").mkdir(parents=True)
+        (places.runs / f".writing-{stem}-{platform.node()}-{pid}" / "record.json").write_text("{")
     (places.runs / "demo-m-default-s0-01234567-1").mkdir()
     built = places.home / "stages" / ".building-training-m-0123"
     built.mkdir(parents=True)
@@ -80,5 +81,6 @@ def test_half_written_runs_of_the_dead_process_become_failed_runs_and_others_sta
     (folder,) = bury(7, places, "It ended.")
     assert folder.name == "demo-m-default-s0-01234567-2"
     assert json.loads((folder / "failure.json").read_text()) == {"error": "PluginFailed", "message": "It ended."}
+    assert not (folder / "record.json").exists(), "a failed run is no finished one, however far it came"
     assert not built.exists()
     assert sorted(path.name for path in places.runs.glob(".writing-*")) == [f".writing-demo-n-default-s0-01234567-{platform.node()}-8"]
