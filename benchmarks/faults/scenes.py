@@ -18,6 +18,7 @@ from forked import Command, end_of
 from recbench.core.records import read_record
 
 RECORD = "record.json"
+FAILURE = "failure.json"
 _THREADS = ("--threads", "1")
 _TRAIN = "--dataset shop --preset smoke --set checkpoint_every_s=0.03"
 _SASREC = f"run --model sasrec {_TRAIN} --set max_steps=120 --set curve_every_steps=20"
@@ -249,9 +250,34 @@ def leftovers(desk: Path) -> list[str]:
     for path in sorted(desk.rglob("*")):
         name = path.relative_to(desk).as_posix()
         is_half_written = path.name.startswith(_HALF_WRITTEN) or path.name.endswith(_HALF_WRITTEN_ENDS)
-        if is_half_written or path.name == "failure.json" or path.parent.name in {"partial", "damaged"}:
+        if is_half_written or path.name == FAILURE or path.parent.name in {"partial", "damaged"}:
             found.append(name)
     return found
+
+
+def buried_runs(desk: Path) -> Mapping[str, int]:
+    """Failed runs that a harness kept whose worker was killed under it: how many of each name, the numbers of its folders being 1 to that.
+
+    One that says something else of its end, holds a record, or has a number out of turn is not among them.
+    """
+    numbers: dict[str, set[int]] = {}
+    for path in (desk / "work" / "runs").glob(f"*/{FAILURE}"):
+        stem, _, number = path.parent.name.rpartition("-")
+        failure = json.loads(path.read_text())
+        is_of_kill = failure["error"] == "PluginFailed" and failure["message"].startswith("Signal 9 (SIGKILL) ended the process")
+        if is_of_kill and not (path.parent / RECORD).exists():
+            numbers.setdefault(stem, set()).add(int(number))
+    return {stem: len(found) for stem, found in numbers.items() if found == set(range(1, len(found) + 1))}
+
+
+def as_if_first(facts: Mapping[str, str], buried: Mapping[str, int]) -> dict[str, str]:
+    """The facts, with the run behind the buried ones of its name under the number that it has where no worker was killed."""
+    first = {f"{stem}-{count + 1}": f"{stem}-1" for stem, count in buried.items()}
+    named = {}
+    for name, value in facts.items():
+        run, slash, file = name.partition("/")
+        named[first.get(run, run) + slash + file] = value
+    return named
 
 
 def records(desk: Path) -> Mapping[str, str]:
