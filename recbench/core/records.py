@@ -160,7 +160,9 @@ class FitPart(_Part):
         if passes is None:
             return ""
         if passes < 1:
-            return f"undertrained: {passes:.1f} passes" if passes >= 0.05 else f"undertrained: {passes:.2g} passes"
+            # Cut off near 1, so that a training which fell short of a pass is never said to have made it.
+            shown = f"{passes:.2g}" if passes < 0.05 else f"{passes:.1f}" if passes < 0.95 else f"{int(passes * 1000) / 1000:.3f}"
+            return f"undertrained: {shown} passes"
         if self.stopped_by == "budget" and self.validations == 0:
             return "undertrained: the budget ended before the first validation"
         return ""

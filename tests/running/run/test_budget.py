@@ -152,6 +152,7 @@ def fit(**changes: object) -> FitPart:
         # An epoch of a model that draws a window of each user is no pass of the examples.
         ({"examples_seen": 33, "epochs": 5.0, "stopped_by": "done"}, "undertrained: 0.3 passes"),
         ({"examples_seen": 1, "examples_possible": 400}, "undertrained: 0.0025 passes"),
+        ({"examples_seen": 9_999, "examples_possible": 10_000}, "undertrained: 0.999 passes"),
         ({"validations": 0}, "undertrained: the budget ended before the first validation"),
         ({"validations": 0, "stopped_by": "done"}, ""),
         ({"validations": None}, ""),
