@@ -72,8 +72,8 @@ def hash_sources(*folders: Path) -> str:
 def plugin_source_hash(folder: Path) -> str:
     """sha256 of all that a plugin's results follow from besides settings and data.
 
-    That is every file below its folder, all modules of `recbench.nn` that it imports, and for a plugin that did not come along with
-    recbench also the modules that it imports from elsewhere: by content, or by version where they are part of an installed
+    That is every file below its folder, all modules of `recbench.nn` that define what it imports, and for a plugin that did not come
+    along with recbench also the modules that it imports from elsewhere: by content, or by version where they are part of an installed
     distribution. A fix in a shared loss or search must not leave old weights in the cache; a change in a part the plugin does not use
     must not throw weights away. The card does not count: what it says that shapes a result is in the resolved settings, and a
     published number added to it changes no model. Neither do README.md, tests and hidden files.
@@ -103,26 +103,30 @@ def _source_files(folder: Path) -> list[tuple[str, Path]]:
 
 
 def _reached(files: Iterable[Path]) -> dict[str, Path]:
-    """Modules of `recbench.nn` imported by these files, directly or through each other."""
+    """Files of `recbench.nn` that define what these files import, directly or through each other, by their path in it."""
     found: dict[str, Path] = {}
-    waiting = list(files)
+    waiting = [file for file in files if file.suffix == ".py"]
     while waiting:
-        file = waiting.pop()
-        if file.suffix != ".py":
-            continue
-        for name in imports_of(file):
-            path = _nn_module(name)
-            if path is not None and name not in found:
-                found[name] = path
+        for name in imports_of(waiting.pop()):
+            path = _nn_file(name)
+            if path is not None and path not in found.values():
+                found[path.relative_to(FOLDER).as_posix()] = path
                 waiting.append(path)
     return found
 
 
-def _nn_module(name: str) -> Path | None:
-    if not name.startswith("recbench.nn"):
+def _nn_file(name: str) -> Path | None:
+    """The file of `recbench.nn` that defines an imported name; a package's own where it is the package, None for what is not in there."""
+    parts = name.split(".")
+    if parts[:2] != ["recbench", "nn"]:
         return None
-    root = FOLDER / "nn"
-    path = root.joinpath(*name.split(".")[2:])
-    if path.with_suffix(".py").is_file():
-        return path.with_suffix(".py")
-    return path / "__init__.py" if (path / "__init__.py").is_file() else None
+    place = FOLDER / "nn"
+    for part in parts[2:]:
+        if (place / f"{part}.py").is_file():
+            return place / f"{part}.py"
+        if not (place / part).is_dir():
+            # A name that the package hands on counts where it is defined, so that what else the package offers does not.
+            homes = (line for line in imports_of(place / "__init__.py") if line.endswith(f".{part}"))
+            return _nn_file(next(homes, "")) or place / "__init__.py"
+        place /= part
+    return place / "__init__.py"

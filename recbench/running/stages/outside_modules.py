@@ -98,7 +98,10 @@ def unknown_modules(folder: Path, before: frozenset[str]) -> dict[str, Path]:
 
 
 def imports_of(file: Path) -> frozenset[str]:
-    """Absolute names that a Python file imports, anywhere in it; none where the file cannot be parsed, and so not be imported either."""
+    """Absolute names that a Python file imports, anywhere in it, such as `a.b.name` of `from a.b import name`.
+
+    None where the file cannot be parsed, and so not be imported either.
+    """
     return _imports(file, file.stat().st_mtime_ns)
 
 
@@ -113,7 +116,6 @@ def _imports(file: Path, mtime_ns: int) -> frozenset[str]:  # noqa: ARG001 (part
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-            names.add(node.module)
             names |= {f"{node.module}.{alias.name}" for alias in node.names}
     return frozenset(names)
 

@@ -1,8 +1,13 @@
+import inspect
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from recbench.nn.losses import full_cross_entropy
+from recbench.nn.text.tfidf import tfidf_svd
+from recbench.running.stages import keys
 from recbench.running.stages.keys import hash_path, hash_value, plugin_source_hash
 
 
@@ -14,6 +19,12 @@ def plugin(tmp_path: Path) -> Path:
     (folder / "card.toml").write_text('name = "model"\n')
     (folder / "README.md").write_text("about\n")
     return folder
+
+
+def edit(monkeypatch: pytest.MonkeyPatch, function: Callable[..., object]) -> None:
+    """Let the file that defines a function have another hash."""
+    home, real = Path(inspect.getfile(function)), keys.file_sha256
+    monkeypatch.setattr(keys, "file_sha256", lambda file: "edited" if file == home else real(file))
 
 
 def test_an_edited_source_is_another_hash(plugin: Path) -> None:
@@ -34,20 +45,34 @@ def test_the_place_of_a_plugin_does_not_count(plugin: Path, tmp_path: Path) -> N
     assert plugin_source_hash(tmp_path / "elsewhere") == plugin_source_hash(plugin)
 
 
-def test_shared_parts_count_where_they_are_reached(plugin: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from recbench.running.stages import keys as hashing
-
+def test_shared_parts_count_where_they_are_reached(plugin: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     other = plugin.with_name("other")
     shutil.copytree(plugin, other)
     (other / "__init__.py").write_text("import json\n")
     before = plugin_source_hash(plugin), plugin_source_hash(other)
-    edited = tmp_path / "losses.py"
-    edited.write_text("# another loss\n")
-    real = hashing._nn_module
-    monkeypatch.setattr(hashing, "_nn_module", lambda name: edited if name == "recbench.nn.losses" else real(name))
+    edit(monkeypatch, full_cross_entropy)
     after = plugin_source_hash(plugin), plugin_source_hash(other)
     assert after[0] != before[0]
     assert after[1] == before[1]
+
+
+@pytest.mark.parametrize(
+    ("line", "counts"),
+    [
+        ("from recbench.nn.text import text_vectors", True),
+        ("from recbench.nn import text", True),
+        ("import recbench.nn.text", True),
+        ("from recbench.nn.text import *", True),
+        ("from recbench.nn.text.tfidf import tfidf_svd", True),
+        ("from recbench.nn.text import TextSettings", False),
+        ("from recbench.nn.text.names import TFIDF_SVD", False),
+    ],
+)
+def test_a_name_of_a_package_counts_where_it_is_defined(plugin: Path, monkeypatch: pytest.MonkeyPatch, line: str, counts: bool) -> None:
+    (plugin / "__init__.py").write_text(f"{line}\n")
+    before = plugin_source_hash(plugin)
+    edit(monkeypatch, tfidf_svd)
+    assert (plugin_source_hash(plugin) != before) == counts
 
 
 def test_folders_are_hashed_by_names_and_contents(tmp_path: Path) -> None:
