@@ -13,7 +13,7 @@ library     Users per second from token ids to lists, encoder included, of the s
             scores differ by more than 1e-5.
 catalogue   Seconds per user of our search over 1,000 to 1,000,000 random codes of 4 levels of 256, with the number of children that its
             beams have at each step, and the seconds to build the tree.
-products    The same matrix products by torch and by `recbench.nn.projection`, in GFLOP/s on one thread.
+products    The same matrix products by torch and by `recbench.nn.compute.projection`, in GFLOP/s on one thread.
 memory      Bytes of the cross-attention's keys and values, as kept, and as they would be if each beam had its own.
 
 Measured on 2026-11-21, two cores of an AMD EPYC (5 repeats and 24 library users for `beauty`, 3 and 16 for `full`), users per second:
@@ -44,10 +44,10 @@ from transformers import T5Config, T5ForConditionalGeneration
 
 from recbench.core import Histories, Rankings
 from recbench.nn.beam import beam_search
-from recbench.nn.projection import Projection
+from recbench.nn.compute.projection import Projection
+from recbench.nn.compute.threads import over_batches
 from recbench.nn.t5_decoder import T5Decoder, T5DecoderParameters
 from recbench.nn.t5_encoder import T5Encoder
-from recbench.nn.threads import over_batches
 from recbench.nn.trie import CodeTrie
 
 START = 1

@@ -10,7 +10,7 @@ batch, forward pass, backward pass, AdamW. Texts are tokens already, which the p
 padded slots          As the published code does it: random batches of `--batch` samples; each has a slot for the user prompt and one for
                       each item of the longest history of the batch, and each slot is padded to the longest text. All slots, empty ones
                       too, pass through the library's encoder, and all that is real is read by its decoder. Layers are torch's own.
-  oneDNN              The same with the products of `recbench.nn.projection`.
+  oneDNN              The same with the products of `recbench.nn.compute.projection`.
 flat slots            `packing = "none"`: one sample per stretch, stretches of like length together. A text is encoded once for all samples
                       of a batch that read it, and no empty slot is.
 user-packed           `packing = "user"`, the default: stretches of users, whose targets share the texts of their items.
@@ -44,7 +44,7 @@ from recbench.core import Histories, Interactions, SilentProgress
 from recbench.core.ragged import LongArray, flat_index
 from recbench.data import locate, make_split, read_dataset
 from recbench.data.split import Split
-from recbench.nn.projection import replace_linear
+from recbench.nn.compute.projection import replace_linear
 from recbench.nn.windows import Windows
 from recbench.tasks import NEXT_ITEM
 from recbench.testing import LightContext

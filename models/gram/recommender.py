@@ -15,13 +15,12 @@ from recbench.core.errors import BadConfig
 from recbench.core.ragged import LongArray, Ragged
 from recbench.core.seeds import derived_seed
 from recbench.nn.beam import beam_search
+from recbench.nn.compute import load_weights, over_batches
 from recbench.nn.t5_decoder import T5Decoder, T5DecoderParameters
 from recbench.nn.t5_encoder import T5Encoder
 from recbench.nn.text.pretrained import load_t5
-from recbench.nn.threads import over_batches
 from recbench.nn.training import train
 from recbench.nn.trie import CodeTrie
-from recbench.nn.weights import load_weights
 from recbench_models.gram.config import OWN, GRAMConfig
 from recbench_models.gram.examples import Examples
 from recbench_models.gram.item_states import ItemStates

@@ -10,7 +10,7 @@ from torch.utils.checkpoint import checkpoint
 from transformers import AutoConfig, AutoModel, LlamaConfig, LlamaModel
 
 from recbench.core import BadConfig, BadRequest
-from recbench.nn.projection import replace_linear
+from recbench.nn.compute import replace_linear
 from recbench.nn.text.pretrained import is_decoder_only, is_encoder_decoder, load_model, read_config, sentences
 from recbench_models.hllm.config import OWN, HLLMConfig
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from recbench.nn.projection import linear
+from recbench.nn.compute import linear
 
 # S trained places, N negatives that all of them share, D width
 

@@ -12,9 +12,9 @@ from torch import Tensor
 from recbench.core import Catalogue, FitContext, FitReport, Histories, Queries, Rankings
 from recbench.core.ragged import LongArray
 from recbench.core.seeds import derived_seed
+from recbench.nn.compute import load_weights
 from recbench.nn.topk import full_catalogue_topk
 from recbench.nn.training import train
-from recbench.nn.weights import load_weights
 from recbench.nn.windows import Windows, length_bucketed
 from recbench_models.sasrec.config import SASRecConfig
 from recbench_models.sasrec.model import SASRecTraining, build_encoder

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from recbench.nn.projection import product
+from recbench.nn.compute.projection import product
 
 # S slots (places of a sequence with a target), s slots of one chunk, I items, D width, K negatives
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from recbench.nn.dropout import Dropout
+from recbench.nn.compute.dropout import Dropout
 
 # B sequences, T columns (slots of the longest sequence of the batch), D width, H heads, N items
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from recbench.nn.dropout import Dropout
-from recbench.nn.projection import linear
+from recbench.nn.compute.dropout import Dropout
+from recbench.nn.compute.projection import linear
 
 # B rows, N queries, K keys, D width, X heads times head width
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from recbench.nn.projection import Projection
+from recbench.nn.compute.projection import Projection
 
 # U users, u users of a call, W beams, R tokens a beam reads in one call, T tokens it has read before, M memory, D width, H heads,
 # d width of a head, F hidden width, V vocabulary

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from recbench.nn.projection import Projection
+from recbench.nn.compute.projection import Projection
 
 # U users, u users of a chunk, M tokens of a memory, N tokens of a chunk, D width, H heads
 

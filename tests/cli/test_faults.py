@@ -19,7 +19,7 @@ from recbench.core.matrix import new_matrix
 from recbench.core.records import read_record
 from recbench.data.arrays import open_array, save_array
 from recbench.data.unpacking import refuse_damage
-from recbench.nn.weights import load_weights
+from recbench.nn.compute.weights import load_weights
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from recbench.nn.dropout import Dropout
+from recbench.nn.compute.dropout import Dropout
 from recbench.nn.sequential import Norm, SequenceEncoder
 
 NORMS: tuple[Norm, ...] = ("pre", "post", "original")

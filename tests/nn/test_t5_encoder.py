@@ -5,7 +5,7 @@ import torch
 from transformers import T5Config, T5ForConditionalGeneration
 
 from recbench.nn import t5_encoder
-from recbench.nn.projection import Projection
+from recbench.nn.compute.projection import Projection
 from recbench.nn.t5_encoder import T5Encoder
 
 

@@ -14,16 +14,16 @@ from recbench.core.ragged import LongArray
 from recbench.core.seeds import derived_seed
 from recbench.nn.beam import beam_search
 from recbench.nn.codes import ItemCodes
+from recbench.nn.compute.threads import over_batches
+from recbench.nn.compute.weights import load_weights
 from recbench.nn.seq2seq.examples import CodeTraining, Examples, user_numbers
 from recbench.nn.seq2seq.model import EMPTY_HISTORY, FIRST_CODE, PADDED_SLOT, START, CodeSeq2Seq
 from recbench.nn.seq2seq.settings import Seq2SeqSettings
 from recbench.nn.settings import TrainingSettings
 from recbench.nn.t5_decoder import T5Decoder, T5DecoderParameters
 from recbench.nn.t5_encoder import T5Encoder
-from recbench.nn.threads import over_batches
 from recbench.nn.training import train
 from recbench.nn.trie import CodeTrie
-from recbench.nn.weights import load_weights
 
 _WEIGHTS, _SIZES = "network.safetensors", "network.json"
 _BEAMS_AT_A_TIME = {"cpu": 1_600, "cuda": 102_400}

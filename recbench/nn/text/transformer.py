@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from recbench.core.errors import BadData, BadRequest, DataUnavailable
 from recbench.core.plugin import FitContext
-from recbench.nn.matrix_file import MatrixFile
+from recbench.nn.compute.matrix_file import MatrixFile
 from recbench.nn.text.pretrained import is_decoder_only, load_encoder, n_positions, read_json, refuse_unknown_words, sentences
 
 Pooling = Literal["mean", "cls", "last"]

@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from recbench.core import BadData
-from recbench.nn.weights import load_weights
+from recbench.nn.compute.weights import load_weights
 
 
 def test_weights_are_copied_into_what_is_there(tmp_path: Path) -> None:

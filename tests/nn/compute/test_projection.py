@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from recbench.nn.projection import Linear, Projection, linear, product, replace_linear
+from recbench.nn.compute.projection import Linear, Projection, linear, product, replace_linear
 
 
 @pytest.mark.parametrize("shape", [(5, 7), (2, 3, 7), (2, 1, 3, 7), (0, 7)])

@@ -5,7 +5,7 @@ import threading
 import pytest
 import torch
 
-from recbench.nn.threads import over_batches
+from recbench.nn.compute.threads import over_batches
 
 CPU = torch.device("cpu")
 

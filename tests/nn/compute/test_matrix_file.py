@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from recbench.nn.matrix_file import MatrixFile
+from recbench.nn.compute.matrix_file import MatrixFile
 
 
 def test_finished_batches_outlive_an_error(tmp_path: Path) -> None:
