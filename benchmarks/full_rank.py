@@ -3,9 +3,9 @@
     python benchmarks/full_rank.py [--items 1000000] [--width 384] [--users 1000] [--k 50] [--threads 2] [--repeats 3]
 
 Vectors and histories are generated; the vectors lie in a file that is memory-mapped, as the item vectors of a model are. Every way is a
-process of its own, whose peak resident size is printed, mapped pages included. `blocks` is `recbench.nn.topk`, both views in one pass;
-`faiss` is `recbench.nn.flat_index`; `product` computes the same scores in the same blocks and throws them away. The lists of both ways are
-compared: a place may differ only where scores are within 1e-6 of each other.
+process of its own, whose peak resident size is printed, mapped pages included. `blocks` is `recbench.nn.ranking.topk`, both views in one
+pass; `faiss` is `recbench.nn.ranking.flat_index`; `product` computes the same scores in the same blocks and throws them away. The lists of
+both ways are compared: a place may differ only where scores are within 1e-6 of each other.
 
 Measured on 2026-11-27, two cores of an AMD EPYC, 2 repeats: blocks 152 users/s and 1.86 GiB, faiss 242 and 3.12, product 164.
 """
@@ -39,8 +39,8 @@ def write_vectors(path: Path, n: int, width: int) -> None:
 def rank(options: argparse.Namespace) -> dict[str, float]:
     """One way in this process; lists go to a file."""
     from recbench.core import Histories, Queries
-    from recbench.nn.flat_index import flat_index_topk
-    from recbench.nn.topk import full_catalogue_topk
+    from recbench.nn.ranking.flat_index import flat_index_topk
+    from recbench.nn.ranking.topk import full_catalogue_topk
 
     torch.set_num_threads(options.threads)
     # Copy on write: torch takes no array that cannot be written to.

@@ -21,7 +21,7 @@ import psutil
 import torch
 
 from recbench.core import Catalogue, Histories, Queries
-from recbench.nn import topk
+from recbench.nn.ranking import topk
 from recbench_models.sasrec.config import SASRecConfig
 from recbench_models.sasrec.recommender import SASRec
 

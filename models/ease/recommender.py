@@ -10,7 +10,7 @@ from scipy.sparse import csr_array
 from torch import Tensor
 
 from recbench.core import Catalogue, FitContext, FitReport, Histories, Interactions, Parameters, Queries, Rankings
-from recbench.nn.topk import topk_from_scores
+from recbench.nn.ranking import topk_from_scores
 from recbench_models.ease.config import EASEConfig
 
 # B queries, b queries of one block, N entries of histories, U users, I items

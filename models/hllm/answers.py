@@ -8,8 +8,7 @@ from torch import Tensor
 from recbench.core import Histories, Queries, Rankings
 from recbench.core.ragged import LongArray
 from recbench.nn.compute import over_batches
-from recbench.nn.flat_index import flat_index_topk
-from recbench.nn.topk import full_catalogue_topk, topk_from_scores
+from recbench.nn.ranking import flat_index_topk, full_catalogue_topk, topk_from_scores
 from recbench_models.hllm.config import HLLMConfig
 from recbench_models.hllm.objective import unit
 from recbench_models.hllm.user_side import EarlyHead, LateHead, UserSide

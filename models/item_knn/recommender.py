@@ -9,7 +9,7 @@ from safetensors.numpy import load_file, save_file
 from scipy.sparse import coo_array, csr_array, vstack
 
 from recbench.core import Catalogue, FitContext, FitReport, Histories, Interactions, Parameters, Queries, Rankings
-from recbench.nn.topk import topk_from_scores
+from recbench.nn.ranking import topk_from_scores
 from recbench_models.item_knn.config import ItemKNNConfig
 
 _BLOCK_ITEMS = 4_096

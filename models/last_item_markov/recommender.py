@@ -9,7 +9,7 @@ from safetensors.numpy import load_file, save_file
 from scipy.sparse import csr_array
 
 from recbench.core import Catalogue, FitContext, FitReport, Parameters, Queries, Rankings
-from recbench.nn.topk import topk_from_scores
+from recbench.nn.ranking import topk_from_scores
 from recbench_models.last_item_markov.config import LastItemMarkovConfig
 
 # B queries, I items

@@ -6,7 +6,7 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from recbench.core import Catalogue, FitContext, FitReport, Parameters, Queries, Rankings
-from recbench.nn.fixed_order import same_for_all
+from recbench.nn.ranking import same_for_all
 from recbench_models.popularity.config import PopularityConfig
 
 # I items

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from recbench.core import FitContext, Queries, Rankings
 from recbench.core.ragged import LongArray
 from recbench.core.seeds import derived_seed
-from recbench.nn.topk import full_catalogue_topk
+from recbench.nn.ranking import full_catalogue_topk
 from recbench.nn.training import train
 from recbench.nn.windows import length_bucketed
 from recbench_models.prorec.alignment import Adapter, alignment_loss

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from recbench.core import Catalogue, FitContext, FitReport, Queries, Rankings
 from recbench.core.seeds import derived_seed
-from recbench.nn.topk import topk_from_scores
+from recbench.nn.ranking import topk_from_scores
 from recbench_models.random.config import RandomConfig
 
 # B queries, I items

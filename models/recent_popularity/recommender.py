@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
 from recbench.core import BadRequest, Catalogue, FitContext, FitReport, Interactions, Parameters, Queries, Rankings, TimeKind
-from recbench.nn.fixed_order import same_for_all
+from recbench.nn.ranking import same_for_all
 from recbench_models.recent_popularity.config import RecentPopularityConfig
 
 _DAY_S = 86_400

@@ -13,7 +13,7 @@ from recbench.core import Catalogue, FitContext, FitReport, Histories, Queries, 
 from recbench.core.ragged import LongArray
 from recbench.core.seeds import derived_seed
 from recbench.nn.compute import load_weights
-from recbench.nn.topk import full_catalogue_topk
+from recbench.nn.ranking import full_catalogue_topk
 from recbench.nn.training import train
 from recbench.nn.windows import Windows, length_bucketed
 from recbench_models.sasrec.config import SASRecConfig

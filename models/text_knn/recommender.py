@@ -9,8 +9,8 @@ from safetensors.numpy import load_file, save_file
 from scipy.sparse import csr_array
 
 from recbench.core import Catalogue, FitContext, FitReport, Parameters, Queries, Rankings
+from recbench.nn.ranking import full_catalogue_topk
 from recbench.nn.text import text_vectors
-from recbench.nn.topk import full_catalogue_topk
 from recbench_models.text_knn.config import TextKNNConfig
 
 # B queries, I items, D width

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recbench.core import VIEWS
-from recbench.nn.flat_index import flat_index_topk
-from recbench.nn.topk import full_catalogue_topk
+from recbench.nn.ranking.flat_index import flat_index_topk
+from recbench.nn.ranking.topk import full_catalogue_topk
 from recbench.testing import queries
 from recbench_models.hllm.answers import Answers
 

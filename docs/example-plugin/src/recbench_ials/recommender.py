@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
 from recbench.core import Catalogue, FitContext, FitReport, Histories, Parameters, Queries, Rankings
-from recbench.nn.topk import full_catalogue_topk
+from recbench.nn.ranking import full_catalogue_topk
 
 from .config import IALSConfig
 

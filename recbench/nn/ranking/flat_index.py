@@ -1,4 +1,4 @@
-"""The k nearest items by a flat index of faiss: exact, and in the one order that `recbench.nn.topk` promises."""
+"""The k nearest items by a flat index of faiss: exact, and in the one order that `recbench.nn.ranking.topk` promises."""
 
 import faiss
 import numpy as np
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from recbench.core import Queries, Rankings
-from recbench.nn.topk import full_catalogue_topk
+from recbench.nn.ranking.topk import full_catalogue_topk
 
 # B queries, I items, K length of a list, N candidates of a query, D width
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from recbench.core import Histories, Queries, Rankings
-from recbench.nn.topk import full_catalogue_topk, topk_from_scores
+from recbench.nn.ranking.topk import full_catalogue_topk, topk_from_scores
 
 
 def queries_of(histories: list[list[int]], views: tuple[str, ...] = ("keep", "unseen")) -> Queries:
@@ -100,7 +100,7 @@ def test_blocks_of_items_join_in_one_order(monkeypatch: pytest.MonkeyPatch) -> N
     queries = queries_of([rng.integers(0, 500, 12).tolist() for _ in range(40)])
     items, scores = reference((query_BD @ item_ID.T).astype(np.float32), queries, 20)
     for width in (500, 499, 64, 7):
-        monkeypatch.setattr("recbench.nn.topk._MAX_BLOCK_ITEMS", width)
+        monkeypatch.setattr("recbench.nn.ranking.topk._MAX_BLOCK_ITEMS", width)
         ranked = full_catalogue_topk(torch.from_numpy(query_BD), torch.from_numpy(item_ID), queries, 20, block_bytes=4 * 9 * width)
         np.testing.assert_array_equal(ranked.items, items)
         np.testing.assert_array_equal(ranked.scores, scores)
