@@ -8,9 +8,7 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_va
 
 from recbench.core.errors import BadRequest
 from recbench.nn.settings import TrainingSettings
-from recbench.nn.text.location import EncoderFolder, locate_encoder
-from recbench.nn.text.names import HUB_PREFIX, hub_name, is_path
-from recbench.nn.text.settings import TextSettings
+from recbench.nn.text import HUB_PREFIX, EncoderFolder, TextSettings, hub_name, is_path, locate_encoder
 
 OWN = "scratch"
 """The backbone that is no pretrained model: a vocabulary trained on the items' texts, and random weights."""

@@ -18,7 +18,7 @@ from recbench.nn.beam import beam_search
 from recbench.nn.compute import load_weights, over_batches
 from recbench.nn.t5_decoder import T5Decoder, T5DecoderParameters
 from recbench.nn.t5_encoder import T5Encoder
-from recbench.nn.text.pretrained import load_t5
+from recbench.nn.text import load_t5
 from recbench.nn.training import train
 from recbench.nn.trie import CodeTrie
 from recbench_models.gram.config import OWN, GRAMConfig

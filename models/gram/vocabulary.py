@@ -18,7 +18,7 @@ from tokenizers import Tokenizer
 
 from recbench.core.errors import BadData, BadRequest, refuse_exhaustion
 from recbench.core.ragged import IntArray, Ragged
-from recbench.nn.text.pretrained import read_tokenizer, refuse_unknown_words
+from recbench.nn.text import read_tokenizer, refuse_unknown_words
 
 PAD, EOS, UNKNOWN = 0, 1, 2
 """The pad is also what the decoder starts with."""

@@ -11,7 +11,7 @@ from transformers import AutoConfig, AutoModel, LlamaConfig, LlamaModel
 
 from recbench.core import BadConfig, BadRequest
 from recbench.nn.compute import replace_linear
-from recbench.nn.text.pretrained import is_decoder_only, is_encoder_decoder, load_model, read_config, sentences
+from recbench.nn.text import is_decoder_only, is_encoder_decoder, load_model, read_config, sentences
 from recbench_models.hllm.config import OWN, HLLMConfig
 
 _DROPOUTS = (

@@ -8,9 +8,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 
 from recbench.core.errors import BadRequest, DataUnavailable
 from recbench.nn.settings import TrainingSettings
-from recbench.nn.text.location import EncoderFolder, locate_encoder
-from recbench.nn.text.names import HUB_PREFIX, MINILM, encoder_path, hub_name, is_path
-from recbench.nn.text.settings import TextFields
+from recbench.nn.text import HUB_PREFIX, MINILM, EncoderFolder, TextFields, encoder_path, hub_name, is_path, locate_encoder
 
 OWN = "scratch"
 """A tower that is no pretrained model: random weights of the sizes that the settings give."""

@@ -11,8 +11,7 @@ from safetensors.numpy import load_file, save_file
 
 from recbench.core import FitContext, ItemTable
 from recbench.core.ragged import Ragged
-from recbench.nn.text import held_fields
-from recbench.nn.text.pretrained import read_config, refuse_unknown_words, tokenizer_of
+from recbench.nn.text import held_fields, read_config, refuse_unknown_words, tokenizer_of
 from recbench_models.hllm.config import OWN, HLLMConfig
 
 # Of a vocabulary of words.

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from recbench.core import BadConfig, BadData
-from recbench.nn.text.pretrained import sentences
+from recbench.nn.text import sentences
 from recbench_models.hllm.item_tower import ItemTower
 from recbench_models.hllm.user_side import UserSide
 

@@ -1,6 +1,6 @@
 """Settings of text-knn."""
 
-from recbench.nn.text.settings import TextSettings
+from recbench.nn.text import TextSettings
 
 
 class TextKNNConfig(TextSettings):

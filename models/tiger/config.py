@@ -3,7 +3,7 @@
 from recbench.nn.quantize.settings import QuantizerSettings
 from recbench.nn.seq2seq.settings import Seq2SeqSettings
 from recbench.nn.settings import TrainingSettings
-from recbench.nn.text.settings import TextSettings
+from recbench.nn.text import TextSettings
 
 
 class TIGERConfig(TrainingSettings, Seq2SeqSettings, QuantizerSettings, TextSettings):

@@ -1,7 +1,56 @@
-"""Items' texts as vectors, computed once for all models. Importing this package imports no torch."""
+"""Items' texts as vectors, computed once for all models, and the pretrained models that make them."""
 
-from recbench.nn.text.fields import held_fields
-from recbench.nn.text.settings import TextFields, TextSettings
-from recbench.nn.text.stage import TextVectors, item_texts, text_vectors
+from typing import TYPE_CHECKING
 
-__all__ = ["TextFields", "TextSettings", "TextVectors", "held_fields", "item_texts", "text_vectors"]
+from recbench.nn.on_demand import on_demand
+
+if TYPE_CHECKING:
+    from recbench.nn.text.fields import held_fields
+    from recbench.nn.text.location import EncoderFolder, locate_encoder
+    from recbench.nn.text.names import HUB_PREFIX, MINILM, encoder_path, hub_name, is_path
+    from recbench.nn.text.pretrained import (
+        is_decoder_only,
+        is_encoder_decoder,
+        load_encoder,
+        load_model,
+        load_t5,
+        n_positions,
+        read_config,
+        read_t5_config,
+        read_tokenizer,
+        refuse_unknown_words,
+        sentences,
+        tokenizer_of,
+    )
+    from recbench.nn.text.settings import TextFields, TextSettings
+    from recbench.nn.text.stage import TextVectors, item_texts, text_vectors
+else:
+    __getattr__ = on_demand(__name__)
+
+__all__ = [
+    "HUB_PREFIX",
+    "MINILM",
+    "EncoderFolder",
+    "TextFields",
+    "TextSettings",
+    "TextVectors",
+    "encoder_path",
+    "held_fields",
+    "hub_name",
+    "is_decoder_only",
+    "is_encoder_decoder",
+    "is_path",
+    "item_texts",
+    "load_encoder",
+    "load_model",
+    "load_t5",
+    "locate_encoder",
+    "n_positions",
+    "read_config",
+    "read_t5_config",
+    "read_tokenizer",
+    "refuse_unknown_words",
+    "sentences",
+    "text_vectors",
+    "tokenizer_of",
+]
