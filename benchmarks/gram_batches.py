@@ -45,7 +45,7 @@ from recbench.core.ragged import LongArray, flat_index
 from recbench.data import locate, make_split, read_dataset
 from recbench.data.split import Split
 from recbench.nn.compute.projection import replace_linear
-from recbench.nn.windows import Windows
+from recbench.nn.training.windows import Windows
 from recbench.tasks import NEXT_ITEM
 from recbench.testing import LightContext
 from recbench_models.gram import PLUGIN

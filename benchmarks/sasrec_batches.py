@@ -28,8 +28,8 @@ from torch.nn import functional
 from recbench.core import Interactions, SilentProgress
 from recbench.core.ragged import LongArray
 from recbench.data import locate, make_split, read_dataset
-from recbench.nn.losses import full_cross_entropy
-from recbench.nn.windows import Windows, length_bucketed
+from recbench.nn.training.losses import full_cross_entropy
+from recbench.nn.training.windows import Windows, length_bucketed
 from recbench.tasks import NEXT_ITEM
 from recbench_models.sasrec import PLUGIN
 from recbench_models.sasrec.config import SASRecConfig

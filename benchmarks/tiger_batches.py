@@ -29,7 +29,7 @@ from recbench.data import locate, make_split, read_dataset
 from recbench.nn.codes import make_unique
 from recbench.nn.seq2seq.examples import CodeTraining, Examples
 from recbench.nn.seq2seq.model import FIRST_CODE, CodeSeq2Seq
-from recbench.nn.windows import Windows, length_bucketed
+from recbench.nn.training.windows import Windows, length_bucketed
 from recbench.tasks import NEXT_ITEM
 from recbench_models.tiger import PLUGIN
 from recbench_models.tiger.config import TIGERConfig

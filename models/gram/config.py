@@ -7,8 +7,8 @@ from typing import Literal, Self
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from recbench.core.errors import BadRequest
-from recbench.nn.settings import TrainingSettings
 from recbench.nn.text import HUB_PREFIX, EncoderFolder, TextSettings, hub_name, is_path, locate_encoder
+from recbench.nn.training import TrainingSettings
 
 OWN = "scratch"
 """The backbone that is no pretrained model: a vocabulary trained on the items' texts, and random weights."""

@@ -7,7 +7,7 @@ import numpy as np
 
 from recbench.core import Histories, Interactions
 from recbench.core.ragged import IntArray, LongArray, Ragged
-from recbench.nn.windows import Windows, length_bucketed
+from recbench.nn.training import Windows, length_bucketed
 from recbench_models.gram.config import GRAMConfig
 from recbench_models.gram.prompts import UserPrompts
 

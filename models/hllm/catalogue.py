@@ -12,7 +12,7 @@ from safetensors.torch import save
 from recbench.core import FitContext
 from recbench.core.ragged import LongArray
 from recbench.nn.compute import MatrixFile
-from recbench.nn.sharding import gathered
+from recbench.nn.training import gathered
 from recbench_models.hllm.config import OWN, HLLMConfig
 from recbench_models.hllm.item_tower import ItemTower
 

@@ -7,8 +7,8 @@ from typing import Literal, Self
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from recbench.core.errors import BadRequest, DataUnavailable
-from recbench.nn.settings import TrainingSettings
 from recbench.nn.text import HUB_PREFIX, MINILM, EncoderFolder, TextFields, encoder_path, hub_name, is_path, locate_encoder
+from recbench.nn.training import TrainingSettings
 
 OWN = "scratch"
 """A tower that is no pretrained model: random weights of the sizes that the settings give."""

@@ -13,8 +13,8 @@ from torch.utils.checkpoint import checkpoint
 
 from recbench.core import BadRequest, Histories
 from recbench.core.ragged import LongArray, Ragged, flat_index
-from recbench.nn.sharding import gathered
 from recbench.nn.text import is_decoder_only, n_positions
+from recbench.nn.training import gathered
 from recbench_models.hllm.bodies import freeze, layers_of, recompute_layers
 from recbench_models.hllm.config import HLLMConfig
 

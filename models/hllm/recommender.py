@@ -16,9 +16,7 @@ from recbench.core import Catalogue, FitContext, FitReport, Parameters, Queries,
 from recbench.core.ragged import LongArray
 from recbench.core.seeds import derived_seed
 from recbench.nn.compute import load_weights
-from recbench.nn.optimizer import count_parameters
-from recbench.nn.sharding import is_sharded, shard_weights, whole
-from recbench.nn.training import train
+from recbench.nn.training import count_parameters, is_sharded, shard_weights, train, whole
 from recbench_models.hllm.answers import Answers
 from recbench_models.hllm.bodies import body_from, item_body, layer_list
 from recbench_models.hllm.catalogue import item_vectors, store_lower_states

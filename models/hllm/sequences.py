@@ -4,7 +4,7 @@ import numpy as np
 
 from recbench.core import Interactions
 from recbench.core.ragged import LongArray
-from recbench.nn.windows import Windows, length_bucketed
+from recbench.nn.training import Windows, length_bucketed
 from recbench_models.hllm.config import HLLMConfig
 
 

@@ -11,8 +11,7 @@ from torch.nn import functional
 from recbench.core import StageFailed, World
 from recbench.core.ragged import LongArray
 from recbench.nn.compute import product
-from recbench.nn.distributed import gather_rows
-from recbench.nn.windows import Windows
+from recbench.nn.training import Windows, gather_rows
 from recbench_models.hllm.collapse import REMEDY, Verdict, Watch
 from recbench_models.hllm.config import HLLMConfig
 from recbench_models.hllm.item_tower import ItemTower, distinct

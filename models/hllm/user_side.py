@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from recbench.nn.sharding import gathered, is_sharded
+from recbench.nn.training import gathered, is_sharded
 from recbench_models.hllm.bodies import body_from, user_body
 from recbench_models.hllm.config import HLLMConfig
 from recbench_models.hllm.objective import Temperature

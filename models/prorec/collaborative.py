@@ -7,9 +7,8 @@ from torch import Tensor, nn
 
 from recbench.core import Interactions
 from recbench.core.ragged import LongArray
-from recbench.nn.losses import full_cross_entropy, sampled_softmax
 from recbench.nn.sequential import SequenceEncoder
-from recbench.nn.windows import Windows
+from recbench.nn.training import Windows, full_cross_entropy, sampled_softmax
 from recbench_models.prorec.config import PRORecConfig
 
 # B sequences, T places, C candidates, S places with a target, G windows, N items, D width

@@ -6,8 +6,8 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 
 from recbench.nn.quantize.settings import QuantizerSettings
 from recbench.nn.seq2seq.settings import Seq2SeqSettings
-from recbench.nn.settings import Schedule, TrainingSettings
 from recbench.nn.text import TextSettings
+from recbench.nn.training import Schedule, TrainingSettings
 
 Fusion = Literal["concat", "collab", "mean", "naive-concat", "semantic", "collab-only"]
 USES_ALIGNED: tuple[Fusion, ...] = ("concat", "collab", "mean")

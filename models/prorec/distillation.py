@@ -5,9 +5,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from recbench.core.ragged import LongArray
-from recbench.nn.losses import sampled_softmax
 from recbench.nn.seq2seq.examples import Examples
 from recbench.nn.seq2seq.model import SUMMARY, CodeSeq2Seq
+from recbench.nn.training import sampled_softmax
 from recbench_models.prorec.config import PRORecConfig
 
 # B rows, C targets of a row, S targets, L tokens of a code, N items, K negatives, D width of the network, V of the teacher, M memory

@@ -14,8 +14,7 @@ from recbench.core import FitContext, Queries, Rankings
 from recbench.core.ragged import LongArray
 from recbench.core.seeds import derived_seed
 from recbench.nn.ranking import full_catalogue_topk
-from recbench.nn.training import train
-from recbench.nn.windows import length_bucketed
+from recbench.nn.training import length_bucketed, train
 from recbench_models.prorec.alignment import Adapter, alignment_loss
 from recbench_models.prorec.collaborative import Causal, collaborative_encoder, sequences_as_tensors
 from recbench_models.prorec.config import PRORecConfig

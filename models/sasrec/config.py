@@ -4,7 +4,7 @@ from typing import Literal, Self
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-from recbench.nn.settings import TrainingSettings
+from recbench.nn.training import TrainingSettings
 
 
 class SASRecConfig(TrainingSettings):

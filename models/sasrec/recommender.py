@@ -14,8 +14,7 @@ from recbench.core.ragged import LongArray
 from recbench.core.seeds import derived_seed
 from recbench.nn.compute import load_weights
 from recbench.nn.ranking import full_catalogue_topk
-from recbench.nn.training import train
-from recbench.nn.windows import Windows, length_bucketed
+from recbench.nn.training import Windows, length_bucketed, train
 from recbench_models.sasrec.config import SASRecConfig
 from recbench_models.sasrec.model import SASRecTraining, build_encoder
 

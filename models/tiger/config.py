@@ -2,8 +2,8 @@
 
 from recbench.nn.quantize.settings import QuantizerSettings
 from recbench.nn.seq2seq.settings import Seq2SeqSettings
-from recbench.nn.settings import TrainingSettings
 from recbench.nn.text import TextSettings
+from recbench.nn.training import TrainingSettings
 
 
 class TIGERConfig(TrainingSettings, Seq2SeqSettings, QuantizerSettings, TextSettings):

@@ -29,7 +29,7 @@ from recbench.core import (
     World,
 )
 from recbench.core.seeds import generator
-from recbench.nn.windows import Windows
+from recbench.nn.training.windows import Windows
 from recbench_models.sasrec import PLUGIN
 from recbench_models.sasrec.config import SASRecConfig
 from recbench_models.sasrec.model import SASRecTraining, build_encoder

@@ -3,7 +3,7 @@
 import pytest
 
 from recbench import registry
-from recbench.nn.settings import TrainingSettings
+from recbench.nn.training.settings import TrainingSettings
 
 PLUGINS = {name: registry.models().load(name) for name in registry.models().names()}
 PRESETS = [(name, preset) for name, plugin in PLUGINS.items() for preset in plugin.card.presets if preset.startswith("paper")]

@@ -1,4 +1,4 @@
-"""Makes `training_case` importable here as it is in the child processes of these tests."""
+"""Makes `beam_case` importable in the folders below."""
 
 import sys
 from pathlib import Path

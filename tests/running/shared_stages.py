@@ -26,9 +26,9 @@ from recbench.core import (
     World,
 )
 from recbench.data import Split
-from recbench.nn.distributed import connected, world_from_environment
-from recbench.nn.settings import TrainingSettings
-from recbench.nn.training import train
+from recbench.nn.training.distributed import connected, world_from_environment
+from recbench.nn.training.loop import train
+from recbench.nn.training.settings import TrainingSettings
 from recbench.running.host.machine import Machine
 from recbench.running.run.training import TrainedModel, Trainer
 from recbench.running.stages.store import StageStore

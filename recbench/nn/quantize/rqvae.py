@@ -19,8 +19,8 @@ from recbench.core.seeds import derived_seed, generator
 from recbench.nn.quantize.quantized import FloatArray, Quantized, unexplained_share
 from recbench.nn.quantize.residual_kmeans import residual_kmeans
 from recbench.nn.quantize.settings import QuantizerSettings
-from recbench.nn.settings import TrainingSettings
-from recbench.nn.training import train
+from recbench.nn.training.loop import train
+from recbench.nn.training.settings import TrainingSettings
 
 LEAST_USAGE = 0.5
 """Share of the codes of a level; below it the autoencoder has collapsed."""

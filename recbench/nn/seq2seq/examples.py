@@ -12,7 +12,7 @@ from recbench.core.interactions import StringArray
 from recbench.core.ragged import LongArray
 from recbench.nn.seq2seq.model import PADDED_SLOT, CodeSeq2Seq
 from recbench.nn.seq2seq.settings import Seq2SeqSettings
-from recbench.nn.windows import Windows, length_bucketed
+from recbench.nn.training.windows import Windows, length_bucketed
 
 
 def user_numbers(user_ids: StringArray, n_tokens: int) -> LongArray:

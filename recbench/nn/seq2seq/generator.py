@@ -19,10 +19,10 @@ from recbench.nn.compute.weights import load_weights
 from recbench.nn.seq2seq.examples import CodeTraining, Examples, user_numbers
 from recbench.nn.seq2seq.model import EMPTY_HISTORY, FIRST_CODE, PADDED_SLOT, START, CodeSeq2Seq
 from recbench.nn.seq2seq.settings import Seq2SeqSettings
-from recbench.nn.settings import TrainingSettings
 from recbench.nn.t5_decoder import T5Decoder, T5DecoderParameters
 from recbench.nn.t5_encoder import T5Encoder
-from recbench.nn.training import train
+from recbench.nn.training.loop import train
+from recbench.nn.training.settings import TrainingSettings
 from recbench.nn.trie import CodeTrie
 
 _WEIGHTS, _SIZES = "network.safetensors", "network.json"

@@ -10,7 +10,7 @@ from gram_case import N_ITEMS, batch, config, model
 
 from recbench.core import Catalogue
 from recbench.core.plugin import Precision
-from recbench.nn.settings import rate_factor
+from recbench.nn.training.settings import rate_factor
 from recbench.testing import LightContext, interactions, queries
 from recbench_models.gram import PLUGIN
 from recbench_models.gram.examples import Examples

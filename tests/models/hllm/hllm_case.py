@@ -11,7 +11,7 @@ from transformers import BertConfig, BertModel, LlamaConfig, LlamaModel
 
 from recbench.core import World
 from recbench.core.ragged import Ragged
-from recbench.nn.windows import Windows
+from recbench.nn.training.windows import Windows
 from recbench.testing import interactions
 from recbench_models.hllm import PLUGIN
 from recbench_models.hllm.config import HLLMConfig

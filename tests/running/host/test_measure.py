@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from recbench.core.records import StagePart
-from recbench.nn.device_memory import device_memory
+from recbench.nn.training.memory import device_memory
 from recbench.running.host.measure import DeviceGauge, Meter
 from recbench.running.stages.store import StageStore
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from recbench.nn.losses import full_cross_entropy
 from recbench.nn.text.tfidf import tfidf_svd
+from recbench.nn.training.losses import full_cross_entropy
 from recbench.running.stages import keys
 from recbench.running.stages.keys import hash_path, hash_value, plugin_source_hash
 
@@ -15,7 +15,7 @@ from recbench.running.stages.keys import hash_path, hash_value, plugin_source_ha
 def plugin(tmp_path: Path) -> Path:
     folder = tmp_path / "model"
     folder.mkdir()
-    (folder / "__init__.py").write_text("from recbench.nn.losses import full_cross_entropy\n")
+    (folder / "__init__.py").write_text("from recbench.nn.training.losses import full_cross_entropy\n")
     (folder / "card.toml").write_text('name = "model"\n')
     (folder / "README.md").write_text("about\n")
     return folder
@@ -29,7 +29,7 @@ def edit(monkeypatch: pytest.MonkeyPatch, function: Callable[..., object]) -> No
 
 def test_an_edited_source_is_another_hash(plugin: Path) -> None:
     before = plugin_source_hash(plugin)
-    (plugin / "__init__.py").write_text("from recbench.nn.losses import full_cross_entropy\nx = 1\n")
+    (plugin / "__init__.py").write_text("from recbench.nn.training.losses import full_cross_entropy\nx = 1\n")
     assert plugin_source_hash(plugin) != before
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from recbench.nn.losses import binary_cross_entropy, full_cross_entropy, generalised_binary_cross_entropy, sampled_softmax
+from recbench.nn.training.losses import binary_cross_entropy, full_cross_entropy, generalised_binary_cross_entropy, sampled_softmax
 
 
 def example(n_slots: int, n_items: int, width: int, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor, Tensor]:

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recbench.core import Histories, Interactions, TimeKind
-from recbench.nn.windows import Windows, length_bucketed
+from recbench.nn.training.windows import Windows, length_bucketed
 
 
 def interactions_of(lists: list[list[int]], n_items: int) -> Interactions:

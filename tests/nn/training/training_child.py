@@ -13,8 +13,8 @@ from torch import Tensor
 from training_case import FakeContext, TinyModel, batches_of, restless
 
 from recbench.core import Interrupted
-from recbench.nn.settings import TrainingSettings
-from recbench.nn.training import train
+from recbench.nn.training.loop import train
+from recbench.nn.training.settings import TrainingSettings
 
 SETTINGS = TrainingSettings(learning_rate=0.05, max_epochs=8, schedule="linear", checkpoint_every_s=0.0)
 

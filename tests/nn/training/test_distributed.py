@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from recbench.core import BadRequest, World
-from recbench.nn.distributed import barrier, broadcast, connected, shard_rows, sum_over_ranks, world_from_environment
+from recbench.nn.training.distributed import barrier, broadcast, connected, shard_rows, sum_over_ranks, world_from_environment
 
 CHILD = Path(__file__).parent / "distributed_child.py"
 

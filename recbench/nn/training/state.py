@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pydantic import TypeAdapter
 
 from recbench.core.plugin import CurvePoint
-from recbench.nn.settings import TrainingSettings, rate_factor
+from recbench.nn.training.settings import TrainingSettings, rate_factor
 
 
 @dataclass

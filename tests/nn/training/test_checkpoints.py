@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from recbench.core import StageFailed
-from recbench.nn.checkpoints import CheckpointFolder
+from recbench.nn.training.checkpoints import CheckpointFolder
 
 
 def folder_with(tmp_path: Path, n: int) -> CheckpointFolder:

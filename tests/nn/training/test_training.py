@@ -18,8 +18,10 @@ from training_case import N_ITEMS, N_USERS, FakeContext, TinyModel, batches_of, 
 
 from recbench.core import Budget, FitReport, Interrupted, StageFailed
 from recbench.core.errors import BudgetTooSmall, Untrained
-from recbench.nn.settings import TrainingSettings, rate_factor
-from recbench.nn.training import count_parameters, shard, train
+from recbench.nn.training.batch import shard
+from recbench.nn.training.loop import train
+from recbench.nn.training.optimizer import count_parameters
+from recbench.nn.training.settings import TrainingSettings, rate_factor
 
 STEPS_PER_EPOCH = 5  # 37 examples in batches of 8
 SETTINGS = TrainingSettings(learning_rate=0.05, max_epochs=6, curve_every_steps=4, weight_decay=0.1)

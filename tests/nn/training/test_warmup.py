@@ -10,8 +10,8 @@ from pydantic import ValidationError
 from training_case import N_USERS, FakeContext, TinyModel, batches_of
 
 from recbench.core import Budget
-from recbench.nn.settings import TrainingSettings
-from recbench.nn.training import train
+from recbench.nn.training.loop import train
+from recbench.nn.training.settings import TrainingSettings
 
 STEPS_PER_EPOCH = math.ceil(N_USERS / 8)
 

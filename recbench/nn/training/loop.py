@@ -20,19 +20,17 @@ from recbench.core.errors import BadRequest, Interrupted, StageFailed, Untrained
 from recbench.core.plugin import CurvePoint, FitContext, FitReport, Ranker
 from recbench.core.progress import Task
 from recbench.core.seeds import derived_seed
-from recbench.nn import distributed
-from recbench.nn.batch import Batch, Sharded, shard
-from recbench.nn.checkpoints import CheckpointFolder
-from recbench.nn.determinism import repeatable
-from recbench.nn.interrupts import StopNow, StopSignals
-from recbench.nn.optimizer import count_parameters, load_optimizer_tensors, make_optimizer, optimizer_tensors, trained_weights
-from recbench.nn.settings import TrainingSettings
-from recbench.nn.sharding import clip_norm, is_sharded, scattered, whole
-from recbench.nn.training_clock import Clock, Moment
-from recbench.nn.training_pace import PACE_STEPS, is_paced, refuse_less_than_a_pass
-from recbench.nn.training_state import STATE, Candidate, State
-
-__all__ = ["Batch", "Sharded", "TrainingSettings", "count_parameters", "shard", "train"]
+from recbench.nn.training import distributed
+from recbench.nn.training.batch import Batch, shard
+from recbench.nn.training.checkpoints import CheckpointFolder
+from recbench.nn.training.clock import Clock, Moment
+from recbench.nn.training.determinism import repeatable
+from recbench.nn.training.interrupts import StopNow, StopSignals
+from recbench.nn.training.optimizer import count_parameters, load_optimizer_tensors, make_optimizer, optimizer_tensors, trained_weights
+from recbench.nn.training.pace import PACE_STEPS, is_paced, refuse_less_than_a_pass
+from recbench.nn.training.settings import TrainingSettings
+from recbench.nn.training.sharding import clip_norm, is_sharded, scattered, whole
+from recbench.nn.training.state import STATE, Candidate, State
 
 _LOSSES_IN_FLIGHT = 32
 """On a GPU the loss is looked at this seldom: every look waits for the device."""

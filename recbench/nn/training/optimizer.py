@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from recbench.core.errors import StageFailed
 from recbench.core.plugin import Parameters
-from recbench.nn.settings import TrainingSettings
-from recbench.nn.sharding import gathered, is_sharded, scattered
+from recbench.nn.training.settings import TrainingSettings
+from recbench.nn.training.sharding import gathered, is_sharded, scattered
 
 
 def make_optimizer(module: nn.Module, settings: TrainingSettings, rate_factors: Mapping[str, float] | None = None) -> torch.optim.Optimizer:

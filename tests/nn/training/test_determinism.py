@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from training_case import FakeContext
 
 from recbench.core.seeds import generator
-from recbench.nn.determinism import repeatable
-from recbench.nn.settings import TrainingSettings
-from recbench.nn.training import train
+from recbench.nn.training.determinism import repeatable
+from recbench.nn.training.loop import train
+from recbench.nn.training.settings import TrainingSettings
 
 N_ROWS, WIDTH, N_PICKED = 50, 64, 4_000
 

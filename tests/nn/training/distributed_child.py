@@ -13,9 +13,10 @@ from safetensors.torch import save_file
 from training_case import FakeContext, TinyModel, batches_of, restless
 
 from recbench.core import Interrupted, World
-from recbench.nn.distributed import broadcast, connected, gather_rows, shard_rows, sum_over_ranks, world_from_environment
-from recbench.nn.settings import TrainingSettings
-from recbench.nn.training import Batch, train
+from recbench.nn.training.batch import Batch
+from recbench.nn.training.distributed import broadcast, connected, gather_rows, shard_rows, sum_over_ranks, world_from_environment
+from recbench.nn.training.loop import train
+from recbench.nn.training.settings import TrainingSettings
 
 SETTINGS = TrainingSettings(learning_rate=0.05, max_epochs=4, clip_norm=0.5, patience=3, schedule="cosine", warmup_steps=2)
 
