@@ -26,7 +26,7 @@ from recbench.core import Interactions, SilentProgress
 from recbench.core.interactions import StringArray
 from recbench.core.ragged import LongArray
 from recbench.data import locate, make_split, read_dataset
-from recbench.nn.codes import make_unique
+from recbench.nn.codes.catalogue import make_unique
 from recbench.nn.seq2seq.examples import CodeTraining, Examples
 from recbench.nn.seq2seq.model import FIRST_CODE, CodeSeq2Seq
 from recbench.nn.training.windows import Windows, length_bucketed

@@ -1,6 +1,6 @@
 """Settings of TIGER."""
 
-from recbench.nn.quantize.settings import QuantizerSettings
+from recbench.nn.codes import QuantizerSettings
 from recbench.nn.seq2seq.settings import Seq2SeqSettings
 from recbench.nn.text import TextSettings
 from recbench.nn.training import TrainingSettings

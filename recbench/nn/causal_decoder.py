@@ -47,7 +47,7 @@ class _UserCache(DynamicCache):  # type: ignore[misc]
 
 
 class CausalDecoder:
-    """A `StepDecoder` (see `recbench.nn.beam`) over a causal language model of the transformers library.
+    """A `StepDecoder` (see `recbench.nn.codes.beam`) over a causal language model of the transformers library.
 
     Args:
         model: such as `LlamaForCausalLM`, in eval mode.

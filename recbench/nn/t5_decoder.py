@@ -105,7 +105,7 @@ class T5DecoderParameters:
 
 
 class T5Decoder:
-    """A `StepDecoder` (see `recbench.nn.beam`) over a `transformers.T5ForConditionalGeneration`.
+    """A `StepDecoder` (see `recbench.nn.codes.beam`) over a `transformers.T5ForConditionalGeneration`.
 
     Args:
         model: whose decoder reads, or its parameters as `T5DecoderParameters` prepared them; its dropout is never applied.

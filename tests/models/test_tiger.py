@@ -10,7 +10,7 @@ import pytest
 
 from recbench.core import Catalogue, Movable, Plugin, Queries
 from recbench.core.plugin import Precision
-from recbench.nn.codes import ItemCodes, make_unique
+from recbench.nn.codes.catalogue import ItemCodes, make_unique
 from recbench.nn.seq2seq.generator import CodeGenerator
 from recbench.nn.seq2seq.settings import Seq2SeqSettings
 from recbench.testing import LightContext, PluginContract, interactions, queries

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from recbench.core import Histories, Rankings
-from recbench.nn.beam import beam_search
-from recbench.nn.trie import CodeTrie
+from recbench.nn.codes.beam import beam_search
+from recbench.nn.codes.trie import CodeTrie
 
 Code = tuple[int, ...]
 

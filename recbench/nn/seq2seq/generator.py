@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from recbench.core import FitContext, FitReport, Queries, Rankings, StageFailed
 from recbench.core.ragged import LongArray
 from recbench.core.seeds import derived_seed
-from recbench.nn.beam import beam_search
-from recbench.nn.codes import ItemCodes
+from recbench.nn.codes.beam import beam_search
+from recbench.nn.codes.catalogue import ItemCodes
+from recbench.nn.codes.trie import CodeTrie
 from recbench.nn.compute.threads import over_batches
 from recbench.nn.compute.weights import load_weights
 from recbench.nn.seq2seq.examples import CodeTraining, Examples, user_numbers
@@ -23,7 +24,6 @@ from recbench.nn.t5_decoder import T5Decoder, T5DecoderParameters
 from recbench.nn.t5_encoder import T5Encoder
 from recbench.nn.training.loop import train
 from recbench.nn.training.settings import TrainingSettings
-from recbench.nn.trie import CodeTrie
 
 _WEIGHTS, _SIZES = "network.safetensors", "network.json"
 _BEAMS_AT_A_TIME = {"cpu": 1_600, "cuda": 102_400}

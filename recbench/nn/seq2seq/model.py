@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import T5Config, T5ForConditionalGeneration
 
-from recbench.nn.codes import FIRST_TOKEN
+from recbench.nn.codes.catalogue import FIRST_TOKEN
 from recbench.nn.compute.dropout import Dropout
 from recbench.nn.seq2seq.settings import Seq2SeqSettings
 from recbench.nn.t5_blocks import attend, replace_dropout, self_attention

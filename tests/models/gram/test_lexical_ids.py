@@ -13,7 +13,7 @@ from scipy.sparse import csr_array
 
 from recbench.core.errors import BadData, StageFailed
 from recbench.core.ragged import IntArray, Ragged
-from recbench.nn.quantize.hierarchical_kmeans import hierarchical_kmeans
+from recbench.nn.codes.quantize.hierarchical_kmeans import hierarchical_kmeans
 from recbench_models.gram.lexical_ids import LexicalIds, keyword_ids, lexical_ids, tfidf
 from recbench_models.gram.vocabulary import Vocabulary
 

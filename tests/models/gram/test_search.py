@@ -10,7 +10,7 @@ from transformers import LogitsProcessorList
 from transformers.modeling_outputs import BaseModelOutput
 
 from recbench.core import Queries
-from recbench.nn.beam import beam_search
+from recbench.nn.codes.beam import beam_search
 from recbench.testing import queries
 from recbench_models.gram import recommender
 from recbench_models.gram.model import START

@@ -7,7 +7,7 @@ import prorec_case as case
 import pytest
 import torch
 
-from recbench.nn.codes import make_unique
+from recbench.nn.codes.catalogue import make_unique
 from recbench.nn.seq2seq.examples import CodeTraining, Examples
 from recbench.nn.seq2seq.generator import CodeGenerator
 from recbench.nn.seq2seq.model import SUMMARY

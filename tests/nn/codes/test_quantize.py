@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from recbench.nn.quantize.hierarchical_kmeans import hierarchical_kmeans
-from recbench.nn.quantize.kmeans import kmeans
-from recbench.nn.quantize.quantized import unexplained_share
-from recbench.nn.quantize.residual_kmeans import residual_kmeans
-from recbench.nn.quantize.scaling import scaled
+from recbench.nn.codes.quantize.hierarchical_kmeans import hierarchical_kmeans
+from recbench.nn.codes.quantize.kmeans import kmeans
+from recbench.nn.codes.quantize.quantized import unexplained_share
+from recbench.nn.codes.quantize.residual_kmeans import residual_kmeans
+from recbench.nn.codes.quantize.scaling import scaled
 
 QUICK = {"iterations": 10, "restarts": 1}
 
@@ -196,5 +196,5 @@ def test_equal_vectors_go_down_the_tree_together() -> None:
 
 
 def test_settings_import_no_torch() -> None:
-    code = "import sys, recbench.nn.quantize.settings; assert not {'torch', 'faiss', 'pyarrow'} & set(sys.modules)"
+    code = "import sys, recbench.nn.codes.quantize.settings; assert not {'torch', 'faiss', 'pyarrow'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

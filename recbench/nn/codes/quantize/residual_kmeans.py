@@ -5,8 +5,8 @@ from collections.abc import Callable
 import numpy as np
 
 from recbench.core.seeds import derived_seed
-from recbench.nn.quantize.kmeans import kmeans
-from recbench.nn.quantize.quantized import FloatArray, Quantized, unexplained_share
+from recbench.nn.codes.quantize.kmeans import kmeans
+from recbench.nn.codes.quantize.quantized import FloatArray, Quantized, unexplained_share
 
 
 def residual_kmeans(

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from recbench.core import Interactions, Interrupted, StageFailed, TimeKind
-from recbench.nn.quantize.quantized import unexplained_share
-from recbench.nn.quantize.rqvae import Quantization, ResidualQuantizer, Rqvae, RqvaeBatch, nearest, train_rqvae
-from recbench.nn.quantize.settings import QuantizerSettings
+from recbench.nn.codes.quantize.quantized import unexplained_share
+from recbench.nn.codes.quantize.rqvae import Quantization, ResidualQuantizer, Rqvae, RqvaeBatch, nearest, train_rqvae
+from recbench.nn.codes.quantize.settings import QuantizerSettings
 from recbench.nn.training.optimizer import trained_weights
 from recbench.testing import LightContext
 

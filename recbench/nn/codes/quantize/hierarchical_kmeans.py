@@ -3,8 +3,8 @@
 import numpy as np
 
 from recbench.core.seeds import derived_seed
-from recbench.nn.quantize.kmeans import LongArray, kmeans
-from recbench.nn.quantize.quantized import FloatArray, IntArray
+from recbench.nn.codes.quantize.kmeans import LongArray, kmeans
+from recbench.nn.codes.quantize.quantized import FloatArray, IntArray
 
 ENDED = -1
 

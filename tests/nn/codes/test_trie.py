@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recbench.core import Ragged
-from recbench.nn.trie import CodeTrie
+from recbench.nn.codes.trie import CodeTrie
 
 codes_of = st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=4).map(tuple), min_size=1, max_size=40, unique=True)
 

@@ -29,7 +29,7 @@ import torch
 from torch import Tensor
 
 from recbench.core import Histories, Rankings, View
-from recbench.nn.trie import CodeTrie
+from recbench.nn.codes.trie import CodeTrie
 
 # U users, u users still searching, W beams of a user (as many as the user with the most has), N beams in all, R tokens of a beam scored in
 # one pass, D width, V vocabulary, S views, E children of all beams, C children of all beams of a user (padded like W), P excluded pairs

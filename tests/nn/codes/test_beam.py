@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from recbench.core import Histories
-from recbench.nn.beam import beam_search
-from recbench.nn.trie import CodeTrie
+from recbench.nn.codes.beam import beam_search
+from recbench.nn.codes.trie import CodeTrie
 
 VOCABULARY = 5
 codes_of = st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=5).map(tuple), min_size=1, max_size=30, unique=True)
@@ -290,8 +290,8 @@ def test_logits_come_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
             return state_ND
 
     whole = search(TableDecoder(random_table(0, VOCABULARY), range(5), VOCABULARY), codes, [[]] * 5, 4)
-    monkeypatch.setattr("recbench.nn.beam._CHUNK_BYTES", {"cpu": 4 * VOCABULARY * 3})
-    monkeypatch.setattr("recbench.nn.beam._MIN_CHUNK_ROWS", 1)
+    monkeypatch.setattr("recbench.nn.codes.beam._CHUNK_BYTES", {"cpu": 4 * VOCABULARY * 3})
+    monkeypatch.setattr("recbench.nn.codes.beam._MIN_CHUNK_ROWS", 1)
     chunked = search(Counting(random_table(0, VOCABULARY), range(5), VOCABULARY), codes, [[]] * 5, 4)
     assert max(rows) == 3
     np.testing.assert_array_equal(chunked.items, whole.items)

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from recbench.core.errors import StageFailed
 from recbench.core.plugin import FitContext
 from recbench.core.seeds import derived_seed, generator
-from recbench.nn.quantize.quantized import FloatArray, Quantized, unexplained_share
-from recbench.nn.quantize.residual_kmeans import residual_kmeans
-from recbench.nn.quantize.settings import QuantizerSettings
+from recbench.nn.codes.quantize.quantized import FloatArray, Quantized, unexplained_share
+from recbench.nn.codes.quantize.residual_kmeans import residual_kmeans
+from recbench.nn.codes.quantize.settings import QuantizerSettings
 from recbench.nn.training.loop import train
 from recbench.nn.training.settings import TrainingSettings
 

@@ -16,9 +16,10 @@ from hypothesis.extra.numpy import arrays
 
 from recbench.core import BadData, Interactions, SilentProgress, StageFailed, TimeKind
 from recbench.evaluation import code_figures, main_categories, read_codes
-from recbench.nn.codes import CODES_FILE, ENDED, FIRST_TOKEN, ItemCodes, item_codes, make_unique
-from recbench.nn.quantize.residual_kmeans import residual_kmeans
-from recbench.nn.quantize.settings import QuantizerSettings
+from recbench.nn.codes.catalogue import CODES_FILE, ENDED, FIRST_TOKEN, ItemCodes, make_unique
+from recbench.nn.codes.quantize.residual_kmeans import residual_kmeans
+from recbench.nn.codes.quantize.settings import QuantizerSettings
+from recbench.nn.codes.stage import item_codes
 from recbench.testing import LightContext
 
 SMALL = QuantizerSettings(n_levels=2, codebook_size=8, rkmeans_iterations=10, rkmeans_restarts=1)

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import numpy as np
 from numpy.typing import NDArray
 
-from recbench.nn.quantize.quantized import FloatArray
+from recbench.nn.codes.quantize.quantized import FloatArray
 
 LongArray = NDArray[np.int64]
 _LARGEST_SEED = 2**31

@@ -1,23 +1,17 @@
 """Item codes: a few small numbers per item, different for each item, and the tokens a model reads and writes for them."""
 
-import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from recbench.core.errors import BadData, StageFailed, refuse_exhaustion
-from recbench.core.plugin import FitContext
 from recbench.core.ragged import Histories, IntArray, Ragged
-from recbench.nn.quantize.quantized import Quantized
-from recbench.nn.quantize.residual_kmeans import residual_kmeans
-from recbench.nn.quantize.scaling import scaled
-from recbench.nn.quantize.settings import QuantizerSettings
 
 CODES_FILE = "codes.parquet"
 FIRST_TOKEN = 3
@@ -172,73 +166,3 @@ def make_unique(codes: IntArray, level_sizes: Sequence[int], *, least_size: int 
         )
     code = np.concatenate([codes, extra[:, None]], axis=1).astype(np.int32)
     return ItemCodes(code, (*level_sizes, max(largest, least_size)), n_extra=1)
-
-
-class ItemVectors(Protocol):
-    """Vectors of a catalogue, such as `text_vectors` gives."""
-
-    @property
-    def vectors(self) -> NDArray[np.float32]:
-        """(n_items, d)."""
-
-
-@dataclass(frozen=True, eq=False)
-class CodesStage:
-    """Item codes and the folder of the stage that holds them, as `codes.parquet`."""
-
-    codes: ItemCodes
-    folder: Path
-
-    @property
-    def file(self) -> Path:
-        """For `FitReport.artefacts["codes"]`."""
-        return self.folder / CODES_FILE
-
-
-def item_codes(context: FitContext, vectors: ItemVectors, settings: QuantizerSettings, seed: int | None = None) -> CodesStage:
-    """The codes of all items from their vectors, made now or found; all models that ask alike share them.
-
-    Args:
-        context: of the run.
-        vectors: (n_items, d) float32; the key of the stage knows them by their content.
-        settings: of the quantizer; a config that inherits them will do.
-        seed: of the quantizer; None: `settings.codes_seed`.
-
-    Raises:
-        StageFailed: a level of an RQ-VAE uses less than half of its codes.
-    """
-    chosen = QuantizerSettings.model_validate({name: getattr(settings, name) for name in QuantizerSettings.model_fields})
-    code_seed = chosen.codes_seed if seed is None else seed
-    prefix = f"{chosen.quantizer}_"
-    shared = ("quantizer", "n_levels", "codebook_size")
-    config = {name: value for name, value in chosen.model_dump(mode="json").items() if name in shared or name.startswith(prefix)}
-    content = hashlib.sha256(np.ascontiguousarray(vectors.vectors).data).hexdigest()
-
-    def build(folder: Path) -> None:
-        quantized = quantize(context.alone(), vectors.vectors, chosen, code_seed)
-        codes = make_unique(quantized.codes, quantized.level_sizes, least_size=chosen.codebook_size)
-        replace(codes, unexplained=quantized.unexplained).save(folder)
-
-    inputs = (f"{vectors.vectors.shape} {content}",)
-    # Residual k-means is no training that a budget could end early.
-    trains = chosen.quantizer != "rkmeans"
-    folder = context.common_stage("codes", build, config={**config, "seed": code_seed}, inputs=inputs, trains=trains)
-    return CodesStage(ItemCodes.load(folder), folder)
-
-
-def quantize(context: FitContext, vectors: NDArray[np.float32], settings: QuantizerSettings, seed: int) -> Quantized:
-    """The vectors scaled and quantised as the settings say."""
-    if settings.quantizer == "rkmeans":
-        with context.progress.task("residual k-means", settings.n_levels) as task:
-            return residual_kmeans(
-                scaled(vectors, settings.rkmeans_scaling),
-                n_levels=settings.n_levels,
-                size=settings.codebook_size,
-                seed=seed,
-                iterations=settings.rkmeans_iterations,
-                restarts=settings.rkmeans_restarts,
-                after_level=task.advance,
-            )
-    from recbench.nn.quantize.rqvae import train_rqvae
-
-    return train_rqvae(context, scaled(vectors, settings.rqvae_scaling), settings, seed)

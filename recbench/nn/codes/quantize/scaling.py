@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from recbench.nn.quantize.quantized import FloatArray
-from recbench.nn.quantize.settings import Scaling
+from recbench.nn.codes.quantize.quantized import FloatArray
+from recbench.nn.codes.quantize.settings import Scaling
 
 
 def scaled(vectors: FloatArray, scaling: Scaling) -> FloatArray:
