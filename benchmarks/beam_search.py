@@ -43,12 +43,12 @@ from numpy.typing import NDArray
 from transformers import T5Config, T5ForConditionalGeneration
 
 from recbench.core import Histories, Rankings
+from recbench.nn.blocks.t5_decoder import T5Decoder, T5DecoderParameters
+from recbench.nn.blocks.t5_encoder import T5Encoder
 from recbench.nn.codes.beam import beam_search
 from recbench.nn.codes.trie import CodeTrie
 from recbench.nn.compute.projection import Projection
 from recbench.nn.compute.threads import over_batches
-from recbench.nn.t5_decoder import T5Decoder, T5DecoderParameters
-from recbench.nn.t5_encoder import T5Encoder
 
 START = 1
 N_ITEMS = 12_000

@@ -54,8 +54,8 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from recbench.core import Queries
 from recbench.core.ragged import LongArray
+from recbench.nn.blocks.t5_decoder import T5Decoder
 from recbench.nn.codes.beam import beam_search
-from recbench.nn.t5_decoder import T5Decoder
 from recbench_models.gram import PLUGIN, recommender
 from recbench_models.gram.model import START
 from recbench_models.gram.recommender import GRAM

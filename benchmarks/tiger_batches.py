@@ -26,9 +26,9 @@ from recbench.core import Interactions, SilentProgress
 from recbench.core.interactions import StringArray
 from recbench.core.ragged import LongArray
 from recbench.data import locate, make_split, read_dataset
+from recbench.nn.blocks.seq2seq.examples import CodeTraining, Examples
+from recbench.nn.blocks.seq2seq.model import FIRST_CODE, CodeSeq2Seq
 from recbench.nn.codes.catalogue import make_unique
-from recbench.nn.seq2seq.examples import CodeTraining, Examples
-from recbench.nn.seq2seq.model import FIRST_CODE, CodeSeq2Seq
 from recbench.nn.training.windows import Windows, length_bucketed
 from recbench.tasks import NEXT_ITEM
 from recbench_models.tiger import PLUGIN

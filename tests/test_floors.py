@@ -1,11 +1,14 @@
 """Who may import whom (style.md and CONTRIBUTING.md say why), read off the source with `ast`."""
 
 import ast
+import inspect
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -192,20 +195,59 @@ def circles(graph: Mapping[str, set[str]]) -> list[list[str]]:
     return found
 
 
-RUNNING: tuple[set[str], ...] = ({"host", "requests"}, {"stages"}, {"run"}, {"after", "foreign", "many", "upkeep"}, {"api"})
-"""Wings and single files of `recbench.running`, from the ground up: each imports itself and what lies on lower floors."""
+WINGS: dict[str, tuple[set[str], ...]] = {
+    "nn": ({"on_demand"}, {"compute", "ranking"}, {"text", "training"}, {"codes"}, {"blocks"}),
+    "running": ({"host", "requests"}, {"stages"}, {"run"}, {"after", "foreign", "many", "upkeep"}, {"api"}),
+}
+"""Wings and single files of a package, from the ground up: each imports itself and what lies on lower floors."""
 
 
-def test_wings_of_running_import_only_what_lies_below() -> None:
-    floor = {wing: number for number, wings in enumerate(RUNNING) for wing in wings}
+@pytest.mark.parametrize("package", sorted(WINGS))
+def test_wings_import_only_what_lies_below(package: str) -> None:
+    floor = {wing: number for number, wings in enumerate(WINGS[package]) for wing in wings}
+    within = f"recbench.{package}."
     faults = []
     for module, imported in arrows().items():
         for other in imported:
-            if module.startswith("recbench.running.") and other.startswith("recbench.running."):
+            if module.startswith(within) and other.startswith(within):
                 own, theirs = module.split(".")[2], other.split(".")[2]
                 faults += [f"{module} imports {other}"] if own != theirs and floor[theirs] >= floor[own] else []
     assert not faults, "\n".join(faults)
-    assert {file.stem for file in (ROOT / "recbench" / "running").iterdir() if not file.name.startswith("__")} == set(floor)
+    assert {file.stem for file in (ROOT / "recbench" / package).iterdir() if not file.name.startswith("__")} == set(floor)
+
+
+def faces() -> dict[str, ModuleType]:
+    """Wings of `recbench.nn` by name."""
+    names = [file.parent.name for file in sorted((ROOT / "recbench" / "nn").glob("*/__init__.py"))]
+    return {name: import_module(f"recbench.nn.{name}") for name in names}
+
+
+def test_models_take_from_nn_what_its_faces_offer() -> None:
+    """What stands in no face may change without notice."""
+    offered = {f"recbench.nn.{wing}": set(face.__all__) for wing, face in faces().items()}
+    faults = []
+    for file in [*sorted((ROOT / "models").rglob("*.py")), *sorted((ROOT / "docs").rglob("*.py"))]:
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and is_within(str(node.module), "recbench.nn"):
+                missing = {alias.name for alias in node.names} - offered.get(str(node.module), set())
+                faults += [f"{file.relative_to(ROOT)}:{node.lineno} imports {name} of {node.module}" for name in sorted(missing)]
+            elif isinstance(node, ast.Import):
+                faults += [f"{file}:{node.lineno} imports {alias.name}" for alias in node.names if is_within(alias.name, "recbench.nn")]
+    assert not faults, "\n".join(faults)
+
+
+@pytest.mark.parametrize("wing", sorted(faces()))
+def test_a_face_loads_what_it_offers_on_first_use(wing: str) -> None:
+    face, folder = faces()[wing], ROOT / "recbench" / "nn" / wing
+    found = list(imports_of(folder / "__init__.py"))
+    assert [str(one) for one in found if not one.is_typing and one.module not in {"typing", "recbench.nn.on_demand"}] == []
+    lines = [node for node in ast.walk(ast.parse(inspect.getsource(face))) if isinstance(node, ast.ImportFrom)]
+    offered = [alias.name for line in lines if is_within(str(line.module), face.__name__) for alias in line.names]
+    assert sorted(offered) == sorted(face.__all__)
+    # Once a module is loaded, its name in the package is the module.
+    assert set(offered).isdisjoint(part.stem for part in folder.iterdir())
+    with pytest.raises(AttributeError, match="has no attribute 'nonsense'"):
+        face.nonsense  # noqa: B018
 
 
 def test_no_files_import_each_other_in_a_circle() -> None:

@@ -6,8 +6,8 @@ from torch import Tensor
 
 from recbench.core import Histories
 from recbench.core.ragged import IntArray, LongArray, Ragged, flat_index
+from recbench.nn.blocks import T5Encoder
 from recbench.nn.compute import over_batches
-from recbench.nn.t5_encoder import T5Encoder
 
 _BATCH_TOKENS = {"cpu": 4_096, "cuda": 262_144}
 

@@ -16,8 +16,8 @@ from torch.nn import functional
 
 from recbench.core import Histories
 from recbench.core.ragged import LongArray, Ragged
+from recbench.nn.blocks import replace_dropout, self_attention
 from recbench.nn.compute import Dropout, linear, replace_linear
-from recbench.nn.t5_blocks import replace_dropout, self_attention
 from recbench.nn.training import full_cross_entropy
 from recbench_models.gram.config import GRAMConfig
 from recbench_models.gram.examples import Batch, Examples

@@ -14,10 +14,9 @@ from recbench.core import FitContext, FitReport, Queries, Rankings
 from recbench.core.errors import BadConfig
 from recbench.core.ragged import LongArray, Ragged
 from recbench.core.seeds import derived_seed
+from recbench.nn.blocks import T5Decoder, T5DecoderParameters, T5Encoder
 from recbench.nn.codes import CodeTrie, beam_search
 from recbench.nn.compute import load_weights, over_batches
-from recbench.nn.t5_decoder import T5Decoder, T5DecoderParameters
-from recbench.nn.t5_encoder import T5Encoder
 from recbench.nn.text import load_t5
 from recbench.nn.training import train
 from recbench_models.gram.config import OWN, GRAMConfig

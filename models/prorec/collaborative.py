@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from recbench.core import Interactions
 from recbench.core.ragged import LongArray
-from recbench.nn.sequential import SequenceEncoder
+from recbench.nn.blocks import SequenceEncoder
 from recbench.nn.training import Windows, full_cross_entropy, sampled_softmax
 from recbench_models.prorec.config import PRORecConfig
 

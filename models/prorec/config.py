@@ -4,8 +4,8 @@ from typing import Literal, Self
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
+from recbench.nn.blocks import Seq2SeqSettings
 from recbench.nn.codes import QuantizerSettings
-from recbench.nn.seq2seq.settings import Seq2SeqSettings
 from recbench.nn.text import TextSettings
 from recbench.nn.training import Schedule, TrainingSettings
 

@@ -5,8 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from recbench.core.ragged import LongArray
-from recbench.nn.seq2seq.examples import Examples
-from recbench.nn.seq2seq.model import SUMMARY, CodeSeq2Seq
+from recbench.nn.blocks import SUMMARY, CodeSeq2Seq, Examples
 from recbench.nn.training import sampled_softmax
 from recbench_models.prorec.config import PRORecConfig
 

@@ -12,10 +12,8 @@ from numpy.typing import NDArray
 
 from recbench.core import FitContext, FitReport, Queries, Rankings
 from recbench.core.seeds import derived_seed
+from recbench.nn.blocks import CodeGenerator, CodeSeq2Seq, Examples
 from recbench.nn.codes import ItemCodes, item_codes
-from recbench.nn.seq2seq.examples import Examples
-from recbench.nn.seq2seq.generator import CodeGenerator
-from recbench.nn.seq2seq.model import CodeSeq2Seq
 from recbench.nn.text import TextVectors, text_vectors
 from recbench_models.prorec.config import USES_ALIGNED, USES_PLAIN, PRORecConfig
 from recbench_models.prorec.distillation import DistilledTraining, Student

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from recbench.core import Interactions
 from recbench.core.ragged import LongArray
-from recbench.nn.sequential import SequenceEncoder
+from recbench.nn.blocks import SequenceEncoder
 from recbench.nn.training import Windows, binary_cross_entropy, full_cross_entropy, generalised_binary_cross_entropy, sampled_softmax
 from recbench_models.sasrec.config import SASRecConfig
 from recbench_models.sasrec.negatives import NegativeSampler

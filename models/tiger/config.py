@@ -1,7 +1,7 @@
 """Settings of TIGER."""
 
+from recbench.nn.blocks import Seq2SeqSettings
 from recbench.nn.codes import QuantizerSettings
-from recbench.nn.seq2seq.settings import Seq2SeqSettings
 from recbench.nn.text import TextSettings
 from recbench.nn.training import TrainingSettings
 

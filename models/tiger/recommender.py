@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from recbench.core import FitContext, FitReport, Queries, Rankings
+from recbench.nn.blocks import CodeGenerator
 from recbench.nn.codes import ItemCodes, item_codes
-from recbench.nn.seq2seq.generator import CodeGenerator
 from recbench.nn.text import text_vectors
 from recbench_models.tiger.config import TIGERConfig
 

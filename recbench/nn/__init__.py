@@ -1,1 +1,1 @@
-""""""
+"""What models are made of, in wings: `training`, `codes`, `blocks`, `ranking`, `text`, `compute`. Models import from the wings' faces."""

@@ -10,9 +10,9 @@ import pytest
 
 from recbench.core import Catalogue, Movable, Plugin, Queries
 from recbench.core.plugin import Precision
+from recbench.nn.blocks.seq2seq.generator import CodeGenerator
+from recbench.nn.blocks.seq2seq.settings import Seq2SeqSettings
 from recbench.nn.codes.catalogue import ItemCodes, make_unique
-from recbench.nn.seq2seq.generator import CodeGenerator
-from recbench.nn.seq2seq.settings import Seq2SeqSettings
 from recbench.testing import LightContext, PluginContract, interactions, queries
 from recbench_models.tiger import PLUGIN
 from recbench_models.tiger.recommender import TIGER

@@ -9,7 +9,7 @@ from gram_case import N_ITEMS, batch, logits_of, memory_of, model, texts
 from torch.nn import functional
 
 from recbench.core.ragged import Ragged
-from recbench.nn.t5_encoder import T5Encoder
+from recbench.nn.blocks.t5_encoder import T5Encoder
 from recbench.testing import queries
 from recbench_models.gram.item_states import ItemStates
 from recbench_models.gram.model import padded_tokens

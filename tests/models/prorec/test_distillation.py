@@ -7,10 +7,10 @@ import prorec_case as case
 import pytest
 import torch
 
+from recbench.nn.blocks.seq2seq.examples import CodeTraining, Examples
+from recbench.nn.blocks.seq2seq.generator import CodeGenerator
+from recbench.nn.blocks.seq2seq.model import SUMMARY
 from recbench.nn.codes.catalogue import make_unique
-from recbench.nn.seq2seq.examples import CodeTraining, Examples
-from recbench.nn.seq2seq.generator import CodeGenerator
-from recbench.nn.seq2seq.model import SUMMARY
 from recbench_models.prorec.distillation import DistilledTraining, Student, distillation_loss
 
 

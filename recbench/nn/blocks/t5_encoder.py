@@ -1,6 +1,6 @@
 """The encoder half of a T5 model for inference: some users at a time, so that what passes between layers stays in a processor's cache.
 
-The parameters are read from the modules of the transformers library; the arithmetic is that of `recbench.nn.t5_decoder`.
+The parameters are read from the modules of the transformers library; the arithmetic is that of `recbench.nn.blocks.t5_decoder`.
 """
 
 from typing import Any

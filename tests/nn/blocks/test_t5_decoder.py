@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import T5Config, T5ForConditionalGeneration
 
-from recbench.nn.t5_decoder import T5Decoder
+from recbench.nn.blocks.t5_decoder import T5Decoder
 
 N_LAYERS, N_HEADS, D_KV, VOCABULARY = 2, 3, 8, 40
 END = 2
@@ -178,7 +178,7 @@ def test_neighbours_and_padding_change_nothing(
         np.testing.assert_allclose(alone.scores[:, 0], together.scores[:, user], rtol=0, atol=1e-5)
     padded = {name: torch.nn.functional.pad(value, (0, 30)) for name, value in read.items()}
     np.testing.assert_array_equal(search(decoder_of(model, padded), codes, [[3]] * 5, 10).items, together.items)
-    monkeypatch.setattr("recbench.nn.t5_decoder._CHUNK_ROWS", {"cpu": 20})
+    monkeypatch.setattr("recbench.nn.blocks.t5_decoder._CHUNK_ROWS", {"cpu": 20})
     np.testing.assert_array_equal(search(decoder_of(model, read), codes, [[3]] * 5, 10).items, together.items)
 
 

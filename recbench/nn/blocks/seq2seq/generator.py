@@ -12,16 +12,16 @@ from torch import Tensor, nn
 from recbench.core import FitContext, FitReport, Queries, Rankings, StageFailed
 from recbench.core.ragged import LongArray
 from recbench.core.seeds import derived_seed
+from recbench.nn.blocks.seq2seq.examples import CodeTraining, Examples, user_numbers
+from recbench.nn.blocks.seq2seq.model import EMPTY_HISTORY, FIRST_CODE, PADDED_SLOT, START, CodeSeq2Seq
+from recbench.nn.blocks.seq2seq.settings import Seq2SeqSettings
+from recbench.nn.blocks.t5_decoder import T5Decoder, T5DecoderParameters
+from recbench.nn.blocks.t5_encoder import T5Encoder
 from recbench.nn.codes.beam import beam_search
 from recbench.nn.codes.catalogue import ItemCodes
 from recbench.nn.codes.trie import CodeTrie
 from recbench.nn.compute.threads import over_batches
 from recbench.nn.compute.weights import load_weights
-from recbench.nn.seq2seq.examples import CodeTraining, Examples, user_numbers
-from recbench.nn.seq2seq.model import EMPTY_HISTORY, FIRST_CODE, PADDED_SLOT, START, CodeSeq2Seq
-from recbench.nn.seq2seq.settings import Seq2SeqSettings
-from recbench.nn.t5_decoder import T5Decoder, T5DecoderParameters
-from recbench.nn.t5_encoder import T5Encoder
 from recbench.nn.training.loop import train
 from recbench.nn.training.settings import TrainingSettings
 

@@ -9,7 +9,7 @@ from beam_case import Code, assert_same_list, library_search, search
 from torch import Tensor
 from transformers import Gemma2Config, Gemma2ForCausalLM, LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
-from recbench.nn.causal_decoder import CausalDecoder
+from recbench.nn.blocks.causal_decoder import CausalDecoder
 
 VOCABULARY = 40
 END = 2

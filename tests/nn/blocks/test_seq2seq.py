@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from recbench.nn.seq2seq.examples import user_numbers
-from recbench.nn.seq2seq.model import EMPTY_HISTORY, FIRST_CODE, PADDED_SLOT, START, CodeSeq2Seq
-from recbench.nn.seq2seq.settings import Seq2SeqSettings
+from recbench.nn.blocks.seq2seq.examples import user_numbers
+from recbench.nn.blocks.seq2seq.model import EMPTY_HISTORY, FIRST_CODE, PADDED_SLOT, START, CodeSeq2Seq
+from recbench.nn.blocks.seq2seq.settings import Seq2SeqSettings
 
 N_ITEMS, N_CODES = 30, 40
 

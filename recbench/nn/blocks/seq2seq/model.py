@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import T5Config, T5ForConditionalGeneration
 
+from recbench.nn.blocks.seq2seq.settings import Seq2SeqSettings
+from recbench.nn.blocks.t5_blocks import attend, replace_dropout, self_attention
 from recbench.nn.codes.catalogue import FIRST_TOKEN
 from recbench.nn.compute.dropout import Dropout
-from recbench.nn.seq2seq.settings import Seq2SeqSettings
-from recbench.nn.t5_blocks import attend, replace_dropout, self_attention
 from recbench.nn.training.losses import full_cross_entropy
 
 # B rows, T items of a history, C targets of a row, L tokens of a code, M tokens of a memory, D width, H heads, N queries, K keys

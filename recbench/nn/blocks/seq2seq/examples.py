@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from recbench.core import Interactions
 from recbench.core.interactions import StringArray
 from recbench.core.ragged import LongArray
-from recbench.nn.seq2seq.model import PADDED_SLOT, CodeSeq2Seq
-from recbench.nn.seq2seq.settings import Seq2SeqSettings
+from recbench.nn.blocks.seq2seq.model import PADDED_SLOT, CodeSeq2Seq
+from recbench.nn.blocks.seq2seq.settings import Seq2SeqSettings
 from recbench.nn.training.windows import Windows, length_bucketed
 
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from recbench.nn.blocks.sequential import Norm, SequenceEncoder
 from recbench.nn.compute.dropout import Dropout
-from recbench.nn.sequential import Norm, SequenceEncoder
 
 NORMS: tuple[Norm, ...] = ("pre", "post", "original")
 

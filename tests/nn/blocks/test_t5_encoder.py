@@ -4,9 +4,9 @@ import pytest
 import torch
 from transformers import T5Config, T5ForConditionalGeneration
 
-from recbench.nn import t5_encoder
+from recbench.nn.blocks import t5_encoder
+from recbench.nn.blocks.t5_encoder import T5Encoder
 from recbench.nn.compute.projection import Projection
-from recbench.nn.t5_encoder import T5Encoder
 
 
 def model_of(network: str) -> T5ForConditionalGeneration:

@@ -1,0 +1,34 @@
+"""Networks and parts of networks: T5, causal decoders, self-attention over histories, the encoder-decoder over item codes."""
+
+from typing import TYPE_CHECKING
+
+from recbench.nn.on_demand import on_demand
+
+if TYPE_CHECKING:
+    from recbench.nn.blocks.causal_decoder import CausalDecoder
+    from recbench.nn.blocks.seq2seq.examples import CodeTraining, Examples
+    from recbench.nn.blocks.seq2seq.generator import CodeGenerator
+    from recbench.nn.blocks.seq2seq.model import SUMMARY, CodeSeq2Seq
+    from recbench.nn.blocks.seq2seq.settings import Seq2SeqSettings
+    from recbench.nn.blocks.sequential import SequenceEncoder
+    from recbench.nn.blocks.t5_blocks import replace_dropout, self_attention
+    from recbench.nn.blocks.t5_decoder import T5Decoder, T5DecoderParameters
+    from recbench.nn.blocks.t5_encoder import T5Encoder
+else:
+    __getattr__ = on_demand(__name__)
+
+__all__ = [
+    "SUMMARY",
+    "CausalDecoder",
+    "CodeGenerator",
+    "CodeSeq2Seq",
+    "CodeTraining",
+    "Examples",
+    "Seq2SeqSettings",
+    "SequenceEncoder",
+    "T5Decoder",
+    "T5DecoderParameters",
+    "T5Encoder",
+    "replace_dropout",
+    "self_attention",
+]
