@@ -49,8 +49,8 @@ from recbench.nn.training.windows import Windows
 from recbench.tasks import NEXT_ITEM
 from recbench.testing import LightContext
 from recbench_models.gram import PLUGIN
-from recbench_models.gram.examples import Examples
-from recbench_models.gram.model import GRAMTraining, padded_tokens
+from recbench_models.gram.data import Examples
+from recbench_models.gram.network import GRAMTraining, padded_tokens
 from recbench_models.gram.preparation import prepare
 from recbench_models.gram.recommender import GRAM, _backbone, _Texts
 from recbench_models.gram.vocabulary import PAD

@@ -57,7 +57,7 @@ from recbench.core.ragged import LongArray
 from recbench.nn.blocks.t5_decoder import T5Decoder
 from recbench.nn.codes.beam import beam_search
 from recbench_models.gram import PLUGIN, recommender
-from recbench_models.gram.model import START
+from recbench_models.gram.network import START
 from recbench_models.gram.recommender import GRAM
 from recbench_models.gram.vocabulary import EOS, PAD
 

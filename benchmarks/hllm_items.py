@@ -41,9 +41,9 @@ from recbench.tasks import NEXT_ITEM
 from recbench.testing import LightContext
 from recbench_models.hllm import PLUGIN
 from recbench_models.hllm.bodies import item_body
+from recbench_models.hllm.data import batches_of, sequences_of
 from recbench_models.hllm.item_text import item_tokens
 from recbench_models.hllm.item_tower import ItemTower, distinct
-from recbench_models.hllm.sequences import batches_of, sequences_of
 
 Encode = Callable[[LongArray], Tensor]
 

@@ -33,7 +33,7 @@ from recbench.nn.training.windows import Windows, length_bucketed
 from recbench.tasks import NEXT_ITEM
 from recbench_models.sasrec import PLUGIN
 from recbench_models.sasrec.config import SASRecConfig
-from recbench_models.sasrec.model import SASRecTraining, build_encoder
+from recbench_models.sasrec.network import SASRecTraining, build_encoder
 
 # B sequences, T slots, I items, D width
 

@@ -20,9 +20,9 @@ from recbench.nn.compute import load_weights, over_batches
 from recbench.nn.text import load_t5
 from recbench.nn.training import train
 from recbench_models.gram.config import OWN, GRAMConfig
-from recbench_models.gram.examples import Examples
+from recbench_models.gram.data import Examples
 from recbench_models.gram.item_states import ItemStates
-from recbench_models.gram.model import START, GRAMNetwork, GRAMTraining
+from recbench_models.gram.network import START, GRAMNetwork, GRAMTraining
 from recbench_models.gram.preparation import prepare
 from recbench_models.gram.prompts import UserPrompts
 from recbench_models.gram.vocabulary import EOS, PAD

@@ -22,11 +22,11 @@ from recbench_models.hllm.bodies import body_from, item_body, layer_list
 from recbench_models.hllm.catalogue import item_vectors, store_lower_states
 from recbench_models.hllm.collapse import warn_of_alike_items
 from recbench_models.hllm.config import HLLMConfig
+from recbench_models.hllm.data import batches_of, sequences_of
 from recbench_models.hllm.item_text import item_tokens
 from recbench_models.hllm.item_tower import ItemTower
+from recbench_models.hllm.network import CachedItems, HLLMTraining
 from recbench_models.hllm.released import begin_with_released
-from recbench_models.hllm.sequences import batches_of, sequences_of
-from recbench_models.hllm.training import CachedItems, HLLMTraining
 from recbench_models.hllm.user_side import UserSide, unspread
 
 _USER, _VECTORS, _ITEM_TOWER, _SIZES = "user.safetensors", "items.safetensors", "item_tower.safetensors", "hllm.json"

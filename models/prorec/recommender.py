@@ -16,9 +16,9 @@ from recbench.nn.blocks import CodeGenerator, CodeSeq2Seq, Examples
 from recbench.nn.codes import ItemCodes, item_codes
 from recbench.nn.text import TextVectors, text_vectors
 from recbench_models.prorec.config import USES_ALIGNED, USES_PLAIN, PRORecConfig
-from recbench_models.prorec.distillation import DistilledTraining, Student
 from recbench_models.prorec.integrated import integrated, normed
 from recbench_models.prorec.joint import JointVectors, joint_vectors
+from recbench_models.prorec.network import DistilledTraining, Student
 
 SPACES_FILE = "spaces.npz"
 

@@ -16,7 +16,7 @@ from recbench.nn.compute import load_weights
 from recbench.nn.ranking import full_catalogue_topk
 from recbench.nn.training import Windows, length_bucketed, train
 from recbench_models.sasrec.config import SASRecConfig
-from recbench_models.sasrec.model import SASRecTraining, build_encoder
+from recbench_models.sasrec.network import SASRecTraining, build_encoder
 
 # B queries, T columns, D width
 

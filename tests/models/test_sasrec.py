@@ -32,8 +32,8 @@ from recbench.core.seeds import generator
 from recbench.nn.training.windows import Windows
 from recbench_models.sasrec import PLUGIN
 from recbench_models.sasrec.config import SASRecConfig
-from recbench_models.sasrec.model import SASRecTraining, build_encoder
-from recbench_models.sasrec.negatives import NegativeSampler
+from recbench_models.sasrec.data import NegativeSampler
+from recbench_models.sasrec.network import SASRecTraining, build_encoder
 from recbench_models.sasrec.recommender import SASRec
 
 LOSSES = ("bce", "ce", "gbce", "ssm")

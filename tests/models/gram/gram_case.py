@@ -11,8 +11,8 @@ from recbench.core import Histories, Queries
 from recbench.core.ragged import Ragged
 from recbench_models.gram import PLUGIN
 from recbench_models.gram.config import GRAMConfig
-from recbench_models.gram.examples import Batch
-from recbench_models.gram.model import START
+from recbench_models.gram.data import Batch
+from recbench_models.gram.network import START
 from recbench_models.gram.recommender import GRAM, _backbone, _Texts
 from recbench_models.gram.vocabulary import EOS, PAD
 
@@ -96,7 +96,7 @@ def exhaustive_scores(gram: GRAM, asked: Queries) -> np.ndarray:
 def batch(gram: GRAM, stretches: Sequence[Sequence[int]]) -> Batch:
     """One batch in which every item but the first of each stretch is a target."""
     from recbench.testing import interactions
-    from recbench_models.gram.examples import Examples
+    from recbench_models.gram.data import Examples
 
     examples = Examples(gram.config, interactions(stretches, N_ITEMS), gram._user_prompts)
     return examples.batch(np.arange(len(examples.windows)))

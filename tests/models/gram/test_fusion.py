@@ -12,7 +12,7 @@ from recbench.core.ragged import Ragged
 from recbench.nn.blocks.t5_encoder import T5Encoder
 from recbench.testing import queries
 from recbench_models.gram.item_states import ItemStates
-from recbench_models.gram.model import padded_tokens
+from recbench_models.gram.network import padded_tokens
 from recbench_models.gram.recommender import GRAM
 from recbench_models.gram.vocabulary import PAD
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from recbench.core import Histories, ItemTable
 from recbench.core.ragged import Ragged
 from recbench.testing import interactions
-from recbench_models.gram.examples import Examples, stretches
+from recbench_models.gram.data import Examples, stretches
 from recbench_models.gram.prompts import UserPrompts, item_lines, item_prompts, marks
 from recbench_models.gram.vocabulary import EOS, Vocabulary
 

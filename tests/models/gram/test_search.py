@@ -13,7 +13,7 @@ from recbench.core import Queries
 from recbench.nn.codes.beam import beam_search
 from recbench.testing import queries
 from recbench_models.gram import recommender
-from recbench_models.gram.model import START
+from recbench_models.gram.network import START
 from recbench_models.gram.recommender import GRAM
 from recbench_models.gram.vocabulary import EOS, PAD
 

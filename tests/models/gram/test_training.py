@@ -13,8 +13,8 @@ from recbench.core.plugin import Precision
 from recbench.nn.training.settings import rate_factor
 from recbench.testing import LightContext, interactions, queries
 from recbench_models.gram import PLUGIN
-from recbench_models.gram.examples import Examples
-from recbench_models.gram.model import GRAMTraining
+from recbench_models.gram.data import Examples
+from recbench_models.gram.network import GRAMTraining
 from recbench_models.gram.recommender import GRAM
 
 pytestmark = pytest.mark.uncounted

@@ -15,9 +15,9 @@ from recbench.nn.training.windows import Windows
 from recbench.testing import interactions
 from recbench_models.hllm import PLUGIN
 from recbench_models.hllm.config import HLLMConfig
+from recbench_models.hllm.data import sequences_of
 from recbench_models.hllm.item_tower import ItemTower
-from recbench_models.hllm.sequences import sequences_of
-from recbench_models.hllm.training import CachedItems, HLLMTraining
+from recbench_models.hllm.network import CachedItems, HLLMTraining
 from recbench_models.hllm.user_side import UserSide
 
 N_ITEMS, N_WORDS, WIDTH = 40, 50, 32

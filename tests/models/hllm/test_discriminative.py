@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from recbench.testing import queries
 from recbench_models.hllm.answers import Answers
-from recbench_models.hllm.training import CachedItems
+from recbench_models.hllm.network import CachedItems
 
 VECTORS = np.random.default_rng(0).normal(size=(case.N_ITEMS + 1, case.WIDTH)).astype(np.float32)
 
@@ -47,7 +47,7 @@ def test_the_user_s_vector_of_late_fusion_does_not_depend_on_the_candidate() -> 
 def test_without_the_auxiliary_weight_the_loss_is_the_cross_entropy_of_the_labels(fusion: str, monkeypatch: pytest.MonkeyPatch) -> None:
     config = settings(fusion, auxiliary_weight=0.0)
     candidates = np.array([[2, 30, 31], [3, 32, 33]])
-    monkeypatch.setattr("recbench_models.hllm.training.HLLMTraining._labelled", lambda self, own, row, target: candidates)
+    monkeypatch.setattr("recbench_models.hllm.network.HLLMTraining._labelled", lambda self, own, row, target: candidates)
     training = case.module(CachedItems(VECTORS, torch.device("cpu")), config, [[1, 2, 3]])
     loss, n, _ = case.loss_and_gradients(training, [0])
     item = torch.from_numpy(VECTORS)

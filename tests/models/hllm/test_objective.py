@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from recbench.core import StageFailed
 from recbench_models.hllm import objective
 from recbench_models.hllm.collapse import Verdict, Watch
+from recbench_models.hllm.network import CachedItems
 from recbench_models.hllm.objective import Contrast, Temperature, info_nce, unit
-from recbench_models.hllm.training import CachedItems
 
 
 def in_loops(query: list, positive: list, pool: list, scale: float, is_false: list) -> float:
@@ -108,7 +108,7 @@ def test_a_negative_that_is_the_target_never_counts(rule: str, same_text_counts:
     pools = {"with": [4, 1, 2, 9, 3], "without": [1, 2, 3] if not same_text_counts else [1, 2, 9, 3]}
     losses, seen = {}, {}
     for name, pool in pools.items():
-        monkeypatch.setattr("recbench_models.hllm.training.drawn", lambda n, n_items, pool=pool: torch.tensor(pool))
+        monkeypatch.setattr("recbench_models.hllm.network.drawn", lambda n, n_items, pool=pool: torch.tensor(pool))
         training = case.module(CachedItems(vectors, torch.device("cpu")), settings_, [[7, 4]])
         monkeypatch.setattr(training, "_look_at", lambda contrast, name=name: seen.__setitem__(name, contrast))
         losses[name] = case.loss_and_gradients(training, [0])[0]

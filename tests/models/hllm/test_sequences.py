@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recbench.core import BadRequest
-from recbench_models.hllm.negatives import drawn, drawn_beside
-from recbench_models.hllm.sequences import batches_of
+from recbench_models.hllm.data import batches_of, drawn, drawn_beside
 
 S = 4
 

@@ -14,8 +14,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from recbench_models.hllm.network import CachedItems, HLLMTraining
 from recbench_models.hllm.objective import unit
-from recbench_models.hllm.training import CachedItems, HLLMTraining
 
 ROWS = [0, 1, 2, 5, 8]
 

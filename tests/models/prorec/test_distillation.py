@@ -11,7 +11,7 @@ from recbench.nn.blocks.seq2seq.examples import CodeTraining, Examples
 from recbench.nn.blocks.seq2seq.generator import CodeGenerator
 from recbench.nn.blocks.seq2seq.model import SUMMARY
 from recbench.nn.codes.catalogue import make_unique
-from recbench_models.prorec.distillation import DistilledTraining, Student, distillation_loss
+from recbench_models.prorec.network import DistilledTraining, Student, distillation_loss
 
 
 def distilled(student: torch.Tensor, teacher: torch.Tensor, target: list[int], drawn: list[int], kind: str = "infonce") -> float:

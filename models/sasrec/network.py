@@ -8,7 +8,7 @@ from recbench.core.ragged import LongArray
 from recbench.nn.blocks import SequenceEncoder
 from recbench.nn.training import Windows, binary_cross_entropy, full_cross_entropy, generalised_binary_cross_entropy, sampled_softmax
 from recbench_models.sasrec.config import SASRecConfig
-from recbench_models.sasrec.negatives import NegativeSampler
+from recbench_models.sasrec.data import NegativeSampler
 
 # B windows, T columns, S trained slots, D width, K negatives
 

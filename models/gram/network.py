@@ -20,7 +20,7 @@ from recbench.nn.blocks import replace_dropout, self_attention
 from recbench.nn.compute import Dropout, linear, replace_linear
 from recbench.nn.training import full_cross_entropy
 from recbench_models.gram.config import GRAMConfig
-from recbench_models.gram.examples import Batch, Examples
+from recbench_models.gram.data import Batch, Examples
 from recbench_models.gram.vocabulary import PAD
 
 START = PAD

@@ -14,8 +14,8 @@ from recbench.nn.compute import product
 from recbench.nn.training import Windows, gather_rows
 from recbench_models.hllm.collapse import REMEDY, Verdict, Watch
 from recbench_models.hllm.config import HLLMConfig
+from recbench_models.hllm.data import drawn, drawn_beside
 from recbench_models.hllm.item_tower import ItemTower, distinct
-from recbench_models.hllm.negatives import drawn, drawn_beside
 from recbench_models.hllm.objective import Contrast, info_nce, unit
 from recbench_models.hllm.user_side import UserSide
 
