@@ -55,8 +55,9 @@ from transformers.modeling_outputs import BaseModelOutput
 from recbench.core import Queries
 from recbench.core.ragged import LongArray
 from recbench.nn.blocks.t5_decoder import T5Decoder
+from recbench.nn.codes import search
 from recbench.nn.codes.beam import beam_search
-from recbench_models.gram import PLUGIN, recommender
+from recbench_models.gram import PLUGIN
 from recbench_models.gram.network import START
 from recbench_models.gram.recommender import GRAM
 from recbench_models.gram.vocabulary import EOS, PAD
@@ -168,7 +169,7 @@ class Case:
         """The lists of users `rows` by `GRAM.generate`."""
         if is_cold:
             self.gram.to("cpu")  # forgets all states
-        with mock.patch.object(recommender, "beam_search", partial(beam_search, use_chains=uses_chains)):
+        with mock.patch.object(search, "beam_search", partial(beam_search, use_chains=uses_chains)):
             rankings = self.gram.generate(self.queries.take(rows), K)
         return rankings.items[0].astype(np.int64), rankings.scores[0]
 
@@ -259,9 +260,9 @@ def rows_of(case: Case, few: LongArray, sizes: list[int]) -> dict[str, Row]:
         "search": (partial(case.plain, keeps_states=False, shares_keys=False), 1, K, True),
         "+ item states": (partial(case.plain, keeps_states=True, shares_keys=False), 1, K, False),
         "+ shared keys": (partial(case.plain, keeps_states=True, shares_keys=True), 1, 1, False),
-        "+ batched trie": (partial(case.product, uses_chains=False), recommender._BEAMS_AT_A_TIME["cpu"] // K, 1, False),
-        "+ chains": (case.product, recommender._BEAMS_AT_A_TIME["cpu"] // K, 1, False),
-        "  cold": (partial(case.product, is_cold=True), recommender._BEAMS_AT_A_TIME["cpu"] // K, 1, False),
+        "+ batched trie": (partial(case.product, uses_chains=False), search._BEAMS_AT_A_TIME["cpu"] // K, 1, False),
+        "+ chains": (case.product, search._BEAMS_AT_A_TIME["cpu"] // K, 1, False),
+        "  cold": (partial(case.product, is_cold=True), search._BEAMS_AT_A_TIME["cpu"] // K, 1, False),
     }
     for name, (run, size, copies, is_padded) in steps.items():
         found[name] = Row([every], run, megabytes(case, case.batches(every, size), copies=copies, is_padded=is_padded))

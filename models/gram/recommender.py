@@ -15,8 +15,8 @@ from recbench.core.errors import BadConfig
 from recbench.core.ragged import LongArray, Ragged
 from recbench.core.seeds import derived_seed
 from recbench.nn.blocks import T5Decoder, T5DecoderParameters, T5Encoder
-from recbench.nn.codes import CodeTrie, beam_search
-from recbench.nn.compute import load_weights, over_batches
+from recbench.nn.codes import CodeTrie, batched_beam_search
+from recbench.nn.compute import load_weights
 from recbench.nn.text import load_t5
 from recbench.nn.training import train
 from recbench_models.gram.config import OWN, GRAMConfig
@@ -28,8 +28,6 @@ from recbench_models.gram.prompts import UserPrompts
 from recbench_models.gram.vocabulary import EOS, PAD
 
 _WEIGHTS, _LISTS, _SIZES = "network.safetensors", "prompts.safetensors", "network.json"
-_BEAMS_AT_A_TIME = {"cpu": 1_600, "cuda": 102_400}
-"""Users times beams of all views that are searched together: enough for large products, and little memory."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,40 +91,30 @@ class GRAM:
     def generate(self, queries: Queries, k: int) -> Rankings:
         """The k items whose IDs are the likeliest by the search; scores are log-likelihoods, divided as `length_norm` says."""
         config, network = self.config, self._trained
-        device = network.label_IY.device
-        self._trie = self._trie.to(device)
+        self._trie = self._trie.to(network.label_IY.device)
         serving = self._served()
         read = queries.histories.tail(config.max_history if config.item_prompts else 0)
         with torch.inference_mode():
             serving.states.ensure(read.item)
             place_PD = network.places.weight.detach()
-        n_beams = max(config.n_beams, k)
-        at_a_time = _BEAMS_AT_A_TIME.get(device.type, _BEAMS_AT_A_TIME["cuda"]) // (n_beams * len(queries.views))
-        batches = _batches(np.minimum(queries.histories.lengths, config.max_history), max(1, at_a_time), device)
 
-        def search(rows: LongArray) -> Rankings:
-            histories = queries.histories.take(rows)
-            users = self._user_prompts(histories.tail(config.max_history)) if config.user_prompt else None
+        def decoder_of(rows: LongArray) -> T5Decoder:
+            newest = queries.histories.take(rows).tail(config.max_history)
+            users = self._user_prompts(newest) if config.user_prompt else None
             memory_UMD, is_real_UM = serving.states.memory(read.take(rows), users, place_PD)
-            return beam_search(
-                T5Decoder(serving.parameters, memory_UMD, is_real_UM, START),
-                self._trie,
-                histories,
-                k,
-                views=queries.views,
-                n_beams=n_beams,
-                length_norm=config.length_norm,
-                length_power=config.length_power,
-            )
+            return T5Decoder(serving.parameters, memory_UMD, is_real_UM, START)
 
-        shape = (len(queries.views), len(queries), k)
-        items, scores = np.full(shape, -1, dtype=np.int32), np.full(shape, -np.inf, dtype=np.float32)
-        counters: dict[str, int] = {}
-        for rows, found in zip(batches, over_batches(search, batches, device), strict=True):
-            items[:, rows], scores[:, rows] = found.items, found.scores
-            for name, count in found.counters.items():
-                counters[name] = counters.get(name, 0) + count
-        return Rankings(queries.views, items, scores, counters)
+        return batched_beam_search(
+            decoder_of,
+            self._trie,
+            queries,
+            k,
+            length_B=np.minimum(queries.histories.lengths, config.max_history),
+            n_beams=config.n_beams,
+            batching="even",
+            length_norm=config.length_norm,
+            length_power=config.length_power,
+        )
 
     def save(self, folder: Path) -> None:
         """Write IDs, prompts and network."""
@@ -185,19 +173,6 @@ class GRAM:
         if self._network is None:
             raise RuntimeError("GRAM has no network before fit or load.")
         return self._network
-
-
-def _batches(length_B: LongArray, at_a_time: int, device: torch.device) -> list[LongArray]:
-    """All queries, those of like length together, in batches of at most `at_a_time`.
-
-    On a CPU every thread gets as many batches as any other, long ones first, so that they end together.
-    """
-    n_batches = -(-len(length_B) // at_a_time)
-    if device.type == "cpu" and n_batches > 1:
-        n_threads = torch.get_num_threads()
-        n_batches = -(-n_batches // n_threads) * n_threads
-    order = np.argsort(-length_B, kind="stable")
-    return [rows for rows in np.array_split(order, max(n_batches, 1)) if len(rows)]
 
 
 def _pretrained(config: GRAMConfig) -> Any | None:

@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING
 from recbench.nn.on_demand import on_demand
 
 if TYPE_CHECKING:
-    from recbench.nn.codes.beam import LengthNorm, StepDecoder, beam_search
+    from recbench.nn.codes.beam import LengthNorm, StepDecoder
     from recbench.nn.codes.catalogue import CODES_FILE, ENDED, FIRST_TOKEN, ItemCodes, make_unique
     from recbench.nn.codes.quantize.hierarchical_kmeans import hierarchical_kmeans
     from recbench.nn.codes.quantize.settings import QuantizerSettings
+    from recbench.nn.codes.search import batched_beam_search
     from recbench.nn.codes.stage import CodesStage, ItemVectors, item_codes
     from recbench.nn.codes.trie import CodeTrie
 else:
@@ -25,7 +26,7 @@ __all__ = [
     "LengthNorm",
     "QuantizerSettings",
     "StepDecoder",
-    "beam_search",
+    "batched_beam_search",
     "hierarchical_kmeans",
     "item_codes",
     "make_unique",

@@ -9,18 +9,19 @@ from gram_case import END, N_ITEMS, config, exhaustive_scores, memory_of, model,
 from transformers import LogitsProcessorList
 from transformers.modeling_outputs import BaseModelOutput
 
-from recbench.core import Queries
+from recbench.core import Queries, Rankings
+from recbench.core.ragged import Ragged
+from recbench.nn.codes import search
 from recbench.nn.codes.beam import beam_search
 from recbench.testing import queries
-from recbench_models.gram import recommender
 from recbench_models.gram.network import START
-from recbench_models.gram.recommender import GRAM
+from recbench_models.gram.recommender import GRAM, _Texts
 from recbench_models.gram.vocabulary import EOS, PAD
 
 HISTORIES = [[3, 4, 5], [7], [], list(range(20)), [9, 9, 11]]
 
 
-def assert_same_lists(left: recommender.Rankings, right: recommender.Rankings, atol: float = 1e-5) -> None:
+def assert_same_lists(left: Rankings, right: Rankings, atol: float = 1e-5) -> None:
     """Scores agree place by place, and items wherever no neighbouring score is that near."""
     np.testing.assert_allclose(left.scores, right.scores, rtol=0, atol=atol)
     gaps = np.pad(-np.diff(right.scores, axis=-1) > 2 * atol, ((0, 0), (0, 0), (1, 1)), constant_values=True)
@@ -63,16 +64,14 @@ def test_many_users_at_once_get_what_each_gets_alone() -> None:
     asked = queries([*HISTORIES, *[[item, item + 1] for item in range(40)]])
     together = gram.generate(asked, 20)
     alone = [model().generate(asked.take([row]), 20) for row in range(len(asked))]
-    joined = recommender.Rankings(
-        asked.views, np.concatenate([one.items for one in alone], 1), np.concatenate([one.scores for one in alone], 1)
-    )
+    joined = Rankings(asked.views, np.concatenate([one.items for one in alone], 1), np.concatenate([one.scores for one in alone], 1))
     assert_same_lists(together, joined)
 
 
 def test_ways_without_branches_are_scored_in_one_pass_with_the_same_result(monkeypatch: pytest.MonkeyPatch) -> None:
     gram, asked = model(), queries(HISTORIES)
     with_chains = gram.generate(asked, 20)
-    monkeypatch.setattr(recommender, "beam_search", partial(beam_search, use_chains=False))
+    monkeypatch.setattr(search, "beam_search", partial(beam_search, use_chains=False))
     assert_same_lists(gram.generate(asked, 20), with_chains)
 
 
@@ -121,8 +120,8 @@ def test_lists_are_those_of_the_library(view: str) -> None:
     ours = gram.generate(asked, width)
     items, scores = library_lists(gram, asked, width, unseen=view == "unseen")
     v = asked.views.index(view)
-    theirs = recommender.Rankings(("keep",), items[None].astype(np.int32), scores[None])
-    assert_same_lists(recommender.Rankings(("keep",), ours.items[v : v + 1], ours.scores[v : v + 1]), theirs)
+    theirs = Rankings(("keep",), items[None].astype(np.int32), scores[None])
+    assert_same_lists(Rankings(("keep",), ours.items[v : v + 1], ours.scores[v : v + 1]), theirs)
 
 
 def test_the_divisor_is_the_number_of_tokens_with_the_end_token() -> None:
@@ -154,7 +153,7 @@ def test_an_id_may_be_the_beginning_of_another() -> None:
     parts = texts()
     lists = [parts.ids[item].tolist() for item in range(N_ITEMS)]
     lists[2] = lists[1][:2]
-    nested = recommender._Texts(recommender.Ragged.from_lists(lists), parts.prompts, parts.start, parts.separator, (END,))
+    nested = _Texts(Ragged.from_lists(lists), parts.prompts, parts.start, parts.separator, (END,))
     gram = model(nested, n_beams=N_ITEMS)
     asked = queries([[3, 4]])
     rankings, exhaustive = gram.generate(asked, N_ITEMS), exhaustive_scores(gram, asked)

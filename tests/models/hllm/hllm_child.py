@@ -14,7 +14,7 @@ from torch import Tensor
 from recbench.core import Catalogue, World
 from recbench.nn.training.distributed import connected, world_from_environment
 from recbench.testing import LightContext, interactions, queries
-from recbench_models.hllm import PLUGIN, training
+from recbench_models.hllm import PLUGIN, network
 from recbench_models.hllm.recommender import HLLM
 
 EVENTS = [[1, 2, 3, 4], [5, 6, 7, 8], [9, 1, 2, 10], [11, 12, 13, 14]]
@@ -24,7 +24,7 @@ WORDS = ["red", "blue", "green", "old", "new", "tall", "small", "loud"]
 
 
 def step(pool: list[int], rows: list[int], world: World) -> tuple[Tensor, int, dict[str, Tensor], int]:
-    training.drawn = lambda n, n_items: torch.tensor(pool)  # type: ignore[assignment]
+    network.drawn = lambda n, n_items: torch.tensor(pool)  # type: ignore[assignment]
     module = case.module(case.tower(), case.config(n_negatives=8), EVENTS, world=world)
     seen: list[Any] = []
     module._look_at = seen.append  # type: ignore[method-assign]
@@ -34,11 +34,11 @@ def step(pool: list[int], rows: list[int], world: World) -> tuple[Tensor, int, d
 
 def one_process() -> tuple[Tensor, int, dict[str, Tensor]]:
     """The whole batch and the whole pool in one process."""
-    original = training.drawn
+    original = network.drawn
     try:
         loss, n, gradients, _ = step([item for pool in POOLS for item in pool], [row for rows in ROWS_OF for row in rows], World())
     finally:
-        training.drawn = original
+        network.drawn = original
     return loss, n, gradients
 
 

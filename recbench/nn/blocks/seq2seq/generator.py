@@ -17,17 +17,14 @@ from recbench.nn.blocks.seq2seq.model import EMPTY_HISTORY, FIRST_CODE, PADDED_S
 from recbench.nn.blocks.seq2seq.settings import Seq2SeqSettings
 from recbench.nn.blocks.t5_decoder import T5Decoder, T5DecoderParameters
 from recbench.nn.blocks.t5_encoder import T5Encoder
-from recbench.nn.codes.beam import beam_search
 from recbench.nn.codes.catalogue import ItemCodes
+from recbench.nn.codes.search import batched_beam_search
 from recbench.nn.codes.trie import CodeTrie
-from recbench.nn.compute.threads import over_batches
 from recbench.nn.compute.weights import load_weights
 from recbench.nn.training.loop import train
 from recbench.nn.training.settings import TrainingSettings
 
 _WEIGHTS, _SIZES = "network.safetensors", "network.json"
-_BEAMS_AT_A_TIME = {"cpu": 1_600, "cuda": 102_400}
-"""Users times beams of all views that are searched together: enough for large products, and little memory."""
 _ITEMS_AT_A_TIME = 256
 
 
@@ -83,39 +80,25 @@ class CodeGenerator:
     def generate(self, queries: Queries, k: int) -> Rankings:
         """The k items whose codes the search likes best; scores are log-likelihoods of codes, in nats."""
         network = self.network.eval()
-        device = network.item_tokens.device
-        self._trie = self._trie.to(device)
+        self._trie = self._trie.to(network.item_tokens.device)
         reader, parameters = T5Encoder(network.t5), T5DecoderParameters(network.t5)
-        n_beams = max(self.settings.n_beams, k)
-        # Queries of like length together: little is computed for padding.
-        order = np.argsort(np.minimum(queries.histories.lengths, self.settings.max_history), kind="stable")
-        at_a_time = max(1, _BEAMS_AT_A_TIME.get(device.type, _BEAMS_AT_A_TIME["cuda"]) // (n_beams * len(queries.views)))
-        batches = [order[start : start + at_a_time] for start in range(0, len(order), at_a_time)]
 
-        def search(rows: LongArray) -> Rankings:
+        def decoder_of(rows: LongArray) -> T5Decoder:
             item_BT, user_B, length_B = self._read(queries.take(rows))
-            with torch.inference_mode():
-                token_BM = network.memory_tokens(item_BT, user_B)
-                mask_BM = network.memory_mask(length_B, token_BM.shape[1])
-                memory_BMD = reader(token_BM, mask_BM, network.seen_from(token_BM.shape[1]))
-                return beam_search(
-                    T5Decoder(parameters, memory_BMD, mask_BM, START),
-                    self._trie,
-                    queries.histories.take(rows),
-                    k,
-                    views=queries.views,
-                    n_beams=n_beams,
-                    renormalise=self.settings.renormalise,
-                )
+            token_BM = network.memory_tokens(item_BT, user_B)
+            mask_BM = network.memory_mask(length_B, token_BM.shape[1])
+            memory_BMD = reader(token_BM, mask_BM, network.seen_from(token_BM.shape[1]))
+            return T5Decoder(parameters, memory_BMD, mask_BM, START)
 
-        shape = (len(queries.views), len(queries), k)
-        items, scores = np.full(shape, -1, dtype=np.int32), np.full(shape, -np.inf, dtype=np.float32)
-        counters: dict[str, int] = {}
-        for rows, found in zip(batches, over_batches(search, batches, device), strict=True):
-            items[:, rows], scores[:, rows] = found.items, found.scores
-            for name, count in found.counters.items():
-                counters[name] = counters.get(name, 0) + count
-        return Rankings(queries.views, items, scores, counters)
+        return batched_beam_search(
+            decoder_of,
+            self._trie,
+            queries,
+            k,
+            length_B=np.minimum(queries.histories.lengths, self.settings.max_history),
+            n_beams=self.settings.n_beams,
+            renormalise=self.settings.renormalise,
+        )
 
     @torch.inference_mode()
     def log_likelihoods(self, queries: Queries) -> Tensor:
