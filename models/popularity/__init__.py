@@ -4,10 +4,10 @@ from recbench.core import Catalogue, Plugin, Recommender
 from recbench_models.popularity.config import PopularityConfig
 
 
-def _build(config: PopularityConfig, catalogue: Catalogue) -> Recommender:
+def _build(config: PopularityConfig, catalogue: Catalogue) -> Recommender:  # noqa: ARG001 (there is nothing to choose)
     from recbench_models.popularity.recommender import Popularity
 
-    return Popularity(config, catalogue)
+    return Popularity(catalogue)
 
 
 PLUGIN = Plugin.from_folder(__file__, PopularityConfig, _build)

@@ -1,26 +1,21 @@
 """Recent popularity."""
 
-from pathlib import Path
-
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import load_file, save_file
 
-from recbench.core import BadRequest, Catalogue, FitContext, FitReport, Interactions, Parameters, Queries, Rankings, TimeKind
-from recbench.nn.ranking import same_for_all
+from recbench.core import BadRequest, Catalogue, FitContext, FitReport, Interactions, Parameters, TimeKind
+from recbench.nn.ranking import ItemCounts
 from recbench_models.recent_popularity.config import RecentPopularityConfig
 
 _DAY_S = 86_400
 
-# I items
 
-
-class RecentPopularity:
+class RecentPopularity(ItemCounts):
     """Ranks items by their number of events in the last days of the train part; the user does not matter."""
 
     def __init__(self, config: RecentPopularityConfig, catalogue: Catalogue) -> None:
+        super().__init__(catalogue)
         self.config = config
-        self.count_I = np.zeros(catalogue.n_items, dtype=np.int64)
 
     def fit(self, context: FitContext) -> FitReport:
         """Count the events of each item in the window; `BadRequest` where times mean nothing across users."""
@@ -39,19 +34,6 @@ class RecentPopularity:
                 best, chosen = result.value, days
         self.count_I = _count_since(context.train, chosen)
         return FitReport(parameters=Parameters(total=len(self.count_I)), chosen={"window_days": chosen})
-
-    def generate(self, queries: Queries, k: int) -> Rankings:
-        """The most frequent items of the window, the same for all queries but for what `unseen` excludes."""
-        # Of float32, as they are handed over: counts above 2**24 may differ and yet be equal scores.
-        return same_for_all(self.count_I.astype(np.float32), queries, k)
-
-    def save(self, folder: Path) -> None:
-        """Write the counts."""
-        save_file({"count": self.count_I}, folder / "model.safetensors")
-
-    def load(self, folder: Path) -> None:
-        """Read the counts."""
-        self.count_I = load_file(folder / "model.safetensors")["count"]
 
 
 def _count_since(train: Interactions, days: int) -> NDArray[np.int64]:

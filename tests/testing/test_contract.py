@@ -11,10 +11,9 @@ import numpy as np
 import pytest
 
 from recbench import registry
-from recbench.core import Plugin, PluginFailed, Queries, Rankings
+from recbench.core import Catalogue, Plugin, PluginFailed, Queries, Rankings
 from recbench.data import Split
 from recbench.testing import PluginContract, small_split
-from recbench_models.popularity.config import PopularityConfig
 from recbench_models.popularity.recommender import Popularity
 
 Spoil = Callable[[Rankings, Queries], Rankings]
@@ -32,7 +31,7 @@ def plugin() -> Plugin:
 
 def model_that(spoil: Spoil, split: Split) -> SimpleNamespace:
     """A training's result whose model answers by popularity, spoilt."""
-    popularity = Popularity(PopularityConfig(), SimpleNamespace(n_items=len(split.items)))
+    popularity = Popularity(Catalogue(len(split.items), len(split.user_ids)))
     popularity.count_I = split.train.item_counts()
     model = SimpleNamespace(generate=lambda queries, k: spoil(popularity.generate(queries, k), queries))
     return SimpleNamespace(recommender=SimpleNamespace(generate=model.generate, raw=model))
@@ -165,7 +164,7 @@ cuda = "default"
 from .config import MyConfig
 def _build(config, catalogue):
     from recbench_models.popularity.recommender import Popularity
-    return Popularity(config, catalogue)
+    return Popularity(catalogue)
 PLUGIN = Plugin.from_folder(__file__, MyConfig, _build)
 """,
         "config.py": "from recbench.core import PluginConfig\nclass MyConfig(PluginConfig):\n    pass\n",

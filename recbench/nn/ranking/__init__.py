@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 from recbench.nn.on_demand import on_demand
 
 if TYPE_CHECKING:
-    from recbench.nn.ranking.fixed_order import same_for_all
+    from recbench.nn.ranking.counts import ItemCounts
     from recbench.nn.ranking.flat_index import flat_index_topk
     from recbench.nn.ranking.topk import full_catalogue_topk, topk_from_scores
 else:
     __getattr__ = on_demand(__name__)
 
-__all__ = ["flat_index_topk", "full_catalogue_topk", "same_for_all", "topk_from_scores"]
+__all__ = ["ItemCounts", "flat_index_topk", "full_catalogue_topk", "topk_from_scores"]
