@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from recbench.core import FitContext, FitReport, Queries, Rankings
+from recbench.core import FitContext, FitReport
 from recbench.core.seeds import derived_seed
-from recbench.nn.blocks import CodeGenerator, CodeSeq2Seq, Examples
-from recbench.nn.codes import ItemCodes, item_codes
+from recbench.nn.blocks import CodeGenerator, CodeRecommender, CodeSeq2Seq, Examples
+from recbench.nn.codes import item_codes
 from recbench.nn.text import TextVectors, text_vectors
 from recbench_models.prorec.config import USES_ALIGNED, USES_PLAIN, PRORecConfig
 from recbench_models.prorec.integrated import integrated, normed
@@ -30,12 +30,11 @@ class _Vectors:
     vectors: NDArray[np.float32]
 
 
-class PRORec:
+class PRORec(CodeRecommender):
     """Text and behaviour -> one vector -> one code per item; the encoder-decoder writes codes and is told the vectors behind them."""
 
     def __init__(self, config: PRORecConfig) -> None:
         self.config = config
-        self._generator: CodeGenerator | None = None
 
     def fit(self, context: FitContext) -> FitReport:
         """Stage 1, the codes, stage 2; every prefix of the train part is an example of both stages."""
@@ -52,14 +51,12 @@ class PRORec:
             config, plain_text, None if behaviour is None else behaviour.collab, None if joint is None else joint.adapted, is_trained
         )
         codes = item_codes(context, _Vectors(vectors), config)
-        self._generator = CodeGenerator(config, codes.codes, context.seed)
+        self.generator = CodeGenerator(config, codes.codes, context.seed)
         if config.kd_weight == 0:
-            report = self._generator.fit(context, config)
+            report = self.generator.fit(context, config)
         else:
             teachers = [joint.collab, joint.adapted] if config.kd_targets == "both" and joint is not None else [vectors]
-            report = self._generator.fit(
-                context, config, lambda network, examples: _distilled(context, config, teachers, network, examples)
-            )
+            report = self.generator.fit(context, config, lambda network, examples: _distilled(context, config, teachers, network, examples))
         report.artefacts = {**report.artefacts, "codes": codes.file}
         if plain is not None and is_diagnosed:
             report.artefacts = {**report.artefacts, "spaces": _spaces(context, plain_text, plain, joint, vectors)}
@@ -67,33 +64,6 @@ class PRORec:
 
     def _stage_1(self, context: FitContext, text: TextVectors, align_weight: float) -> JointVectors:
         return joint_vectors(context, self.config, np.asarray(text.vectors), text.folder, align_weight=align_weight)
-
-    def generate(self, queries: Queries, k: int) -> Rankings:
-        """The k items whose codes are the likeliest, by the search's scores."""
-        return self._trained.generate(queries, k)
-
-    def save(self, folder: Path) -> None:
-        """Write codes and network."""
-        self._trained.save(folder)
-
-    def load(self, folder: Path) -> None:
-        """Read codes and network."""
-        self._generator = CodeGenerator.load(folder)
-
-    def to(self, device: str) -> None:
-        """Move the network."""
-        self._trained.to(device)
-
-    @property
-    def codes(self) -> ItemCodes:
-        """The items' codes."""
-        return self._trained.codes
-
-    @property
-    def _trained(self) -> CodeGenerator:
-        if self._generator is None:
-            raise RuntimeError("PRORec has no codes before fit or load.")
-        return self._generator
 
 
 def _distilled(

@@ -99,7 +99,7 @@ def test_all_of_the_network_moves_and_the_trie_with_the_question(tmp_path: Path)
     model.to("cpu")
     np.testing.assert_array_equal(model.generate(queries([[1, 2]]), 5).scores, before.scores)
     model.to("meta")
-    network = model._trained.network
+    network = model.generator.network
     assert {part.device.type for part in (*network.parameters(), *network.buffers())} == {"meta"}
 
 
@@ -107,7 +107,7 @@ def test_codes_do_not_depend_on_events(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     folders = [tmp_path / name for name in ("first", "second")]
     models = [trained(rng.integers(0, N_ITEMS, (8, 4)).tolist(), folder, max_steps=2) for folder in folders]
-    first, second = (model.codes for model in models)
+    first, second = (model.generator.codes for model in models)
     np.testing.assert_array_equal(first.code, second.code)
     assert len(np.unique(first.code, axis=0)) == N_ITEMS
 

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from recbench.nn.blocks.seq2seq.examples import CodeTraining, Examples
     from recbench.nn.blocks.seq2seq.generator import CodeGenerator
     from recbench.nn.blocks.seq2seq.model import SUMMARY, CodeSeq2Seq
+    from recbench.nn.blocks.seq2seq.recommender import CodeRecommender
     from recbench.nn.blocks.seq2seq.settings import Seq2SeqSettings
     from recbench.nn.blocks.sequential import SequenceEncoder
     from recbench.nn.blocks.t5_blocks import replace_dropout, self_attention
@@ -21,6 +22,7 @@ __all__ = [
     "SUMMARY",
     "CausalDecoder",
     "CodeGenerator",
+    "CodeRecommender",
     "CodeSeq2Seq",
     "CodeTraining",
     "Examples",

@@ -37,13 +37,13 @@ def test_text_alone_without_distillation_is_tiger(quantizer: dict[str, object], 
     shared = {name: value for name, value in model.config.model_dump(mode="json").items() if name in plugin.config.model_fields}
     tiger = plugin.build(plugin.config.model_validate(shared), None)
     report_of_tiger = tiger.fit(case.context(tmp_path / "tiger"))
-    np.testing.assert_array_equal(model.codes.code, tiger.codes.code)
+    np.testing.assert_array_equal(model.generator.codes.code, tiger.generator.codes.code)
     assert [point.loss for point in report.curve] == [point.loss for point in report_of_tiger.curve]
     for left, right in ((model.generate(ASKED, 10), tiger.generate(ASKED, 10)),):
         np.testing.assert_array_equal(left.items, right.items)
         np.testing.assert_array_equal(left.scores, right.scores)
     told, report_told = trained(tmp_path / "told", fusion="semantic", domination=False, kd_weight=1.0, codebook_size=4, **quantizer)
-    np.testing.assert_array_equal(told.codes.code, tiger.codes.code)
+    np.testing.assert_array_equal(told.generator.codes.code, tiger.generator.codes.code)
     assert [point.loss for point in report_told.curve] != [point.loss for point in report.curve]
     assert not np.array_equal(told.generate(ASKED, 10).scores, tiger.generate(ASKED, 10).scores)
 
@@ -75,7 +75,7 @@ def test_the_presets_are_these_ablations() -> None:
 
 def test_codes_are_distinct_and_equal_vectors_share_all_but_the_last(tmp_path: Path) -> None:
     model, report = trained(tmp_path, fusion="semantic", domination=False, kd_weight=0.0)
-    code = model.codes.code
+    code = model.generator.codes.code
     assert len(np.unique(code, axis=0)) == case.N_ITEMS
     of_text = case.clusters()[1]  # items of a cluster have one and the same text here
     for cluster in range(case.N_CLUSTERS):
