@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from recbench.core import FitContext, Histories
+from recbench.core.codes_file import CODES_FILE, ENDED
 from recbench.core.errors import BadData
 from recbench.core.ragged import IntArray, Ragged
-from recbench.nn.codes import CODES_FILE, ENDED, ItemCodes, hierarchical_kmeans
+from recbench.nn.codes import ItemCodes, hierarchical_kmeans
 from recbench.nn.text import held_fields, read_t5_config, text_vectors
 from recbench_models.gram.config import OWN, GRAMConfig
 from recbench_models.gram.lexical_ids import LexicalIds, keyword_ids, lexical_ids, tfidf

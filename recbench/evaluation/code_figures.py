@@ -7,8 +7,7 @@ says of each item whether the last number of its code only tells it apart.
 """
 
 import io
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,17 +15,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from pydantic import BaseModel, NonNegativeInt, PositiveInt, ValidationError
+from pydantic import ValidationError
 
+from recbench.core.codes_file import ENDED, IS_NUMBERED, CodeNotes
 from recbench.core.config import explain
 from recbench.core.errors import BadData, refuse_exhaustion
 from recbench.core.ragged import Histories, IntArray, LongArray
 
-CODES_FILE = "codes.parquet"
 PREFIX = "codes_"
 """Beginning of the names of all these figures in a record's diagnostics."""
-_IS_NUMBERED = "is_numbered"
-_ENDED = -1
 _SHUFFLE_SEED = 0
 _BETWEEN_PARTS = ", "
 """Between the parts of a category path in an item table."""
@@ -61,11 +58,11 @@ class CodeTable:
     def counts(self, level: int) -> LongArray:
         """How many items have each value of a level (from 0), (size of the level,)."""
         values = self.code[:, level]
-        return np.bincount(values[values != _ENDED], minlength=self.level_sizes[level]).astype(np.int64)
+        return np.bincount(values[values != ENDED], minlength=self.level_sizes[level]).astype(np.int64)
 
     def lengths(self) -> LongArray:
         """Levels of each item's code, (n_items,)."""
-        lengths: LongArray = np.count_nonzero(self.code != _ENDED, axis=1).astype(np.int64)
+        lengths: LongArray = np.count_nonzero(self.code != ENDED, axis=1).astype(np.int64)
         return lengths
 
     def meaning(self) -> IntArray:
@@ -73,7 +70,7 @@ class CodeTable:
         if self.is_numbered is None:
             return self.code[:, : self.n_levels - self.n_extra]
         code = self.code.copy()
-        code[self.is_numbered, self.lengths()[self.is_numbered] - 1] = _ENDED
+        code[self.is_numbered, self.lengths()[self.is_numbered] - 1] = ENDED
         return code
 
 
@@ -82,23 +79,23 @@ def read_codes(path: Path) -> CodeTable:
     again = "Restore it or run it again with --again."
     try:
         data = path.read_bytes()
-        extra = [_IS_NUMBERED] if _IS_NUMBERED in pq.read_schema(io.BytesIO(data)).names else []
+        extra = [IS_NUMBERED] if IS_NUMBERED in pq.read_schema(io.BytesIO(data)).names else []
         table = pq.read_table(io.BytesIO(data), columns=["item", "code", *extra], page_checksum_verification=True)
         item = table.column("item").to_numpy()
         column = table.column("code").combine_chunks()
         lists = Histories(column.flatten().to_numpy().astype(np.int32), _offsets(column.value_lengths().to_numpy()))
-        is_numbered = table.column(_IS_NUMBERED).to_numpy() if extra else None
-        notes = _Notes.of(table.schema.metadata or {})
+        is_numbered = table.column(IS_NUMBERED).to_numpy() if extra else None
+        notes = CodeNotes.of(table.schema.metadata or {})
     except FileNotFoundError:
         raise BadData(f"{path}: there is no such file. {again}") from None
     except ValidationError as error:
-        raise BadData(f"{explain(error, list(_Notes.model_fields), f'{path}, its notes')} {again}") from None
+        raise BadData(f"{explain(error, list(CodeNotes.model_fields), f'{path}, its notes')} {again}") from None
     except (pa.ArrowException, OSError, AttributeError, ValueError) as error:
         refuse_exhaustion(error, path)
         raise BadData(f"{path} is not a parquet file with the columns item and code (a list of int32): {error}. {again}") from None
     if len(lists) == 0 or not np.array_equal(item, np.arange(len(item))):
         raise BadData(f"{path}: items must run from 0 on, one row each. {again}")
-    code = lists.padded(_ENDED)
+    code = lists.padded(ENDED)
     if lists.lengths.min() == 0 or lists.item.min() < 0:
         raise BadData(f"{path}: a code is a list of at least one number, none below 0. {again}")
     found = tuple(int(largest) + 1 for largest in code.max(axis=0))
@@ -106,23 +103,8 @@ def read_codes(path: Path) -> CodeTable:
     if len(sizes) != len(found) or any(size < used for size, used in zip(sizes, found, strict=True)) or notes.n_extra >= len(found):
         raise BadData(f"{path}: its notes give levels of the sizes {sizes}, {notes.n_extra} extra; its codes need {found}. {again}")
     if is_numbered is not None and is_numbered.dtype != np.bool_:
-        raise BadData(f"{path}: the column {_IS_NUMBERED} is true or false for each item, without gaps. {again}")
+        raise BadData(f"{path}: the column {IS_NUMBERED} is true or false for each item, without gaps. {again}")
     return CodeTable(code, sizes, notes.n_extra, notes.unexplained, is_numbered, notes.shared_tokens)
-
-
-class _Notes(BaseModel):
-    """Notes that a file of codes may hold besides the codes."""
-
-    level_sizes: tuple[PositiveInt, ...] = ()
-    n_extra: NonNegativeInt = 0
-    unexplained: tuple[float, ...] = ()
-    shared_tokens: bool = False
-
-    @classmethod
-    def of(cls, metadata: Mapping[bytes, bytes]) -> "_Notes":
-        """The notes among a file's metadata; a `ValueError` where one is not what it should be."""
-        texts = {name: metadata[f"recbench.{name}".encode()] for name in cls.model_fields if f"recbench.{name}".encode() in metadata}
-        return cls.model_validate({name: json.loads(text) for name, text in texts.items()})
 
 
 def code_figures(table: CodeTable, categories: Sequence[str | None] | None = None) -> dict[str, float]:
@@ -150,7 +132,7 @@ def code_figures(table: CodeTable, categories: Sequence[str | None] | None = Non
         counts = table.counts(level)
         used = int(np.count_nonzero(counts))
         entropy = _entropy(counts)
-        goes_on = table.code[:, level] != _ENDED
+        goes_on = table.code[:, level] != ENDED
         prefix = _numbered(prefix * (size + 1) + table.code[:, level] + 1)
         values = {
             "size": size,
@@ -178,8 +160,8 @@ def code_figures(table: CodeTable, categories: Sequence[str | None] | None = Non
     figures[f"{PREFIX}last_nonzero_share"] = float((table.code[:, -1] > 0).mean())
     if table.shared_tokens:
         tokens = np.sort(meaning, axis=1)
-        is_twice = (tokens[:, 1:] == tokens[:, :-1]) & (tokens[:, 1:] != _ENDED)
-        figures[f"{PREFIX}distinct_tokens"] = float(len(np.unique(meaning[meaning != _ENDED])))
+        is_twice = (tokens[:, 1:] == tokens[:, :-1]) & (tokens[:, 1:] != ENDED)
+        figures[f"{PREFIX}distinct_tokens"] = float(len(np.unique(meaning[meaning != ENDED])))
         figures[f"{PREFIX}repeated"] = float(np.count_nonzero(is_twice.any(axis=1)))
     if table.is_numbered is not None:
         figures[f"{PREFIX}numbered"] = float(np.count_nonzero(table.is_numbered))

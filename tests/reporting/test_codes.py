@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from recbench.core.codes_file import ENDED
 from recbench.core.errors import BadData, BadRequest
 from recbench.evaluation import CODES_FILE, code_figures, read_codes
-from recbench.nn.codes.catalogue import ENDED, ItemCodes, make_unique
+from recbench.nn.codes.catalogue import ItemCodes, make_unique
 from recbench.reporting import StoredRun, code_report, codes_table, plot_codes, publish, record_table
 
 N_ITEMS = 80

@@ -6,7 +6,7 @@ from recbench.nn.on_demand import on_demand
 
 if TYPE_CHECKING:
     from recbench.nn.codes.beam import LengthNorm, StepDecoder
-    from recbench.nn.codes.catalogue import CODES_FILE, ENDED, FIRST_TOKEN, ItemCodes, make_unique
+    from recbench.nn.codes.catalogue import FIRST_TOKEN, ItemCodes, make_unique
     from recbench.nn.codes.quantize.hierarchical_kmeans import hierarchical_kmeans
     from recbench.nn.codes.quantize.settings import QuantizerSettings
     from recbench.nn.codes.search import batched_beam_search
@@ -16,8 +16,6 @@ else:
     __getattr__ = on_demand(__name__)
 
 __all__ = [
-    "CODES_FILE",
-    "ENDED",
     "FIRST_TOKEN",
     "CodeTrie",
     "CodesStage",

@@ -1,6 +1,5 @@
 """Item codes: a few small numbers per item, different for each item, and the tokens a model reads and writes for them."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -9,17 +8,15 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
+from recbench.core.codes_file import CODES_FILE, ENDED, IS_NUMBERED, CodeNotes
+from recbench.core.config import explain
 from recbench.core.errors import BadData, StageFailed, refuse_exhaustion
 from recbench.core.ragged import Histories, IntArray, Ragged
 
-CODES_FILE = "codes.parquet"
 FIRST_TOKEN = 3
 """0 pads, 1 starts, 2 is reserved."""
-ENDED = -1
-"""Stands where an item's code has ended before the longest one."""
-_LEVEL_SIZES, _N_EXTRA, _UNEXPLAINED = "recbench.level_sizes", "recbench.n_extra", "recbench.unexplained"
-_SHARED_TOKENS, _IS_NUMBERED = "recbench.shared_tokens", "is_numbered"
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,17 +90,17 @@ class ItemCodes:
         import pyarrow.parquet as pq
 
         lists = self.token_lists(0)
-        notes = {_LEVEL_SIZES: list(self.level_sizes), _N_EXTRA: self.n_extra, _UNEXPLAINED: list(self.unexplained)}
-        # Codes that know nothing of these two are written as they were before there were any: files are compared by their content.
-        if self.shared_tokens:
-            notes[_SHARED_TOKENS] = True
+        notes = CodeNotes(
+            level_sizes=self.level_sizes, n_extra=self.n_extra, unexplained=self.unexplained, shared_tokens=self.shared_tokens
+        )
         columns = {
             "item": pa.array(np.arange(len(self), dtype=np.int32)),
             "code": pa.ListArray.from_arrays(pa.array(lists.offsets.astype(np.int32)), pa.array(self.code[self.code != ENDED])),
         }
+        # Codes that know nothing of it are written as they were before there was any: files are compared by their content.
         if self.is_numbered is not None:
-            columns[_IS_NUMBERED] = pa.array(self.is_numbered)
-        table = pa.table(columns).replace_schema_metadata({name: json.dumps(value) for name, value in notes.items()})
+            columns[IS_NUMBERED] = pa.array(self.is_numbered)
+        table = pa.table(columns).replace_schema_metadata(notes.metadata())
         path = folder / CODES_FILE
         pq.write_table(table, path, compression="zstd")
         return path
@@ -114,10 +111,12 @@ class ItemCodes:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        path = folder / CODES_FILE
+        path, again = folder / CODES_FILE, "Delete that folder and give the command again."
         try:
             table = pq.read_table(path)
-            notes = {name: json.loads(table.schema.metadata[name.encode()]) for name in (_LEVEL_SIZES, _N_EXTRA, _UNEXPLAINED)}
+            notes = CodeNotes.of(table.schema.metadata)
+            if missing := {"level_sizes", "n_extra", "unexplained"} - notes.model_fields_set:
+                raise ValueError(f"its notes lack {', '.join(sorted(missing))}")
             column = table.column("code").combine_chunks()
             lists = Histories(
                 column.values.to_numpy().astype(np.int32),
@@ -125,15 +124,17 @@ class ItemCodes:
             )
             return cls(
                 lists.padded(ENDED),
-                tuple(notes[_LEVEL_SIZES]),
-                notes[_N_EXTRA],
-                tuple(notes[_UNEXPLAINED]),
-                table.column(_IS_NUMBERED).to_numpy() if _IS_NUMBERED in table.column_names else None,
-                json.loads(table.schema.metadata.get(_SHARED_TOKENS.encode(), b"false")),
+                notes.level_sizes,
+                notes.n_extra,
+                notes.unexplained,
+                table.column(IS_NUMBERED).to_numpy() if IS_NUMBERED in table.column_names else None,
+                notes.shared_tokens,
             )
+        except ValidationError as error:
+            raise BadData(f"{explain(error, list(CodeNotes.model_fields), f'{path}, its notes')} {again}") from None
         except (OSError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
             refuse_exhaustion(error, path)
-            raise BadData(f"{path} holds no item codes: {error}. Delete that folder and give the command again.") from None
+            raise BadData(f"{path} holds no item codes: {error}. {again}") from None
 
 
 def make_unique(codes: IntArray, level_sizes: Sequence[int], *, least_size: int = 1, may_grow: bool = True) -> ItemCodes:

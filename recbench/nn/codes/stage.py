@@ -8,8 +8,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from recbench.core.codes_file import CODES_FILE
 from recbench.core.plugin import FitContext
-from recbench.nn.codes.catalogue import CODES_FILE, ItemCodes, make_unique
+from recbench.nn.codes.catalogue import ItemCodes, make_unique
 from recbench.nn.codes.quantize.quantized import Quantized
 from recbench.nn.codes.quantize.residual_kmeans import residual_kmeans
 from recbench.nn.codes.quantize.scaling import scaled

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from recbench.core import BadData, Interactions, SilentProgress, StageFailed, TimeKind
+from recbench.core.codes_file import CODES_FILE, ENDED
 from recbench.evaluation import code_figures, main_categories, read_codes
-from recbench.nn.codes.catalogue import CODES_FILE, ENDED, FIRST_TOKEN, ItemCodes, make_unique
+from recbench.nn.codes.catalogue import FIRST_TOKEN, ItemCodes, make_unique
 from recbench.nn.codes.quantize.residual_kmeans import residual_kmeans
 from recbench.nn.codes.quantize.settings import QuantizerSettings
 from recbench.nn.codes.stage import item_codes
@@ -182,6 +183,21 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
         ItemCodes.load(tmp_path)
     (tmp_path / CODES_FILE).write_bytes(b"nothing")
     with pytest.raises(BadData, match=CODES_FILE):
+        ItemCodes.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [("n_extra", None, "its notes lack n_extra"), ("level_sizes", "[0]", "its notes.*level_sizes"), ("unexplained", "?", "no item codes")],
+)
+def test_damaged_notes_are_named(name: str, value: str | None, words: str, tmp_path: Path) -> None:
+    path = ItemCodes(np.array([[0], [1]], np.int32), (2,)).save(tmp_path)
+    table = pq.read_table(path)
+    notes = {**table.schema.metadata, f"recbench.{name}".encode(): (value or "").encode()}
+    if value is None:
+        del notes[f"recbench.{name}".encode()]
+    pq.write_table(table.replace_schema_metadata(notes), path)
+    with pytest.raises(BadData, match=f"{CODES_FILE}.*{words}"):
         ItemCodes.load(tmp_path)
 
 
