@@ -1,9 +1,8 @@
 """SASRec: windows, batches, negatives, and that it learns."""
 
 import json
-import logging
 import time
-from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -11,25 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from recbench.core import (
-    BadConfig,
-    BadData,
-    BadRequest,
-    Budget,
-    Catalogue,
-    Histories,
-    Interactions,
-    ItemTable,
-    Movable,
-    Queries,
-    Ranker,
-    SilentProgress,
-    TimeKind,
-    Validation,
-    World,
-)
-from recbench.core.seeds import generator
+from recbench.core import BadConfig, BadData, BadRequest, Catalogue, Histories, Interactions, Movable, Queries, Ranker
 from recbench.nn.training.windows import Windows
+from recbench.testing import LightContext, interactions
 from recbench_models.sasrec import PLUGIN
 from recbench_models.sasrec.config import SASRecConfig
 from recbench_models.sasrec.data import NegativeSampler
@@ -39,45 +22,9 @@ from recbench_models.sasrec.recommender import SASRec
 LOSSES = ("bce", "ce", "gbce", "ssm")
 
 
-def interactions_of(lists: list[list[int]], n_items: int) -> Interactions:
-    packed = Histories.from_lists(lists)
-    return Interactions(packed.item, packed.offsets, np.zeros(len(packed.item), np.int64), n_items, TimeKind.NONE)
-
-
 def queries_of(histories: Histories) -> Queries:
     n = len(histories)
     return Queries(histories, np.arange(n, dtype=np.int32), np.array([str(i) for i in range(n)], object))
-
-
-@dataclass
-class Context:
-    """What `fit` is given, without a harness around it. Every validation is better than the one before it: the last weights are taken."""
-
-    train: Interactions
-    checkpoints: Path
-    seed: int = 0
-    device: str = "cpu"
-    precision: str = "fp32"
-    threads: int = 1
-    world: World = field(default_factory=World)
-    budget: Budget = field(default_factory=Budget)
-    progress: SilentProgress = field(default_factory=SilentProgress)
-    log: logging.Logger = field(default_factory=lambda: logging.getLogger("test"))
-    n_validations: int = 0
-
-    @property
-    def items(self) -> ItemTable:
-        return ItemTable(np.array([str(i) for i in range(self.train.n_items)], object), {})
-
-    def generator(self, *names: str | int) -> np.random.Generator:
-        return generator(self.seed, *names)
-
-    def rehearse(self, ranker: Ranker) -> None:
-        """Nothing: no ranking follows."""
-
-    def validate(self, ranker: Ranker, *, all_users: bool = False) -> Validation:
-        self.n_validations += 1
-        return Validation({"ndcg@10": 1 - 1 / self.n_validations}, len(self.train), False, 0.0)
 
 
 def hit_rate(ranker: Ranker, histories: Histories, target: np.ndarray, k: int) -> float:
@@ -88,7 +35,9 @@ def fitted(train: Interactions, folder: Path, **overrides: Any) -> SASRec:
     values = {"width": 32, "dropout": 0.0, "max_length": 12, "learning_rate": 5e-3, "batch_size": 16, "validate_every_epochs": 1000}
     values |= overrides
     model = SASRec(SASRecConfig(**values), Catalogue(train.n_items, len(train)))
-    report = model.fit(Context(train, folder))
+    # Every validation is better than the one before it: the last weights are taken.
+    rising = count()
+    report = model.fit(LightContext(train, folder, judge=lambda _: float(next(rising))))
     assert report.examples_seen > 0
     return model
 
@@ -98,7 +47,7 @@ def fitted(train: Interactions, folder: Path, **overrides: Any) -> SASRec:
 
 def test_negatives_are_uniform_over_what_the_user_lacks() -> None:
     torch.manual_seed(0)
-    sampler = NegativeSampler(interactions_of([[0, 3, 4, 3], [7], [1, 2, 3, 4, 5, 6, 7]], 8))
+    sampler = NegativeSampler(interactions([[0, 3, 4, 3], [7], [1, 2, 3, 4, 5, 6, 7]], 8))
     drawn = sampler.draw(torch.tensor([0, 1, 2, 0]), 20_000)
     for row, allowed in zip(drawn, ([1, 2, 5, 6, 7], [0, 1, 2, 3, 4, 5, 6], [0], [1, 2, 5, 6, 7]), strict=True):
         counts = torch.bincount(row, minlength=8)
@@ -109,7 +58,7 @@ def test_negatives_are_uniform_over_what_the_user_lacks() -> None:
 
 def test_a_user_with_all_items_is_named() -> None:
     with pytest.raises(BadRequest, match="User row 1 has all 3 items"):
-        NegativeSampler(interactions_of([[0], [2, 1, 0]], 3))
+        NegativeSampler(interactions([[0], [2, 1, 0]], 3))
 
 
 # learning
@@ -120,7 +69,7 @@ def test_a_user_with_all_items_is_named() -> None:
 def test_overfits_a_cycle(loss: str, tmp_path: Path) -> None:
     began = time.process_time()
     starts = np.arange(64) * 7
-    train = interactions_of([[(s + t) % 50 for t in range(10)] for s in starts.tolist()], 50)
+    train = interactions([[(s + t) % 50 for t in range(10)] for s in starts.tolist()], 50)
     # One batch holds all users; 150 steps.
     model = fitted(train, tmp_path, loss=loss, batch_size=64, max_epochs=150, learning_rate=1e-2, embedding_scale=1.0)
     # Items of a user's own history are never negatives of `bce`, so that only the view without them says what was learnt.
@@ -139,7 +88,7 @@ def test_full_softmax_learns_a_markov_chain_better_than_sampling(tmp_path: Path)
         which = rng.choice(3, n_users, p=[0.7, 0.2, 0.1])
         is_noise = rng.random(n_users) < 0.2
         walk[:, t] = np.where(is_noise, rng.integers(0, n_items, n_users), follower[which, walk[:, t - 1]])
-    train, target = interactions_of(walk[:, :-1].tolist(), n_items), walk[:, -1]
+    train, target = interactions(walk[:, :-1].tolist(), n_items), walk[:, -1]
     hits = {}
     for loss in ("ce", "bce"):
         model = fitted(train, tmp_path / loss, loss=loss, max_epochs=6, dropout=0.1, batch_size=32, learning_rate=3e-3)
@@ -156,7 +105,7 @@ def test_full_softmax_learns_a_markov_chain_better_than_sampling(tmp_path: Path)
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_loss_is_a_sum_over_the_targets_of_the_rows(loss: str) -> None:
-    train = interactions_of([[0, 1, 2, 3], [4, 5], [6, 7, 8, 9, 0, 1, 2, 3]], 10)
+    train = interactions([[0, 1, 2, 3], [4, 5], [6, 7, 8, 9, 0, 1, 2, 3]], 10)
     config = SASRecConfig(loss=loss, n_negatives=3, width=8, max_length=4, dropout=0.0)
     windows = Windows.of(train, 4)
     module = SASRecTraining(build_encoder(config, 10), config, train, windows)
@@ -174,7 +123,7 @@ def test_loss_is_a_sum_over_the_targets_of_the_rows(loss: str) -> None:
 
 def small_model(tmp_path: Path) -> tuple[SASRec, Interactions]:
     rng = np.random.default_rng(2)
-    train = interactions_of([rng.integers(0, 40, rng.integers(1, 30)).tolist() for _ in range(50)], 40)
+    train = interactions([rng.integers(0, 40, rng.integers(1, 30)).tolist() for _ in range(50)], 40)
     return fitted(train, tmp_path, loss="ce", max_epochs=2, dropout=0.2), train
 
 

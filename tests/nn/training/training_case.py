@@ -1,9 +1,8 @@
 """A model small enough to be trained in milliseconds, and the harness's side of its training."""
 
-import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from recbench.core import (
-    Budget,
-    Interactions,
-    ItemTable,
-    Queries,
-    Rankings,
-    SilentProgress,
-    TimeKind,
-    Validation,
-    World,
-)
+from recbench.core import Interactions, Queries, Rankings, Validation
 from recbench.core.seeds import generator
+from recbench.testing import LightContext, interactions
 
 N_USERS, N_ITEMS, WIDTH = 37, 11, 4
 
@@ -70,34 +60,22 @@ def batches_of(size: int, seed: int = 3) -> Callable[[int], list[np.ndarray[Any,
 
 
 @dataclass
-class FakeContext:
-    """`FitContext` whose validation is a script or a function of the weights."""
+class FakeContext(LightContext):
+    """A context without events. Its validation is a script or a function of the weights; checkpoints lie in its folder itself."""
 
-    checkpoints: Path
+    train: Interactions = field(default_factory=lambda: interactions([[]] * N_USERS, N_ITEMS), kw_only=True)
     score: Callable[[Any], float] = lambda ranker: float(ranker.item.weight.detach().double().abs().sum())
     score_all: Callable[[Any], float] | None = None
     """Of all users, where `score` is that of a subset."""
     seed: int = 3
-    device: str = "cpu"
-    precision: Any = "fp32"
-    threads: int = 1
-    world: World = field(default_factory=World)
-    progress: Any = field(default_factory=SilentProgress)
-    budget: Budget = field(default_factory=Budget)
-    log: logging.Logger = field(default_factory=lambda: logging.getLogger("recbench.test"))
     rehearsal_s: float = 0.0
     """What ranking all test users will take."""
     validations: list[bool] = field(default_factory=list)
     """For each validation so far: whether it was over all users."""
-    items: ItemTable = field(default_factory=lambda: ItemTable(np.array([], dtype=object), {}))
-    train: Interactions = field(
-        default_factory=lambda: Interactions(
-            np.zeros(0, np.int32), np.zeros(N_USERS + 1, np.int64), np.zeros(0, np.int64), N_ITEMS, TimeKind.NONE
-        )
-    )
 
-    def generator(self, *names: str | int) -> np.random.Generator:
-        return generator(self.seed, *names)
+    @property
+    def checkpoints(self) -> Path:
+        return self.folder
 
     def validate(self, ranker: Any, *, all_users: bool = False) -> Validation:
         self.validations.append(all_users)
@@ -108,25 +86,6 @@ class FakeContext:
     def rehearse(self, ranker: Any) -> None:
         """Set aside `rehearsal_s`, as the harness does once it has timed a ranking."""
         self.budget.ledger.reserve_s = max(self.budget.ledger.reserve_s, self.rehearsal_s)
-
-    def stage(
-        self,
-        name: str,
-        build: Callable[[Path], None],
-        *,
-        config: Mapping[str, Any],
-        inputs: Sequence[str | Path] = (),
-        trains: bool = False,
-    ) -> Path:
-        raise NotImplementedError
-
-    common_stage = stage
-
-    def alone(self) -> "FakeContext":
-        return replace(self, world=World())
-
-    def item_vectors(self, model: str, **options: Any) -> Any:
-        raise NotImplementedError
 
 
 def restless(ranker: Any) -> float:
