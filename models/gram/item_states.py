@@ -29,11 +29,6 @@ class ItemStates:
         self.state_SD = torch.empty(len(prompts.item), width, device=device)
         self._is_there = np.zeros(len(prompts), dtype=bool)
 
-    @property
-    def n_encoded(self) -> int:
-        """How many items are there."""
-        return int(self._is_there.sum())
-
     def ensure(self, items: IntArray) -> None:
         """Encode those of `items` that are not there yet."""
         missing = np.unique(items)

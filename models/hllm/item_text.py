@@ -14,8 +14,8 @@ from recbench.core.ragged import Ragged
 from recbench.nn.text import held_fields, read_config, refuse_unknown_words, tokenizer_of
 from recbench_models.hllm.config import OWN, HLLMConfig
 
-# Of a vocabulary of words.
-FILLER, BEGIN, UNKNOWN = 0, 1, 2
+# Of a vocabulary of words; 0 is never written.
+BEGIN, UNKNOWN = 1, 2
 _FIRST_WORD = 3
 _WORD = re.compile(r"\w+")
 _FILE = "tokens.safetensors"

@@ -1,7 +1,5 @@
 """Encoders that learn item vectors from sequences, and their next-item losses."""
 
-from typing import Protocol
-
 import torch
 from torch import Tensor, nn
 
@@ -12,25 +10,6 @@ from recbench.nn.training import Windows, full_cross_entropy, sampled_softmax
 from recbench_models.prorec.config import PRORecConfig
 
 # B sequences, T places, C candidates, S places with a target, G windows, N items, D width
-
-
-class CollaborativeEncoder(Protocol):
-    """Has the items' vectors as `item_embedding`, whose last row is the padding."""
-
-    item_embedding: nn.Embedding
-
-    def windows(self, train: Interactions) -> Windows:
-        """The sequences it is trained on; every event but a user's first is a target once."""
-
-    def loss(self, vector_ND: Tensor, item_BT: Tensor, length_B: Tensor, target_BT: Tensor) -> Tensor:
-        """Sum of the next-item losses of the targets.
-
-        Args:
-            vector_ND: (N + 1, D), what it reads of each item.
-            item_BT: (B, T) items, oldest first, N after the end.
-            length_B: (B,) how many.
-            target_BT: (B, T) what follows each place, -1 where that is not trained.
-        """
 
 
 class Dice(nn.Module):
@@ -91,7 +70,14 @@ class DIN(nn.Module):
         return scores
 
     def loss(self, vector_ND: Tensor, item_BT: Tensor, length_B: Tensor, target_BT: Tensor) -> Tensor:
-        """Softmax over the target and negatives, with the correction for how often each is drawn; see the protocol."""
+        """Sum over targets of the softmax over the target and negatives, with the correction for how often each is drawn.
+
+        Args:
+            vector_ND: (N + 1, D), what is read of each item; the last row is padding.
+            item_BT: (B, T) items, oldest first, N after the end.
+            length_B: (B,) how many.
+            target_BT: (B, T) what follows each place, -1 where that is not trained.
+        """
         n_rows, n_columns = item_BT.shape
         # To the right edge of a full history: windows count from there.
         shift_B1 = self.history - length_B[:, None]
@@ -135,7 +121,7 @@ class Causal(nn.Module):
         return self.encoder.states_of(vector_ND[item_BT], length_B)
 
     def loss(self, vector_ND: Tensor, item_BT: Tensor, length_B: Tensor, target_BT: Tensor) -> Tensor:
-        """Softmax over the catalogue; see the protocol."""
+        """Sum over targets of the softmax over the catalogue; arguments as for `DIN.loss`."""
         is_target_BT = target_BT >= 0
         state_SD = self.states(vector_ND, item_BT, length_B)[is_target_BT]
         return full_cross_entropy(state_SD, vector_ND[: self.n_items], target_BT[is_target_BT])

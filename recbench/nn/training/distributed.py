@@ -266,8 +266,3 @@ class _GatheredRows(torch.autograd.Function):
         total = grad.contiguous().clone()
         dist.all_reduce(total)
         return total[ctx.own], None
-
-
-def shard_rows(n: int, world: World) -> NDArray[np.int64]:
-    """The rows of 0..n-1 that are this rank's: every row is exactly one rank's, none is repeated to fill up."""
-    return np.arange(world.rank, n, world.size, dtype=np.int64)

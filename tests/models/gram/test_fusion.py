@@ -111,7 +111,7 @@ def test_kept_item_states_are_those_of_a_direct_encoding() -> None:
     histories = queries([[], [7], HISTORY, [1, 2, 3]]).histories
     read = histories.tail(gram.config.max_history)
     states.ensure(read.item)
-    assert states.n_encoded == len(set(read.item.tolist()))
+    assert np.flatnonzero(states._is_there).tolist() == sorted(set(read.item.tolist()))
     with torch.no_grad():
         memory_UMD, is_real_UM = states.memory(read, gram._user_prompts(read), network.places.weight)
         for row in range(len(histories)):

@@ -14,7 +14,7 @@ from training_case import FakeContext, TinyModel, batches_of, restless
 
 from recbench.core import Interrupted, World
 from recbench.nn.training.batch import Batch
-from recbench.nn.training.distributed import broadcast, connected, gather_rows, shard_rows, sum_over_ranks, world_from_environment
+from recbench.nn.training.distributed import broadcast, connected, gather_rows, sum_over_ranks, world_from_environment
 from recbench.nn.training.loop import train
 from recbench.nn.training.settings import TrainingSettings
 
@@ -77,7 +77,6 @@ def main(out: Path) -> None:
         facts["broadcast"] = group.broadcast({"text": "only from the first", "rank": world.rank})
         facts["broadcast_nothing"] = broadcast(None, world)
         facts["sum"] = sum_over_ranks(np.array([[1.0, world.rank]]), world).tolist()
-        facts["rows"] = shard_rows(7, world).tolist()
         group.barrier()
         facts["gathered"] = gathered_rows(world)
         for name in CASES:

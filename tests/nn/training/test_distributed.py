@@ -10,22 +10,12 @@ import distributed_child
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from recbench.core import BadRequest, World
-from recbench.nn.training.distributed import barrier, broadcast, connected, shard_rows, sum_over_ranks, world_from_environment
+from recbench.nn.training.distributed import barrier, broadcast, connected, sum_over_ranks, world_from_environment
 
 CHILD = Path(__file__).parent / "distributed_child.py"
-
-
-@given(n=st.integers(0, 200), size=st.integers(1, 9))
-def test_shards_of_rows_are_disjoint_and_complete(n: int, size: int) -> None:
-    parts = [shard_rows(n, World(rank, size)) for rank in range(size)]
-    assert sorted(np.concatenate(parts).tolist()) == list(range(n))
-    lengths = [len(part) for part in parts]
-    assert max(lengths) - min(lengths) <= 1
 
 
 def test_one_process_alone_needs_no_group() -> None:
@@ -117,7 +107,6 @@ def test_processes_agree(two_ranks: tuple[Path, list[dict[str, Any]]]) -> None:
         assert facts["broadcast"] == {"text": "only from the first", "rank": 0}
         assert facts["broadcast_nothing"] is None
         assert facts["sum"] == [[2.0, 1.0]]
-        assert facts["rows"] == list(range(rank, 7, 2))
 
 
 @pytest.mark.slow

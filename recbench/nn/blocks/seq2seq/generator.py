@@ -25,7 +25,6 @@ from recbench.nn.training.loop import train
 from recbench.nn.training.settings import TrainingSettings
 
 _WEIGHTS, _SIZES = "network.safetensors", "network.json"
-_ITEMS_AT_A_TIME = 256
 
 
 class CodeGenerator:
@@ -99,24 +98,6 @@ class CodeGenerator:
             n_beams=self.settings.n_beams,
             renormalise=self.settings.renormalise,
         )
-
-    @torch.inference_mode()
-    def log_likelihoods(self, queries: Queries) -> Tensor:
-        """The score of every item for each query, (B, n_items) float32, by teacher forcing: what an exhaustive search would rank by."""
-        network = self.network.eval()
-        item_BT, user_B, length_B = self._read(queries)
-        memory_BMD = network.encode(item_BT, user_B)
-        code_IL = network.item_tokens[: len(self.codes)]
-        input_IL = torch.cat([code_IL.new_full((len(code_IL), 1), START), code_IL[:, :-1]], 1)
-        parts = []
-        for start in range(0, len(code_IL), _ITEMS_AT_A_TIME):
-            rows = slice(start, min(start + _ITEMS_AT_A_TIME, len(code_IL)))
-            input_BCL = input_IL[rows].expand(len(queries), -1, -1)
-            slot_BC = (length_B[:, None] - 1).expand(-1, input_BCL.shape[1])
-            logit_BCLV = network.decode(memory_BMD, input_BCL, slot_BC) @ network.t5.shared.weight.T
-            token_BCL1 = code_IL[rows].expand(len(queries), -1, -1)[..., None]
-            parts.append(torch.log_softmax(logit_BCLV.float(), -1).gather(3, token_BCL1).squeeze(3).sum(2))
-        return torch.cat(parts, 1)
 
     def _read(self, queries: Queries) -> tuple[Tensor, Tensor | None, Tensor]:
         """Histories (B, T) and user tokens (B,) as the network wants them, and how many slots of the history each row fills (B,)."""
