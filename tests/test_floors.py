@@ -250,6 +250,13 @@ def test_a_face_loads_what_it_offers_on_first_use(wing: str) -> None:
         face.nonsense  # noqa: B018
 
 
+def test_the_guide_lists_what_the_faces_offer() -> None:
+    guide = (ROOT / "docs" / "add-a-model.md").read_text(encoding="utf-8").partition("## What `recbench.nn` offers\n")[2]
+    wings = re.findall(r"^`recbench\.nn\.(\w+)`: .+\n\n\| name \| what it is \|\n\| --- \| --- \|\n((?:\|.*\n)+)", guide, re.MULTILINE)
+    listed = {wing: re.findall(r"^\| `(\w+)` \| \S.* \|$", rows, re.MULTILINE) for wing, rows in wings}
+    assert {wing: sorted(names) for wing, names in listed.items()} == {wing: sorted(face.__all__) for wing, face in faces().items()}
+
+
 def test_no_files_import_each_other_in_a_circle() -> None:
     assert circles(arrows()) == []
 

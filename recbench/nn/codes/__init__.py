@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 from recbench.nn.on_demand import on_demand
 
 if TYPE_CHECKING:
-    from recbench.nn.codes.beam import LengthNorm, StepDecoder
-    from recbench.nn.codes.catalogue import FIRST_TOKEN, ItemCodes, make_unique
+    from recbench.nn.codes.beam import StepDecoder
+    from recbench.nn.codes.catalogue import ItemCodes, make_unique
     from recbench.nn.codes.quantize.hierarchical_kmeans import hierarchical_kmeans
     from recbench.nn.codes.quantize.settings import QuantizerSettings
     from recbench.nn.codes.search import batched_beam_search
@@ -16,12 +16,10 @@ else:
     __getattr__ = on_demand(__name__)
 
 __all__ = [
-    "FIRST_TOKEN",
     "CodeTrie",
     "CodesStage",
     "ItemCodes",
     "ItemVectors",
-    "LengthNorm",
     "QuantizerSettings",
     "StepDecoder",
     "batched_beam_search",

@@ -7,10 +7,10 @@ from recbench.nn.on_demand import on_demand
 if TYPE_CHECKING:
     from recbench.nn.compute.dropout import Dropout
     from recbench.nn.compute.matrix_file import MatrixFile
-    from recbench.nn.compute.projection import Projection, linear, product, replace_linear
+    from recbench.nn.compute.projection import linear, product, replace_linear
     from recbench.nn.compute.threads import over_batches
     from recbench.nn.compute.weights import load_weights
 else:
     __getattr__ = on_demand(__name__)
 
-__all__ = ["Dropout", "MatrixFile", "Projection", "linear", "load_weights", "over_batches", "product", "replace_linear"]
+__all__ = ["Dropout", "MatrixFile", "linear", "load_weights", "over_batches", "product", "replace_linear"]

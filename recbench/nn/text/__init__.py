@@ -23,7 +23,7 @@ if TYPE_CHECKING:
         tokenizer_of,
     )
     from recbench.nn.text.settings import TextFields, TextSettings
-    from recbench.nn.text.stage import TextVectors, item_texts, text_vectors
+    from recbench.nn.text.stage import TextVectors, text_vectors
 else:
     __getattr__ = on_demand(__name__)
 
@@ -40,7 +40,6 @@ __all__ = [
     "is_decoder_only",
     "is_encoder_decoder",
     "is_path",
-    "item_texts",
     "load_encoder",
     "load_model",
     "load_t5",

@@ -6,10 +6,9 @@ from recbench.nn.on_demand import on_demand
 
 if TYPE_CHECKING:
     from recbench.nn.training.batch import Batch, Sharded
-    from recbench.nn.training.distributed import connected, gather_rows, sum_over_ranks, world_from_environment
+    from recbench.nn.training.distributed import gather_rows
     from recbench.nn.training.loop import train
     from recbench.nn.training.losses import binary_cross_entropy, full_cross_entropy, generalised_binary_cross_entropy, sampled_softmax
-    from recbench.nn.training.memory import device_memory
     from recbench.nn.training.optimizer import count_parameters
     from recbench.nn.training.settings import Schedule, TrainingSettings
     from recbench.nn.training.sharding import gathered, is_sharded, shard_weights, whole
@@ -24,9 +23,7 @@ __all__ = [
     "TrainingSettings",
     "Windows",
     "binary_cross_entropy",
-    "connected",
     "count_parameters",
-    "device_memory",
     "full_cross_entropy",
     "gather_rows",
     "gathered",
@@ -35,8 +32,6 @@ __all__ = [
     "length_bucketed",
     "sampled_softmax",
     "shard_weights",
-    "sum_over_ranks",
     "train",
     "whole",
-    "world_from_environment",
 ]

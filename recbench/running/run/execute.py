@@ -49,7 +49,8 @@ def run_request(
         Interrupted: by Ctrl-C or SIGTERM; the same command goes on.
     """
     # Torch is imported by what follows, after the command line has shown its help and read its options.
-    from recbench.nn.training import connected, device_memory, world_from_environment
+    from recbench.nn.training.distributed import connected, world_from_environment
+    from recbench.nn.training.memory import device_memory
 
     started = datetime.now(UTC)
     resolved = resolve(request, *world_from_environment(), started_at=started_at)

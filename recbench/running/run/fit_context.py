@@ -164,7 +164,7 @@ class RunContext:
         mine = users[self.world.rank :: self.world.size]
         totals = validation_sums(GuardedRanker(self.plugin.card.name, ranker), self._task, self._split, mine, self.progress)
         if self.world.size > 1:
-            from recbench.nn.training import sum_over_ranks
+            from recbench.nn.training.distributed import sum_over_ranks
 
             totals = sum_over_ranks(totals, self.world)
         seconds = time.perf_counter() - start
