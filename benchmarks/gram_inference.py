@@ -55,6 +55,7 @@ from transformers.modeling_outputs import BaseModelOutput
 from recbench.core import Queries
 from recbench.core.ragged import LongArray
 from recbench.nn.blocks.t5_decoder import T5Decoder
+from recbench.nn.blocks.t5_encoder import T5Encoder
 from recbench.nn.codes import search
 from recbench.nn.codes.beam import beam_search
 from recbench_models.gram import PLUGIN
@@ -154,7 +155,7 @@ class Case:
                 memory_1MD, is_real_1M = serving.states.memory(history, self.gram._user_prompts(history), self.place_PD)
             else:
                 token_1NL = self.slots(history)
-                state = serving.reader(token_1NL[0], token_1NL[0] != PAD)
+                state = T5Encoder(self.gram._trained.t5)(token_1NL[0], token_1NL[0] != PAD)
                 memory_1MD, is_real_1M = laid_end_to_end(state, token_1NL, self.place_PD)
             if not shares_keys:
                 memory_1MD, is_real_1M = memory_1MD.repeat(K, 1, 1), is_real_1M.repeat(K, 1)

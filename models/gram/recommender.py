@@ -35,7 +35,6 @@ class _Serving:
     """Parts that answer questions, made of one state of the weights."""
 
     weights_version: int
-    reader: T5Encoder
     parameters: T5DecoderParameters
     states: ItemStates
 
@@ -163,9 +162,9 @@ class GRAM:
         if network.training:
             network.eval()
         if self._serving is None or self._serving.weights_version != network.weights_version:
-            reader, width = T5Encoder(network.t5), network.places.weight.shape[1]
-            states = ItemStates(reader, self._texts.prompts, width, network.label_IY.device)
-            self._serving = _Serving(network.weights_version, reader, T5DecoderParameters(network.t5), states)
+            width, device = network.places.weight.shape[1], network.label_IY.device
+            states = ItemStates(T5Encoder(network.t5), self._texts.prompts, width, device)
+            self._serving = _Serving(network.weights_version, T5DecoderParameters(network.t5), states)
         return self._serving
 
     @property

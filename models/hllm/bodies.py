@@ -30,22 +30,14 @@ def item_body(config: HLLMConfig) -> Any:
     """The body that reads tokens; random weights come from torch's default generator."""
     if config.item_tower != OWN:
         return _body_of(config, "item_tower", is_pretrained=config.item_weights == "pretrained" and config.checkpoint is None)
-    return _prepared(
-        LlamaModel(
-            LlamaConfig(
-                vocab_size=config.vocabulary_size,
-                hidden_size=config.item_width,
-                num_hidden_layers=config.item_depth,
-                num_attention_heads=config.item_heads,
-                num_key_value_heads=config.item_heads,
-                intermediate_size=4 * config.item_width,
-                max_position_embeddings=max(_MIN_POSITIONS, config.max_text_tokens + 1),
-                use_cache=False,
-                pad_token_id=None,
-                bos_token_id=None,
-                eos_token_id=None,
-            )
-        )
+    return _llama(
+        config.max_text_tokens,
+        vocab_size=config.vocabulary_size,
+        hidden_size=config.item_width,
+        num_hidden_layers=config.item_depth,
+        num_attention_heads=config.item_heads,
+        num_key_value_heads=config.item_heads,
+        intermediate_size=4 * config.item_width,
     )
 
 
@@ -65,25 +57,25 @@ def user_body(config: HLLMConfig, item_width: int) -> Any:
                 f"The user tower would be {width} wide, which is not a multiple of twice user_heads={config.user_heads}. "
                 "Set user_width or user_heads."
             )
-        body = _prepared(
-            LlamaModel(
-                LlamaConfig(
-                    vocab_size=1,
-                    hidden_size=width,
-                    num_hidden_layers=config.user_depth,
-                    num_attention_heads=config.user_heads,
-                    num_key_value_heads=config.user_key_heads,
-                    intermediate_size=config.user_hidden,
-                    max_position_embeddings=max(_MIN_POSITIONS, config.max_length + 1),
-                    rms_norm_eps=1e-5,
-                    use_cache=False,
-                    pad_token_id=None,
-                    bos_token_id=None,
-                    eos_token_id=None,
-                )
-            )
+        body = _llama(
+            config.max_length,
+            vocab_size=1,
+            hidden_size=width,
+            num_hidden_layers=config.user_depth,
+            num_attention_heads=config.user_heads,
+            num_key_value_heads=config.user_key_heads,
+            intermediate_size=config.user_hidden,
+            rms_norm_eps=1e-5,
         )
     return without_words(body)
+
+
+def _llama(longest: int, **sizes: Any) -> Any:
+    """A Llama with random weights that reads `longest` places and one more."""
+    no_tokens = {"pad_token_id": None, "bos_token_id": None, "eos_token_id": None}
+    return _prepared(
+        LlamaModel(LlamaConfig(max_position_embeddings=max(_MIN_POSITIONS, longest + 1), use_cache=False, **no_tokens, **sizes))
+    )
 
 
 def body_from(values: dict[str, Any]) -> Any:

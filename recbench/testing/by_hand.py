@@ -104,15 +104,7 @@ class LightContext:
     def rehearse(self, ranker: Ranker) -> None:
         """Nothing: no ranking follows."""
 
-    def stage(
-        self,
-        name: str,
-        build: Callable[[Path], None],
-        *,
-        config: Mapping[str, Any],  # noqa: ARG002
-        inputs: Sequence[str | Path] = (),  # noqa: ARG002
-        trains: bool = False,  # noqa: ARG002
-    ) -> Path:
+    def stage(self, name: str, build: Callable[[Path], None], **_: Any) -> Path:
         """A folder built anew at every call."""
         path = self.folder / "stages" / f"{name}-{len(list(self.folder.glob('stages/*')))}"
         path.mkdir(parents=True)
@@ -123,29 +115,14 @@ class LightContext:
             self._building = outer
         return path
 
-    def common_stage(
-        self,
-        name: str,
-        build: Callable[[Path], None],
-        *,
-        config: Mapping[str, Any],
-        inputs: Sequence[str | Path] = (),
-        trains: bool = False,
-    ) -> Path:
+    def common_stage(self, name: str, build: Callable[[Path], None], **_: Any) -> Path:
         """The same: a folder built anew at every call."""
-        return self.stage(name, build, config=config, inputs=inputs, trains=trains)
+        return self.stage(name, build)
 
     def alone(self) -> "LightContext":
         """This context in a world of one, with checkpoints of the stage that is being built."""
         return replace(self, world=World())
 
-    def item_vectors(
-        self,
-        model: str,
-        *,
-        preset: str | None = None,  # noqa: ARG002
-        overrides: Mapping[str, Any] | None = None,  # noqa: ARG002
-        seed: int | None = None,  # noqa: ARG002
-    ) -> NDArray[np.float32]:
+    def item_vectors(self, model: str, **_: Any) -> NDArray[np.float32]:
         """Refused: there are no other models here."""
         raise BadRequest(f"Item vectors of {model!r} were asked for, and this context trains no other model. Use recbench.testing.train.")

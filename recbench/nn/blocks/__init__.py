@@ -19,18 +19,6 @@ else:
     __getattr__ = on_demand(__name__)
 
 __all__ = [
-    "SUMMARY",
-    "CausalDecoder",
-    "CodeGenerator",
-    "CodeRecommender",
-    "CodeSeq2Seq",
-    "CodeTraining",
-    "Examples",
-    "Seq2SeqSettings",
-    "SequenceEncoder",
-    "T5Decoder",
-    "T5DecoderParameters",
-    "T5Encoder",
-    "replace_dropout",
-    "self_attention",
-]
+    "SUMMARY", "CausalDecoder", "CodeGenerator", "CodeRecommender", "CodeSeq2Seq", "CodeTraining", "Examples", "Seq2SeqSettings",
+    "SequenceEncoder", "T5Decoder", "T5DecoderParameters", "T5Encoder", "replace_dropout", "self_attention",
+]  # fmt: skip

@@ -104,11 +104,6 @@ class CausalDecoder:
         else:
             self._prefix = self._prefix[:, :0]
 
-    @property
-    def memory_bytes(self) -> int:
-        """Bytes of the keys and values of the prompts and of all that the beams have read."""
-        return sum(part.numel() * part.element_size() for layer in self._cache.kept for part in layer)
-
     def start_tokens(self) -> Tensor:
         """The last token (U,) of each prompt."""
         return self._start

@@ -133,11 +133,6 @@ class T5Decoder:
         """Which users the call before was about; None for all."""
         self._read_before: list[_Read] = []
 
-    @property
-    def memory_bytes(self) -> int:
-        """Bytes of the cross-attention's keys and values: users x M x layers x 2 x heads x d_kv x bytes of a number."""
-        return sum(part.numel() * part.element_size() for layer in self._memory for part in layer)
-
     def start_tokens(self) -> Tensor:
         """The start token for each user, (U,)."""
         return torch.full((self._n_users,), self.start_token, device=self._parameters.embedding.device)

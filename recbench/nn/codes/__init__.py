@@ -16,14 +16,6 @@ else:
     __getattr__ = on_demand(__name__)
 
 __all__ = [
-    "CodeTrie",
-    "CodesStage",
-    "ItemCodes",
-    "ItemVectors",
-    "QuantizerSettings",
-    "StepDecoder",
-    "batched_beam_search",
-    "hierarchical_kmeans",
-    "item_codes",
-    "make_unique",
-]
+    "CodeTrie", "CodesStage", "ItemCodes", "ItemVectors", "QuantizerSettings", "StepDecoder", "batched_beam_search",
+    "hierarchical_kmeans", "item_codes", "make_unique",
+]  # fmt: skip

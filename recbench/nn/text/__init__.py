@@ -21,35 +21,14 @@ if TYPE_CHECKING:
         refuse_unknown_words,
         sentences,
         tokenizer_of,
-    )
+    )  # fmt: skip
     from recbench.nn.text.settings import TextFields, TextSettings
     from recbench.nn.text.stage import TextVectors, text_vectors
 else:
     __getattr__ = on_demand(__name__)
 
 __all__ = [
-    "HUB_PREFIX",
-    "MINILM",
-    "EncoderFolder",
-    "TextFields",
-    "TextSettings",
-    "TextVectors",
-    "encoder_path",
-    "held_fields",
-    "hub_name",
-    "is_decoder_only",
-    "is_encoder_decoder",
-    "is_path",
-    "load_encoder",
-    "load_model",
-    "load_t5",
-    "locate_encoder",
-    "n_positions",
-    "read_config",
-    "read_t5_config",
-    "read_tokenizer",
-    "refuse_unknown_words",
-    "sentences",
-    "text_vectors",
-    "tokenizer_of",
-]
+    "HUB_PREFIX", "MINILM", "EncoderFolder", "TextFields", "TextSettings", "TextVectors", "encoder_path", "held_fields", "hub_name",
+    "is_decoder_only", "is_encoder_decoder", "is_path", "load_encoder", "load_model", "load_t5", "locate_encoder", "n_positions",
+    "read_config", "read_t5_config", "read_tokenizer", "refuse_unknown_words", "sentences", "text_vectors", "tokenizer_of",
+]  # fmt: skip

@@ -17,21 +17,7 @@ else:
     __getattr__ = on_demand(__name__)
 
 __all__ = [
-    "Batch",
-    "Schedule",
-    "Sharded",
-    "TrainingSettings",
-    "Windows",
-    "binary_cross_entropy",
-    "count_parameters",
-    "full_cross_entropy",
-    "gather_rows",
-    "gathered",
-    "generalised_binary_cross_entropy",
-    "is_sharded",
-    "length_bucketed",
-    "sampled_softmax",
-    "shard_weights",
-    "train",
-    "whole",
-]
+    "Batch", "Schedule", "Sharded", "TrainingSettings", "Windows", "binary_cross_entropy", "count_parameters", "full_cross_entropy",
+    "gather_rows", "gathered", "generalised_binary_cross_entropy", "is_sharded", "length_bucketed", "sampled_softmax", "shard_weights",
+    "train", "whole",
+]  # fmt: skip

@@ -89,14 +89,18 @@ def test_padding_neighbours_and_chains_change_nothing() -> None:
 
 
 def test_prompts_are_kept_once_per_user() -> None:
-    """Bytes: users x (columns of the prompt, and what each beam has read) x layers x 2 x key heads x their width x 4."""
+    """Numbers: users x (columns of the prompt, and what each beam has read) x layers x 2 x key heads x their width."""
+
+    def kept() -> int:
+        return sum(part.numel() for layer in decoder._cache.kept for part in layer)
+
     model, codes = llama(), codes_of(with_end=False)
     decoder = decoder_of(model, prompt())
-    per_column = 4 * 2 * 2 * 2 * 8 * 4
-    assert decoder.memory_bytes == 7 * per_column
+    per_column = 4 * 2 * 2 * 2 * 8
+    assert kept() == 7 * per_column
     search(decoder, codes, [[]] * 4, 10, use_chains=False, views=("keep",))
     # The prompt's last token once more, then the first step's beams (eight first tokens); what is read last is not kept.
-    assert decoder.memory_bytes == (7 + 1 + 8) * per_column
+    assert kept() == (7 + 1 + 8) * per_column
 
 
 def test_logits_of_a_half_width_model_are_not_rounded() -> None:

@@ -197,10 +197,10 @@ def test_autocast_around_the_search_and_users_without_memory(model: T5ForConditi
 
 def test_memory_is_kept_once_per_user(model: T5ForConditionalGeneration, codes: list[Code]) -> None:
     decoder = decoder_of(model, prompt(4, 9))
-    expected = 4 * 9 * N_LAYERS * 2 * N_HEADS * D_KV * 4
-    assert decoder.memory_bytes == expected
+    expected = [(4, N_HEADS, 9, D_KV)] * 2 * N_LAYERS
+    assert [tuple(part.shape) for layer in decoder._memory for part in layer] == expected
     search(decoder, codes, [[1]] * 4, 30)
-    assert decoder.memory_bytes == expected
+    assert [tuple(part.shape) for layer in decoder._memory for part in layer] == expected
 
 
 def test_wider_beams_find_a_better_best_item(model: T5ForConditionalGeneration, codes: list[Code]) -> None:
