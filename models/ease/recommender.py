@@ -9,8 +9,8 @@ from safetensors.torch import load_file, save_file
 from scipy.sparse import csr_array
 from torch import Tensor
 
-from recbench.core import Catalogue, FitContext, FitReport, Histories, Interactions, Parameters, Queries, Rankings
-from recbench.nn.ranking import topk_from_scores
+from recbench.core import Catalogue, FitContext, FitReport, Parameters, Queries, Rankings
+from recbench.nn.ranking import binary_matrix, decayed_weights, topk_from_scores
 from recbench_models.ease.config import EASEConfig
 
 # B queries, b queries of one block, N entries of histories, U users, I items
@@ -25,7 +25,9 @@ class EASE:
 
     def fit(self, context: FitContext) -> FitReport:
         """Solve for the weights, once per candidate where validation is to choose."""
-        counts = _co_counts(context.train)
+        # An item that a user has several times counts once.
+        user_UI = binary_matrix(context.train)
+        counts = (user_UI.T @ user_UI).tocsr().astype(np.float32)
         chosen = self.config.regularisation
         if chosen == "validation":
             best, chosen = -1.0, self.config.candidates[0]
@@ -42,7 +44,7 @@ class EASE:
     def generate(self, queries: Queries, k: int) -> Rankings:
         """Items with the largest weighted sum over the history."""
         histories = queries.histories
-        weight_N = torch.from_numpy(_weights(histories, self.config.decay))
+        weight_N = torch.from_numpy(decayed_weights(histories, self.config.decay))
         item_N = torch.from_numpy(histories.item.astype(np.int64))
 
         def score_block(rows: NDArray[np.int64]) -> Tensor:
@@ -65,15 +67,6 @@ class EASE:
         self.weight_II = load_file(folder / "model.safetensors")["weight"]
 
 
-def _co_counts(train: Interactions) -> csr_array:
-    """How many users have both items, (I, I); an item that a user has several times counts once."""
-    shape = (train.n_users, train.n_items)
-    user_UI = csr_array((np.ones(len(train.item)), train.item, train.offsets), shape=shape, copy=True)
-    user_UI.sum_duplicates()
-    user_UI.data[:] = 1.0
-    return (user_UI.T @ user_UI).tocsr().astype(np.float32)
-
-
 def _solve(counts: csr_array, regularisation: float, dtype: torch.dtype, device: str) -> Tensor:
     """Weights (I, I) float32, row: item of the history, column: candidate, zero diagonal (equation 8 of the paper)."""
     # Each step writes over its input: at 30,000 items a matrix in double precision takes 7 GB.
@@ -84,13 +77,3 @@ def _solve(counts: csr_array, regularisation: float, dtype: torch.dtype, device:
     matrix_II /= -matrix_II.diagonal().clone()
     matrix_II.fill_diagonal_(0.0)
     return matrix_II.float()
-
-
-def _weights(histories: Histories, decay: float) -> NDArray[np.float32]:
-    """Weight of each entry, (nnz,) float32: decay ** age at the item's latest occurrence, 0 at earlier ones."""
-    row = histories.row_of_entry()
-    age = histories.offsets[1:][row] - 1 - np.arange(len(row))
-    order = np.lexsort((age, histories.item, row))
-    is_repeat = np.zeros(len(row), dtype=bool)
-    is_repeat[order[1:]] = (np.diff(row[order]) == 0) & (np.diff(histories.item[order]) == 0)
-    return np.where(is_repeat, 0.0, decay**age).astype(np.float32)

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 from scipy.sparse import coo_array, csr_array, vstack
 
-from recbench.core import Catalogue, FitContext, FitReport, Histories, Interactions, Parameters, Queries, Rankings
-from recbench.nn.ranking import topk_from_scores
+from recbench.core import Catalogue, FitContext, FitReport, Parameters, Queries, Rankings
+from recbench.nn.ranking import binary_matrix, decayed_weights, topk_from_scores
 from recbench_models.item_knn.config import ItemKNNConfig
 
 _BLOCK_ITEMS = 4_096
@@ -26,7 +26,7 @@ class ItemKNN:
 
     def fit(self, context: FitContext) -> FitReport:
         """Cosine of every two items that share a user; row: item of the history, column: candidate."""
-        user_UI = _binary(context.train)
+        user_UI = binary_matrix(context.train)
         norm_I = np.sqrt(user_UI.sum(axis=0))
         blocks = []
         for start in range(0, user_UI.shape[1], _BLOCK_ITEMS):
@@ -39,7 +39,7 @@ class ItemKNN:
 
     def generate(self, queries: Queries, k: int) -> Rankings:
         """Items most like those of the history; where nothing is alike, by item number."""
-        weight = _weights(queries.histories, self.config.decay)
+        weight = decayed_weights(queries.histories, self.config.decay)
         shape = (len(queries), self.similarity_II.shape[0])
         weight_BI = csr_array((weight, queries.histories.item, queries.histories.offsets), shape=shape)
 
@@ -59,15 +59,6 @@ class ItemKNN:
         self.similarity_II = csr_array((arrays["data"], arrays["indices"], arrays["indptr"]), shape=self.similarity_II.shape)
 
 
-def _binary(train: Interactions) -> csr_array:
-    """Who has what, (U, I), 1 however often."""
-    shape = (train.n_users, train.n_items)
-    matrix = csr_array((np.ones(len(train.item)), train.item, train.offsets), shape=shape, copy=True)
-    matrix.sum_duplicates()
-    matrix.data[:] = 1.0
-    return matrix
-
-
 def _neighbours(block: coo_array, first: int, neighbours: int | None) -> csr_array:
     """Each row without the item itself and, where a number is given, without all but the most similar items."""
     is_kept = block.col != block.row + first
@@ -79,13 +70,3 @@ def _neighbours(block: coo_array, first: int, neighbours: int | None) -> csr_arr
         near = place < neighbours
         row, column, value = row[near], column[near], value[near]
     return csr_array((value, (row, column)), shape=block.shape)
-
-
-def _weights(histories: Histories, decay: float) -> NDArray[np.float32]:
-    """Weight of each entry, (nnz,) float32: decay ** age at the item's latest occurrence, 0 at earlier ones."""
-    row = histories.row_of_entry()
-    age = histories.offsets[1:][row] - 1 - np.arange(len(row))
-    order = np.lexsort((age, histories.item, row))
-    is_repeat = np.zeros(len(row), dtype=bool)
-    is_repeat[order[1:]] = (np.diff(row[order]) == 0) & (np.diff(histories.item[order]) == 0)
-    return np.where(is_repeat, 0.0, decay**age).astype(np.float32)

@@ -7,8 +7,9 @@ from recbench.nn.on_demand import on_demand
 if TYPE_CHECKING:
     from recbench.nn.ranking.counts import ItemCounts
     from recbench.nn.ranking.flat_index import flat_index_topk
+    from recbench.nn.ranking.histories import binary_matrix, decayed_weights
     from recbench.nn.ranking.topk import full_catalogue_topk, topk_from_scores
 else:
     __getattr__ = on_demand(__name__)
 
-__all__ = ["ItemCounts", "flat_index_topk", "full_catalogue_topk", "topk_from_scores"]
+__all__ = ["ItemCounts", "binary_matrix", "decayed_weights", "flat_index_topk", "full_catalogue_topk", "topk_from_scores"]
