@@ -1,8 +1,4 @@
-"""Names of a wing that are imported on first use.
-
-The faces of the wings offer settings, which a card's reader imports in milliseconds, beside networks that bring transformers along. Asking
-a face for one name must cost what that name costs.
-"""
+"""Names of a package that are imported on first use: asking a wing's face for settings must not cost what its networks cost."""
 
 import ast
 import sys
@@ -14,11 +10,7 @@ from typing import Any
 
 
 def on_demand(package: str) -> Callable[[str], Any]:
-    """The `__getattr__` of a package that names its parts in `if TYPE_CHECKING: from MODULE import NAME`, where type checkers find them.
-
-    Args:
-        package: its `__name__`.
-    """
+    """The `__getattr__` of a package that names its parts under `if TYPE_CHECKING`, where type checkers find them."""
 
     @cache
     def homes() -> dict[str, str]:

@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import InitVar, dataclass
 from typing import Any, NoReturn
 
 import numpy as np
@@ -76,27 +77,27 @@ def train(
     return _Training(context, module, batches, settings, ranker, examples_possible, name, budget or context.budget, rate_factors).run()
 
 
+@dataclass(eq=False)
 class _Training:
-    def __init__(
-        self,
-        context: FitContext,
-        module: nn.Module,
-        batches: Callable[[int], Sequence[Batch]],
-        settings: TrainingSettings,
-        ranker: Ranker | None,
-        examples_possible: int,
-        name: str,
-        budget: Budget,
-        rate_factors: Mapping[str, float] | None,
-    ) -> None:
-        self.context, self.settings, self.ranker, self.name, self.budget = context, settings, ranker, name, budget
+    """One training; see `train`."""
+
+    context: FitContext
+    module: nn.Module
+    batches: Callable[[int], Sequence[Batch]]
+    settings: TrainingSettings
+    ranker: Ranker | None
+    examples_possible: int
+    name: str
+    budget: Budget
+    rate_factors: InitVar[Mapping[str, float] | None]
+
+    def __post_init__(self, rate_factors: Mapping[str, float] | None) -> None:
+        context, module, settings = self.context, self.module, self.settings
         self.device = torch.device(context.device)
-        self.module = module.to(self.device)
-        self.batches = batches
-        self.examples_possible = examples_possible
+        module.to(self.device)
         self.parameters = [p for p in module.parameters() if p.requires_grad]
         self.optimizer = make_optimizer(module, settings, rate_factors)
-        self.folder = CheckpointFolder(context.checkpoints / name)
+        self.folder = CheckpointFolder(context.checkpoints / self.name)
         self.state = State()
         self.kept: dict[int, dict[str, Tensor]] = {}
         """Weights of the candidates, by step."""
@@ -105,7 +106,7 @@ class _Training:
         self.in_flight: list[tuple[int, Tensor, int]] = []
         """Step, loss and number of targets of steps whose loss was not looked at yet."""
         self.epoch_batches: tuple[int, Sequence[Batch]] | None = None
-        self.clock = Clock(budget, context.world, settings.checkpoint_every_s)
+        self.clock = Clock(self.budget, context.world, settings.checkpoint_every_s)
         self.steps_here = self.examples_here = 0
         """Done by this attempt."""
         self.last_shown = time.monotonic()
