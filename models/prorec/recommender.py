@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +20,6 @@ from recbench_models.prorec.joint import JointVectors, joint_vectors
 from recbench_models.prorec.network import DistilledTraining, Student
 
 SPACES_FILE = "spaces.npz"
-
-
-@dataclass(frozen=True, eq=False)
-class _Vectors:
-    """Item vectors, for codes."""
-
-    vectors: NDArray[np.float32]
 
 
 class PRORec(CodeRecommender):
@@ -50,7 +42,7 @@ class PRORec(CodeRecommender):
         vectors = integrated(
             config, plain_text, None if behaviour is None else behaviour.collab, None if joint is None else joint.adapted, is_trained
         )
-        codes = item_codes(context, _Vectors(vectors), config)
+        codes = item_codes(context, vectors, config)
         self.generator = CodeGenerator(config, codes.codes, context.seed)
         if config.kd_weight == 0:
             report = self.generator.fit(context, config)

@@ -16,7 +16,7 @@ class TIGER(CodeRecommender):
     def fit(self, context: FitContext) -> FitReport:
         """Make the codes, which no event shapes, and train every prefix of the train part to write the code of what follows it."""
         config = self.config
-        codes = item_codes(context, text_vectors(context, config), config)
+        codes = item_codes(context, text_vectors(context, config).vectors, config)
         self.generator = CodeGenerator(config, codes.codes, context.seed)
         report = self.generator.fit(context, config)
         report.artefacts = {**report.artefacts, "codes": codes.file}

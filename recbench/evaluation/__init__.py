@@ -1,7 +1,7 @@
 """Rankings to ranks to figures: metrics, slices, intervals, significance. No torch, no pandas."""
 
-from recbench.core.codes_file import CODES_FILE
-from recbench.evaluation.code_figures import CodeTable, code_figures, main_categories, read_codes
+from recbench.core.codes_file import CODES_FILE, CodeTable
+from recbench.evaluation.code_figures import code_figures, main_categories, read_codes
 from recbench.evaluation.domination import SPACES_FILE, Spaces, domination_figures, read_spaces
 from recbench.evaluation.evaluate import BOOTSTRAP_SEED, Evaluation, Measures, evaluate
 from recbench.evaluation.exposure import TOP, Exposure, beyond_accuracy, exposure_counts

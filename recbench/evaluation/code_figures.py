@@ -1,14 +1,10 @@
 """Figures about item codes: how much of each level is in use, who shares a code, whether codes follow categories.
 
-The codes come from `codes.parquet`, a standard artefact of a training: `item` int32, `code` list<int32>, the first level first.
-Notes of the file may say how many values each level may take, how many levels at the end only tell items apart, which share of the
-vectors' variance the levels left over, and whether a number means the same token on every level; a column `is_numbered` (bool)
-says of each item whether the last number of its code only tells it apart.
+The codes come from `codes.parquet`, a standard artefact of a training; see `recbench.core.codes_file`.
 """
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +13,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from recbench.core.codes_file import ENDED, IS_NUMBERED, CodeNotes
+from recbench.core.codes_file import ENDED, IS_NUMBERED, CodeNotes, CodeTable
 from recbench.core.config import explain
 from recbench.core.errors import BadData, refuse_exhaustion
 from recbench.core.ragged import Histories, IntArray, LongArray
@@ -27,51 +23,6 @@ PREFIX = "codes_"
 _SHUFFLE_SEED = 0
 _BETWEEN_PARTS = ", "
 """Between the parts of a category path in an item table."""
-
-
-@dataclass(frozen=True, eq=False)
-class CodeTable:
-    """The codes of a catalogue.
-
-    Attributes:
-        code: (n_items, L) int32, -1 where an item's code has ended already.
-        level_sizes: (L,) how many values each level may take.
-        n_extra: so many levels at the end only tell items of equal codes apart.
-        unexplained: share of the vectors' variance that the levels up to this one left over; empty where nobody knows.
-        is_numbered: (n_items,) whether the last number of an item's code only tells items of equal codes apart; None where that is a
-            matter of levels alone.
-        shared_tokens: whether a number means the same token on every level.
-    """
-
-    code: IntArray
-    level_sizes: tuple[int, ...]
-    n_extra: int = 0
-    unexplained: tuple[float, ...] = ()
-    is_numbered: NDArray[np.bool_] | None = None
-    shared_tokens: bool = False
-
-    @property
-    def n_levels(self) -> int:
-        """L."""
-        return len(self.level_sizes)
-
-    def counts(self, level: int) -> LongArray:
-        """How many items have each value of a level (from 0), (size of the level,)."""
-        values = self.code[:, level]
-        return np.bincount(values[values != ENDED], minlength=self.level_sizes[level]).astype(np.int64)
-
-    def lengths(self) -> LongArray:
-        """Levels of each item's code, (n_items,)."""
-        lengths: LongArray = np.count_nonzero(self.code != ENDED, axis=1).astype(np.int64)
-        return lengths
-
-    def meaning(self) -> IntArray:
-        """The codes without what only tells items apart, (n_items, at most L); a code of nothing else is empty."""
-        if self.is_numbered is None:
-            return self.code[:, : self.n_levels - self.n_extra]
-        code = self.code.copy()
-        code[self.is_numbered, self.lengths()[self.is_numbered] - 1] = ENDED
-        return code
 
 
 def read_codes(path: Path) -> CodeTable:
@@ -125,7 +76,7 @@ def code_figures(table: CodeTable, categories: Sequence[str | None] | None = Non
     """
     figures = {f"{PREFIX}items": float(len(table.code)), f"{PREFIX}levels": float(table.n_levels), f"{PREFIX}extra": float(table.n_extra)}
     prefix = np.zeros(len(table.code), dtype=np.int64)
-    lengths = table.lengths()
+    lengths = table.lengths
     n_beginnings = 0
     purities = _Purities(categories) if categories is not None and any(categories) else None
     for level, size in enumerate(table.level_sizes):

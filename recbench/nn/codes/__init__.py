@@ -10,12 +10,12 @@ if TYPE_CHECKING:
     from recbench.nn.codes.quantize.hierarchical_kmeans import hierarchical_kmeans
     from recbench.nn.codes.quantize.settings import QuantizerSettings
     from recbench.nn.codes.search import batched_beam_search
-    from recbench.nn.codes.stage import CodesStage, ItemVectors, item_codes
+    from recbench.nn.codes.stage import CodesStage, item_codes
     from recbench.nn.codes.trie import CodeTrie
 else:
     __getattr__ = on_demand(__name__)
 
 __all__ = [
-    "CodeTrie", "CodesStage", "ItemCodes", "ItemVectors", "QuantizerSettings", "StepDecoder", "batched_beam_search",
+    "CodeTrie", "CodesStage", "ItemCodes", "QuantizerSettings", "StepDecoder", "batched_beam_search",
     "hierarchical_kmeans", "item_codes", "make_unique",
 ]  # fmt: skip

@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from recbench.core.codes_file import CODES_FILE, ENDED, IS_NUMBERED, CodeNotes
+from recbench.core.codes_file import CODES_FILE, ENDED, IS_NUMBERED, CodeNotes, CodeTable
 from recbench.core.config import explain
-from recbench.core.errors import BadData, StageFailed, refuse_exhaustion
+from recbench.core.errors import BadData, refuse_exhaustion
 from recbench.core.ragged import Histories, IntArray, Ragged
 
 FIRST_TOKEN = 3
@@ -20,25 +19,8 @@ FIRST_TOKEN = 3
 
 
 @dataclass(frozen=True, eq=False)
-class ItemCodes:
-    """The codes of a catalogue.
-
-    Attributes:
-        code: (n_items, L) int32, -1 where an item's code has ended already.
-        level_sizes: how many values each level may take.
-        n_extra: so many levels at the end only tell items of equal codes apart.
-        unexplained: what the levels left over of the vectors' variance, one share per level; empty where nobody knows.
-        is_numbered: (n_items,) whether the last number of an item's code, on whatever level it stands, only tells items of equal codes
-            apart; None where that is a matter of levels alone.
-        shared_tokens: whether a number means the same token on every level.
-    """
-
-    code: IntArray
-    level_sizes: tuple[int, ...]
-    n_extra: int = 0
-    unexplained: tuple[float, ...] = ()
-    is_numbered: NDArray[np.bool_] | None = None
-    shared_tokens: bool = False
+class ItemCodes(CodeTable):
+    """The codes of a catalogue as a model makes, reads and writes them; a `ValueError` where they contradict each other."""
 
     def __post_init__(self) -> None:
         if self.code.ndim != 2 or self.code.dtype != np.int32 or self.code.shape[1] != len(self.level_sizes):
@@ -54,17 +36,6 @@ class ItemCodes:
 
     def __len__(self) -> int:
         return len(self.code)
-
-    @property
-    def n_levels(self) -> int:
-        """L, the levels of the longest code."""
-        return len(self.level_sizes)
-
-    @property
-    def lengths(self) -> NDArray[np.int64]:
-        """Levels of each item's code, (n_items,) int64."""
-        lengths: NDArray[np.int64] = np.count_nonzero(self.code != ENDED, axis=1).astype(np.int64)
-        return lengths
 
     @property
     def n_tokens(self) -> int:
@@ -90,9 +61,7 @@ class ItemCodes:
         import pyarrow.parquet as pq
 
         lists = self.token_lists(0)
-        notes = CodeNotes(
-            level_sizes=self.level_sizes, n_extra=self.n_extra, unexplained=self.unexplained, shared_tokens=self.shared_tokens
-        )
+        notes = CodeNotes.model_validate(self, from_attributes=True)
         columns = {
             "item": pa.array(np.arange(len(self), dtype=np.int32)),
             "code": pa.ListArray.from_arrays(pa.array(lists.offsets.astype(np.int32)), pa.array(self.code[self.code != ENDED])),
@@ -118,18 +87,9 @@ class ItemCodes:
             if missing := {"level_sizes", "n_extra", "unexplained"} - notes.model_fields_set:
                 raise ValueError(f"its notes lack {', '.join(sorted(missing))}")
             column = table.column("code").combine_chunks()
-            lists = Histories(
-                column.values.to_numpy().astype(np.int32),
-                column.offsets.to_numpy().astype(np.int64),
-            )
-            return cls(
-                lists.padded(ENDED),
-                notes.level_sizes,
-                notes.n_extra,
-                notes.unexplained,
-                table.column(IS_NUMBERED).to_numpy() if IS_NUMBERED in table.column_names else None,
-                notes.shared_tokens,
-            )
+            lists = Histories(column.values.to_numpy().astype(np.int32), column.offsets.to_numpy().astype(np.int64))
+            is_numbered = table.column(IS_NUMBERED).to_numpy() if IS_NUMBERED in table.column_names else None
+            return cls(lists.padded(ENDED), is_numbered=is_numbered, **notes.model_dump())
         except ValidationError as error:
             raise BadData(f"{explain(error, list(CodeNotes.model_fields), f'{path}, its notes')} {again}") from None
         except (OSError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
@@ -137,7 +97,7 @@ class ItemCodes:
             raise BadData(f"{path} holds no item codes: {error}. {again}") from None
 
 
-def make_unique(codes: IntArray, level_sizes: Sequence[int], *, least_size: int = 1, may_grow: bool = True) -> ItemCodes:
+def make_unique(codes: IntArray, level_sizes: Sequence[int], *, least_size: int = 1) -> ItemCodes:
     """The codes with one more level, which numbers the items of equal codes 0, 1, 2, ... in item order; an item alone has 0.
 
     The level is always there, so all codes are of one length, and it looks at nothing but the codes (arXiv:2305.05065, section 3.1).
@@ -146,10 +106,6 @@ def make_unique(codes: IntArray, level_sizes: Sequence[int], *, least_size: int 
         codes: (n_items, L) int32.
         level_sizes: of the L levels.
         least_size: of the new level; a larger group of equal codes makes it larger.
-        may_grow: whether it does; if not, such a group is an error.
-
-    Raises:
-        StageFailed: a group is larger than `least_size` and the level may not grow.
     """
     n_items = len(codes)
     _, group = np.unique(codes, axis=0, return_inverse=True)
@@ -160,10 +116,5 @@ def make_unique(codes: IntArray, level_sizes: Sequence[int], *, least_size: int 
     starts = np.cumsum(sizes) - sizes
     extra = np.empty(n_items, dtype=np.int32)
     extra[order] = np.arange(n_items) - np.repeat(starts, sizes)
-    largest = int(sizes.max(initial=0))
-    if largest > least_size and not may_grow:
-        raise StageFailed(
-            f"{largest} items share one code and the level that tells them apart holds {least_size}. Raise n_levels or codebook_size."
-        )
     code = np.concatenate([codes, extra[:, None]], axis=1).astype(np.int32)
-    return ItemCodes(code, (*level_sizes, max(largest, least_size)), n_extra=1)
+    return ItemCodes(code, (*level_sizes, int(sizes.max(initial=least_size))), n_extra=1)

@@ -3,7 +3,6 @@
 import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,14 +14,6 @@ from recbench.nn.codes.quantize.quantized import Quantized
 from recbench.nn.codes.quantize.residual_kmeans import residual_kmeans
 from recbench.nn.codes.quantize.scaling import scaled
 from recbench.nn.codes.quantize.settings import QuantizerSettings
-
-
-class ItemVectors(Protocol):
-    """Vectors of a catalogue, such as `text_vectors` gives."""
-
-    @property
-    def vectors(self) -> NDArray[np.float32]:
-        """(n_items, d)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,34 +29,32 @@ class CodesStage:
         return self.folder / CODES_FILE
 
 
-def item_codes(context: FitContext, vectors: ItemVectors, settings: QuantizerSettings, seed: int | None = None) -> CodesStage:
+def item_codes(context: FitContext, vectors: NDArray[np.float32], settings: QuantizerSettings) -> CodesStage:
     """The codes of all items from their vectors, made now or found; all models that ask alike share them.
 
     Args:
         context: of the run.
         vectors: (n_items, d) float32; the key of the stage knows them by their content.
         settings: of the quantizer; a config that inherits them will do.
-        seed: of the quantizer; None: `settings.codes_seed`.
 
     Raises:
         StageFailed: a level of an RQ-VAE uses less than half of its codes.
     """
     chosen = QuantizerSettings.model_validate({name: getattr(settings, name) for name in QuantizerSettings.model_fields})
-    code_seed = chosen.codes_seed if seed is None else seed
     prefix = f"{chosen.quantizer}_"
     shared = ("quantizer", "n_levels", "codebook_size")
     config = {name: value for name, value in chosen.model_dump(mode="json").items() if name in shared or name.startswith(prefix)}
-    content = hashlib.sha256(np.ascontiguousarray(vectors.vectors).data).hexdigest()
+    content = hashlib.sha256(np.ascontiguousarray(vectors).data).hexdigest()
 
     def build(folder: Path) -> None:
-        quantized = quantize(context.alone(), vectors.vectors, chosen, code_seed)
+        quantized = quantize(context.alone(), vectors, chosen, chosen.codes_seed)
         codes = make_unique(quantized.codes, quantized.level_sizes, least_size=chosen.codebook_size)
         replace(codes, unexplained=quantized.unexplained).save(folder)
 
-    inputs = (f"{vectors.vectors.shape} {content}",)
+    inputs = (f"{vectors.shape} {content}",)
     # Residual k-means is no training that a budget could end early.
     trains = chosen.quantizer != "rkmeans"
-    folder = context.common_stage("codes", build, config={**config, "seed": code_seed}, inputs=inputs, trains=trains)
+    folder = context.common_stage("codes", build, config={**config, "seed": chosen.codes_seed}, inputs=inputs, trains=trains)
     return CodesStage(ItemCodes.load(folder), folder)
 
 

@@ -3,7 +3,7 @@
 import logging
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from recbench.core import BadData, Interactions, SilentProgress, StageFailed, TimeKind
+from recbench.core import BadData, Interactions, SilentProgress, TimeKind
 from recbench.core.codes_file import CODES_FILE, ENDED
 from recbench.evaluation import code_figures, main_categories, read_codes
 from recbench.nn.codes.catalogue import FIRST_TOKEN, ItemCodes, make_unique
@@ -26,11 +26,6 @@ from recbench.testing import LightContext
 SMALL = QuantizerSettings(n_levels=2, codebook_size=8, rkmeans_iterations=10, rkmeans_restarts=1)
 
 tuples = arrays(np.int32, st.tuples(st.integers(1, 40), st.integers(1, 3)), elements=st.integers(0, 3))
-
-
-@dataclass(frozen=True)
-class Vectors:
-    vectors: np.ndarray[Any, Any]
 
 
 def events(items: Sequence[int], n_items: int = 96) -> Interactions:
@@ -94,11 +89,10 @@ def test_impossible_codes_are_refused(code: list[list[int]]) -> None:
         ItemCodes(np.array(code, np.int32), (2, 3))
 
 
-def test_a_group_too_large_is_refused_where_the_level_may_not_grow() -> None:
+def test_the_last_level_is_as_large_as_the_largest_group() -> None:
     codes = np.zeros((5, 2), np.int32)
     assert make_unique(codes, (4, 4), least_size=4).level_sizes == (4, 4, 5)
-    with pytest.raises(StageFailed, match=r"5 items share one code.*holds 4.*Raise n_levels or codebook_size"):
-        make_unique(codes, (4, 4), least_size=4, may_grow=False)
+    assert make_unique(codes, (4, 4), least_size=8).level_sizes == (4, 4, 8)
 
 
 def test_items_collide_before_the_last_level_and_never_after() -> None:
@@ -203,7 +197,7 @@ def test_damaged_notes_are_named(name: str, value: str | None, words: str, tmp_p
 
 def test_codes_come_from_vectors_alone(tmp_path: Path) -> None:
     """Other events and another seed of the run, same codes; other vectors or another seed of the quantizer, other codes."""
-    vectors = Vectors(vectors_96())
+    vectors = vectors_96()
     found = [
         item_codes(LightContext(events(items), tmp_path / str(number), seed=seed), vectors, SMALL)
         for number, (items, seed) in enumerate([([1, 2, 3], 0), ([5, 5, 90, 1], 0), ([1, 2, 3], 7)])
@@ -212,8 +206,8 @@ def test_codes_come_from_vectors_alone(tmp_path: Path) -> None:
         np.testing.assert_array_equal(found[0].codes.code, other.codes.code)
         assert other.file.read_bytes() == found[0].file.read_bytes()
     context = LightContext(events([1]), tmp_path / "other")
-    assert (item_codes(context, vectors, SMALL, seed=1).codes.code != found[0].codes.code).any()
-    assert (item_codes(context, Vectors(vectors.vectors[::-1]), SMALL).codes.code != found[0].codes.code).any()
+    assert (item_codes(context, vectors, SMALL.model_copy(update={"codes_seed": 1})).codes.code != found[0].codes.code).any()
+    assert (item_codes(context, vectors[::-1], SMALL).codes.code != found[0].codes.code).any()
     assert found[0].codes.level_sizes == (8, 8, 8)
     assert len(found[0].codes.unexplained) == 2
     assert 0 < found[0].codes.unexplained[1] < found[0].codes.unexplained[0] < 1
@@ -232,8 +226,8 @@ def test_the_stage_knows_vectors_and_settings_of_its_own_quantizer_only(tmp_path
     matrix = vectors_96()
     settings = [SMALL, SMALL.model_copy(update={"rqvae_epochs": 7}), SMALL.model_copy(update={"codes_seed": 4})]
     for one in settings:
-        item_codes(context, Vectors(matrix), one)
-    item_codes(context, Vectors(matrix[::-1]), SMALL)
+        item_codes(context, matrix, one)
+    item_codes(context, matrix[::-1], SMALL)
     assert asked[0] == asked[1]
     assert asked[0][1]["seed"] == 0
     assert asked[2][1]["seed"] == 4
@@ -244,7 +238,7 @@ def test_the_stage_knows_vectors_and_settings_of_its_own_quantizer_only(tmp_path
 
 def test_an_rqvae_makes_codes_too(tmp_path: Path) -> None:
     settings = SMALL.model_copy(update={"quantizer": "rqvae", "rqvae_hidden": (16,), "rqvae_latent": 4, "rqvae_epochs": 20})
-    found = item_codes(LightContext(events([1]), tmp_path), Vectors(vectors_96()), settings)
+    found = item_codes(LightContext(events([1]), tmp_path), vectors_96(), settings)
     assert found.codes.code.shape == (96, 3)
     assert len(np.unique(found.codes.code, axis=0)) == 96
 
@@ -266,7 +260,7 @@ def test_codes_of_real_films_follow_their_genres(tmp_path: Path) -> None:
     context = LightContext(events([0], n_films), tmp_path, texts=texts, log=logging.getLogger(__name__))
     vectors = text_vectors(context, TextSettings(optional_text_fields=("brand", "categories", "price")))
     settings = QuantizerSettings(codebook_size=64, rkmeans_restarts=2)
-    codes = item_codes(context, vectors, settings)
+    codes = item_codes(context, vectors.vectors, settings)
     figures = code_figures(read_codes(codes.file), main_categories(texts["categories"]))
     for level in (1, 2, 3):
         assert figures[f"codes_usage_{level}"] >= 0.8

@@ -176,18 +176,6 @@ def test_a_tree_of_clusters_names_every_vector_by_its_path() -> None:
     np.testing.assert_array_equal(paths, hierarchical_kmeans(vectors, n_children=6, n_levels=5, seed=0, **QUICK))
 
 
-def test_a_path_may_end_where_a_vector_is_alone() -> None:
-    vectors = clustered(120)
-    full = hierarchical_kmeans(vectors, n_children=4, n_levels=6, seed=0, **QUICK)
-    ended = hierarchical_kmeans(vectors, n_children=4, n_levels=6, seed=0, repeat_alone=False, **QUICK)
-    assert (ended == -1).any()
-    np.testing.assert_array_equal(np.where(ended == -1, 0, ended), full)
-    # No path is the beginning of another one.
-    paths = {tuple(int(child) for child in row if child >= 0) for row in ended}
-    assert len(paths) == len(np.unique(full, axis=0))
-    assert not any(path[:length] in paths for path in paths for length in range(1, len(path)))
-
-
 def test_equal_vectors_go_down_the_tree_together() -> None:
     paths = hierarchical_kmeans(np.zeros((20, 3), np.float32), n_children=4, n_levels=3, seed=0, **QUICK)
     assert not paths.any()

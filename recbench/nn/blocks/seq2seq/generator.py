@@ -102,7 +102,12 @@ class CodeGenerator:
     def _read(self, queries: Queries) -> tuple[Tensor, Tensor | None, Tensor]:
         """Histories (B, T) and user tokens (B,) as the network wants them, and how many slots of the history each row fills (B,)."""
         device = self.network.item_tokens.device
-        item_BT, length_B = history_tensors(queries, self.settings.max_history, device)
+        newest = queries.histories.tail(self.settings.max_history)
+        item_BT, length_B = torch.from_numpy(newest.padded(PADDED_SLOT)).long(), torch.from_numpy(newest.lengths)
+        if item_BT.shape[1] == 0:
+            item_BT = item_BT.new_full((len(queries), 1), PADDED_SLOT)
+        item_BT[length_B == 0, 0] = EMPTY_HISTORY
+        item_BT, length_B = item_BT.to(device), length_B.clamp(min=1).to(device)
         if not self.settings.user_tokens:
             return item_BT, None, length_B
         # Who is not in the data set has no id of its own: all such read the token of the empty id, which is not theirs alone.
@@ -125,14 +130,3 @@ class CodeGenerator:
         loaded = cls(settings, ItemCodes.load(folder), seed=0)
         load_weights(dict(loaded.network.named_parameters()), folder / _WEIGHTS)
         return loaded
-
-
-def history_tensors(queries: Queries, max_history: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Histories as `CodeSeq2Seq.encode` wants them, (B, T) int64, and how many slots each fills, (B,)."""
-    newest = queries.histories.tail(max_history)
-    item_BT = torch.from_numpy(newest.padded(PADDED_SLOT)).long()
-    length_B = torch.from_numpy(newest.lengths)
-    if item_BT.shape[1] == 0:
-        item_BT = item_BT.new_full((len(queries), 1), PADDED_SLOT)
-    item_BT[length_B == 0, 0] = EMPTY_HISTORY
-    return item_BT.to(device), length_B.clamp(min=1).to(device)

@@ -6,8 +6,6 @@ from recbench.core.seeds import derived_seed
 from recbench.nn.codes.quantize.kmeans import LongArray, kmeans
 from recbench.nn.codes.quantize.quantized import FloatArray, IntArray
 
-ENDED = -1
-
 
 def hierarchical_kmeans(
     vectors: FloatArray,
@@ -17,13 +15,12 @@ def hierarchical_kmeans(
     seed: int,
     iterations: int = 50,
     restarts: int = 5,
-    repeat_alone: bool = True,
 ) -> IntArray:
     """The path of each vector through a tree of clusters, (n, n_levels) int32: a child number per level.
 
     The first level is always clustered. Below it, a node of at most `n_children` vectors gives each a child of its own, in their
     order; a larger one is clustered into that many children. Clusters are not balanced. Different vectors may share a path, equal
-    ones do unless a small node numbers them.
+    ones do unless a small node numbers them. A vector alone in its node goes on as child 0 down to the last level, as published.
 
     Args:
         vectors: (n, d) float32.
@@ -32,17 +29,12 @@ def hierarchical_kmeans(
         seed: of k-means.
         iterations: of k-means.
         restarts: of k-means; the best start counts.
-        repeat_alone: a vector alone in its node goes on as child 0 down to the last level, as published; False: its path ends there,
-            and the rest of its row is -1.
     """
-    paths = np.full((len(vectors), n_levels), ENDED, dtype=np.int32)
+    paths = np.zeros((len(vectors), n_levels), dtype=np.int32)
     waiting: list[tuple[LongArray, int]] = [(np.arange(len(vectors)), 0)]
     while waiting:
         members, depth = waiting.pop()
-        if depth == n_levels or len(members) == 0:
-            continue
-        if depth > 0 and len(members) == 1:
-            paths[members, depth:] = 0 if repeat_alone else ENDED
+        if depth == n_levels or len(members) == 0 or (depth > 0 and len(members) == 1):
             continue
         if depth > 0 and len(members) <= n_children:
             child = np.arange(len(members))
