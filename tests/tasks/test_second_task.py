@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,9 @@ from recbench.core.errors import BadRequest
 from recbench.evaluation import METRICS
 from recbench.tasks import find_task
 
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed; install the extra dev")
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 ENTRY_POINTS = """
 [recbench.tasks]
 half-set = tests.tasks.half_set:TASK
@@ -168,6 +172,42 @@ def test_what_does_not_fit_the_task_is_refused_by_name(here: Path, words: tuple[
 def test_a_task_that_nobody_defines_is_named() -> None:
     with pytest.raises(BadRequest, match=r"no task 'next-itme' here\. Did you mean 'next-item'"):
         find_task("next-itme")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here; on Debian: apt-get install chromium")
+def test_a_page_of_two_tasks_shows_each_in_its_words(board: str, here: Path, tmp_path: Path) -> None:
+    with (here / "sets" / "interactions.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    (tmp_path / "walks").mkdir()
+    with (tmp_path / "walks" / "interactions.csv").open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["user_id", "item_id", "timestamp"])
+        writer.writerows([row["user_id"], row["item_id"], place] for place, row in enumerate(rows))
+    done = give("run", "-m", "popularity", "-d", str(tmp_path / "walks"))
+    assert done.exit_code == 0, done.stderr
+    done = give("leaderboard", "publish", "--boards", str(tmp_path / "boards"))
+    assert done.exit_code == 0, done.stderr
+    complaints: list[str] = []
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--headless", "--no-sandbox", "--disable-gpu"])
+        page = browser.new_page()
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.goto((tmp_path / "boards" / "index.html").as_uri())
+        for view in ("unseen", "keep"):
+            page.locator(f"#view input[value={view}]").check()
+            assert page.locator('#overview-next-item th[data-title="NDCG@10, keep"]').count() == 1
+            assert page.locator('#overview-half-set th[data-title="First hit@3, unseen"]').count() == 1
+            titles = page.locator("main thead th").evaluate_all("cells => cells.map(cell => cell.dataset.title)")
+            assert {"NDCG@10 [95 %]", "First hit@3 [95 %]", "Published First hit@3"} <= set(titles)
+        page.locator("#board-1-rows .more").first.click()
+        assert page.get_by_text("First hit@3 by group of sets, view unseen").count() == 1
+        browser.close()
+    assert not complaints
+    index = (tmp_path / "boards" / "index.md").read_text()
+    assert index.index("## The other half of a set") < index.index("## Next-item prediction")
+    assert "| Test sets |" in index
+    assert "NDCG@10 `keep` | NDCG@10 `unseen` |" in index
 
 
 def test_every_command_after_a_run_asks_the_task(board: str, here: Path) -> None:
