@@ -239,9 +239,8 @@ def memory_bytes() -> None:
     memory = case.reader(read["input_ids"], mask)
     decoder = T5Decoder(case.parameters, memory, mask, START)
     expected = memory.shape[0] * memory.shape[1] * 4 * 2 * 6 * 64 * 4
-    print(
-        f"\n{memory.shape[0]} users, memory of {memory.shape[1]} tokens: {decoder.memory_bytes:,} bytes of cross-attention keys and values"
-    )
+    kept = sum(part.nbytes for layer in decoder._memory for part in layer)
+    print(f"\n{memory.shape[0]} users, memory of {memory.shape[1]} tokens: {kept:,} bytes of cross-attention keys and values")
     print(f"users x length x layers x 2 x heads x d_kv x 4 = {expected:,}; with 50 beams each: {50 * expected:,}")
 
 

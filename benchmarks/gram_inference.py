@@ -148,14 +148,14 @@ class Case:
     @torch.inference_mode()
     def plain(self, rows: LongArray, *, keeps_states: bool, shares_keys: bool) -> Lists:
         """The lists of users `rows`, one user after the other, by `plain_search`."""
-        serving, lists = self.gram._served(), []
+        serving, reader, lists = self.gram._served(), T5Encoder(self.gram._trained.t5), []
         for row in rows:
             history = self.queries.histories.take([row]).tail(self.gram.config.max_history)
             if keeps_states:
                 memory_1MD, is_real_1M = serving.states.memory(history, self.gram._user_prompts(history), self.place_PD)
             else:
                 token_1NL = self.slots(history)
-                state = T5Encoder(self.gram._trained.t5)(token_1NL[0], token_1NL[0] != PAD)
+                state = reader(token_1NL[0], token_1NL[0] != PAD)
                 memory_1MD, is_real_1M = laid_end_to_end(state, token_1NL, self.place_PD)
             if not shares_keys:
                 memory_1MD, is_real_1M = memory_1MD.repeat(K, 1, 1), is_real_1M.repeat(K, 1)
