@@ -153,7 +153,7 @@ def _neighbours(context: FitContext, config: GRAMConfig) -> IntArray:
         "sasrec", preset=config.neighbour_preset, overrides=config.neighbour_settings, seed=config.neighbour_seed
     )
     n_unseen = int(np.count_nonzero(context.train.item_counts() == 0))
-    context.log.info("similar items: %d of %d items stand in no train part, what is similar to them is chance", n_unseen, len(vectors))
+    context.log.info("similar items: %d of %d items do not occur in the train part; their neighbours are arbitrary", n_unseen, len(vectors))
     return nearest_items(vectors, config.n_neighbours)
 
 

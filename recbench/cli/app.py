@@ -55,7 +55,7 @@ def _show_version(is_asked: bool) -> None:
 @app.callback()
 def _options(
     version: Annotated[
-        bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version, and the commit of a checkout.")
+        bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version and, in a checkout, the commit.")
     ] = False,
 ) -> None:
     """Options of recbench itself; those of commands stand behind the command's name."""

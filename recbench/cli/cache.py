@@ -76,7 +76,7 @@ def size(as_json: Json = False, debug: Debug = False) -> None:  # noqa: ARG001
 def clean(
     kinds: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[KIND]...", help="What to remove: kinds as `cache ls` shows them. Default: all but `download`."),
+        typer.Argument(metavar="[KIND]...", help="Kinds to remove, as `cache ls` shows them. Default: all but `download`."),
     ] = None,
     as_json: Json = False,
     debug: Debug = False,  # noqa: ARG001 (read by `verb`)

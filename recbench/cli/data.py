@@ -18,7 +18,7 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of a data set, p
 @verb
 def fetch(
     name: Name,
-    force: Annotated[bool, typer.Option("--force", help="Download again what is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Download again even if the files are there.")] = False,
     data_dir: DataDir = None,
     as_json: Json = False,
     debug: Debug = False,  # noqa: ARG001 (read by `verb`)
@@ -50,7 +50,7 @@ def stats(
     as_json: Json = False,
     debug: Debug = False,  # noqa: ARG001 (read by `verb`)
 ) -> None:
-    """Show what to know about a data set before believing a number made on it: size, repeats, ties, cold items, text.
+    """Show the statistics of a data set that matter before believing a number: size, repeats, ties, cold items, text.
 
     Example: recbench data stats sports
     """

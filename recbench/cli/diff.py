@@ -11,7 +11,7 @@ from recbench.cli.terminal import print_json, stdout, verb
 @verb
 def diff(
     first: Run,
-    second: Annotated[str, typer.Argument(metavar="RUN", help="The run to hold against it.")],
+    second: Annotated[str, typer.Argument(metavar="RUN", help="Run to compare it with.")],
     as_json: Json = False,
     debug: Debug = False,  # noqa: ARG001 (read by `verb`)
 ) -> None:

@@ -16,22 +16,22 @@ def import_ranks(
         Path,
         typer.Argument(metavar="FILE", help="csv or parquet with the columns user_id, item_id, rank or score, and view if it has both."),
     ],
-    model: Annotated[str, typer.Option("--model", "-m", help="What to call the model on boards.")],
+    model: Annotated[str, typer.Option("--model", "-m", help="Name of the model on boards.")],
     dataset: Annotated[str, typer.Option("--dataset", "-d", help="Name of a data set, or path of a card or of a folder of data.")],
     seen: Annotated[
         str | None,
-        typer.Option(
-            help="What the lists are: items of the history may stand in them (keep) or not (unseen). Needed without a column view."
-        ),
+        typer.Option(help="Whether the lists may hold seen items (keep) or had them filtered (unseen). Needed without a column view."),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Number of this training of the model: boards merge several into one row.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Random seed that the lists were made with; boards merge the seeds of a model into one row.")
+    ] = 0,
     ties: Ties = "source",
     protocol: Protocol = None,
     data_dir: DataDir = None,
     as_json: Json = False,
     debug: Debug = False,  # noqa: ARG001 (read by `verb`)
 ) -> None:
-    """Measure another toolkit's lists as a run's are measured, and write a record marked foreign below ./runs.
+    """Evaluate ranked lists of another toolkit under the same protocol, and write a record marked foreign below ./runs.
 
     The lists stand beside the same cheap references as a run. A test user without a list is a miss everywhere. Lists are cut to those of a
     run; of equal scores the smaller item row goes first.

@@ -11,13 +11,11 @@ from recbench.cli.terminal import print_json, print_line, stderr, stdout, verb
 @verb
 def latency(
     run: Run,
-    batches: Annotated[str, typer.Option(metavar="N,N,...", help="Users per call, one line of the result each.")] = "1,16,256",
-    users: Annotated[int, typer.Option(min=1, help="Test users to draw, the same for every model.")] = 1000,
+    batches: Annotated[str, typer.Option(metavar="N,N,...", help="Batch sizes to time, one line of the result each.")] = "1,16,256",
+    users: Annotated[int, typer.Option(min=1, help="How many test users to draw; the same ones for every model.")] = 1000,
     k: Annotated[int, typer.Option("--k", min=1, help="Length of the lists.")] = 10,
-    seen: Annotated[
-        str | None, typer.Option(help="Lists that may hold items of the history (keep) or must not (unseen, the default).")
-    ] = None,
-    seconds: Annotated[float, typer.Option(min=0.001, help="Upper bound of the timed calls of each batch size.")] = 30.0,
+    seen: Annotated[str | None, typer.Option(help="Seen items: kept in the lists (keep) or filtered out (unseen, the default).")] = None,
+    seconds: Annotated[float, typer.Option(min=0.001, help="Upper bound, in seconds, on the timed calls of each batch size.")] = 30.0,
     device: Device = "auto",
     threads: Threads = None,
     dataset: Dataset = None,

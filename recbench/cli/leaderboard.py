@@ -58,7 +58,7 @@ def publish(
 
 @verb
 def export(
-    dataset: Annotated[str, typer.Argument(metavar="DATASET", help="Whose board; a data set that has published records.")],
+    dataset: Annotated[str, typer.Argument(metavar="DATASET", help="Data set of the board; it must have published records.")],
     file_format: Annotated[str, typer.Option("--format", help="csv: every figure in full precision. latex: a table for a paper.")] = "csv",
     output: Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write here instead of to stdout.")] = None,
     boards: Boards = None,

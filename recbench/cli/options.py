@@ -34,15 +34,13 @@ Budget = Annotated[
         help="Upper bound of what a run may spend, auxiliary trainings and final ranking included: 90s, 20m, 5000steps, 1000000examples."
     ),
 ]
-Device = Annotated[str, typer.Option(help="Where to compute: auto, cpu, cuda or cuda:N. Only auto may choose.")]
+Device = Annotated[str, typer.Option(help="Compute device: auto, cpu, cuda or cuda:N. Only auto may fall back to another.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="Threads for computing on the CPU. Default: one per core.")]
 Ties = Annotated[
     str,
-    typer.Option(help="Order of a user's events with equal time: source (as stored) or shuffle=SEED, which needs times in seconds."),
+    typer.Option(help="Order of events with equal timestamps: source (as stored) or shuffle=SEED, which needs times in seconds."),
 ]
-Protocol = Annotated[
-    str | None, typer.Option(help="How the data are split: leave-one-out (the default for next items), or temporal:quantile=0.9.")
-]
+Protocol = Annotated[str | None, typer.Option(help="Split protocol: leave-one-out (the default for next items), or temporal:quantile=0.9.")]
 
 
 def places(data_dir: Path | None = None) -> "Places":

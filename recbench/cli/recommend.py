@@ -23,7 +23,7 @@ def recommend(
     ] = None,
     seen: Annotated[
         str | None,
-        typer.Option(help="For --export: lists that may hold items of the history (keep, the default), that must not (unseen), or both."),
+        typer.Option(help="For --export, seen items: kept in the lists (keep, the default), filtered out (unseen), or both."),
     ] = None,
     dataset: Dataset = None,
     plugin: Plugins = None,
@@ -31,7 +31,7 @@ def recommend(
     as_json: Json = False,
     debug: Debug = False,  # noqa: ARG001 (read by `verb`)
 ) -> None:
-    """Show what the trained model of RUN would recommend after a history; items of the history are left out.
+    """Recommend items for a history with the trained model of RUN; seen items are filtered out.
 
     Example: recbench recommend last --history B0001,B0002 --k 5
     """

@@ -18,7 +18,7 @@ def reproduce(
     as_json: Json = False,
     debug: Debug = False,  # noqa: ARG001 (read by `verb`)
 ) -> None:
-    """Make the run of RECORD again with the same settings and seed, training included, and compare every figure and rank.
+    """Run RECORD again with the same settings and seed, training included, and compare every figure and rank.
 
     Example: recbench reproduce leaderboards/records/ml-100k-popularity-default-s0-1a2b3c4d-1/record.json
     """

@@ -20,13 +20,13 @@ def run(
         ),
     ],
     preset: Annotated[str | None, typer.Option(help="Named settings from the model's card. Default: the card's for this machine.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Every random number of the run follows from it.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed of the run.")] = 0,
     overrides: Annotated[list[str] | None, typer.Option("--set", help="One setting, as key=value. Repeatable. Wins over --config.")] = None,
     config: Annotated[Path | None, typer.Option(help="TOML file with settings. Wins over the preset.")] = None,
     budget: Budget = None,
     device: Device = "auto",
     threads: Threads = None,
-    seen: Annotated[str, typer.Option(help="Rank items of the history too (keep), never (unseen), or report both.")] = "both",
+    seen: Annotated[str, typer.Option(help="Seen items: kept in the lists (keep), filtered out (unseen), or both.")] = "both",
     ties: Ties = "source",
     protocol: Protocol = None,
     plugin: Plugins = None,
@@ -34,11 +34,11 @@ def run(
     jobs: Annotated[
         int,
         typer.Option(
-            min=1, max=10_000, help="How many runs share this machine now, this one counted. Above 1, boards mark the cost as shared."
+            min=1, max=10_000, help="How many runs share this machine now, including this one. Above 1, boards mark the cost as shared."
         ),
     ] = 1,
-    again: Annotated[bool, typer.Option("--again", help="Make a new record although there is a finished one.")] = False,
-    rerun: Annotated[list[str] | None, typer.Option(metavar="STAGE", help="Compute this stage again. Repeatable.")] = None,
+    again: Annotated[bool, typer.Option("--again", help="Run again even where a finished record exists.")] = False,
+    rerun: Annotated[list[str] | None, typer.Option(metavar="STAGE", help="Recompute this cached stage. Repeatable.")] = None,
     as_json: Json = False,
     debug: Debug = False,  # noqa: ARG001 (read by `verb`)
 ) -> None:

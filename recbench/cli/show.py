@@ -15,7 +15,7 @@ def show(
         bool,
         typer.Option(
             "--codes",
-            help="Show figures about the model's item codes instead: use, collisions, how well they follow categories, if known.",
+            help="Show statistics of the item codes instead: use, collisions, agreement with categories if known.",
         ),
     ] = False,
     domination: Annotated[

@@ -24,9 +24,9 @@ def tune(
     trials: Annotated[
         int, typer.Option(min=1, help="How many settings to try. Trial 0 is the preset itself; more may be added later.")
     ] = 20,
-    seed: Annotated[int, typer.Option(min=0, help="Of the draws and of every training.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed of the draws and of every training.")] = 0,
     preset: Annotated[
-        str | None, typer.Option(help="What the drawn settings are laid over. Default: the published settings, as the card names them.")
+        str | None, typer.Option(help="Preset that the drawn settings override. Default: the published settings, as the card names them.")
     ] = None,
     budget: Budget = None,
     jobs: Annotated[int, typer.Option(min=1, help="Trials at a time. Costs are only comparable from --jobs 1.")] = 1,

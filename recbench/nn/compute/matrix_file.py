@@ -44,7 +44,7 @@ class MatrixFile:
             refuse_shortage(error)
             vectors = n_done = None
         if vectors is None or (vectors.shape, vectors.dtype) != (shape, np.dtype(np.float32)) or type(n_done) is not int or n_done < 0:
-            log.warning("what was computed of %s is damaged; it is computed from the start", path)
+            log.warning("the partial results of %s are damaged; computing them from the start", path)
             self._mark.unlink()
             return None
         return vectors, n_done

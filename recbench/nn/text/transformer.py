@@ -68,7 +68,7 @@ def encode(
     store = MatrixFile(context.checkpoints, (len(texts), width))
     n_done = store.n_batches_done
     if n_done:
-        context.log.info("%s: %d of %d batches were there from before", title, n_done, len(batches))
+        context.log.info("%s: %d of %d batches found in the cache", title, n_done, len(batches))
     total, done = int(length_N.sum()), int(sum(length_N[order[rows]].sum() for rows in batches[:n_done]))
     with torch.inference_mode(), context.progress.task(f"{title} (tokens)", total) as task, store:
         task.advance(done)

@@ -149,7 +149,7 @@ class LoadedRun:
 def _refuse_damaged(record: RunRecord, folder: Path) -> None:
     """A `BadData` unless model and catalogue are, file by file, what the record says; nothing of them has been read before."""
     if record.schema_version < _FIRST_WITH_SUMS:
-        log.warning("%s was made before records kept the sums of models: damage to its files would not be noticed", record.run_id)
+        log.warning("%s was made before records kept checksums of models: damage to its files would not be noticed", record.run_id)
         return
     files = [part for part in record.files if part.name == CATALOGUE_FILE or part.name.startswith(f"{MODEL_FOLDER}/")]
     refuse_changed(folder, files)
@@ -164,7 +164,7 @@ def _refuse_damaged(record: RunRecord, folder: Path) -> None:
 def _read_model(plugin: Plugin, config: PluginConfig, record: RunRecord, folder: Path, device: str) -> GuardedModel:
     """The model as it was saved, on its device."""
     if plugin_source_hash(plugin.folder) != record.model.source_hash:
-        log.warning("model %s was changed since %s was made; it may answer otherwise now", plugin.card.name, record.run_id)
+        log.warning("the code of model %s changed since %s was made; it may give other results now", plugin.card.name, record.run_id)
     recommender = GuardedModel(plugin, config, Catalogue(record.dataset.n_items, record.dataset.n_users))
     recommender.load(folder / MODEL_FOLDER)
     recommender.to(device)

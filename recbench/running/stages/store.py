@@ -218,7 +218,7 @@ class StageStore:
             return None
         if name in self._rerun and key not in self._rerun_done:
             self._rerun_done.add(key)
-            log.info("stage %s is there and computed again, as asked", name)
+            log.info("recomputing stage %s, as asked", name)
             # Under the name of what is being built: should this process be killed here, whoever builds it next removes the rest.
             building = self._building(name, key)
             shutil.rmtree(building, ignore_errors=True)

@@ -33,5 +33,5 @@ def test_a_damaged_mark_or_matrix_begins_anew(tmp_path: Path, mark: str | None, 
     again = MatrixFile(tmp_path, (4, 2))
     assert again.n_batches_done == 0
     assert not again.vectors.any()
-    assert "computed from the start" in caplog.text
+    assert "computing them from the start" in caplog.text
     assert MatrixFile(tmp_path, (4, 2)).n_batches_done == 0
