@@ -213,7 +213,10 @@ def test_wings_import_only_what_lies_below(package: str) -> None:
                 own, theirs = module.split(".")[2], other.split(".")[2]
                 faults += [f"{module} imports {other}"] if own != theirs and floor[theirs] >= floor[own] else []
     assert not faults, "\n".join(faults)
-    assert {file.stem for file in (ROOT / "recbench" / package).iterdir() if not file.name.startswith("__")} == set(floor)
+    parts = (ROOT / "recbench" / package).iterdir()
+    # A folder that was moved away may leave its compiled files behind.
+    there = {part.stem for part in parts if not part.name.startswith("__") and (part.is_file() or (part / "__init__.py").is_file())}
+    assert there == set(floor)
 
 
 def faces() -> dict[str, ModuleType]:

@@ -24,6 +24,7 @@ from recbench.cli.faults import INTERRUPTED, explain
 if TYPE_CHECKING:
     from rich.console import Console
 
+_SENT_AGAIN_AFTER_S = 0.02
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -180,12 +181,23 @@ def _signals_as_interrupts() -> Iterator[None]:
     def interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
         raise KeyboardInterrupt
 
+    def unraisable(fault: "sys.UnraisableHookArgs") -> None:
+        # A signal came while Python ran a destructor or a callback, which can raise nothing: it is sent again when that has ended.
+        if issubclass(fault.exc_type, KeyboardInterrupt):
+            again = threading.Timer(_SENT_AGAIN_AFTER_S, os.kill, (os.getpid(), signal.SIGTERM))
+            again.daemon = True
+            again.start()
+        else:
+            hook(fault)
+
     # An ignored SIGINT stays ignored: a shell starts commands in the background so.
     taken = [signal.SIGTERM] + ([signal.SIGINT] if signal.getsignal(signal.SIGINT) is signal.SIG_DFL else [])
     before = {number: signal.signal(number, interrupt) for number in taken}
+    hook, sys.unraisablehook = sys.unraisablehook, unraisable
     try:
         yield
     finally:
+        sys.unraisablehook = hook
         for number, handler in before.items():
             signal.signal(number, handler)
 

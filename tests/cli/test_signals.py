@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -62,3 +63,25 @@ def test_an_ignored_ctrl_c_stays_ignored() -> None:
         return "done"
 
     assert runs_on(debug=False) == "done"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_in_a_destructor_is_neither_lost_nor_shown(number: signal.Signals, capsys: pytest.CaptureFixture[str]) -> None:
+    class Last:
+        def __del__(self) -> None:
+            os.kill(os.getpid(), number)
+            # Handlers run between two steps of Python: here, where nothing can be raised.
+            sum(range(1000))
+
+    @verb
+    def struck(debug: bool = False) -> None:
+        last = Last()
+        del last
+        time.sleep(10)
+
+    with pytest.raises(typer.Exit) as caught:
+        struck(debug=False)
+    assert caught.value.exit_code == 130
+    shown = capsys.readouterr().err
+    assert "The same command goes on" in shown
+    assert "Traceback" not in shown

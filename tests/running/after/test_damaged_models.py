@@ -94,7 +94,7 @@ def test_a_record_without_sums_is_loaded_with_a_warning(trained: dict[str, Path]
     (folder / "record.json").write_text(record.model_copy(update={"schema_version": 2}).to_json())
     with caplog.at_level(logging.WARNING, "recbench"):
         LoadedRun.open(folder, registry.models().load("popularity"))
-    assert "before records kept the sums" in caplog.text
+    assert "before records kept checksums" in caplog.text
 
 
 def test_a_model_that_was_changed_since_says_so(
@@ -112,7 +112,7 @@ def test_a_load_that_fails_names_the_model(trained: dict[str, Path]) -> None:
         def load(self, folder: Path) -> None:
             raise KeyError("count")
 
-    plugin = replace(registry.models().load("popularity"), build=Broken)
+    plugin = replace(registry.models().load("popularity"), build=lambda _, catalogue: Broken(catalogue))
     with pytest.raises(PluginFailed, match=r"'popularity' failed in load.*KeyError: 'count'"):
         LoadedRun.open(trained["popularity"], plugin)
 
