@@ -123,9 +123,10 @@ def _events() -> TextIO:
 
 
 def _write(event: dict[str, Any], events: TextIO) -> None:
-    """One event, at once."""
-    events.write(json.dumps(event) + "\n")
-    events.flush()
+    """One event, at once; lost where nobody listens any more, for then the end of stdin stops this process in good order."""
+    with suppress(BrokenPipeError):
+        events.write(json.dumps(event) + "\n")
+        events.flush()
 
 
 def _parent() -> TextIO:

@@ -88,3 +88,19 @@ def test_an_error_nobody_foresaw_reaches_the_parent_without_a_stream_of_errors(
         assert worker.main() == 1
     os.close(write_end)
     assert words in json.loads(events.getvalue())["error"]
+
+
+def test_a_worker_that_nobody_listens_to_any_more_does_not_fail(request_here: dict[str, Any], tmp_path: Path) -> None:
+    # As after the sudden end of its parent, in the moment before it is told of it: no run fails for that.
+    command = [sys.executable, "-P", "-m", "recbench.running.many.worker"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdout.close()
+        process.stdin.write((json.dumps(request_here) + "\n").encode())
+        process.stdin.flush()
+        process.wait(timeout=120)
+        process.stdin.close()
+    assert process.returncode == 0
+    (run,) = (tmp_path / "runs").iterdir()
+    assert (run / "record.json").is_file()
