@@ -31,8 +31,7 @@ from slow_reader import CannotRead, Figures
 from recbench.cli.options import model_cards
 from recbench.cli.terminal import explain
 from recbench.core.errors import RecbenchError
-from recbench.core.progress import SilentProgress
-from recbench.running.host.places import Places
+from recbench.running.host.workplace import Workplace
 from recbench.running.run.splits import load_split
 from recbench.running.stages.store import StageStore
 from recbench.tasks import NEXT_ITEM
@@ -132,8 +131,8 @@ def _few(value: Any) -> str:
 def fixtures(folder: Path) -> Fixtures:
     """The sound things that inputs are damaged copies of, made through the command line."""
     scenes.prepare_boards(folder)
-    places = Places(folder / "home", None, folder / "runs", folder / "boards")
-    loaded = load_split(str(folder / "shop"), NEXT_ITEM.protocol(), places, StageStore(folder / "home" / "stages"), SilentProgress())
+    workplace = Workplace(folder / "home", None, folder / "runs", folder / "boards")
+    loaded = load_split(str(folder / "shop"), NEXT_ITEM.protocol(), workplace, StageStore(workplace.stages))
     return Fixtures(folder, loaded.split, model_cards())
 
 

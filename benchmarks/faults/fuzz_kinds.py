@@ -31,7 +31,7 @@ from recbench.evaluation import ranks_of_targets, values_per_user
 from recbench.reporting.verify import inspect_boards
 from recbench.running.after.loaded import LoadedRun
 from recbench.running.foreign.lists import place_lists, read_lists
-from recbench.running.host.places import Places
+from recbench.running.host.workplace import Workplace
 from recbench.running.run.searched_settings import read_settings
 from recbench.running.run.splits import load_split
 from recbench.running.stages.store import StageStore
@@ -439,8 +439,8 @@ def kinds(fixtures: Fixtures) -> list[Kind]:
         spoil_file(rng.choice(files), rng)
 
     def judge_cache(folder: Path) -> Any:
-        places = Places(folder / "home", None, folder / "runs", folder / "boards")
-        loaded = load_split(str(shop), NEXT_ITEM.protocol(), places, StageStore(folder / "home" / "stages"), _PROGRESS)
+        workplace = Workplace(folder / "home", None, folder / "runs", folder / "boards")
+        loaded = load_split(str(shop), NEXT_ITEM.protocol(), workplace, StageStore(workplace.stages))
         return _same_split(loaded.split)
 
     def expect_cache(folder: Path) -> Any:  # noqa: ARG001

@@ -19,10 +19,10 @@ from pathlib import Path
 import numpy as np
 
 from recbench import registry
-from recbench.core import RecbenchError, SilentProgress
+from recbench.core import RecbenchError
 from recbench.core.records import read_record
 from recbench.running.after.loaded import LoadedRun
-from recbench.running.host.places import Places
+from recbench.running.host.workplace import Workplace
 from recbench.running.requests import RunRequest
 from recbench.running.run.execute import run_request
 
@@ -142,10 +142,10 @@ def after_damage(original: Path, expected: Answer, rng: Rng, scratch: Path) -> O
 
 def train(root: Path, models: Sequence[tuple[str, str | None]]) -> list[Path]:
     """Run folders of these models and presets on `demo`."""
-    places = Places(root / "home", None, root / "runs", root / "leaderboards")
+    workplace = Workplace(root / "home", None, root / "runs", root / "leaderboards")
     folders = []
     for model, preset in models:
-        outcome = run_request(RunRequest(model, "demo", preset=preset, device="cpu", threads=1), places, SilentProgress())
+        outcome = run_request(RunRequest(model, "demo", preset=preset, device="cpu", threads=1), workplace)
         assert outcome is not None  # torchrun alone has processes without one
         folders.append(outcome.folder)
     return folders

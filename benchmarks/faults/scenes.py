@@ -292,15 +292,14 @@ def _sha256(path: Path) -> str:
 def prepare_boards(folder: Path) -> None:
     """FOLDER/shop, FOLDER/runs with two runs on it, FOLDER/boards with these published, and FOLDER/home with what they cached."""
     from recbench.cli.options import model_cards
-    from recbench.core.progress import SilentProgress
     from recbench.reporting import publish
-    from recbench.running.host.places import Places
+    from recbench.running.host.workplace import Workplace
     from recbench.running.requests import RunRequest
     from recbench.running.run.execute import run_request
     from recbench.running.run.folders import run_folders
 
     write_shop(folder / "shop")
-    places = Places(folder / "home", None, folder / "runs", folder / "boards")
+    workplace = Workplace(folder / "home", None, folder / "runs", folder / "boards")
     for model in ("popularity", "last-item-markov"):
-        run_request(RunRequest(model, str(folder / "shop"), threads=1), places, SilentProgress())
-    publish(places.boards, run_folders(places.runs), model_cards())
+        run_request(RunRequest(model, str(folder / "shop"), threads=1), workplace)
+    publish(workplace.boards, run_folders(workplace.runs), model_cards())

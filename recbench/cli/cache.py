@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from recbench.cli.options import Debug, Json, places
+from recbench.cli.options import Debug, Json, workplace
 from recbench.cli.terminal import print_json, print_line, stdout, verb
 
 
@@ -30,7 +30,7 @@ def ls(as_json: Json = False, debug: Debug = False) -> None:  # noqa: ARG001
     from recbench.core.console import keep_whole
     from recbench.running.stages.store import cache_entries
 
-    where = places()
+    where = workplace()
     entries = cache_entries(where.home)
     if as_json:
         print_json([{"name": entry.name, "kind": entry.kind, "size_bytes": entry.size_bytes, "folder": entry.folder} for entry in entries])
@@ -55,7 +55,7 @@ def size(as_json: Json = False, debug: Debug = False) -> None:  # noqa: ARG001
 
     from recbench.running.stages.store import cache_entries
 
-    where = places()
+    where = workplace()
     totals: dict[str, int] = {}
     for entry in cache_entries(where.home):
         totals[entry.kind] = totals.get(entry.kind, 0) + entry.size_bytes
@@ -87,7 +87,7 @@ def clean(
     """
     from recbench.running.stages.store import clean_cache
 
-    removed = clean_cache(places().home, tuple(kinds or ()))
+    removed = clean_cache(workplace().home, tuple(kinds or ()))
     freed = sum(entry.size_bytes for entry in removed)
     if as_json:
         print_json({"removed": [entry.name for entry in removed], "freed_bytes": freed})

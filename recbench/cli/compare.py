@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from recbench.cli.options import Budget, DataDir, Debug, Device, Json, Plugins, Protocol, Ties, model_cards, names, places
+from recbench.cli.options import Budget, DataDir, Debug, Device, Json, Plugins, Protocol, Ties, model_cards, names, workplace
 from recbench.cli.terminal import duration, print_json, print_line, print_note, stdout, verb
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def compare(
         plugins=tuple(plugin or ()),
         overrides=dict(parse_assignment(text) for text in overrides or ()),
     )
-    where = places(data_dir)
+    where = workplace(data_dir)
     start = time.monotonic()
 
     def show(cells: "Sequence[Cell]") -> None:

@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from recbench.cli.options import DataDir, Debug, Json, Protocol, Ties, places
-from recbench.cli.terminal import print_json, print_line, stderr, stdout, verb
+from recbench.cli.options import DataDir, Debug, Json, Protocol, Ties, workplace
+from recbench.cli.terminal import print_json, print_line, stdout, verb
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,11 +27,10 @@ def fetch(
 
     Example: recbench data fetch ml-100k
     """
-    from recbench.core.progress import ConsoleProgress
     from recbench.data import locate
 
-    where = places(data_dir)
-    located = locate(name, data_dir=where.data, home=where.home, progress=ConsoleProgress(stderr()), force=force)
+    where = workplace(data_dir)
+    located = locate(name, data_dir=where.data, home=where.home, progress=where.progress, force=force)
     if as_json:
         print_json({"name": located.card.name, "origin": located.origin, "files": dict(located.files), "terms": located.card.terms})
         return
@@ -55,12 +54,11 @@ def stats(
     Example: recbench data stats sports
     """
     from recbench import data
-    from recbench.core.progress import ConsoleProgress
     from recbench.tasks import find_task
 
-    where = places(data_dir)
-    progress = ConsoleProgress(stderr())
-    dataset = data.read_dataset(data.locate(name, data_dir=where.data, home=where.home, progress=progress), progress)
+    where = workplace(data_dir)
+    located = data.locate(name, data_dir=where.data, home=where.home, progress=where.progress)
+    dataset = data.read_dataset(located, where.progress)
     found = data.stats(dataset, data.make_split(dataset, find_task(dataset.card.task).protocol(protocol, ties)))
     if as_json:
         print_json(found.to_dict())
@@ -83,15 +81,14 @@ def check(
     from rich.table import Table
 
     from recbench import data
-    from recbench.core.progress import ConsoleProgress
     from recbench.tasks import find_task
 
-    where = places(data_dir)
+    where = workplace(data_dir)
     findings = data.check(
         name,
         data_dir=where.data,
         home=where.home,
-        progress=ConsoleProgress(stderr()),
+        progress=where.progress,
         protocol_of=lambda card: find_task(card.task).protocol(),
     )
     if as_json:

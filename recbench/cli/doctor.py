@@ -2,7 +2,7 @@
 
 import typer
 
-from recbench.cli.options import DataDir, Debug, Json, Plugins, places
+from recbench.cli.options import DataDir, Debug, Json, Plugins, workplace
 from recbench.cli.terminal import print_json, stdout, verb
 
 _SIGNS = {"ok": "[green]ok[/]", "note": "[yellow]note[/]", "problem": "[red]problem[/]"}
@@ -26,7 +26,7 @@ def doctor(
 
     from recbench.running.upkeep import doctor as checks
 
-    found = checks.doctor(places(data_dir), tuple(plugin or ()))
+    found = checks.doctor(workplace(data_dir), tuple(plugin or ()))
     if as_json:
         print_json(found)
     else:

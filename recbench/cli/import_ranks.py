@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from recbench.cli.options import DataDir, Debug, Json, Protocol, Ties, places
-from recbench.cli.terminal import print_json, print_line, stderr, stdout, verb
+from recbench.cli.options import DataDir, Debug, Json, Protocol, Ties, workplace
+from recbench.cli.terminal import print_json, print_line, stdout, verb
 
 
 @verb
@@ -38,13 +38,12 @@ def import_ranks(
 
     Example: recbench import-ranks lists.csv --model BPR --dataset ml-100k --seen unseen
     """
-    from recbench.core.progress import ConsoleProgress
     from recbench.reporting import run_table
     from recbench.running.foreign.import_lists import import_ranks as measure
     from recbench.running.requests import ImportRequest
 
     request = ImportRequest(file=file, model=model, dataset=dataset, seen=seen, seed=seed, ties=ties, protocol=protocol)
-    outcome = measure(request, places(data_dir), ConsoleProgress(stderr()), command=("recbench", *sys.argv[1:]))
+    outcome = measure(request, workplace(data_dir), command=("recbench", *sys.argv[1:]))
     record = outcome.record
     if as_json:
         facts = {"run": record.run_id, "folder": outcome.folder, "is_new": outcome.is_new}

@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
-from recbench.cli.options import DataDir, Dataset, Debug, Device, Json, Plugins, Run, Threads, names, places, run_folder
-from recbench.cli.terminal import print_json, print_line, stderr, stdout, verb
+from recbench.cli.options import DataDir, Dataset, Debug, Device, Json, Plugins, Run, Threads, names, run_folder, workplace
+from recbench.cli.terminal import print_json, print_line, stdout, verb
 
 
 @verb
@@ -31,7 +31,6 @@ def latency(
     from rich.table import Table
 
     from recbench.core.errors import BadRequest
-    from recbench.core.progress import ConsoleProgress
     from recbench.running.after.latency import measure_latency
 
     sizes = names(batches, "--batches")
@@ -39,8 +38,7 @@ def latency(
         raise BadRequest(f"--batches {batches!r}: write whole numbers separated by commas, such as 1,16,256.")
     found = measure_latency(
         run_folder(run),
-        places(data_dir),
-        ConsoleProgress(stderr()),
+        workplace(data_dir),
         batches=[int(size) for size in sizes],
         users=users,
         k=k,

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from recbench.cli.options import Debug, Json, Plugins, check_output, existing_boards, model_cards, places
+from recbench.cli.options import Debug, Json, Plugins, check_output, existing_boards, model_cards, workplace
 from recbench.cli.terminal import print_json, print_line, print_note, print_text, verb
 
 Boards = Annotated[Path | None, typer.Option(help="Folder of the leaderboards. Default: ./leaderboards.")]
@@ -28,7 +28,7 @@ def publish(
     from recbench import reporting
     from recbench.running.run.folders import run_folders
 
-    where = places()
+    where = workplace()
     result = reporting.publish(boards or where.boards, run_folders(where.runs), model_cards(plugin))
     if as_json:
         print_json(

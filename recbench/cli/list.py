@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from recbench.cli.options import DataDir, Debug, Json, Plugins, places
+from recbench.cli.options import DataDir, Debug, Json, Plugins, workplace
 from recbench.cli.terminal import print_json, stdout, verb
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def datasets(data_dir: DataDir = None, as_json: Json = False, debug: Debug = Fal
     from recbench.data import dataset_card, dataset_names
     from recbench.data.folders import ready_files
 
-    where = places(data_dir)
+    where = workplace(data_dir)
     roots = [root for root in (where.data, where.home / "datasets") if root is not None]
     cards = {name: dataset_card(name) for name in dataset_names()}
     here = {name: any(ready_files(root / name) for root in roots) for name in cards}
@@ -96,7 +96,7 @@ def runs(as_json: Json = False, debug: Debug = False) -> None:  # noqa: ARG001
 
     records: dict[Path, RunRecord] = {}
     failures, damaged = {}, {}
-    for folder in run_folders(places().runs):
+    for folder in run_folders(workplace().runs):
         if not (folder / RECORD_FILE).exists():
             failures[folder] = read_failure(folder)
             continue

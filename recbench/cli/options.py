@@ -5,11 +5,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from recbench.cli.terminal import stderr
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from recbench.core.plugin import ModelCard
-    from recbench.running.host.places import Places
+    from recbench.running.host.workplace import Workplace
 
 Run = Annotated[str, typer.Argument(metavar="RUN", help="Run folder, run id or the start of one, or `last`.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON document.", rich_help_panel="Output")]
@@ -43,14 +45,15 @@ Ties = Annotated[
 Protocol = Annotated[str | None, typer.Option(help="Split protocol: leave-one-out (the default for next items), or temporal:quantile=0.9.")]
 
 
-def places(data_dir: Path | None = None) -> "Places":
-    """The folders of data, cache, runs and boards. The only place where the environment is read."""
+def workplace(data_dir: Path | None = None) -> "Workplace":
+    """Folders of the command and its progress on stderr. The only place where the environment is read."""
     from recbench.core.errors import BadRequest
-    from recbench.running.host.places import Places
+    from recbench.core.progress import ConsoleProgress
+    from recbench.running.host.workplace import Workplace
 
     if data_dir is not None and not data_dir.is_dir():
         raise BadRequest(f"--data-dir {data_dir}: there is no such folder. Give a folder with NAME/interactions.parquet in it.")
-    return Places.from_environment(data_dir=data_dir)
+    return Workplace.from_environment(data_dir=data_dir, progress=ConsoleProgress(stderr()))
 
 
 def check_output(path: Path, option: str) -> None:
@@ -68,7 +71,7 @@ def existing_boards(boards: Path | None, plugins: "Sequence[Path] | None" = None
     from recbench.core.commands import command_line
     from recbench.core.errors import BadRequest
 
-    where = boards or places().boards
+    where = boards or workplace().boards
     if not where.is_dir():
         named = f"There is no folder {where} with leaderboards here." if boards is None else f"--boards {boards}: there is no such folder."
         remedy = "Say where it is with --boards" if boards is None else "Check the path"
@@ -97,5 +100,5 @@ def run_folder(run: str) -> Path:
     """The folder of the run that a user means."""
     from recbench.running.run.folders import find_run
 
-    where = places()
+    where = workplace()
     return find_run(run, where.runs, where.boards)

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from recbench.cli.cache import size_text
-from recbench.cli.options import Budget, DataDir, Debug, Device, Json, Plugins, Protocol, Ties, places
-from recbench.cli.terminal import print_json, print_line, stderr, stdout, verb
+from recbench.cli.options import Budget, DataDir, Debug, Device, Json, Plugins, Protocol, Ties, workplace
+from recbench.cli.terminal import print_json, print_line, stdout, verb
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,7 +41,6 @@ def plan(
     from rich.table import Table
 
     from recbench.core.config import parse_assignment
-    from recbench.core.progress import ConsoleProgress
     from recbench.running.after.estimate import RULES, make_plan
     from recbench.running.requests import PlanRequest
 
@@ -58,7 +57,7 @@ def plan(
         protocol=protocol,
         plugins=tuple(plugin or ()),
     )
-    found = make_plan(request, places(data_dir), ConsoleProgress(stderr()))
+    found = make_plan(request, workplace(data_dir))
     if as_json:
         print_json(found)
         return

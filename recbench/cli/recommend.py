@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from recbench.cli.options import DataDir, Dataset, Debug, Json, Plugins, Run, check_output, names, places, run_folder
-from recbench.cli.terminal import print_json, print_line, stderr, stdout, verb
+from recbench.cli.options import DataDir, Dataset, Debug, Json, Plugins, Run, check_output, names, run_folder, workplace
+from recbench.cli.terminal import print_json, print_line, stdout, verb
 
 
 @verb
@@ -40,7 +40,6 @@ def recommend(
 
     from recbench.core.console import keep_whole
     from recbench.core.errors import BadRequest
-    from recbench.core.progress import ConsoleProgress
     from recbench.running.after.loaded import export_lists
     from recbench.running.api import load
 
@@ -63,8 +62,7 @@ def recommend(
         n_users = export_lists(
             run_folder(run),
             export,
-            places(data_dir),
-            ConsoleProgress(stderr()),
+            workplace(data_dir),
             k=k,
             seen=seen,
             dataset=dataset,

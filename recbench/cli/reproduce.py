@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from recbench.cli.options import DataDir, Dataset, Debug, Json, Plugins, places, run_folder
-from recbench.cli.terminal import print_json, print_line, stderr, stdout, verb
+from recbench.cli.options import DataDir, Dataset, Debug, Json, Plugins, run_folder, workplace
+from recbench.cli.terminal import print_json, print_line, stdout, verb
 
 
 @verb
@@ -25,12 +25,11 @@ def reproduce(
     from rich.markup import escape
     from rich.table import Table
 
-    from recbench.core.progress import ConsoleProgress
     from recbench.reporting import diff, diff_table
     from recbench.running.after.reproduce import reproduce as run_again
 
     folder = Path(record).parent if record.endswith(".json") and Path(record).is_file() else run_folder(record)
-    found = run_again(folder, places(data_dir), ConsoleProgress(stderr()), dataset=dataset, plugins=plugin or ())
+    found = run_again(folder, workplace(data_dir), dataset=dataset, plugins=plugin or ())
     if found is None:  # under torchrun only rank 0 has a result
         return
     if as_json:

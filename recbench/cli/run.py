@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from recbench.cli.options import Budget, DataDir, Debug, Device, Json, Plugins, Protocol, Threads, Ties, model_cards, places
-from recbench.cli.terminal import print_json, print_line, stderr, stdout, verb
+from recbench.cli.options import Budget, DataDir, Debug, Device, Json, Plugins, Protocol, Threads, Ties, model_cards, workplace
+from recbench.cli.terminal import print_json, print_line, stdout, verb
 
 
 @verb
@@ -49,7 +49,6 @@ def run(
     Example: recbench run --model sasrec --preset cpu --dataset ml-100k --budget 10m
     """
     from recbench.core.config import parse_assignment
-    from recbench.core.progress import ConsoleProgress
     from recbench.reporting import run_table
     from recbench.running.host.measure import process_start
     from recbench.running.requests import RunRequest
@@ -73,9 +72,7 @@ def run(
         jobs=jobs,
         rerun=tuple(rerun or ()),
     )
-    outcome = run_request(
-        request, places(data_dir), ConsoleProgress(stderr()), command=("recbench", *sys.argv[1:]), started_at=process_start()
-    )
+    outcome = run_request(request, workplace(data_dir), command=("recbench", *sys.argv[1:]), started_at=process_start())
     if outcome is None:  # under torchrun only rank 0 has a result
         return
     record = outcome.record

@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from recbench.cli.options import Budget, DataDir, Debug, Device, Json, Plugins, Protocol, Threads, Ties, places
-from recbench.cli.terminal import duration, print_json, print_line, stderr, stdout, verb
+from recbench.cli.options import Budget, DataDir, Debug, Device, Json, Plugins, Protocol, Threads, Ties, workplace
+from recbench.cli.terminal import duration, print_json, print_line, stdout, verb
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,7 +46,6 @@ def tune(
     Example: recbench tune sasrec ml-100k --preset cpu --trials 20
     """
     from recbench.cli.live import LiveTable, progress_line
-    from recbench.core.progress import ConsoleProgress
     from recbench.evaluation import METRICS
     from recbench.running.many.tune import tune_request
     from recbench.running.requests import TuneRequest
@@ -73,7 +72,7 @@ def tune(
         live.show(trial_table(states), running)
 
     with LiveTable(stays=False) as live:
-        found = tune_request(request, places(data_dir), ConsoleProgress(stderr()), show)
+        found = tune_request(request, workplace(data_dir), show)
     if as_json:
         print_json(
             {"folder": found.folder, "best": found.best, "config": found.config_file, "command": found.command, "trials": found.log.trials}

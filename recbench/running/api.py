@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recbench.core.errors import BadRequest
-from recbench.running.host.places import Places
+from recbench.running.host.workplace import Workplace
 from recbench.running.requests import Cell, CompareRequest, RunOutcome, RunRequest
 
 if TYPE_CHECKING:
@@ -56,8 +56,8 @@ def run(
         plugins=tuple(Path(path) for path in plugins),
         again=again,
     )
-    places = Places.from_environment(data_dir=None if data_dir is None else Path(data_dir))
-    outcome = run_request(request, places, ConsoleProgress())
+    workplace = Workplace.from_environment(data_dir=None if data_dir is None else Path(data_dir), progress=ConsoleProgress())
+    outcome = run_request(request, workplace)
     if outcome is None:
         raise BadRequest("This process is not the first of its group; only rank 0 has the record. Read the run folder instead.")
     return outcome
@@ -75,8 +75,8 @@ def load(run: Path | str, *, plugins: Sequence[Path | str] = (), device: str = "
     from recbench.running.after.loaded import LoadedRun, record_with_model
     from recbench.running.run.folders import find_run
 
-    places = Places.from_environment()
-    folder = find_run(str(run), places.runs, places.boards)
+    workplace = Workplace.from_environment()
+    folder = find_run(str(run), workplace.runs, workplace.boards)
     models = registry.models(tuple(Path(path) for path in plugins))
     return LoadedRun.open(folder, models.load(record_with_model(folder).model.name), device=device)
 
@@ -94,4 +94,4 @@ def compare(
     from recbench.running.many.compare import compare_request
 
     request = CompareRequest(tuple(models), tuple(datasets), seeds=seeds, jobs=jobs, executor=executor, budget=budget)
-    return compare_request(request, Places.from_environment(), lambda _cells: None)
+    return compare_request(request, Workplace.from_environment(), lambda _cells: None)

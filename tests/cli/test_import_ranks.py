@@ -146,15 +146,14 @@ def test_short_lists_have_no_figures_beyond_their_length_and_long_ones_are_cut(r
 @pytest.fixture(scope="module")
 def lists(tmp_path_factory: pytest.TempPathFactory) -> Rows:
     """Lists of twelve for all test users of `demo`, none of which holds an item of a history but the first."""
-    from recbench.core.progress import SilentProgress
-    from recbench.running.host.places import Places
+    from recbench.running.host.workplace import Workplace
     from recbench.running.run.splits import load_split
     from recbench.running.stages.store import StageStore
     from recbench.tasks import NEXT_ITEM
 
     home = tmp_path_factory.mktemp("home")
-    places = Places(home, None, home / "runs", home / "boards")
-    split = load_split("demo", NEXT_ITEM.protocol(), places, StageStore(home / "stages"), SilentProgress()).split
+    workplace = Workplace(home, None, home / "runs", home / "boards")
+    split = load_split("demo", NEXT_ITEM.protocol(), workplace, StageStore(workplace.stages)).split
     rows: Rows = []
     for query, user in enumerate(split.test.user.tolist()):
         history = set(split.test.histories[query].tolist())

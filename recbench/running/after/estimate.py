@@ -26,11 +26,10 @@ from typing import Any, Literal
 from recbench import registry
 from recbench.core.budget import Budget
 from recbench.core.errors import BadRequest, DataUnavailable
-from recbench.core.progress import Progress
 from recbench.core.records import RECORD_FILE, RECORDS_FOLDER, RunRecord, StagePart
 from recbench.data import SplitProtocol, dataset_card, locate, make_split, read_dataset
 from recbench.running.host.machine import resolve_device
-from recbench.running.host.places import Places
+from recbench.running.host.workplace import Workplace
 from recbench.running.requests import PlanRequest
 from recbench.running.run.folders import readable_record, run_folders
 from recbench.running.run.ranking import RANKING_STAGE
@@ -136,7 +135,7 @@ class Plan:
     notes: tuple[str, ...]
 
 
-def make_plan(request: PlanRequest, places: Places, progress: Progress) -> Plan:
+def make_plan(request: PlanRequest, workplace: Workplace) -> Plan:
     """The plan of a run; nothing is trained, downloaded or written.
 
     Raises:
@@ -154,8 +153,8 @@ def make_plan(request: PlanRequest, places: Places, progress: Progress) -> Plan:
     device = _device_type(request.device)
     preset, config, _ = settings_of(plugin, request, device)
     settings = config.model_dump(mode="json")
-    everything = list(_past(places))
-    sizes, dataset = _sizes(request.dataset, protocol, everything, places, progress)
+    everything = list(_past(workplace))
+    sizes, dataset = _sizes(request.dataset, protocol, everything, workplace)
     if plugin.card.max_items is not None and sizes.n_items > plugin.card.max_items:
         raise BadRequest(f"Model {request.model!r} is not applicable: {sizes.n_items:,} items, its limit is {plugin.card.max_items:,}.")
     past = [record for record in everything if record.cost is not None and record.device.type == device]
@@ -368,18 +367,18 @@ def _differs(record: RunRecord, key: str, value: Any) -> bool:
     return key in record.config and record.config[key] != value
 
 
-def _past(places: Places) -> Iterator[RunRecord]:
+def _past(workplace: Workplace) -> Iterator[RunRecord]:
     """Records of finished runs here and of published ones, each once; those that cannot be read are named in the log."""
-    published = sorted(folder for folder in (places.boards / RECORDS_FOLDER).glob("*") if (folder / RECORD_FILE).exists())
+    published = sorted(folder for folder in (workplace.boards / RECORDS_FOLDER).glob("*") if (folder / RECORD_FILE).exists())
     seen: set[str] = set()
-    for folder in [*published, *run_folders(places.runs)]:
+    for folder in [*published, *run_folders(workplace.runs)]:
         record = readable_record(folder) if (folder / RECORD_FILE).exists() else None
         if record is not None and record.run_id not in seen:
             seen.add(record.run_id)
             yield record
 
 
-def _sizes(dataset: str, protocol: SplitProtocol, past: Sequence[RunRecord], places: Places, progress: Progress) -> tuple[Sizes, str]:
+def _sizes(dataset: str, protocol: SplitProtocol, past: Sequence[RunRecord], workplace: Workplace) -> tuple[Sizes, str]:
     """Sizes and name of a data set: from a record, from its card, or from the data where they are here."""
     card = dataset_card(dataset)
     is_path = card.name != dataset
@@ -391,10 +390,10 @@ def _sizes(dataset: str, protocol: SplitProtocol, past: Sequence[RunRecord], pla
     if not is_path and counts.users is not None and counts.items is not None and counts.interactions is not None:
         return Sizes(counts.users, counts.items, counts.interactions, "card"), card.name
     try:
-        located = locate(dataset, data_dir=places.data, home=places.home, progress=progress, fetch=False)
+        located = locate(dataset, data_dir=workplace.data, home=workplace.home, progress=workplace.progress, fetch=False)
     except DataUnavailable as error:
         raise DataUnavailable(f"How large {card.name!r} is stands on no record and not on its card. {error}") from None
-    data = read_dataset(located, progress)
+    data = read_dataset(located, workplace.progress)
     split = make_split(data, protocol)
     return Sizes(len(split.test), len(split.items), len(data.interactions.item), "the data"), card.name
 

@@ -20,7 +20,7 @@ from recbench.core.ranking import Queries, View
 from recbench.core.seeds import generator
 from recbench.running.after.loaded import LoadedRun, record_with_model, split_of
 from recbench.running.host.machine import Machine
-from recbench.running.host.places import Places
+from recbench.running.host.workplace import Workplace
 from recbench.tasks import find_task
 
 WARM_UP = 10
@@ -73,8 +73,7 @@ class Latency:
 
 def measure_latency(
     folder: Path,
-    places: Places,
-    progress: Progress,
+    workplace: Workplace,
     *,
     batches: Sequence[int] = (1, 16, 256),
     users: int = 1000,
@@ -90,8 +89,7 @@ def measure_latency(
 
     Args:
         folder: of the run.
-        places: where data and cache are.
-        progress: where this reports.
+        workplace: folders of data and cache, and the display of progress.
         batches: users per call.
         users: how many test users to draw; all, where there are fewer.
         k: length of the lists.
@@ -117,12 +115,12 @@ def measure_latency(
         raise BadRequest(f"--seen {seen!r}: a call makes lists of one kind. Use {' or '.join(task.views)}.")
     machine = Machine.resolve(device, "auto", threads)
     run = LoadedRun.open(folder, registry.models(plugins).load(record.model.name), device=machine.device)
-    split = split_of(record, dataset, places, progress)
+    split = split_of(record, dataset, workplace)
     queries = split.test.queries(split.user_ids, views)
     drawn = generator(_SEED, "latency", "users").permutation(len(queries))[:users]
     # One guard around all calls: the clock must not measure it.
     with run.recommender.calling("generate"):
-        timed = tuple(_timed(run.recommender.raw, queries.take(drawn), batch, k, seconds, progress) for batch in batches)
+        timed = tuple(_timed(run.recommender.raw, queries.take(drawn), batch, k, seconds, workplace.progress) for batch in batches)
     about = f"{machine.type}: {machine.name}" + (f", {machine.threads} threads" if machine.type == "cpu" else "")
     return Latency(record.run_id, record.model.row_name, record.dataset.name, about, k, views[0], len(drawn), timed)
 

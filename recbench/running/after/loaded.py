@@ -21,7 +21,7 @@ from recbench.core.ranking import Queries, View
 from recbench.core.records import RECORD_FILE, RunRecord, read_record
 from recbench.data import Split
 from recbench.running.host.machine import resolve_device
-from recbench.running.host.places import Places
+from recbench.running.host.workplace import Workplace
 from recbench.running.requests import Recommendation
 from recbench.running.run.catalogue import CATALOGUE_FILE, read_catalogue
 from recbench.running.run.fit_context import ranked
@@ -171,7 +171,7 @@ def _read_model(plugin: Plugin, config: PluginConfig, record: RunRecord, folder:
     return recommender
 
 
-def split_of(record: RunRecord, dataset: str | None, places: Places, progress: Progress) -> Split:
+def split_of(record: RunRecord, dataset: str | None, workplace: Workplace) -> Split:
     """The split of a run: the one in the cache that it was made with, unless `dataset` says where the data are now.
 
     So the lists of a run on a folder of one's own can be made for as long as the cache keeps its split, whatever the folder is called.
@@ -182,12 +182,12 @@ def split_of(record: RunRecord, dataset: str | None, places: Places, progress: P
     """
     if dataset is None:
         keys = [stage.key for stage in record.stages if stage.name == SPLIT_STAGE]
-        stage = StageStore(places.home / "stages").finished(SPLIT_STAGE, keys[0]) if keys else None
+        stage = StageStore(workplace.stages).finished(SPLIT_STAGE, keys[0]) if keys else None
         split = None if stage is None else Split.open(stage.folder)
         if split is not None and split.fingerprints == record.fingerprints:
             return split
     try:
-        return load_split_of(record, dataset, places, progress).split
+        return load_split_of(record, dataset, workplace).split
     except UnknownPlugin as error:
         if dataset is not None:
             raise
@@ -200,8 +200,7 @@ def split_of(record: RunRecord, dataset: str | None, places: Places, progress: P
 def export_lists(
     folder: Path,
     path: Path,
-    places: Places,
-    progress: Progress,
+    workplace: Workplace,
     *,
     k: int | None = None,
     seen: str | None = None,
@@ -213,8 +212,7 @@ def export_lists(
     Args:
         folder: of the run.
         path: the csv file.
-        places: where data and cache are.
-        progress: where the ranking reports.
+        workplace: folders of data and cache, and the display of progress.
         k: length of the lists, which end with the catalogue; None: that of the task.
         seen: whether items of the history may stand in them, as in `--seen`; with both, a column says which list is which. None: the
             task's main view.
@@ -228,5 +226,5 @@ def export_lists(
     task = find_task(record.task)
     views = task.views_of(seen or task.main_view)
     run = LoadedRun.open(folder, registry.models(plugins).load(record.model.name))
-    split = split_of(record, dataset, places, progress)
-    return run.export(path, split, progress, k=min(k or task.list_length, record.dataset.n_items), views=views)
+    split = split_of(record, dataset, workplace)
+    return run.export(path, split, workplace.progress, k=min(k or task.list_length, record.dataset.n_items), views=views)

@@ -6,11 +6,10 @@ from pathlib import Path
 
 import recbench.evaluation as evaluation
 from recbench.core.errors import BadRequest, UnknownPlugin
-from recbench.core.progress import Progress
 from recbench.core.ranking import BOTH
 from recbench.core.records import RECORD_FILE, CodePart, RunRecord, read_record
 from recbench.core.tuning import TUNE_LOG
-from recbench.running.host.places import Places
+from recbench.running.host.workplace import Workplace
 from recbench.running.requests import RunOutcome, RunRequest
 from recbench.running.run.execute import run_request
 from recbench.running.run.folders import refuse_changed
@@ -97,9 +96,7 @@ def request_of(record: RunRecord, folder: Path, dataset: str | None = None, plug
     )
 
 
-def reproduce(
-    record_path: Path, places: Places, progress: Progress, *, dataset: str | None = None, plugins: Sequence[Path] = ()
-) -> Reproduction | None:
+def reproduce(record_path: Path, workplace: Workplace, *, dataset: str | None = None, plugins: Sequence[Path] = ()) -> Reproduction | None:
     """Run a record's request again, training included, and compare every rank; None on every rank but 0 under torchrun.
 
     Args:
@@ -121,14 +118,14 @@ def reproduce(
     ranks = record.file("ranks")
     refuse_changed(folder, [ranks])
     try:
-        load_split_of(record, dataset, places, progress)
+        load_split_of(record, dataset, workplace)
     except UnknownPlugin as error:
         if dataset is not None:
             raise
         raise BadRequest(
             f"{record.run_id} was made from data that are called {record.dataset.name!r}. {error} Say where they are now: --dataset PATH"
         ) from None
-    outcome = run_request(request_of(record, folder, dataset, plugins), places, progress, command=("recbench", "reproduce", record.run_id))
+    outcome = run_request(request_of(record, folder, dataset, plugins), workplace, command=("recbench", "reproduce", record.run_id))
     if outcome is None:
         return None
     new = outcome.record

@@ -18,7 +18,7 @@ from recbench.data import SplitProtocol
 from recbench.running.foreign.lists import ForeignLists, PlacedLists, holds_history, place_lists, read_lists
 from recbench.running.host import provenance
 from recbench.running.host.machine import Machine, cores, processor
-from recbench.running.host.places import Places
+from recbench.running.host.workplace import Workplace
 from recbench.running.requests import ImportRequest, RunOutcome
 from recbench.running.run import folders as runs
 from recbench.running.run.fit_context import FinalRanking
@@ -47,7 +47,7 @@ _NOT_TRAINED_HERE = FitPart(
 log = logging.getLogger(__name__)
 
 
-def import_ranks(request: ImportRequest, places: Places, progress: Progress, *, command: tuple[str, ...] = ()) -> RunOutcome:
+def import_ranks(request: ImportRequest, workplace: Workplace, *, command: tuple[str, ...] = ()) -> RunOutcome:
     """Measure the lists of a file as a run's are measured and write a record; the record of the same file where there is one.
 
     Raises:
@@ -60,8 +60,8 @@ def import_ranks(request: ImportRequest, places: Places, progress: Progress, *, 
     protocol = task.protocol(request.protocol, request.ties)
     lists = read_lists(request.file)
     views = _views(request.seen, lists, task)
-    store = StageStore(places.home / "stages")
-    loaded = load_split(request.dataset, protocol, places, store, progress)
+    store = StageStore(workplace.stages)
+    loaded = load_split(request.dataset, protocol, workplace, store)
     placed = place_lists(lists, loaded.split, views, task)
     if KEEP in views and not holds_history(placed.rankings, loaded.split.test.histories):
         log.warning("no list holds an item of its user's history; if those were left out, these are lists for --seen unseen")
@@ -76,7 +76,7 @@ def import_ranks(request: ImportRequest, places: Places, progress: Progress, *, 
         "views": list(views),
     }
     name = runs.RunName(loaded.card.name, request.model, FOREIGN, request.seed, hash_value(identity))
-    existing = runs.finished(name, places.runs)
+    existing = runs.finished(name, workplace.runs)
     if existing is not None:
         there, record = existing
         log.info("these lists were imported before: %s", there.name)
@@ -88,12 +88,12 @@ def import_ranks(request: ImportRequest, places: Places, progress: Progress, *, 
         users_not_asked=placed.not_asked,
         lists_cut=placed.cut,
     )
-    references = _references(loaded, placed, task, store, progress)
-    with runs.writing(name, places.runs) as folder, runs.numbering(name, places.runs, places.home):
+    references = _references(loaded, placed, store, workplace.progress)
+    with runs.writing(name, workplace.runs) as folder, runs.numbering(name, workplace.runs, workplace.home):
         write_references(references, folder)
-        run_id = runs.next_run_id(name, places.runs, places.boards)
+        run_id = runs.next_run_id(name, workplace.runs, workplace.boards)
         record = _write(folder, run_id, request, started, command, protocol, loaded, placed, foreign)
-        return RunOutcome(record, runs.finish(folder, run_id, places.runs), is_new=True, references=references)
+        return RunOutcome(record, runs.finish(folder, run_id, workplace.runs), is_new=True, references=references)
 
 
 def _views(seen: str | None, lists: ForeignLists, task: Task) -> tuple[View, ...]:
@@ -113,9 +113,9 @@ def _views(seen: str | None, lists: ForeignLists, task: Task) -> tuple[View, ...
     return here if seen is None else wanted
 
 
-def _references(loaded: LoadedSplit, placed: PlacedLists, task: Task, store: StageStore, progress: Progress) -> tuple[ReferencePart, ...]:
+def _references(loaded: LoadedSplit, placed: PlacedLists, store: StageStore, progress: Progress) -> tuple[ReferencePart, ...]:
     """The lists beside the cheap references of their split, which are trained here as beside a run."""
-    models = registry.models()
+    models, task = registry.models(), loaded.task
     trainer = Trainer(
         task=task,
         split=loaded.split,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from recbench.core.errors import BadRequest, nearest
 from recbench.running.host.machine import refuse_too_many
-from recbench.running.host.places import Places
+from recbench.running.host.workplace import Workplace
 from recbench.running.many.executors import EXECUTORS, Executor, Report, Work, open_executor, work_through
 from recbench.running.requests import MOST_JOBS, MOST_SEEDS, MOST_THREADS, Cell, CompareRequest, RunRequest, refuse_count
 
@@ -25,19 +25,19 @@ def cells_of(request: CompareRequest) -> list[Cell]:
     return cells
 
 
-def compare_request(request: CompareRequest, places: Places, on_change: Callable[[list[Cell]], None]) -> list[Cell]:
+def compare_request(request: CompareRequest, workplace: Workplace, on_change: Callable[[list[Cell]], None]) -> list[Cell]:
     """Run every cell that has no finished record; a failed cell stops no other.
 
     Args:
         request: which cells, how many at a time, where.
-        places: shared by all cells.
+        workplace: shared by all cells.
         on_change: is told of every change of a cell's state, and of progress within cells.
 
     Returns:
         The cells, `done` with their folder or `failed` with the reason.
     """
     _check(request)
-    executor = open_executor(request, places)
+    executor = open_executor(request, workplace)
     try:
         return _run_cells(request, executor, on_change)
     finally:

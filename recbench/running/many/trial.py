@@ -7,9 +7,7 @@ from typing import Literal
 import numpy as np
 
 from recbench.core.errors import PluginFailed
-from recbench.core.plugin import World
-from recbench.core.progress import Progress
-from recbench.running.host.places import Places
+from recbench.running.host.workplace import Workplace
 from recbench.running.requests import RunRequest
 from recbench.running.run.fit_context import validation_sums
 from recbench.running.run.perform import prepare
@@ -44,10 +42,10 @@ class TrialOutcome:
     peak_memory_bytes: int
 
 
-def run_trial(request: RunRequest, places: Places, progress: Progress, *, started_at: float | None = None) -> TrialOutcome:
+def run_trial(request: RunRequest, workplace: Workplace, *, started_at: float | None = None) -> TrialOutcome:
     """Train with these settings, from the cache or a checkpoint where there is one, and say how it does on the validation part."""
-    resolved = resolve(request, World(), 0, started_at=started_at)
-    prepared = prepare(resolved, places, StageStore(places.home / "stages"), progress, ranks_test=False)
+    resolved = resolve(request, alone=True, started_at=started_at)
+    prepared = prepare(resolved, workplace, StageStore(workplace.stages), ranks_test=False)
     trained = prepared.train()
     metric = resolved.task.validation_metrics[0]
     reported = trained.report.chosen.get(metric)

@@ -20,11 +20,10 @@ from recbench.core.budget import Budget
 from recbench.core.commands import command_line
 from recbench.core.errors import BadRequest, StageFailed
 from recbench.core.plugin import Plugin
-from recbench.core.progress import Progress
 from recbench.core.tuning import Trial, TuneLog, read_tune_log, same_settings
 from recbench.data import SplitProtocol
 from recbench.running.host.machine import cores, refuse_too_many, resolve_device
-from recbench.running.host.places import Places
+from recbench.running.host.workplace import Workplace
 from recbench.running.many.executors import Report, work_through
 from recbench.running.many.executors.process import WorkerProcess
 from recbench.running.many.worker import request_to_json
@@ -77,17 +76,14 @@ class TuneOutcome:
     command: str
 
 
-def tune_request(
-    request: TuneRequest, places: Places, progress: Progress, on_change: Callable[[list[TrialState]], None] = lambda _: None
-) -> TuneOutcome:
+def tune_request(request: TuneRequest, workplace: Workplace, on_change: Callable[[list[TrialState]], None] = lambda _: None) -> TuneOutcome:
     """Train every trial that is missing, each in a process of its own, and take the best by validation.
 
     Trial 0 is the preset itself; the settings of trial i depend on the model, its space, the seed and i alone.
 
     Args:
         request: what to search.
-        places: where data, cache and runs are.
-        progress: where reading the data reports.
+        workplace: folders of data, cache and runs, and the display of progress.
         on_change: is told of every change of a trial's state.
 
     Raises:
@@ -105,11 +101,11 @@ def tune_request(
     preset = request.preset or (plugin.card.tune.preset if plugin.card.tune is not None else "")
     drawn = [plugin.trial(number, request.seed, preset) for number in range(request.trials)]
     device = resolve_device(request.device).partition(":")[0]
-    loaded = load_split(request.dataset, protocol, places, StageStore(places.home / "stages"), progress)
+    loaded = load_split(request.dataset, protocol, workplace, StageStore(workplace.stages))
     check_needs(plugin, loaded.split)
     log = _new_log(request, plugin, preset, loaded, protocol, device)
-    folder = places.runs / FOLDER / _stem(log, request.seed)
-    with _alone(folder, places.home):
+    folder = workplace.runs / FOLDER / _stem(log, request.seed)
+    with _alone(folder, workplace.home):
         known = _found(folder / LOG_FILE)
         states = []
         for number, (values, config) in enumerate(drawn):
@@ -128,7 +124,7 @@ def tune_request(
             return replace(state, result=result)
 
         kept |= {state.trial: state.result for state in states if state.result is not None}
-        _run_missing(request, preset, places, states, on_change, finished)
+        _run_missing(request, preset, workplace, states, on_change, finished)
         log = log.model_copy(update={"trials": tuple(kept[number] for number in sorted(kept))})
         best = log.best()
         if best is None:
@@ -136,7 +132,7 @@ def tune_request(
                 f"All {len(log.trials)} trials failed, the first with: {log.trials[0].reason} They are listed in {folder / LOG_FILE}"
             )
         _write(folder, log)
-        command = _command(request, preset, folder / BEST_FILE, places.data)
+        command = _command(request, preset, folder / BEST_FILE, workplace.data)
         _replace(folder / BEST_FILE, settings_text(log, best, folder / LOG_FILE, command))
         return TuneOutcome(log, folder, best, folder / BEST_FILE, command)
 
@@ -195,7 +191,7 @@ class _alone:  # noqa: N801 (used as a with statement)
 def _run_missing(
     request: TuneRequest,
     preset: str,
-    places: Places,
+    workplace: Workplace,
     states: list[TrialState],
     on_change: Callable[[list[TrialState]], None],
     finished: Callable[[TrialState, Mapping[str, Any]], TrialState],
@@ -205,7 +201,7 @@ def _run_missing(
 
     def start(number: int) -> WorkerProcess:
         asked = _trial_request(request, preset, states[number].values, threads)
-        return WorkerProcess(request_to_json(asked, places, "trial"), Path.cwd())
+        return WorkerProcess(request_to_json(asked, workplace, "trial"), Path.cwd())
 
     def look(reports: Mapping[int, Report]) -> None:
         before = list(states)

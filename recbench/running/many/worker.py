@@ -14,16 +14,16 @@ import sys
 import threading
 import traceback
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
 from recbench.core.containment import described, text_of, watch_calls, without_input
 from recbench.core.errors import RecbenchError, is_exhaustion, is_shortage
-from recbench.core.progress import ConsoleProgress, Progress
+from recbench.core.progress import ConsoleProgress
 from recbench.core.visible import LineFormatter
 from recbench.running.host.measure import process_start
-from recbench.running.host.places import Places
+from recbench.running.host.workplace import Workplace
 from recbench.running.many.told_progress import Step, TellingProgress
 from recbench.running.requests import RunRequest
 
@@ -33,29 +33,29 @@ INTERRUPTED = 130
 Job = Literal["run", "trial"]
 
 
-def request_to_json(request: RunRequest, places: Places, job: Job = "run") -> dict[str, Any]:
+def request_to_json(request: RunRequest, workplace: Workplace, job: Job = "run") -> dict[str, Any]:
     """A request, its folders and what to do with them as JSON values: a whole run, or a training that is only validated."""
     values = {name: getattr(request, name) for name in request.__dataclass_fields__}
     values |= {name: None if values[name] is None else str(values[name]) for name in ("config_file", "tune_log")}
     values["plugins"] = [str(path) for path in request.plugins]
     values["overrides"] = dict(request.overrides)
-    folders = {"home": places.home, "data": places.data, "runs": places.runs, "boards": places.boards}
-    return {"job": job, "request": values, "places": {name: None if path is None else str(path) for name, path in folders.items()}}
+    folders = {"home": workplace.home, "data": workplace.data, "runs": workplace.runs, "boards": workplace.boards}
+    return {"job": job, "request": values, "workplace": {name: None if path is None else str(path) for name, path in folders.items()}}
 
 
-def request_from_json(value: dict[str, Any]) -> tuple[RunRequest, Places, Job]:
+def request_from_json(value: dict[str, Any]) -> tuple[RunRequest, Workplace, Job]:
     """The arguments that `request_to_json` was given."""
     fields = dict(value["request"])
     fields |= {name: None if fields[name] is None else Path(fields[name]) for name in ("config_file", "tune_log")}
     fields["plugins"] = tuple(Path(path) for path in fields["plugins"])
     fields["rerun"] = tuple(fields["rerun"])
-    return RunRequest(**fields), places_from_json(value["places"]), value["job"]
+    return RunRequest(**fields), workplace_from_json(value["workplace"]), value["job"]
 
 
-def places_from_json(folders: dict[str, Any]) -> Places:
+def workplace_from_json(folders: dict[str, Any]) -> Workplace:
     """The folders that a request is about."""
     data = None if folders["data"] is None else Path(folders["data"])
-    return Places(Path(folders["home"]), data, Path(folders["runs"]), Path(folders["boards"]))
+    return Workplace(Path(folders["home"]), data, Path(folders["runs"]), Path(folders["boards"]))
 
 
 def main() -> int:
@@ -68,7 +68,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     watch_calls(lambda text: _write({"calling": text}, events))
     parent = _parent()
-    request, places, job = request_from_json(json.loads(parent.readline()))
+    request, workplace, job = request_from_json(json.loads(parent.readline()))
     threading.Thread(target=_end_with, args=[parent], daemon=True).start()
 
     def tell(step: Step | None) -> None:
@@ -76,7 +76,7 @@ def main() -> int:
 
     try:
         do = {"run": _run, "trial": _trial}[job]
-        result = do(request, places, TellingProgress(ConsoleProgress(), tell))
+        result = do(request, replace(workplace, progress=TellingProgress(ConsoleProgress(), tell)))
     except KeyboardInterrupt:
         return INTERRUPTED
     except RecbenchError as error:
@@ -94,18 +94,18 @@ def main() -> int:
     return 0
 
 
-def _run(request: RunRequest, places: Places, progress: Progress) -> dict[str, Any]:
+def _run(request: RunRequest, workplace: Workplace) -> dict[str, Any]:
     from recbench.running.run.execute import run_request
 
-    outcome = run_request(request, places, progress, started_at=process_start())
+    outcome = run_request(request, workplace, started_at=process_start())
     assert outcome is not None  # torchrun alone has processes without one
     return {"folder": str(outcome.folder), "is_new": outcome.is_new}
 
 
-def _trial(request: RunRequest, places: Places, progress: Progress) -> dict[str, Any]:
+def _trial(request: RunRequest, workplace: Workplace) -> dict[str, Any]:
     from recbench.running.many.trial import run_trial
 
-    return asdict(run_trial(request, places, progress, started_at=process_start()))
+    return asdict(run_trial(request, workplace, started_at=process_start()))
 
 
 def _remedy(error: Exception) -> str:

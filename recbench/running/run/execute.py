@@ -7,13 +7,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from recbench.core.errors import BadRequest, Interrupted
-from recbench.core.progress import Progress
 from recbench.core.visible import LineFormatter
 from recbench.running.host.measure import DeviceGauge
-from recbench.running.host.places import Places
+from recbench.running.host.workplace import Workplace
 from recbench.running.requests import RunOutcome, RunRequest
 from recbench.running.run import folders
-from recbench.running.run.fit_context import FinalRanking
 from recbench.running.run.perform import Prepared, prepare
 from recbench.running.run.ranking import RankedTest
 from recbench.running.run.recording import RunFacts, write_run
@@ -27,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 def run_request(
-    request: RunRequest, places: Places, progress: Progress, *, command: tuple[str, ...] = (), started_at: float | None = None
+    request: RunRequest, workplace: Workplace, *, command: tuple[str, ...] = (), started_at: float | None = None
 ) -> RunOutcome | None:
     """Train the model, rank the full catalogue for every test user and write a record.
 
@@ -35,8 +33,7 @@ def run_request(
 
     Args:
         request: what to run.
-        places: where data, cache and runs are.
-        progress: where long work reports.
+        workplace: folders of data, cache, runs and boards, and the display of progress.
         command: as it was typed, for the record.
         started_at: `time.monotonic()` from which a budget of seconds counts; default: now.
 
@@ -49,26 +46,26 @@ def run_request(
         Interrupted: by Ctrl-C or SIGTERM; the same command goes on.
     """
     # Torch is imported by what follows, after the command line has shown its help and read its options.
-    from recbench.nn.training.distributed import connected, world_from_environment
     from recbench.nn.training.memory import device_memory
+    from recbench.nn.training.distributed import connected
 
     started = datetime.now(UTC)
-    resolved = resolve(request, *world_from_environment(), started_at=started_at)
+    resolved = resolve(request, started_at=started_at)
     with connected(resolved.world, resolved.machine.device) as group:
         memory = device_memory(resolved.machine.device)
         store = StageStore(
-            places.home / "stages",
-            rerun=stages_to_rerun(request.rerun, resolved.plugin, places.home),
+            workplace.stages,
+            rerun=stages_to_rerun(request.rerun, resolved.plugin, workplace.home),
             world=group,
             device=None if memory is None else DeviceGauge(memory),
         )
-        prepared = prepare(resolved, places, store, progress)
+        prepared = prepare(resolved, workplace, store)
         name = resolved.name(prepared.loaded)
         is_first = resolved.world.rank == 0
 
         def finished() -> RunOutcome | None:
             """A finished run of this name, where one is an answer to the request."""
-            found = None if request.again or request.rerun else folders.finished(name, places.runs)
+            found = None if request.again or request.rerun else folders.finished(name, workplace.runs)
             if found is None:
                 return None
             folder, record = found
@@ -81,16 +78,19 @@ def run_request(
         log.info("%s on %s (%s)", resolved.row_name, prepared.loaded.card.name, prepared.loaded.origin)
         log.info("preset %s on %s: %s", resolved.preset, resolved.machine.name, resolved.config.model_dump_json())
         facts = resolved.facts(started, command)
-        with folders.writing(name, places.runs) as folder, _logging_to(folder / LOG_FILE), _keeping_failure(folder, name, places, is_first):
+        with (
+            folders.writing(name, workplace.runs) as folder,
+            _logging_to(folder / LOG_FILE),
+            _keeping_failure(folder, name, workplace, is_first),
+        ):
             trained = prepared.train()
             tested = prepared.rank(trained)
-            return _publish(folder, name, places, facts, prepared, trained, tested, finished) if is_first else None
+            return _publish(folder, name, facts, prepared, trained, tested, finished) if is_first else None
 
 
 def _publish(
     folder: Path,
     name: folders.RunName,
-    places: Places,
     facts: RunFacts,
     prepared: Prepared,
     trained: TrainedModel,
@@ -98,22 +98,21 @@ def _publish(
     finished: Callable[[], RunOutcome | None],
 ) -> RunOutcome:
     """Hold the lists against the references, write the record and give the folder its name, unless another process was quicker."""
-    resolved = prepared.resolved
-    final = FinalRanking(resolved.views, resolved.task.list_length)
-    references = stand_beside(prepared.trainer, resolved.plugin.card.name, resolved.references, tested.rankings, final)
+    resolved, workplace = prepared.resolved, prepared.workplace
+    references = stand_beside(prepared.trainer, resolved.plugin.card.name, resolved.references, tested.rankings, resolved.final_ranking)
     write_references(references, folder)
-    with folders.numbering(name, places.runs, places.home):
+    with folders.numbering(name, workplace.runs, workplace.home):
         # Such as a process on a machine that was given up too early.
         existing = finished()
         if existing is not None:
             return existing
-        run_id = folders.next_run_id(name, places.runs, places.boards)
+        run_id = folders.next_run_id(name, workplace.runs, workplace.boards)
         record = write_run(folder, run_id, facts, prepared.loaded, trained, tested)
-        return RunOutcome(record, folders.finish(folder, run_id, places.runs), is_new=True, references=references)
+        return RunOutcome(record, folders.finish(folder, run_id, workplace.runs), is_new=True, references=references)
 
 
 @contextmanager
-def _keeping_failure(folder: Path, name: folders.RunName, places: Places, is_first: bool) -> Iterator[None]:
+def _keeping_failure(folder: Path, name: folders.RunName, workplace: Workplace, is_first: bool) -> Iterator[None]:
     """Keep the folder of a run that breaks, with the reason in it; one that was refused or interrupted leaves none."""
     try:
         yield
@@ -122,8 +121,8 @@ def _keeping_failure(folder: Path, name: folders.RunName, places: Places, is_fir
     except (Exception, SystemExit) as error:
         if is_first:
             folders.write_failure(folder, error)
-            with folders.numbering(name, places.runs, places.home):
-                failed = folders.finish(folder, folders.next_run_id(name, places.runs, places.boards), places.runs)
+            with folders.numbering(name, workplace.runs, workplace.home):
+                failed = folders.finish(folder, folders.next_run_id(name, workplace.runs, workplace.boards), workplace.runs)
             log.error("the run failed; the reason is in %s", failed / folders.FAILURE_FILE)
         raise
 

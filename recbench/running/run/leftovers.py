@@ -11,7 +11,7 @@ from filelock import FileLock, Timeout
 
 from recbench.core.errors import PluginFailed
 from recbench.core.records import RECORD_FILE
-from recbench.running.host.places import Places
+from recbench.running.host.workplace import Workplace
 from recbench.running.run.folders import write_failure
 
 
@@ -36,12 +36,12 @@ def sudden_end(code: int, calling: str) -> str:
     return f"Signal {-code} ({name}) ended the process{during}.{more}"
 
 
-def bury(pid: int, places: Places, sentence: str) -> list[Path]:
+def bury(pid: int, workplace: Workplace, sentence: str) -> list[Path]:
     """Keep the half-written runs of a dead process of this machine as failed runs, and remove half-built stages nobody works on.
 
     Args:
         pid: of the process.
-        places: where its runs and stages are.
+        workplace: where its runs and stages are.
         sentence: why it ended, for `failure.json`.
 
     Returns:
@@ -49,18 +49,18 @@ def bury(pid: int, places: Places, sentence: str) -> list[Path]:
     """
     owner = f"-{platform.node()}-{pid}"
     buried = []
-    for folder in sorted(places.runs.glob(f".writing-*{owner}")):
+    for folder in sorted(workplace.runs.glob(f".writing-*{owner}")):
         stem = folder.name.removeprefix(".writing-").removesuffix(owner)
         write_failure(folder, PluginFailed(sentence))
         # Where the process died between writing the record and giving the folder its name: a failed run has none.
         (folder / RECORD_FILE).unlink(missing_ok=True)
-        final = next(path for number in itertools.count(1) if not (path := places.runs / f"{stem}-{number}").exists())
+        final = next(path for number in itertools.count(1) if not (path := workplace.runs / f"{stem}-{number}").exists())
         folder.rename(final)
         buried.append(final)
-    for folder in (places.home / "stages").glob(".building-*"):
+    for folder in (workplace.stages).glob(".building-*"):
         stage = re.sub(r"-rank\d+$", "", folder.name.removeprefix(".building-"))
         try:
-            with FileLock(places.home / "stages" / "locks" / f"{stage}.lock").acquire(timeout=0):
+            with FileLock(workplace.stages / "locks" / f"{stage}.lock").acquire(timeout=0):
                 shutil.rmtree(folder, ignore_errors=True)
         except (Timeout, OSError):
             continue  # another process builds it

@@ -2,9 +2,7 @@
 
 from dataclasses import dataclass
 
-from recbench.core.progress import Progress
-from recbench.running.host.places import Places
-from recbench.running.run.fit_context import FinalRanking
+from recbench.running.host.workplace import Workplace
 from recbench.running.run.guard import reveal_imports
 from recbench.running.run.ranking import RankedTest, rank_test
 from recbench.running.run.resolve import Resolved
@@ -19,11 +17,13 @@ class Prepared:
 
     Attributes:
         resolved: what was decided.
+        workplace: folders of the run.
         loaded: data and split.
         trainer: trains models on this split.
     """
 
     resolved: Resolved
+    workplace: Workplace
     loaded: LoadedSplit
     trainer: Trainer
 
@@ -35,44 +35,34 @@ class Prepared:
     def rank(self, trained: TrainedModel) -> RankedTest:
         """Lists of all test users, from the cache or now."""
         resolved = self.resolved
-        reads_times = "time" in resolved.plugin.card.needs
-        return rank_test(
-            trained,
-            self.loaded.split,
-            self.trainer.store,
-            self.trainer.progress,
-            k=resolved.task.list_length,
-            views=resolved.views,
-            reads_times=reads_times,
-        )
+        return rank_test(self.trainer, trained, resolved.final_ranking, reads_times="time" in resolved.plugin.card.needs)
 
 
-def prepare(resolved: Resolved, places: Places, store: StageStore, progress: Progress, *, ranks_test: bool = True) -> Prepared:
+def prepare(resolved: Resolved, workplace: Workplace, store: StageStore, *, ranks_test: bool = True) -> Prepared:
     """Read and split the data, and refuse a model that they cannot serve.
 
     Args:
         resolved: what was decided.
-        places: where the data are.
+        workplace: folders of data and cache, and the display of progress.
         store: the stages of this run.
-        progress: where long work reports.
         ranks_test: whether the test users are ranked after the training, so that a budget of seconds keeps time for it.
 
     Raises:
         BadRequest: the model needs something that the data set does not have.
     """
-    loaded = load_split(resolved.request.dataset, resolved.protocol, places, store, progress)
+    loaded = load_split(resolved.request.dataset, resolved.protocol, workplace, store)
     trainer = Trainer(
         task=resolved.task,
         split=loaded.split,
         machine=resolved.machine,
         store=store,
-        progress=progress,
+        progress=workplace.progress,
         budget=resolved.budget,
         world=resolved.world,
         load_plugin=resolved.load_plugin,
-        final_ranking=FinalRanking(resolved.views, resolved.task.list_length) if ranks_test else None,
+        final_ranking=resolved.final_ranking if ranks_test else None,
     )
     # Before the run has its name, which asks for what the settings name: nothing is fetched for data that the model cannot read.
     check_needs(resolved.plugin, loaded.split)
     reveal_imports(resolved.plugin, resolved.config, trainer.catalogue)
-    return Prepared(resolved, loaded, trainer)
+    return Prepared(resolved, workplace, loaded, trainer)

@@ -7,14 +7,13 @@ from pathlib import Path
 import numpy as np
 
 from recbench.core.matrix import new_matrix
-from recbench.core.progress import Progress
 from recbench.core.ranking import Queries, Rankings, View
 from recbench.data import Split
-from recbench.running.run.fit_context import ranked
-from recbench.running.run.training import TrainedModel
+from recbench.running.run.fit_context import FinalRanking, ranked
+from recbench.running.run.training import TrainedModel, Trainer
 from recbench.running.stages.facts import Count, Facts, Seconds
 from recbench.running.stages.keys import hash_times
-from recbench.running.stages.store import Stage, StageStore
+from recbench.running.stages.store import Stage
 
 RANKING_STAGE = "ranking"
 _FACTS_FILE = "facts.json"
@@ -48,17 +47,9 @@ def queries_of_test(split: Split, views: tuple[View, ...]) -> Queries:
     return split.test.queries(split.user_ids, views)
 
 
-def rank_test(
-    trained: TrainedModel,
-    split: Split,
-    store: StageStore,
-    progress: Progress,
-    *,
-    k: int,
-    views: tuple[View, ...],
-    reads_times: bool = False,
-) -> RankedTest:
-    """Lists of length k for every test user in each view, from the cache or now; `reads_times`: whether the model needs times."""
+def rank_test(trainer: Trainer, trained: TrainedModel, final: FinalRanking, *, reads_times: bool) -> RankedTest:
+    """Lists of every test user in each view, from the cache or now; `reads_times`: whether the model needs times."""
+    split, views, k = trainer.split, final.views, final.k
 
     def rank(folder: Path) -> None:
         queries = queries_of_test(split, views)
@@ -67,7 +58,7 @@ def rank_test(
         scores = new_matrix(folder / "scores.npy", np.float32, shape)
         counters: dict[str, int] = {}
         start = time.perf_counter()
-        for first, part in ranked(trained.recommender, queries, k, len(split.items), progress, "ranking test users"):
+        for first, part in ranked(trained.recommender, queries, k, len(split.items), trainer.progress, "ranking test users"):
             rows = slice(first, first + part.items.shape[1])
             items[:, rows], scores[:, rows] = part.items, part.scores
             for name, count in part.counters.items():
@@ -79,7 +70,7 @@ def rank_test(
     parts = {"training": trained.stage.key, "test": split.fingerprints.test, "k": k, "views": list(views)}
     if reads_times:
         parts["times"] = hash_times(split.test.timestamp)
-    stage = store.get(RANKING_STAGE, parts, rank)
+    stage = trainer.store.get(RANKING_STAGE, parts, rank)
     facts = _RankingFacts.read(stage.folder / _FACTS_FILE)
     rankings = Rankings(
         views=facts.views,

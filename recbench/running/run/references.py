@@ -69,15 +69,7 @@ def _beside(trainer: Trainer, plugin: Plugin, own: Mapping[View, NDArray[np.floa
     preset = plugin.card.default.cpu
     config = plugin.resolve(preset)
     trained = trainer.train(plugin, config, 0, None)
-    tested = rank_test(
-        trained,
-        trainer.split,
-        trainer.store,
-        trainer.progress,
-        k=final.k,
-        views=final.views,
-        reads_times="time" in plugin.card.needs,
-    )
+    tested = rank_test(trainer, trained, final, reads_times="time" in plugin.card.needs)
     theirs = _values_per_user(trainer, tested.rankings)
     name = plugin.row_name(preset, config)
     return [

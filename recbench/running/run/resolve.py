@@ -18,6 +18,7 @@ from recbench.core.records import ProtocolPart
 from recbench.data import SplitProtocol
 from recbench.running.host.machine import Machine
 from recbench.running.requests import PlanRequest, RunRequest
+from recbench.running.run.fit_context import FinalRanking
 from recbench.running.run.folders import RunName
 from recbench.running.run.ranking import RANKING_STAGE
 from recbench.running.run.recording import RunFacts
@@ -34,7 +35,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Resolved:
-    """A request with every open choice made."""
+    """A fully resolved run request."""
 
     request: RunRequest
     budget: Budget
@@ -62,6 +63,11 @@ class Resolved:
     def config_hash(self) -> str:
         """Equal for runs that differ in nothing but their seed."""
         return hash_value({"model": self.plugin.card.name, "config": self.config.model_dump(mode="json"), "budget": self.budget.text})
+
+    @property
+    def final_ranking(self) -> FinalRanking:
+        """Views and list length of the ranking of the test users."""
+        return FinalRanking(self.views, self.task.list_length)
 
     @cached_property
     def named(self) -> dict[str, Any]:
@@ -120,18 +126,20 @@ class Resolved:
         )
 
 
-def resolve(request: RunRequest, world: World, local_rank: int, *, started_at: float | None = None) -> Resolved:
+def resolve(request: RunRequest, *, alone: bool = False, started_at: float | None = None) -> Resolved:
     """Make every open choice of a request.
 
     Args:
         request: what to run.
-        world: processes that train together.
-        local_rank: number of this process on its machine.
+        alone: whether this process trains by itself even where torchrun started it.
         started_at: `time.monotonic()` from which a budget of seconds counts; default: now.
 
     Raises:
         BadRequest: a choice cannot be made.
     """
+    from recbench.nn.training.distributed import world_from_environment
+
+    world, local_rank = (World(), 0) if alone else world_from_environment()
     budget = Budget.parse(request.budget, started_at)
     task = task_of(request.dataset)
     views = task.views_of(request.seen)

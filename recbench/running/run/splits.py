@@ -6,13 +6,12 @@ from pathlib import Path
 from recbench.about import FOLDER
 from recbench.core.commands import command_line
 from recbench.core.errors import SplitMismatch
-from recbench.core.progress import Progress
 from recbench.core.records import RunRecord
 from recbench.data import Dataset, DatasetCard, Split, SplitProtocol, locate, make_split, read_dataset
 from recbench.data.arrays import open_json
 from recbench.data.card import parse_card
 from recbench.data.dataset import open_interactions
-from recbench.running.host.places import Places
+from recbench.running.host.workplace import Workplace
 from recbench.running.stages.keys import hash_sources
 from recbench.running.stages.store import Stage, StageStore
 from recbench.tasks import Task, find_task
@@ -44,13 +43,13 @@ class LoadedSplit:
         return find_task(self.card.task)
 
 
-def load_split(dataset: str, protocol: SplitProtocol, places: Places, store: StageStore, progress: Progress) -> LoadedSplit:
+def load_split(dataset: str, protocol: SplitProtocol, workplace: Workplace, store: StageStore) -> LoadedSplit:
     """The split of a data set, found in the cache or made now."""
-    located = locate(dataset, data_dir=places.data, home=places.home, progress=progress)
+    located = locate(dataset, data_dir=workplace.data, home=workplace.home, progress=workplace.progress)
     sources = hash_sources(FOLDER / "data")
 
     def read(folder: Path) -> None:
-        read_dataset(located, progress).save(folder)
+        read_dataset(located, workplace.progress).save(folder)
 
     def cut(folder: Path) -> None:
         make_split(Dataset.open(read_stage.folder), protocol).save(folder)
@@ -64,25 +63,24 @@ def load_split(dataset: str, protocol: SplitProtocol, places: Places, store: Sta
     return LoadedSplit(card, located.origin, n_interactions, Split.open(split_stage.folder), (read_stage, split_stage))
 
 
-def load_split_of(record: RunRecord, dataset: str | None, places: Places, progress: Progress) -> LoadedSplit:
+def load_split_of(record: RunRecord, dataset: str | None, workplace: Workplace) -> LoadedSplit:
     """The split that a record is about.
 
     Args:
         record: of a run.
         dataset: where the data are now, if the record's name is not enough.
-        places: where data and cache are.
-        progress: where reading reports.
+        workplace: folders of data and cache, and the display of progress.
 
     Raises:
         SplitMismatch: the data here make another one.
     """
     protocol = find_task(record.task).protocol_of(record.protocol)
-    loaded = load_split(dataset or record.dataset.name, protocol, places, StageStore(places.home / "stages"), progress)
+    loaded = load_split(dataset or record.dataset.name, protocol, workplace, StageStore(workplace.stages))
     here, there = loaded.split.fingerprints.test, record.fingerprints.test
     if here != there:
         raise SplitMismatch(
             f"The test part here ({here[:12]}) is not that of {record.run_id} ({there[:12]}). "
-            f"Fetch the same data ({command_line('data', 'check', dataset or record.dataset.name, data_dir=places.data)} says what is "
+            f"Fetch the same data ({command_line('data', 'check', dataset or record.dataset.name, data_dir=workplace.data)} says what is "
             "here), or say where they are: --dataset PATH"
         )
     return loaded

@@ -142,9 +142,7 @@ class StageStore:
         key = self.key(name, parts)
         # A stage within a stage is paid for once, as itself: what it takes, or waits for, is no cost of the stage around it.
         with self._watches[-1].paused() if self._watches else nullcontext():
-            if self._world is None:
-                return self._get_alone(name, key, build)
-            return self._get_together(name, key, build, self._world, together=together)
+            return self._get_alone(name, key, build) if self._world is None else self._get_together(name, key, build, together=together)
 
     def finished(self, name: str, key: str) -> Stage | None:
         """The finished stage of this key, with its files as they were written; None where the cache has none."""
@@ -164,8 +162,10 @@ class StageStore:
                 raise
             return self._close(name, key, temporary, meter)
 
-    def _get_together(self, name: str, key: str, build: Callable[[Path], None], world: Collective, *, together: bool) -> Stage:
+    def _get_together(self, name: str, key: str, build: Callable[[Path], None], *, together: bool) -> Stage:
         """Rank 0 holds the lock and decides for all between found and missing, so that no rank waits for another's work."""
+        world = self._world
+        assert world is not None
         lead = world.rank == 0
         with self._locked(name, key) if lead else nullcontext():
             found = self._find(name, key) if lead else None

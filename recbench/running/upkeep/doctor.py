@@ -14,7 +14,7 @@ from typing import Literal
 import psutil
 
 from recbench.core.errors import RecbenchError
-from recbench.running.host.places import Places
+from recbench.running.host.workplace import Workplace
 from recbench.running.stages.store import cache_entries
 
 State = Literal["ok", "note", "problem"]
@@ -46,17 +46,17 @@ class Check:
     advice: str = ""
 
 
-def doctor(places: Places, plugins: Sequence[Path] = ()) -> list[Check]:
+def doctor(workplace: Workplace, plugins: Sequence[Path] = ()) -> list[Check]:
     """All checks of this machine, in the order to read them. Nothing is written."""
     checks: list[Callable[[], Check]] = [
         check_python,
         check_torch,
         check_device,
         check_memory,
-        lambda: check_disk("disk for the cache", places.home),
-        lambda: check_disk("disk for runs", places.runs),
-        lambda: check_data(places),
-        lambda: check_cache(places),
+        lambda: check_disk("disk for the cache", workplace.home),
+        lambda: check_disk("disk for runs", workplace.runs),
+        lambda: check_data(workplace),
+        lambda: check_cache(workplace),
         lambda: check_plugins(plugins),
         lambda: check_extras(_version_of),
         lambda: check_openmp(platform.system(), package_folders(_WITH_OPENMP)),
@@ -113,16 +113,16 @@ def check_disk(name: str, folder: Path) -> Check:
     return Check(name, "ok", found)
 
 
-def check_data(places: Places) -> Check:
+def check_data(workplace: Workplace) -> Check:
     """Which named data sets are here without a download."""
     from recbench.data import dataset_names
     from recbench.data.folders import ready_files
 
-    roots = [root for root in (places.data, places.home / "datasets") if root is not None]
-    if places.data is not None and not places.data.is_dir():
-        return Check("data sets", "problem", f"{places.data}: there is no such folder", "Correct RECBENCH_DATA or --data-dir.")
+    roots = [root for root in (workplace.data, workplace.home / "datasets") if root is not None]
+    if workplace.data is not None and not workplace.data.is_dir():
+        return Check("data sets", "problem", f"{workplace.data}: there is no such folder", "Correct RECBENCH_DATA or --data-dir.")
     here = [name for name in dataset_names() if any(ready_files(root / name) for root in roots)]
-    where = f"RECBENCH_DATA={places.data}" if places.data is not None else "RECBENCH_DATA is not set"
+    where = f"RECBENCH_DATA={workplace.data}" if workplace.data is not None else "RECBENCH_DATA is not set"
     found = f"{where}; ready: {', '.join(here) or 'none'}"
     if not here:
         return Check(
@@ -131,12 +131,12 @@ def check_data(places: Places) -> Check:
     return Check("data sets", "ok", found)
 
 
-def check_cache(places: Places) -> Check:
+def check_cache(workplace: Workplace) -> Check:
     """Size of the cache; damaged stages are a note."""
-    entries = cache_entries(places.home)
+    entries = cache_entries(workplace.home)
     size = sum(entry.size_bytes for entry in entries)
     damaged = [entry for entry in entries if entry.kind == "damaged"]
-    found = f"{len(entries)} entries, {size / 1e9:.2f} GB in {places.home}"
+    found = f"{len(entries)} entries, {size / 1e9:.2f} GB in {workplace.home}"
     if damaged:
         return Check("cache", "note", f"{found}; {len(damaged)} damaged, set aside", "Remove them: recbench cache clean damaged")
     return Check("cache", "ok", found)

@@ -16,7 +16,7 @@ from types import FrameType
 from typing import NoReturn
 
 from recbench.core.containment import watch_calls, without_input
-from recbench.running.host.places import Places
+from recbench.running.host.workplace import Workplace
 from recbench.running.run.leftovers import bury, sudden_end
 
 _SIZE = 4096
@@ -92,7 +92,7 @@ def supervised(work: Callable[[], object]) -> NoReturn:
     if not slate.call and -code in {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}:
         sys.exit(128 - code)
     sentence = sudden_end(code, slate.call)
-    buried = bury(child, Places.from_environment(), sentence)
+    buried = bury(child, Workplace.from_environment(), sentence)
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(child, signal.SIGTERM)  # what the plugin had started
     where = f" The run is kept as {buried[0]}." if buried else ""

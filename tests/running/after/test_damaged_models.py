@@ -120,9 +120,9 @@ def test_a_load_that_fails_names_the_model(trained: dict[str, Path]) -> None:
 def test_reproduce_refuses_damaged_ranks_before_any_training(trained: dict[str, Path], tmp_path: Path, campaign: Any) -> None:
     folder = shutil.copytree(trained["popularity"], tmp_path / "run")
     (folder / "ranks.parquet").write_bytes(b"PAR1")
-    places = campaign.Places(tmp_path / "home", None, tmp_path / "runs", tmp_path / "boards")
+    workplace = campaign.Workplace(tmp_path / "home", None, tmp_path / "runs", tmp_path / "boards")
     with pytest.raises(BadData, match=r"ranks.parquet: its sha256"):
-        reproduce(folder, places, campaign.SilentProgress())
+        reproduce(folder, workplace)
     assert not (tmp_path / "home").exists()
 
 

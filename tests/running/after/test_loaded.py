@@ -8,30 +8,30 @@ from pathlib import Path
 import pytest
 
 from recbench import registry
-from recbench.core import BadRequest, SilentProgress, SplitMismatch
+from recbench.core import BadRequest, SplitMismatch
 from recbench.core.records import read_record
 from recbench.running.after.loaded import LoadedRun, export_lists
 from recbench.running.after.reproduce import reproduce
-from recbench.running.host.places import Places
+from recbench.running.host.workplace import Workplace
 from recbench.running.requests import RunRequest
 from recbench.running.run.execute import run_request
 from recbench.running.run.folders import find_run
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Places, Path]:
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workplace, Path]:
     root = tmp_path_factory.mktemp("finished")
-    places = Places(root / "home", None, root / "runs", root / "leaderboards")
-    outcome = run_request(RunRequest("last-item-markov", "demo", threads=1), places, SilentProgress())
+    workplace = Workplace(root / "home", None, root / "runs", root / "leaderboards")
+    outcome = run_request(RunRequest("last-item-markov", "demo", threads=1), workplace)
     assert outcome is not None
-    return places, outcome.folder
+    return workplace, outcome.folder
 
 
 def _open(folder: Path) -> LoadedRun:
     return LoadedRun.open(folder, registry.models().load("last-item-markov"))
 
 
-def test_recommends_titled_items_outside_the_history(finished: tuple[Places, Path]) -> None:
+def test_recommends_titled_items_outside_the_history(finished: tuple[Workplace, Path]) -> None:
     run = _open(finished[1])
     history = [run.item_ids[4], run.item_ids[9]]
     found = run.recommend(history, k=7)
@@ -41,26 +41,26 @@ def test_recommends_titled_items_outside_the_history(finished: tuple[Places, Pat
     assert [line.score for line in found] == sorted((line.score for line in found), reverse=True)
 
 
-def test_the_view_keep_may_repeat_the_history(finished: tuple[Places, Path]) -> None:
+def test_the_view_keep_may_repeat_the_history(finished: tuple[Workplace, Path]) -> None:
     run = _open(finished[1])
     everything = run.recommend([run.item_ids[0]], k=len(run.item_ids), view="keep")
     assert {line.item_id for line in everything} == set(run.item_ids)
 
 
-def test_more_items_than_there_are(finished: tuple[Places, Path]) -> None:
+def test_more_items_than_there_are(finished: tuple[Workplace, Path]) -> None:
     run = _open(finished[1])
     assert len(run.recommend([run.item_ids[0]], k=10_000)) == len(run.item_ids) - 1
 
 
 @pytest.mark.parametrize(("history", "k", "words"), [(["no-such-item"], 5, "no-such-item"), ([], 0, "--k 0")])
-def test_impossible_questions_are_sentences(finished: tuple[Places, Path], history: list[str], k: int, words: str) -> None:
+def test_impossible_questions_are_sentences(finished: tuple[Workplace, Path], history: list[str], k: int, words: str) -> None:
     with pytest.raises(BadRequest, match=words):
         _open(finished[1]).recommend(history, k)
 
 
-def test_export_writes_every_test_user_once(finished: tuple[Places, Path], tmp_path: Path) -> None:
-    places, folder = finished
-    n_users = export_lists(folder, tmp_path / "lists.csv", places, SilentProgress(), k=5)
+def test_export_writes_every_test_user_once(finished: tuple[Workplace, Path], tmp_path: Path) -> None:
+    workplace, folder = finished
+    n_users = export_lists(folder, tmp_path / "lists.csv", workplace, k=5)
     with (tmp_path / "lists.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert len({row["user_id"] for row in rows}) == n_users
@@ -69,7 +69,7 @@ def test_export_writes_every_test_user_once(finished: tuple[Places, Path], tmp_p
     assert sorted(path.name for path in tmp_path.iterdir()) == ["lists.csv"]
 
 
-def test_a_run_recommends_where_its_data_set_and_cache_are_gone(finished: tuple[Places, Path], tmp_path: Path) -> None:
+def test_a_run_recommends_where_its_data_set_and_cache_are_gone(finished: tuple[Workplace, Path], tmp_path: Path) -> None:
     moved = tmp_path / "moved"
     shutil.copytree(finished[1], moved)
     script = f"import recbench; print(recbench.load({str(moved)!r}).recommend([], k=3)[0].item_id)"
@@ -79,21 +79,21 @@ def test_a_run_recommends_where_its_data_set_and_cache_are_gone(finished: tuple[
     assert not (tmp_path / "empty").exists()
 
 
-def test_a_run_is_found_by_path_id_unique_start_and_last(finished: tuple[Places, Path]) -> None:
-    places, folder = finished
+def test_a_run_is_found_by_path_id_unique_start_and_last(finished: tuple[Workplace, Path]) -> None:
+    workplace, folder = finished
     for name in (str(folder), str(folder / "record.json"), folder.name, folder.name[:12], "last"):
-        assert find_run(name, places.runs, places.boards).resolve() == folder.resolve()
+        assert find_run(name, workplace.runs, workplace.boards).resolve() == folder.resolve()
     with pytest.raises(BadRequest, match="list runs"):
-        find_run("demo-nothing", places.runs, places.boards)
+        find_run("demo-nothing", workplace.runs, workplace.boards)
 
 
-def test_a_published_record_without_its_model_says_how_to_make_it_again(finished: tuple[Places, Path], tmp_path: Path) -> None:
+def test_a_published_record_without_its_model_says_how_to_make_it_again(finished: tuple[Workplace, Path], tmp_path: Path) -> None:
     shutil.copy(finished[1] / "record.json", tmp_path / "record.json")
     with pytest.raises(BadRequest, match="reproduce"):
         _open(tmp_path)
 
 
-def test_settings_that_the_model_no_longer_has_are_a_sentence(finished: tuple[Places, Path], tmp_path: Path) -> None:
+def test_settings_that_the_model_no_longer_has_are_a_sentence(finished: tuple[Workplace, Path], tmp_path: Path) -> None:
     folder = shutil.copytree(finished[1], tmp_path / "old")
     record = read_record(folder / "record.json")
     (folder / "record.json").write_text(record.model_copy(update={"config": {"of_old": 1}}).to_json())
@@ -101,26 +101,26 @@ def test_settings_that_the_model_no_longer_has_are_a_sentence(finished: tuple[Pl
         _open(folder)
 
 
-def test_other_data_are_refused_before_any_training(finished: tuple[Places, Path], tmp_path: Path) -> None:
-    places, folder = finished
+def test_other_data_are_refused_before_any_training(finished: tuple[Workplace, Path], tmp_path: Path) -> None:
+    workplace, folder = finished
     data = tmp_path / "other"
     data.mkdir()
     lines = ["user_id,item_id,timestamp"] + [f"u{u},i{(u + t) % 9},{t}" for u in range(12) for t in range(5)]
     (data / "interactions.csv").write_text("\n".join(lines) + "\n")
-    before = sorted(places.runs.iterdir())
+    before = sorted(workplace.runs.iterdir())
     with pytest.raises(SplitMismatch, match=r"data check .*other says what is here"):
-        reproduce(folder, places, SilentProgress(), dataset=str(data))
-    assert sorted(places.runs.iterdir()) == before
+        reproduce(folder, workplace, dataset=str(data))
+    assert sorted(workplace.runs.iterdir()) == before
     with pytest.raises(SplitMismatch):
-        export_lists(folder, tmp_path / "lists.csv", places, SilentProgress(), dataset=str(data))
+        export_lists(folder, tmp_path / "lists.csv", workplace, dataset=str(data))
     assert not (tmp_path / "lists.csv").exists()
 
 
-def test_what_a_killed_run_left_is_swept_by_the_next(finished: tuple[Places, Path]) -> None:
-    places, folder = finished
+def test_what_a_killed_run_left_is_swept_by_the_next(finished: tuple[Workplace, Path]) -> None:
+    workplace, folder = finished
     stem = folder.name.rpartition("-")[0]
-    leftover = places.runs / f".writing-{stem}-{platform.node()}-999999999"
+    leftover = workplace.runs / f".writing-{stem}-{platform.node()}-999999999"
     leftover.mkdir()
-    outcome = run_request(RunRequest("last-item-markov", "demo", threads=1, again=True), places, SilentProgress())
+    outcome = run_request(RunRequest("last-item-markov", "demo", threads=1, again=True), workplace)
     assert outcome is not None
     assert not leftover.exists()

@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from recbench.core.records import read_record
-from recbench.running.host.places import Places
+from recbench.running.host.workplace import Workplace
 from recbench.running.many.compare import compare_request
 from recbench.running.many.worker import Job, request_to_json
 from recbench.running.requests import Cell, CompareRequest, RunRequest
@@ -19,15 +19,15 @@ WALKER = Path(__file__).parents[1] / "walker"
 
 
 @pytest.fixture
-def places(tmp_path: Path) -> Places:
-    return Places(tmp_path / "home", None, tmp_path / "runs", tmp_path / "leaderboards")
+def workplace(tmp_path: Path) -> Workplace:
+    return Workplace(tmp_path / "home", None, tmp_path / "runs", tmp_path / "leaderboards")
 
 
 @pytest.mark.slow
-def test_cells_tell_their_time_left_keep_the_budget_and_run_once(places: Places) -> None:
+def test_cells_tell_their_time_left_keep_the_budget_and_run_once(workplace: Workplace) -> None:
     seen: list[list[Cell]] = []
     request = CompareRequest(("walker",), ("demo",), seeds=2, jobs=2, budget="1000examples", plugins=(WALKER,), overrides={"steps": 20})
-    cells = compare_request(request, places, seen.append)
+    cells = compare_request(request, workplace, seen.append)
     assert [cell.state for cell in cells] == ["done", "done"], cells
     assert all(cell.is_new for cell in cells)
     walking = [cell for state in seen for cell in state if cell.reason == "walking" and cell.left_s is not None]
@@ -38,14 +38,14 @@ def test_cells_tell_their_time_left_keep_the_budget_and_run_once(places: Places)
         record = read_record(cell.folder / "record.json")
         assert (record.budget, record.fit.steps, record.fit.stopped_by) == ("1000examples", 10, "budget")
         assert record.device.jobs == 2
-    again = compare_request(request, places, seen.append)
+    again = compare_request(request, workplace, seen.append)
     assert [cell.folder for cell in again] == [cell.folder for cell in cells]
     assert not any(cell.is_new for cell in again)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("job", ["run", "trial"])
-def test_a_worker_ends_with_whoever_wanted_it(places: Places, job: Job) -> None:
+def test_a_worker_ends_with_whoever_wanted_it(workplace: Workplace, job: Job) -> None:
     """Its parent is killed without a chance to say so: the pipe to the worker closes."""
     request = RunRequest("walker", "demo", plugins=(WALKER,), overrides={"steps": 600}, threads=1)
     command = [sys.executable, "-P", "-m", "recbench.running.many.worker"]
@@ -65,7 +65,7 @@ def test_a_worker_ends_with_whoever_wanted_it(places: Places, job: Job) -> None:
     assert process.stderr is not None
     with process, process.stdin, process.stdout, process.stderr:
         child = psutil.Process(int(process.stderr.readline()))
-        process.stdin.write(json.dumps(request_to_json(request, places, job)) + "\n")
+        process.stdin.write(json.dumps(request_to_json(request, workplace, job)) + "\n")
         process.stdin.flush()
         while '"walking"' not in process.stdout.readline():
             assert child.is_running()
@@ -74,4 +74,4 @@ def test_a_worker_ends_with_whoever_wanted_it(places: Places, job: Job) -> None:
         while child.is_running() and child.status() != psutil.STATUS_ZOMBIE:
             assert time.monotonic() < deadline, "the worker went on"
             time.sleep(0.05)
-    assert not list(places.runs.glob("*"))
+    assert not list(workplace.runs.glob("*"))

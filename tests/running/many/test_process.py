@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from recbench.running.host.places import Places
+from recbench.running.host.workplace import Workplace
 from recbench.running.many import worker
 from recbench.running.many.executors.executor import Report
 from recbench.running.many.executors.process import WorkerProcess
@@ -23,8 +23,8 @@ WRITES_A_RUN = "mkdir -p runs/.writing-x-$(uname -n)-$$ && echo begun > runs/.wr
 
 @pytest.fixture
 def request_here(tmp_path: Path) -> dict[str, Any]:
-    places = Places(tmp_path / "home", None, tmp_path / "runs", tmp_path / "leaderboards")
-    return request_to_json(RunRequest("popularity", "demo"), places)
+    workplace = Workplace(tmp_path / "home", None, tmp_path / "runs", tmp_path / "leaderboards")
+    return request_to_json(RunRequest("popularity", "demo"), workplace)
 
 
 def ended(script: str, request: dict[str, Any], folder: Path, monkeypatch: pytest.MonkeyPatch) -> Report:

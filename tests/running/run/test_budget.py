@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from recbench.core import Budget, SilentProgress
+from recbench.core import Budget
 from recbench.core.errors import BudgetTooSmall
 from recbench.core.records import FitPart, RunRecord, StagePart
-from recbench.running.host.places import Places
+from recbench.running.host.workplace import Workplace
 from recbench.running.requests import RunRequest
 from recbench.running.run import execute
 from recbench.running.run import fit_context as context
@@ -17,13 +17,13 @@ from recbench.running.stages.store import StageStore
 
 
 @pytest.fixture
-def places(tmp_path: Path) -> Places:
-    return Places(tmp_path / "home", None, tmp_path / "runs", tmp_path / "leaderboards")
+def workplace(tmp_path: Path) -> Workplace:
+    return Workplace(tmp_path / "home", None, tmp_path / "runs", tmp_path / "leaderboards")
 
 
-def run(places: Places, model: str, budget: str | None, **options: object) -> RunRecord:
+def run(workplace: Workplace, model: str, budget: str | None, **options: object) -> RunRecord:
     request = RunRequest(model, "demo", preset="smoke", threads=1, budget=budget, **options)
-    outcome = execute.run_request(request, places, SilentProgress())
+    outcome = execute.run_request(request, workplace)
     assert outcome is not None
     return outcome.record
 
@@ -32,47 +32,47 @@ def stage(record: RunRecord, name: str) -> Any:
     return next(part for part in record.stages if part.name == name)
 
 
-def test_another_model_s_training_gets_a_quarter_and_its_steps_count(places: Places) -> None:
-    record = run(places, "gram", "20steps")
+def test_another_model_s_training_gets_a_quarter_and_its_steps_count(workplace: Workplace) -> None:
+    record = run(workplace, "gram", "20steps")
     of_neighbours = stage(record, "training-sasrec")
     assert (of_neighbours.steps, of_neighbours.stopped_by) == (5, "budget")
     assert (record.fit.steps, record.fit.stopped_by) == (15, "budget")
     # From the cache it counts as much as when it was trained.
-    again = run(places, "gram", "20steps", again=True, rerun=("training-gram",))
+    again = run(workplace, "gram", "20steps", again=True, rerun=("training-gram",))
     assert stage(again, "training-sasrec").reused
     assert again.fit.steps == 15
     # A bounded auxiliary training is no unbounded one.
-    free = run(places, "sasrec", None)
+    free = run(workplace, "sasrec", None)
     assert not stage(free, "training-sasrec").reused
     assert free.fit.stopped_by == "done"
 
 
-def test_a_training_inside_a_stage_gets_a_quarter_and_its_steps_count(places: Places) -> None:
-    record = run(places, "prorec", "20steps")
+def test_a_training_inside_a_stage_gets_a_quarter_and_its_steps_count(workplace: Workplace) -> None:
+    record = run(workplace, "prorec", "20steps")
     assert stage(record, "prorec.joint").steps == 5
     assert record.fit.steps == 15
 
 
-def test_a_cached_stage_is_charged_with_what_it_cost(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
-    run(places, "text-knn", None)
+def test_a_cached_stage_is_charged_with_what_it_cost(workplace: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(workplace, "text-knn", None)
     charged: list[float] = []
     monkeypatch.setattr(Budget, "charge", lambda _self, seconds: charged.append(seconds))
-    record = run(places, "text-knn", "1h")
+    record = run(workplace, "text-knn", "1h")
     reused = [part.seconds for part in record.stages if part.reused and part.name not in {"dataset", "split"}]
     assert reused
     assert charged == reused
 
 
-def test_a_budget_ends_a_stage_that_trains_nothing(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_budget_ends_a_stage_that_trains_nothing(workplace: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Budget, "used_s", lambda _self: 61.0)
     with pytest.raises(
         BudgetTooSmall, match=r"budget of 60 seconds ended in '[^']+', \d+% done, \d+ s more to go: 61 s are used, .* at least --budget 80s"
     ):
-        run(places, "tiger", "60s")
-    assert not places.runs.exists()
+        run(workplace, "tiger", "60s")
+    assert not workplace.runs.exists()
 
 
-def test_earlier_attempts_at_a_stage_are_charged(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_earlier_attempts_at_a_stage_are_charged(workplace: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
     charged: list[float] = []
     monkeypatch.setattr(Budget, "charge", lambda _self, seconds: charged.append(seconds))
     really = StageStore._measured
@@ -83,18 +83,18 @@ def test_earlier_attempts_at_a_stage_are_charged(places: Places, monkeypatch: py
         return meter
 
     monkeypatch.setattr(StageStore, "_measured", measured)
-    run(places, "text-knn", "1h")
+    run(workplace, "text-knn", "1h")
     assert charged == [100.0]
 
 
-def test_a_budget_used_up_before_the_first_step_says_what_took_it(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_budget_used_up_before_the_first_step_says_what_took_it(workplace: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
     # With the last stage that the model asks for an hour passes.
     monkeypatch.setattr(context.RunContext, "note_stages", _an_hour_passes(context.RunContext.note_stages))
     words = r"Model 'tiger': A budget of 60 s cannot .*: 36\d\d s are used, .* --budget 4\d\d\ds, .* Stages that it asked for: .* s\."
     with pytest.raises(BudgetTooSmall, match=words):
-        run(places, "tiger", "60s")
-    assert not places.runs.exists()
-    assert not list((places.home / "stages" / "partial").glob("training-*"))
+        run(workplace, "tiger", "60s")
+    assert not workplace.runs.exists()
+    assert not list((workplace.stages / "partial").glob("training-*"))
 
 
 def _an_hour_passes(note: Callable[..., None]) -> Callable[..., None]:
@@ -106,14 +106,14 @@ def _an_hour_passes(note: Callable[..., None]) -> Callable[..., None]:
     return noted
 
 
-def test_a_budget_that_the_ranking_would_use_up_is_refused(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_budget_that_the_ranking_would_use_up_is_refused(workplace: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(context, "_EVALUATION_S_PER_USER", 10.0)
     with pytest.raises(BudgetTooSmall, match=r"ranking the test users will take [\d,]+ s.*Give at least --budget \d+s"):
-        run(places, "sasrec", "30s")
-    assert not places.runs.exists()
+        run(workplace, "sasrec", "30s")
+    assert not workplace.runs.exists()
 
 
-def test_time_for_the_ranking_is_kept_from_the_first_step_on(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_time_for_the_ranking_is_kept_from_the_first_step_on(workplace: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
     reserves: list[float] = []
     rehearse = context.RunContext.rehearse
 
@@ -122,7 +122,7 @@ def test_time_for_the_ranking_is_kept_from_the_first_step_on(places: Places, mon
         reserves.append(self.budget.ledger.reserve_s)
 
     monkeypatch.setattr(context.RunContext, "rehearse", rehearsed)
-    run(places, "sasrec", "60s")
+    run(workplace, "sasrec", "60s")
     assert len(reserves) == 1
     assert 1.5 < reserves[0] < 30
 

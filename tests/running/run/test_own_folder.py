@@ -23,7 +23,7 @@ from recbench.core.records import read_record
 from recbench.data import Split
 from recbench.running.after.loaded import LoadedRun, split_of
 from recbench.running.foreign.lists import place_lists, read_lists
-from recbench.running.host.places import Places
+from recbench.running.host.workplace import Workplace
 from recbench.running.requests import RunRequest
 from recbench.running.run.execute import run_request
 from recbench.tasks import NEXT_ITEM
@@ -43,14 +43,14 @@ def write_shop(folder: Path, ids: list[str]) -> Path:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Places]:
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Workplace]:
     """A working folder with a shop of odd ids and a run on it."""
     root = tmp_path_factory.mktemp("own")
-    places = Places(root / "home", None, root / "runs", root / "leaderboards")
+    workplace = Workplace(root / "home", None, root / "runs", root / "leaderboards")
     shop = write_shop(root / "shop", ODD)
-    outcome = run_request(RunRequest("popularity", str(shop), threads=1), places, SilentProgress())
+    outcome = run_request(RunRequest("popularity", str(shop), threads=1), workplace)
     assert outcome is not None
-    return root, places
+    return root, workplace
 
 
 @contextmanager
@@ -72,7 +72,7 @@ def rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
-def test_lists_are_exported_from_the_split_in_the_cache(made: tuple[Path, Places]) -> None:
+def test_lists_are_exported_from_the_split_in_the_cache(made: tuple[Path, Workplace]) -> None:
     with at(made[0]) as give:
         done = give("recommend", "last", "--export", "lists.csv")
         assert done.exit_code == 0, done.stderr
@@ -83,7 +83,7 @@ def test_lists_are_exported_from_the_split_in_the_cache(made: tuple[Path, Places
     assert {row["item_id"] for row in found} == set(ODD)
 
 
-def test_without_the_cache_the_sentence_says_what_to_add(made: tuple[Path, Places], tmp_path: Path) -> None:
+def test_without_the_cache_the_sentence_says_what_to_add(made: tuple[Path, Workplace], tmp_path: Path) -> None:
     shutil.copytree(made[0] / "runs", tmp_path / "runs")
     with at(tmp_path) as give:
         for words in (("recommend", "last", "--export", "lists.csv"), ("latency", "last"), ("reproduce", "last")):
@@ -102,14 +102,14 @@ def test_without_the_cache_the_sentence_says_what_to_add(made: tuple[Path, Place
 
 
 @pytest.mark.parametrize("item", ODD)
-def test_an_item_is_named_by_any_id(made: tuple[Path, Places], item: str) -> None:
+def test_an_item_is_named_by_any_id(made: tuple[Path, Workplace], item: str) -> None:
     with at(made[0]) as give:
         done = give("recommend", "last", "--item", item, "--k", "3", "--json")
     assert done.exit_code == 0, done.stderr
     assert item not in {line["item_id"] for line in json.loads(done.stdout)}
 
 
-def test_history_and_items_are_one_or_the_other(made: tuple[Path, Places]) -> None:
+def test_history_and_items_are_one_or_the_other(made: tuple[Path, Workplace]) -> None:
     with at(made[0]) as give:
         for words in (("--history", "a", "--item", "b"), ("--item", "b", "--export", "x.csv"), ()):
             assert give("recommend", "last", *words).exit_code == 2
@@ -127,13 +127,13 @@ IDS = st.lists(
 @settings(max_examples=15)
 @given(ids=IDS)
 def test_ids_of_any_characters_come_back_from_an_export(
-    made: tuple[Path, Places], tmp_path_factory: pytest.TempPathFactory, ids: list[str]
+    made: tuple[Path, Workplace], tmp_path_factory: pytest.TempPathFactory, ids: list[str]
 ) -> None:
     """Export, then import: the same lists, whatever the ids are."""
-    root, places = made
+    root, workplace = made
     (folder,) = (root / "runs").iterdir()
     record = read_record(folder / "record.json")
-    split = split_of(record, None, places, SilentProgress())
+    split = split_of(record, None, workplace)
     names = np.array(ids, dtype=object)
     users = np.array(ids[: len(split.user_ids)], dtype=object)
     renamed = replace_ids(split, names, users)

@@ -4,33 +4,32 @@ import json
 
 import pytest
 
-from recbench.core import SilentProgress
 from recbench.core.records import Interval, ReferencePart
-from recbench.running.host.places import Places
+from recbench.running.host.workplace import Workplace
 from recbench.running.requests import RunOutcome, RunRequest
 from recbench.running.run.execute import run_request
 from recbench.running.run.references import REFERENCES_FILE
 
 
 @pytest.fixture(scope="module")
-def places(tmp_path_factory: pytest.TempPathFactory) -> Places:
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
     root = tmp_path_factory.mktemp("references")
-    return Places(root / "home", None, root / "runs", root / "leaderboards")
+    return Workplace(root / "home", None, root / "runs", root / "leaderboards")
 
 
-def run(places: Places, model: str, **options: object) -> RunOutcome:
-    outcome = run_request(RunRequest(model, "demo", threads=1, **options), places, SilentProgress())
+def run(workplace: Workplace, model: str, **options: object) -> RunOutcome:
+    outcome = run_request(RunRequest(model, "demo", threads=1, **options), workplace)
     assert outcome is not None
     return outcome
 
 
-def test_values_are_those_of_the_references_own_runs(places: Places) -> None:
-    outcome = run(places, "random")
+def test_values_are_those_of_the_references_own_runs(workplace: Workplace) -> None:
+    outcome = run(workplace, "random")
     found = {(part.model, part.view): part for part in outcome.references}
     models = {"popularity", "item-knn", "last-item-markov"}
     assert set(found) == {(model, view) for model in models for view in ("keep", "unseen")}
     for model in models:
-        theirs = run(places, model).record
+        theirs = run(workplace, model).record
         for view in ("keep", "unseen"):
             part = found[model, view]
             assert part.reference == theirs.model.row_name
@@ -41,31 +40,31 @@ def test_values_are_those_of_the_references_own_runs(places: Places) -> None:
     assert found["item-knn", "keep"].verdict == "below"
 
 
-def test_references_cost_the_run_nothing(places: Places) -> None:
-    record = run(places, "random").record
+def test_references_cost_the_run_nothing(workplace: Workplace) -> None:
+    record = run(workplace, "random").record
     assert [stage.name for stage in record.stages] == ["dataset", "split", "training-random", "ranking"]
 
 
-def test_a_reference_does_not_stand_beside_itself(places: Places) -> None:
-    assert {part.model for part in run(places, "popularity").references} == {"item-knn", "last-item-markov"}
+def test_a_reference_does_not_stand_beside_itself(workplace: Workplace) -> None:
+    assert {part.model for part in run(workplace, "popularity").references} == {"item-knn", "last-item-markov"}
 
 
-def test_one_view_asked_for_is_one_view_compared(places: Places) -> None:
-    assert {part.view for part in run(places, "random", seen="unseen").references} == {"unseen"}
+def test_one_view_asked_for_is_one_view_compared(workplace: Workplace) -> None:
+    assert {part.view for part in run(workplace, "random", seen="unseen").references} == {"unseen"}
 
 
-def test_a_finished_run_is_shown_with_the_same_references(places: Places) -> None:
-    first, again = run(places, "random", seed=3), run(places, "random", seed=3)
+def test_a_finished_run_is_shown_with_the_same_references(workplace: Workplace) -> None:
+    first, again = run(workplace, "random", seed=3), run(workplace, "random", seed=3)
     assert not again.is_new
     assert again.references == first.references
     kept = json.loads((first.folder / REFERENCES_FILE).read_text())
     assert [part["model"] for part in kept] == [part.model for part in first.references]
 
 
-def test_damaged_references_do_not_hide_the_record(places: Places) -> None:
-    first = run(places, "random", seed=4)
+def test_damaged_references_do_not_hide_the_record(workplace: Workplace) -> None:
+    first = run(workplace, "random", seed=4)
     (first.folder / REFERENCES_FILE).write_bytes(b"\xff{")
-    again = run(places, "random", seed=4)
+    again = run(workplace, "random", seed=4)
     assert again.record == first.record
     assert again.references == ()
 

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 import recbench.evaluation as evaluation
-from recbench.core import BadConfig, BadRequest, PluginFailed, SilentProgress, UnknownPlugin
+from recbench.core import BadConfig, BadRequest, PluginFailed, UnknownPlugin
 from recbench.core.digests import file_sha256
 from recbench.core.records import CodePart, FilePart, read_record
 from recbench.running.after.reproduce import Reproduction, reproduce
-from recbench.running.host.places import Places
+from recbench.running.host.workplace import Workplace
 from recbench.running.requests import RunOutcome, RunRequest
 from recbench.running.run import execute
 from recbench.running.run.execute import run_request
@@ -23,18 +23,18 @@ from recbench.tasks import NEXT_ITEM
 
 
 @pytest.fixture
-def places(tmp_path: Path) -> Places:
-    return Places(tmp_path / "home", None, tmp_path / "runs", tmp_path / "leaderboards")
+def workplace(tmp_path: Path) -> Workplace:
+    return Workplace(tmp_path / "home", None, tmp_path / "runs", tmp_path / "leaderboards")
 
 
-def _run(places: Places, model: str = "popularity", **options: object) -> RunOutcome:
-    outcome = run_request(RunRequest(model, "demo", threads=1, **options), places, SilentProgress())
+def _run(workplace: Workplace, model: str = "popularity", **options: object) -> RunOutcome:
+    outcome = run_request(RunRequest(model, "demo", threads=1, **options), workplace)
     assert outcome is not None
     return outcome
 
 
-def test_a_run_leaves_one_folder_with_all_its_files(places: Places) -> None:
-    outcome = _run(places)
+def test_a_run_leaves_one_folder_with_all_its_files(workplace: Workplace) -> None:
+    outcome = _run(workplace)
     names = {path.name for path in outcome.folder.iterdir()}
     assert {
         "record.json",
@@ -46,14 +46,14 @@ def test_a_run_leaves_one_folder_with_all_its_files(places: Places) -> None:
         "model",
         "catalogue.parquet",
     } <= names
-    assert [path.name for path in places.runs.iterdir()] == [outcome.folder.name]
+    assert [path.name for path in workplace.runs.iterdir()] == [outcome.folder.name]
     assert outcome.folder.name.startswith("demo-popularity-default-s0-")
     assert outcome.folder.name.endswith("-1")
     assert read_record(outcome.folder / "record.json") == outcome.record
 
 
-def test_metrics_of_a_record_follow_from_its_files(places: Places) -> None:
-    outcome = _run(places)
+def test_metrics_of_a_record_follow_from_its_files(workplace: Workplace) -> None:
+    outcome = _run(workplace)
     folder, record = outcome.folder, outcome.record
     result = evaluation.evaluate(
         evaluation.read_ranks(folder / record.file("ranks").name),
@@ -67,30 +67,30 @@ def test_metrics_of_a_record_follow_from_its_files(places: Places) -> None:
     assert result.beyond == record.beyond
 
 
-def test_a_finished_run_is_shown_again_and_again_makes_a_new_one(places: Places) -> None:
-    first, second = _run(places), _run(places)
+def test_a_finished_run_is_shown_again_and_again_makes_a_new_one(workplace: Workplace) -> None:
+    first, second = _run(workplace), _run(workplace)
     assert (first.is_new, second.is_new) == (True, False)
     assert first.folder == second.folder
-    third = _run(places, again=True)
+    third = _run(workplace, again=True)
     assert third.folder.name.endswith("-2")
     assert all(stage.reused for stage in third.record.stages)
     assert third.record.metrics == first.record.metrics
 
 
-def test_cost_does_not_depend_on_cache_luck(places: Places) -> None:
-    first, again = _run(places), _run(places, again=True)
+def test_cost_does_not_depend_on_cache_luck(workplace: Workplace) -> None:
+    first, again = _run(workplace), _run(workplace, again=True)
     assert again.record.cost == first.record.cost
 
 
-def test_another_seed_another_setting_another_tie_order_is_another_run(places: Places) -> None:
-    outcomes = [_run(places, "random", seed=seed) for seed in (0, 1)] + [_run(places, "random", ties="shuffle=3")]
+def test_another_seed_another_setting_another_tie_order_is_another_run(workplace: Workplace) -> None:
+    outcomes = [_run(workplace, "random", seed=seed) for seed in (0, 1)] + [_run(workplace, "random", ties="shuffle=3")]
     assert len({outcome.folder.name for outcome in outcomes}) == 3
     assert outcomes[0].record.config_hash == outcomes[1].record.config_hash
     assert outcomes[0].record.fingerprints.test != outcomes[2].record.fingerprints.test
 
 
-def test_equal_budgets_are_one_run(places: Places) -> None:
-    first, second = _run(places, budget="900s"), _run(places, budget="15m")
+def test_equal_budgets_are_one_run(workplace: Workplace) -> None:
+    first, second = _run(workplace, budget="900s"), _run(workplace, budget="15m")
     assert first.record.budget == "15m"
     assert not second.is_new
 
@@ -107,7 +107,7 @@ def _own_data(folder: Path, first_user_s: int) -> Path:
     return folder
 
 
-def test_other_times_are_another_run_of_a_model_that_reads_times(places: Places, tmp_path: Path) -> None:
+def test_other_times_are_another_run_of_a_model_that_reads_times(workplace: Workplace, tmp_path: Path) -> None:
     early, late = (_own_data(tmp_path / name / "own", 1_000_000_000 + days * 86_400) for name, days in (("a", 0), ("b", 500)))
     outcomes = {}
     for model in ("recent-popularity", "popularity"):
@@ -115,7 +115,7 @@ def test_other_times_are_another_run_of_a_model_that_reads_times(places: Places,
             RunRequest(model, str(source), threads=1, overrides={"window_days": 1} if model == "recent-popularity" else {})
             for source in (early, late)
         ]
-        outcomes[model] = [run_request(request, places, SilentProgress()) for request in requests]
+        outcomes[model] = [run_request(request, workplace) for request in requests]
     first, second = outcomes["recent-popularity"]
     assert first is not None
     assert second is not None
@@ -127,13 +127,13 @@ def test_other_times_are_another_run_of_a_model_that_reads_times(places: Places,
     assert not other.is_new
 
 
-def test_one_view_only(places: Places) -> None:
-    record = _run(places, seen="unseen").record
+def test_one_view_only(workplace: Workplace) -> None:
+    record = _run(workplace, seen="unseen").record
     assert list(record.metrics) == ["unseen"]
 
 
-def test_the_temporal_protocol_runs(places: Places) -> None:
-    record = _run(places, protocol="temporal:quantile=0.8").record
+def test_the_temporal_protocol_runs(workplace: Workplace) -> None:
+    record = _run(workplace, protocol="temporal:quantile=0.8").record
     assert record.protocol.split == "temporal"
     assert record.protocol.split_options["quantile"] == 0.8
     assert record.targets.n_users > 0
@@ -158,12 +158,12 @@ def test_the_temporal_protocol_runs(places: Places) -> None:
     ],
 )
 def test_an_impossible_request_is_a_sentence_and_writes_no_run(
-    places: Places, change: dict[str, object], error: type[Exception], words: str
+    workplace: Workplace, change: dict[str, object], error: type[Exception], words: str
 ) -> None:
     request = RunRequest(**{"model": "popularity", "dataset": "demo", "threads": 1, **change})
     with pytest.raises(error, match=words):
-        run_request(request, places, SilentProgress())
-    assert not places.runs.exists()
+        run_request(request, workplace)
+    assert not workplace.runs.exists()
 
 
 _BROKEN = '''
@@ -223,45 +223,45 @@ def broken(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize(("fault", "words"), [("fit", "by design"), ("stranger", "7"), ("repeat", "7"), ("nan", "7"), ("shape", "shape")])
 def test_a_plugin_that_breaks_its_contract_fails_the_run_and_leaves_the_reason(
-    places: Places, broken: Path, fault: str, words: str
+    workplace: Workplace, broken: Path, fault: str, words: str
 ) -> None:
     with pytest.raises(PluginFailed, match=words):
-        _run(places, "broken", plugins=(broken,), seen="keep", overrides={"fault": fault})
-    (failed,) = places.runs.iterdir()
+        _run(workplace, "broken", plugins=(broken,), seen="keep", overrides={"fault": fault})
+    (failed,) = workplace.runs.iterdir()
     assert words in json.loads((failed / "failure.json").read_text())["message"]
     assert not (failed / "record.json").exists()
-    assert not list((places.home / "stages").glob(".building*"))
+    assert not list((workplace.stages).glob(".building*"))
 
 
-def test_an_edited_plugin_is_another_run(places: Places, broken: Path) -> None:
+def test_an_edited_plugin_is_another_run(workplace: Workplace, broken: Path) -> None:
     options = {"plugins": (broken,), "seen": "keep", "overrides": {"fault": "none"}}
-    first = _run(places, "broken", **options)
+    first = _run(workplace, "broken", **options)
     source = broken / "__init__.py"
     source.write_text(source.read_text() + "\n# edited\n")
-    second = _run(places, "broken", **options)
+    second = _run(workplace, "broken", **options)
     assert second.is_new
     assert second.record.model.source_hash != first.record.model.source_hash
 
 
-def test_rerun_of_a_stage_within_training_computes_that_training_again_too(places: Places) -> None:
-    before = _run(places, "text-knn", preset="smoke").record
-    after = _run(places, "text-knn", preset="smoke", rerun=("text-vectors",)).record
+def test_rerun_of_a_stage_within_training_computes_that_training_again_too(workplace: Workplace) -> None:
+    before = _run(workplace, "text-knn", preset="smoke").record
+    after = _run(workplace, "text-knn", preset="smoke", rerun=("text-vectors",)).record
     assert {part.name for part in after.stages if not part.reused} >= {"text-vectors", "training-text-knn"}
     assert after.model == before.model
     assert (after.model.backbone, after.model.text) == ("tfidf-svd", ("title", "brand", "categories"))
     with pytest.raises(BadRequest, match="text-vector'"):
-        _run(places, "text-knn", preset="smoke", rerun=("text-vector",))
+        _run(workplace, "text-knn", preset="smoke", rerun=("text-vector",))
 
 
-def test_rerun_computes_one_stage_again(places: Places) -> None:
-    _run(places)
-    record = _run(places, rerun=("ranking",)).record
+def test_rerun_computes_one_stage_again(workplace: Workplace) -> None:
+    _run(workplace)
+    record = _run(workplace, rerun=("ranking",)).record
     assert [stage.name for stage in record.stages if not stage.reused] == ["ranking"]
 
 
-def test_reproduce_runs_again_and_compares_every_rank(places: Places) -> None:
-    outcome = _run(places, "random", seed=5)
-    again = reproduce(outcome.folder, places, SilentProgress())
+def test_reproduce_runs_again_and_compares_every_rank(workplace: Workplace) -> None:
+    outcome = _run(workplace, "random", seed=5)
+    again = reproduce(outcome.folder, workplace)
     assert again is not None
     assert again.is_exact
     assert again.outcome.folder != outcome.folder
@@ -281,11 +281,11 @@ def test_reproduce_runs_again_and_compares_every_rank(places: Places) -> None:
     ],
 )
 def test_a_repetition_says_what_of_the_code_differs(
-    places: Places, then: dict[str, Any], source: str | None, phrases: list[str], monkeypatch: pytest.MonkeyPatch
+    workplace: Workplace, then: dict[str, Any], source: str | None, phrases: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = CodePart(version="1.0", commit="0123456789abcdef", is_dirty=False)
     monkeypatch.setattr("recbench.running.host.provenance.code", lambda: now)
-    outcome = _run(places)
+    outcome = _run(workplace)
     record = outcome.record.model_copy(update={"code": now.model_copy(update=then)})
     if source is not None:
         record = record.model_copy(update={"model": record.model.model_copy(update={"source_hash": source})})
@@ -294,8 +294,8 @@ def test_a_repetition_says_what_of_the_code_differs(
     assert all(change.startswith(phrase) for change, phrase in zip(found, phrases, strict=True))
 
 
-def test_reproduce_sees_a_rank_that_moved(places: Places) -> None:
-    outcome = _run(places, "random", seed=5)
+def test_reproduce_sees_a_rank_that_moved(workplace: Workplace) -> None:
+    outcome = _run(workplace, "random", seed=5)
     path = outcome.folder / "ranks.parquet"
     ranks = evaluation.read_ranks(path)
     moved = np.array(ranks.rank["keep"])
@@ -303,29 +303,29 @@ def test_reproduce_sees_a_rank_that_moved(places: Places) -> None:
     evaluation.write_ranks(evaluation.RankTable(ranks.user, ranks.target, {**ranks.rank, "keep": moved}, ranks.list_length), path)
     files = [FilePart(name=path.name, sha256=file_sha256(path)) if part.name == path.name else part for part in outcome.record.files]
     (outcome.folder / "record.json").write_text(outcome.record.model_copy(update={"files": files}).to_json())
-    again = reproduce(outcome.folder, places, SilentProgress())
+    again = reproduce(outcome.folder, workplace)
     assert again is not None
     assert again.n_ranks_changed == 1
 
 
 @pytest.mark.slow
-def test_the_same_command_given_twice_at_a_time_makes_two_records(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
-    _run(places)
+def test_the_same_command_given_twice_at_a_time_makes_two_records(workplace: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
+    _run(workplace)
     command = [sys.executable, "-P", "-m", "recbench", "run", "-m", "popularity", "-d", "demo", "--threads", "1", "--again"]
-    environment = {**os.environ, "RECBENCH_HOME": str(places.home), "RECBENCH_RUNS": str(places.runs)}
+    environment = {**os.environ, "RECBENCH_HOME": str(workplace.home), "RECBENCH_RUNS": str(workplace.runs)}
     write_run = execute.write_run
     others: list[subprocess.Popen[bytes]] = []
 
     def write_while_another_runs(*arguments: Any) -> Any:
         others.append(subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL))
-        while len(list(places.runs.glob(".writing-*"))) < 2 and others[0].poll() is None:
+        while len(list(workplace.runs.glob(".writing-*"))) < 2 and others[0].poll() is None:
             time.sleep(0.01)
         with contextlib.suppress(subprocess.TimeoutExpired):
             others[0].wait(2.0)
         return write_run(*arguments)
 
     monkeypatch.setattr(execute, "write_run", write_while_another_runs)
-    outcome = _run(places, again=True)
+    outcome = _run(workplace, again=True)
     assert others[0].wait(60) == 0
     assert outcome.folder.name.endswith("-2")
-    assert sorted(path.name[-2:] for path in places.runs.iterdir()) == ["-1", "-2", "-3"]
+    assert sorted(path.name[-2:] for path in workplace.runs.iterdir()) == ["-1", "-2", "-3"]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from recbench.running.host.places import Places
+from recbench.running.host.workplace import Workplace
 from recbench.running.run.leftovers import bury, sudden_end
 
 PARENT = """
@@ -69,18 +69,18 @@ def test_the_sentence_says_how_and_during_what(code: int, calling: str, sentence
 
 
 def test_half_written_runs_of_the_dead_process_become_failed_runs_and_others_stay(tmp_path: Path) -> None:
-    places = Places(tmp_path / "home", None, tmp_path / "runs", tmp_path / "leaderboards")
+    workplace = Workplace(tmp_path / "home", None, tmp_path / "runs", tmp_path / "leaderboards")
     owners = {7: "demo-m-default-s0-01234567", 8: "demo-n-default-s0-01234567"}
     for pid, stem in owners.items():
-        (places.runs / f".writing-{stem}-{platform.node()}-{pid}").mkdir(parents=True)
-        (places.runs / f".writing-{stem}-{platform.node()}-{pid}" / "record.json").write_text("{")
-    (places.runs / "demo-m-default-s0-01234567-1").mkdir()
-    built = places.home / "stages" / ".building-training-m-0123"
+        (workplace.runs / f".writing-{stem}-{platform.node()}-{pid}").mkdir(parents=True)
+        (workplace.runs / f".writing-{stem}-{platform.node()}-{pid}" / "record.json").write_text("{")
+    (workplace.runs / "demo-m-default-s0-01234567-1").mkdir()
+    built = workplace.stages / ".building-training-m-0123"
     built.mkdir(parents=True)
-    (places.home / "stages" / "locks").mkdir()
-    (folder,) = bury(7, places, "It ended.")
+    (workplace.stages / "locks").mkdir()
+    (folder,) = bury(7, workplace, "It ended.")
     assert folder.name == "demo-m-default-s0-01234567-2"
     assert json.loads((folder / "failure.json").read_text()) == {"error": "PluginFailed", "message": "It ended."}
     assert not (folder / "record.json").exists(), "a failed run is no finished one, however far it came"
     assert not built.exists()
-    assert sorted(path.name for path in places.runs.glob(".writing-*")) == [f".writing-demo-n-default-s0-01234567-{platform.node()}-8"]
+    assert sorted(path.name for path in workplace.runs.glob(".writing-*")) == [f".writing-demo-n-default-s0-01234567-{platform.node()}-8"]

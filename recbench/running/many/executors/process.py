@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from recbench.running.many.executors.executor import Report
-from recbench.running.many.worker import INTERRUPTED, places_from_json
+from recbench.running.many.worker import INTERRUPTED, workplace_from_json
 from recbench.running.run.execute import LOG_FILE
 from recbench.running.run.leftovers import bury, sudden_end
 
@@ -44,7 +44,7 @@ class WorkerProcess:
             stderr=subprocess.PIPE,
             text=True,
         )
-        self._places = places_from_json(request["places"])
+        self._workplace = workplace_from_json(request["workplace"])
         self._step: dict[str, Any] | None = None
         self._end: dict[str, Any] = {}
         self._ended_at: float | None = None
@@ -98,7 +98,7 @@ class WorkerProcess:
         if "error" in self._end:
             return Report("failed", text=self._end["error"])
         sentence = sudden_end(code, self._calling)
-        buried = bury(self._process.pid, self._places, sentence)
+        buried = bury(self._process.pid, self._workplace, sentence)
         return Report("failed", text=" ".join([sentence, *self._traces(buried)]))
 
     def _traces(self, buried: Sequence[Path]) -> Iterator[str]:

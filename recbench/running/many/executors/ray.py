@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from recbench.core.errors import BadRequest, Interrupted
-from recbench.running.host.places import Places
+from recbench.running.host.workplace import Workplace
 from recbench.running.many.executors.executor import Report
 from recbench.running.many.executors.process import WorkerProcess
 from recbench.running.many.worker import request_to_json
@@ -27,7 +27,7 @@ _STOP_WAIT_S = 70.0
 class RayExecutor:
     """Hands all cells to the cluster that RAY_ADDRESS names, or to one that it starts on this machine."""
 
-    def __init__(self, request: CompareRequest, places: Places) -> None:
+    def __init__(self, request: CompareRequest, workplace: Workplace) -> None:
         """Connect.
 
         Raises:
@@ -40,7 +40,7 @@ class RayExecutor:
         except ImportError:
             raise BadRequest("--executor ray: ray is not installed here. Install it on every machine: pip install 'ray>=2.40'") from None
         self._ray = ray
-        self._places = places
+        self._workplace = workplace
         self._threads = request.threads or 1
         self._is_ours = not ray.is_initialized()
         if self._is_ours:
@@ -80,7 +80,7 @@ class RayExecutor:
         request = replace(request, threads=self._threads, jobs=self._jobs)
         number = self._n_started
         self._n_started += 1
-        return RayWork(self, number, self._task.remote(number, request_to_json(request, self._places), str(Path.cwd()), self._board))
+        return RayWork(self, number, self._task.remote(number, request_to_json(request, self._workplace), str(Path.cwd()), self._board))
 
     def report(self, number: int) -> Report:
         """Last report of the machine that runs a cell."""
