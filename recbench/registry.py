@@ -132,6 +132,11 @@ def card_folders() -> Registry[Any]:
     return Registry("folder of cards", _installed("recbench.datasets"), lambda _name, module: module)
 
 
+def executors() -> Registry[Callable[..., Any]]:
+    """The executors of all installed distributions; each value opens one."""
+    return Registry("executor", _installed("recbench.executors"), _executor)
+
+
 def _installed(group: str) -> list[Claim]:
     # A distribution may be found twice (an editable install beside its build folder); that is one claim.
     found = {(entry.name, _distribution_of(entry), entry.value): entry for entry in entry_points(group=group)}
@@ -140,6 +145,13 @@ def _installed(group: str) -> list[Claim]:
 
 def _distribution_of(entry: EntryPoint) -> str:
     return entry.dist.name if entry.dist is not None else entry.value
+
+
+def _executor(name: str, opener: Any) -> Callable[..., Any]:
+    if not callable(opener):
+        raise PluginFailed(f"{name!r} is of type {type(opener).__name__}. Name a class or a function that opens the executor.")
+    found: Callable[..., Any] = opener
+    return found
 
 
 def _model(name: str, plugin: Any) -> Plugin:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from recbench.cli.options import Budget, DataDir, Debug, Device, Json, Plugins, Protocol, Ties, model_cards, names, workplace
+from recbench.cli.options import Budget, DataDir, Debug, Device, Executor, Json, Plugins, Protocol, Ties, model_cards, names, workplace
 from recbench.cli.terminal import duration, print_json, print_line, print_note, stdout, verb
 
 if TYPE_CHECKING:
@@ -30,10 +30,7 @@ def compare(
             "Default: 1, or with --executor ray as many as the cluster has room for.",
         ),
     ] = None,
-    executor: Annotated[
-        str,
-        typer.Option(help="Where cells run: local, or ray on the cluster that RAY_ADDRESS names."),
-    ] = "local",
+    executor: Executor = "local",
     budget: Budget = None,
     overrides: Annotated[
         list[str] | None, typer.Option("--set", help="One setting of every model, as key=value. Repeatable. Wins over presets.")
@@ -60,9 +57,7 @@ def compare(
 
     Example: recbench compare --models popularity,item-knn,sasrec:cpu --datasets beauty,sports --seeds 3
     """
-    import sys
     import time
-    from contextlib import redirect_stdout
 
     from recbench.cli.live import LiveTable, progress_line
     from recbench.core.config import parse_assignment
@@ -91,8 +86,7 @@ def compare(
         running = (progress_line(cell, cell.reason, cell.left_s) for cell in cells if cell.state == "running")
         live.show(cell_table(cells, time.monotonic() - start), running)
 
-    # The libraries of an executor print as they like; standard output is for the result.
-    with redirect_stdout(sys.stderr), LiveTable(stays=True) as live:
+    with LiveTable(stays=True) as live:
         cells = compare_request(request, where, show)
     failed = [cell for cell in cells if cell.state == "failed"]
     folders = [cell.folder for cell in cells if cell.folder is not None]

@@ -38,6 +38,7 @@ Budget = Annotated[
 ]
 Device = Annotated[str, typer.Option(help="Compute device: auto, cpu, cuda or cuda:N. Only auto may fall back to another.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="Threads for computing on the CPU. Default: one per core.")]
+Executor = Annotated[str, typer.Option(help="Where runs are made: local, ray on the cluster that RAY_ADDRESS names, or an installed one.")]
 Ties = Annotated[
     str,
     typer.Option(help="Order of events with equal timestamps: source (as stored) or shuffle=SEED, which needs times in seconds."),

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from recbench.cli.options import Budget, DataDir, Debug, Device, Json, Plugins, Protocol, Threads, Ties, workplace
+from recbench.cli.options import Budget, DataDir, Debug, Device, Executor, Json, Plugins, Protocol, Ties, workplace
 from recbench.cli.terminal import duration, print_json, print_line, stdout, verb
 
 if TYPE_CHECKING:
@@ -29,9 +29,20 @@ def tune(
         str | None, typer.Option(help="Preset that the drawn settings override. Default: the published settings, as the card names them.")
     ] = None,
     budget: Budget = None,
-    jobs: Annotated[int, typer.Option(min=1, help="Trials at a time. Costs are only comparable from --jobs 1.")] = 1,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Trials at a time. Costs are only comparable from --jobs 1. "
+            "Default: 1, or with --executor ray as many as the cluster has room for.",
+        ),
+    ] = None,
+    executor: Executor = "local",
     device: Device = "auto",
-    threads: Threads = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(min=1, help="Threads of each trial for computing on the CPU. Default: the cores divided by --jobs; 1 with ray."),
+    ] = None,
     ties: Ties = "source",
     protocol: Protocol = None,
     plugin: Plugins = None,
@@ -58,6 +69,7 @@ def tune(
         preset=preset,
         budget=budget,
         jobs=jobs,
+        executor=executor,
         device=device,
         threads=threads,
         ties=ties,

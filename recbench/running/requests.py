@@ -44,6 +44,19 @@ class CommonOptions:
         return {option.name: getattr(self, option.name) for option in fields(CommonOptions)}
 
 
+@dataclass(frozen=True, kw_only=True)
+class ManyOptions(CommonOptions):
+    """Options of the commands that make many runs or trials.
+
+    Attributes:
+        jobs: how many at a time; None: one, or on a cluster as many as it has room for.
+        executor: where they are made: `local`, `ray`, or one of another distribution.
+    """
+
+    jobs: int | None = None
+    executor: str = "local"
+
+
 @dataclass(frozen=True)
 class RunRequest(CommonOptions):
     """All that a run can be asked for; the fields are the options of `recbench run`."""
@@ -77,22 +90,18 @@ class RunOutcome:
 
 
 @dataclass(frozen=True)
-class CompareRequest(CommonOptions):
+class CompareRequest(ManyOptions):
     """All that a comparison can be asked for; a budget is that of each cell."""
 
     models: tuple[str, ...]
     """Each `NAME` or `NAME:PRESET`."""
     datasets: tuple[str, ...]
     seeds: int = 1
-    jobs: int | None = None
-    """How many cells at a time; None: one, or on a cluster as many as it has room for."""
-    executor: str = "local"
-    """`local` or `ray`."""
     overrides: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class TuneRequest(CommonOptions):
+class TuneRequest(ManyOptions):
     """All that a search can be asked for; the fields are the options of `recbench tune`, the budget is that of each trial."""
 
     model: str
@@ -100,7 +109,6 @@ class TuneRequest(CommonOptions):
     trials: int = 20
     seed: int = 0
     preset: str | None = None
-    jobs: int = 1
 
 
 @dataclass(frozen=True)

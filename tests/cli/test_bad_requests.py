@@ -44,6 +44,8 @@ RUN = ("run", "-m", "popularity", "-d", "demo")
         (("compare", "-m", "ease", "-d", "demo", "--budget", "soon"), ("--budget 'soon'", "20m")),
         (("compare", "-m", "ease", "-d", "demo", "--ties", "heads"), ("heads", "shuffle=")),
         (("compare", "-m", "ease", "-d", "demo", "--executor", "rya"), ("'rya'", "Did you mean 'ray'?")),
+        (("tune", "ease", "demo", "--executor", "rya"), ("'rya'", "Did you mean 'ray'?")),
+        (("tune", "ease", "demo", "--executor", "ray", "--jobs", "1000000000"), ("--jobs 1000000000 is not possible",)),
         (("compare", "-m", "ease", "-d", "demo", "--executor", "ray", "--device", "cuda:1"), ("'cuda:1'", "--device cuda")),
         (("compare", "-m", "popularity,ease", "-d", "demo", "--set", "decay=0.9"), ("'popularity'", "'decay'")),
         (("compare", "-m", ",", "-d", "demo"), ("--models", "names nothing")),

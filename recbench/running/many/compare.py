@@ -2,15 +2,16 @@
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
-from recbench.core.errors import BadRequest, nearest
-from recbench.running.host.machine import refuse_too_many
+from recbench import registry
+from recbench.core.errors import BadRequest
 from recbench.running.host.workplace import Workplace
-from recbench.running.many.executors import EXECUTORS, Executor, Report, Work, open_executor, work_through
-from recbench.running.requests import MOST_JOBS, MOST_SEEDS, MOST_THREADS, Cell, CompareRequest, RunRequest, refuse_count
+from recbench.running.many.executors import Executor, OpenExecutor, Report, work_through
+from recbench.running.requests import MOST_SEEDS, Cell, CompareRequest, RunRequest, refuse_count
 
 log = logging.getLogger(__name__)
 
@@ -36,34 +37,29 @@ def compare_request(request: CompareRequest, workplace: Workplace, on_change: Ca
     Returns:
         The cells, `done` with their folder or `failed` with the reason.
     """
+    open_executor: OpenExecutor = registry.executors().load(request.executor)
     _check(request)
-    executor = open_executor(request, workplace)
-    try:
+    with closing(open_executor(request, workplace)) as executor:
         return _run_cells(request, executor, on_change)
-    finally:
-        executor.close()
 
 
 def _run_cells(request: CompareRequest, executor: Executor, on_change: Callable[[list[Cell]], None]) -> list[Cell]:
     cells = cells_of(request)
     since: dict[int, float] = {}
 
-    def start(index: int) -> Work:
+    def request_of(index: int) -> RunRequest:
         since[index] = time.monotonic()
-        return executor.start(_cell_request(request, cells[index]))
+        return _cell_request(request, cells[index])
 
-    def look(reports: Mapping[int, Report]) -> None:
-        before = list(cells)
-        for index, report in reports.items():
-            if report.state == "waiting":  # for a machine, which does not count
-                since[index] = time.monotonic()
-            cells[index] = _as_reported(cells[index], report, time.monotonic() - since[index])
-            if cells[index].state in {"done", "failed"}:
-                log.info("%s: %s", cells[index], _outcome(cells[index]))
-        if cells != before:
-            on_change(list(cells))
+    def reported(index: int, report: Report) -> Cell:
+        if report.state == "waiting":  # for a machine, which does not count
+            since[index] = time.monotonic()
+        cell = _as_reported(cells[index], report, time.monotonic() - since[index])
+        if cell.state in {"done", "failed"}:
+            log.info("%s: %s", cell, _outcome(cell))
+        return cell
 
-    work_through(range(len(cells)), executor.at_once, start, look)
+    work_through(executor, "run", range(len(cells)), request_of, cells, reported, on_change)
     return cells
 
 
@@ -91,19 +87,9 @@ def _outcome(cell: Cell) -> str:
 
 def _check(request: CompareRequest) -> None:
     """Names and presets are checked before the first cell starts: a typing error must not show hours later."""
-    from recbench import registry
-
     if not request.models or not request.datasets:
         raise BadRequest("A comparison needs at least one model and one data set. Name them with --models and --datasets.")
     refuse_count("--seeds", request.seeds, MOST_SEEDS)
-    if request.executor == "local":
-        refuse_too_many(threads=request.threads, jobs=request.jobs)
-    else:  # a cluster has other machines
-        refuse_count("--threads", request.threads, MOST_THREADS)
-        refuse_count("--jobs", request.jobs, MOST_JOBS)
-    if request.executor not in EXECUTORS:
-        known = " or ".join(EXECUTORS)
-        raise BadRequest(f"--executor {request.executor!r} is not known.{nearest(request.executor, EXECUTORS)} Use {known}.")
     from recbench.core.budget import Budget
     from recbench.running.run.resolve import check_task
     from recbench.tasks import task_of

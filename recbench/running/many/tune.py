@@ -8,7 +8,8 @@ Trainings are stages of the cache: a trial that was killed goes on from its chec
 seed trains nothing again.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,15 +19,13 @@ from filelock import FileLock, Timeout
 from recbench import registry
 from recbench.core.budget import Budget
 from recbench.core.commands import command_line
+from recbench.core.config import PluginConfig
 from recbench.core.errors import BadRequest, StageFailed
 from recbench.core.plugin import Plugin
 from recbench.core.tuning import Trial, TuneLog, read_tune_log, same_settings
 from recbench.data import SplitProtocol
-from recbench.running.host.machine import cores, refuse_too_many, resolve_device
 from recbench.running.host.workplace import Workplace
-from recbench.running.many.executors import Report, work_through
-from recbench.running.many.executors.process import WorkerProcess
-from recbench.running.many.worker import request_to_json
+from recbench.running.many.executors import Executor, OpenExecutor, Report, work_through
 from recbench.running.requests import MOST_TRIALS, RunRequest, TuneRequest, refuse_count
 from recbench.running.run.folders import RunName
 from recbench.running.run.resolve import check_task
@@ -90,8 +89,8 @@ def tune_request(request: TuneRequest, workplace: Workplace, on_change: Callable
         BadRequest: the model declares no space, or the request is impossible in another way; nothing has been written.
         StageFailed: not one trial could be trained.
     """
+    open_executor: OpenExecutor = registry.executors().load(request.executor)
     refuse_count("--trials", request.trials, MOST_TRIALS)
-    refuse_too_many(threads=request.threads, jobs=request.jobs)
     request = replace(request, budget=Budget.parse(request.budget).text)
     task = task_of(request.dataset)
     protocol = task.protocol(request.protocol, request.ties)
@@ -100,44 +99,79 @@ def tune_request(request: TuneRequest, workplace: Workplace, on_change: Callable
     check_task(plugin, task, models)
     preset = request.preset or (plugin.card.tune.preset if plugin.card.tune is not None else "")
     drawn = [plugin.trial(number, request.seed, preset) for number in range(request.trials)]
-    device = resolve_device(request.device).partition(":")[0]
-    loaded = load_split(request.dataset, protocol, workplace, StageStore(workplace.stages))
-    check_needs(plugin, loaded.split)
-    log = _new_log(request, plugin, preset, loaded, protocol, device)
-    folder = workplace.runs / FOLDER / _stem(log, request.seed)
-    with _alone(folder, workplace.home):
-        known = _found(folder / LOG_FILE)
-        states = []
-        for number, (values, config) in enumerate(drawn):
-            settings = config.model_dump(mode="json")
-            trial = known.get(number)
-            is_done = trial is not None and trial.state == "done" and same_settings(trial.config, settings)
-            states.append(TrialState(number, "done" if is_done else "waiting", values, trial if is_done else None))
-        kept = {number: trial for number, trial in known.items() if number >= request.trials}
-        configs = [config.model_dump(mode="json") for _, config in drawn]
-
-        def finished(state: TrialState, outcome: Mapping[str, Any]) -> TrialState:
-            part = {"trial": state.trial, "values": state.values, "config": configs[state.trial]}
-            result = Trial.model_validate(part | {"state": state.state, "reason": state.reason} | dict(outcome))
-            kept[state.trial] = result
-            _write(folder, log.model_copy(update={"trials": tuple(kept[number] for number in sorted(kept))}))
-            return replace(state, result=result)
-
-        kept |= {state.trial: state.result for state in states if state.result is not None}
-        _run_missing(request, preset, workplace, states, on_change, finished)
-        log = log.model_copy(update={"trials": tuple(kept[number] for number in sorted(kept))})
-        best = log.best()
-        if best is None:
-            raise StageFailed(
-                f"All {len(log.trials)} trials failed, the first with: {log.trials[0].reason} They are listed in {folder / LOG_FILE}"
+    with closing(open_executor(request, workplace)) as executor:
+        device = executor.device
+        loaded = load_split(request.dataset, protocol, workplace, StageStore(workplace.stages))
+        check_needs(plugin, loaded.split)
+        log = _new_log(request, plugin, preset, loaded, protocol, device, executor)
+        folder = workplace.runs / FOLDER / _stem(log, request.seed)
+        with _alone(folder, workplace.home):
+            trials = _Trials(folder, log, drawn)
+            on_change(list(trials.states))
+            missing = [state.trial for state in trials.states if state.state == "waiting"]
+            work_through(
+                executor,
+                "trial",
+                missing,
+                lambda number: _trial_request(request, preset, trials.states[number].values),
+                trials.states,
+                trials.reported,
+                on_change,
             )
-        _write(folder, log)
-        command = _command(request, preset, folder / BEST_FILE, workplace.data)
-        _replace(folder / BEST_FILE, settings_text(log, best, folder / LOG_FILE, command))
-        return TuneOutcome(log, folder, best, folder / BEST_FILE, command)
+            return _outcome(request, preset, trials, workplace.data)
 
 
-def _new_log(request: TuneRequest, plugin: Plugin, preset: str, loaded: LoadedSplit, protocol: SplitProtocol, device: str) -> TuneLog:
+class _Trials:
+    """Trials of a search: those that its folder keeps, and those that are still to be made."""
+
+    def __init__(self, folder: Path, log: TuneLog, drawn: Sequence[tuple[dict[str, Any], PluginConfig]]) -> None:
+        self.folder = folder
+        self._log = log
+        self._configs = [config.model_dump(mode="json") for _, config in drawn]
+        self._kept = _found(folder / LOG_FILE)
+        self.states = []
+        for number, ((values, _), settings) in enumerate(zip(drawn, self._configs, strict=True)):
+            trial = self._kept.get(number)
+            if trial is not None and trial.state == "done" and same_settings(trial.config, settings):
+                self.states.append(TrialState(number, "done", values, trial))
+            else:
+                self._kept.pop(number, None)
+                self.states.append(TrialState(number, "waiting", values))
+
+    @property
+    def log(self) -> TuneLog:
+        """The log of all trials that have ended."""
+        return self._log.model_copy(update={"trials": tuple(self._kept[number] for number in sorted(self._kept))})
+
+    def reported(self, number: int, report: Report) -> TrialState:
+        """The state of a trial by its last report; one that has ended is in the log on disk."""
+        left_s = None if report.left_s is None else float(round(report.left_s))
+        state = replace(self.states[number], state=report.state, reason=report.text, left_s=left_s)
+        if report.state not in {"done", "failed"}:
+            return state
+        part = {"trial": number, "values": state.values, "config": self._configs[number], "state": state.state, "reason": state.reason}
+        self._kept[number] = Trial.model_validate(part | dict(report.result or {}))
+        _write(self.folder, self.log)
+        return replace(state, result=self._kept[number])
+
+
+def _outcome(request: TuneRequest, preset: str, trials: _Trials, data_dir: Path | None) -> TuneOutcome:
+    """The best of all trials, with its settings in a file beside the log."""
+    folder, log = trials.folder, trials.log
+    best = log.best()
+    if best is None:
+        raise StageFailed(
+            f"All {len(log.trials)} trials failed, the first with: {log.trials[0].reason} They are listed in {folder / LOG_FILE}"
+        )
+    _write(folder, log)
+    command = _command(request, preset, folder / BEST_FILE, data_dir)
+    _replace(folder / BEST_FILE, settings_text(log, best, folder / LOG_FILE, command))
+    return TuneOutcome(log, folder, best, folder / BEST_FILE, command)
+
+
+def _new_log(
+    request: TuneRequest, plugin: Plugin, preset: str, loaded: LoadedSplit, protocol: SplitProtocol, device: str, executor: Executor
+) -> TuneLog:
     assert plugin.card.tune is not None
     fingerprints = loaded.split.fingerprints
     return TuneLog(
@@ -154,8 +188,8 @@ def _new_log(request: TuneRequest, plugin: Plugin, preset: str, loaded: LoadedSp
         train=fingerprints.train,
         valid=fingerprints.valid,
         device=device,
-        threads=request.threads or max(1, cores() // request.jobs),
-        jobs=request.jobs,
+        threads=executor.threads,
+        jobs=executor.jobs,
     )
 
 
@@ -188,44 +222,14 @@ class _alone:  # noqa: N801 (used as a with statement)
         self._lock.release()
 
 
-def _run_missing(
-    request: TuneRequest,
-    preset: str,
-    workplace: Workplace,
-    states: list[TrialState],
-    on_change: Callable[[list[TrialState]], None],
-    finished: Callable[[TrialState, Mapping[str, Any]], TrialState],
-) -> None:
-    """Every waiting trial in a process of its own, some at a time; `states` is kept up to date."""
-    threads = request.threads or max(1, cores() // request.jobs)
-
-    def start(number: int) -> WorkerProcess:
-        asked = _trial_request(request, preset, states[number].values, threads)
-        return WorkerProcess(request_to_json(asked, workplace, "trial"), Path.cwd())
-
-    def look(reports: Mapping[int, Report]) -> None:
-        before = list(states)
-        for number, report in reports.items():
-            left_s = None if report.left_s is None else float(round(report.left_s))
-            states[number] = replace(states[number], state=report.state, reason=report.text, left_s=left_s)
-            if report.state in {"done", "failed"}:
-                states[number] = finished(states[number], report.result or {})
-        if states != before:
-            on_change(list(states))
-
-    on_change(list(states))
-    work_through([state.trial for state in states if state.state == "waiting"], request.jobs, start, look)
-
-
-def _trial_request(request: TuneRequest, preset: str, values: dict[str, Any], threads: int) -> RunRequest:
+def _trial_request(request: TuneRequest, preset: str, values: dict[str, Any]) -> RunRequest:
     return RunRequest(
         model=request.model,
         dataset=request.dataset,
         preset=preset,
         seed=request.seed,
         overrides=values,
-        jobs=request.jobs,
-        **request.common() | {"threads": threads},
+        **request.common(),
     )
 
 

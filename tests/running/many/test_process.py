@@ -67,7 +67,7 @@ def test_an_end_without_a_word_is_told_with_its_code_and_log(
 def test_an_error_nobody_foresaw_reaches_the_parent_without_a_stream_of_errors(
     error: Exception, words: str, request_here: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_: Any) -> None:
+    def fail(*_: Any, **__: Any) -> None:
         raise error
 
     class Closed(io.StringIO):
@@ -78,7 +78,7 @@ def test_an_error_nobody_foresaw_reaches_the_parent_without_a_stream_of_errors(
     read_end, write_end = os.pipe()  # its end is not told, so that nothing stops this process
     os.write(write_end, (json.dumps(request_here) + "\n").encode())
     with os.fdopen(read_end) as parent, monkeypatch.context() as patch:
-        patch.setattr(worker, "_run", fail)
+        patch.setattr(worker, "do_job", fail)
         patch.setattr(worker, "_events", lambda: events)
         patch.setattr(worker, "_parent", lambda: parent)
         patch.setattr(worker, "_end_with", lambda _: None)

@@ -1,4 +1,4 @@
-"""A comparison on a cluster of ray that loses a machine."""
+"""A comparison on a cluster of ray that loses a machine, and a search on one."""
 
 import json
 import os
@@ -81,3 +81,17 @@ def test_cells_of_a_lost_machine_run_again_and_every_record_is_there_once(cluste
         record = json.loads((run / "record.json").read_text())
         assert record["seed"] == seed
         assert record["device"]["jobs"] == 1
+
+
+@pytest.mark.slow
+def test_a_search_runs_on_the_cluster_and_keeps_every_trial(cluster: Any, tmp_path: Path) -> None:
+    environment = {**os.environ, "RAY_ADDRESS": cluster.address, "RECBENCH_HOME": str(tmp_path / "home")}
+    words = ["tune", "item-knn", "demo", "--trials", "2", "--executor", "ray", "--device", "cpu", "--json"]
+    command = [sys.executable, "-P", "-m", "recbench", *words]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert [trial["state"] for trial in found["trials"]] == ["done", "done"]
+    log = json.loads((tmp_path / found["folder"] / "trials.json").read_text())
+    assert (log["device"], log["threads"], log["jobs"]) == ("cpu", 1, 1)
+    assert log["trials"] == found["trials"]

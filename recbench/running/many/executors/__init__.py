@@ -1,22 +1,9 @@
-"""Executors of the cells of a comparison: processes of this machine, or the machines of a cluster."""
+"""Executors: where the runs of a comparison and the trials of a search are made, on this machine or on a cluster.
 
-from recbench.running.host.workplace import Workplace
-from recbench.running.many.executors.executor import Executor, Report, Work
+Another distribution adds one with an entry point of the group `recbench.executors` that names an `OpenExecutor`.
+"""
+
+from recbench.running.many.executors.executor import Executor, OpenExecutor, Report, Work
 from recbench.running.many.executors.loop import work_through
-from recbench.running.requests import CompareRequest
 
-EXECUTORS = ("local", "ray")
-
-
-def open_executor(request: CompareRequest, workplace: Workplace) -> Executor:
-    """The executor that a comparison asks for; a library that only one of them needs is imported here."""
-    if request.executor == "ray":
-        from recbench.running.many.executors.ray import RayExecutor
-
-        return RayExecutor(request, workplace)
-    from recbench.running.many.executors.local import LocalExecutor
-
-    return LocalExecutor(request, workplace)
-
-
-__all__ = ["EXECUTORS", "Executor", "Report", "Work", "open_executor", "work_through"]
+__all__ = ["Executor", "OpenExecutor", "Report", "Work", "work_through"]

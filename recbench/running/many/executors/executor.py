@@ -1,10 +1,12 @@
 """Contract between a comparison or a search and the place where its runs are made."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from recbench.running.requests import RunRequest
+from recbench.running.host.workplace import Workplace
+from recbench.running.many.worker import Job
+from recbench.running.requests import ManyOptions, RunRequest
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class Report:
 
 
 class Work(Protocol):
-    """A cell or a trial that was started."""
+    """A run or a trial that was started."""
 
     def report(self) -> Report:
         """How it stands now; does not wait."""
@@ -38,14 +40,30 @@ class Work(Protocol):
 
 
 class Executor(Protocol):
-    """Starts cells."""
+    """Makes runs and trials somewhere."""
 
     @property
     def at_once(self) -> int | None:
-        """How many cells to start before one of them ends; None: all, the executor lets them wait."""
+        """How many to start before one of them ends; None: all, the executor lets them wait."""
 
-    def start(self, request: RunRequest) -> Work:
-        """Start a cell. How many threads it has, and how many cells share its machine, is the executor's to say."""
+    @property
+    def threads(self) -> int:
+        """Threads of each run for computing on the CPU."""
+
+    @property
+    def jobs(self) -> int:
+        """How many runs may share a machine, for their records."""
+
+    @property
+    def device(self) -> str:
+        """Kind of device that runs compute on: `cpu` or `cuda`."""
+
+    def start(self, request: RunRequest, job: Job) -> Work:
+        """Start a whole run, or a trial, which is only trained and validated. `do_job` does either in the process it is called in."""
 
     def close(self) -> None:
-        """Give back what the executor holds, once no cell runs any more."""
+        """Release what the executor holds, once nothing runs any more."""
+
+
+OpenExecutor = Callable[[ManyOptions, Workplace], Executor]
+"""Opens an executor for a request; raises a `BadRequest` for what it cannot do. Its runs use the folders of the workplace."""

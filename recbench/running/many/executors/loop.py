@@ -1,39 +1,57 @@
-"""Pieces of work one after the other, some at a time."""
+"""Runs and trials with bounded concurrency."""
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import TypeVar
 
-from recbench.running.many.executors.executor import Report, Work
+from recbench.running.many.executors.executor import Executor, Report, Work
+from recbench.running.many.worker import Job
+from recbench.running.requests import RunRequest
 
+S = TypeVar("S")
 _EVERY_S = 0.1
 
 
 def work_through(
-    numbers: Iterable[int], at_once: int | None, start: Callable[[int], Work], look: Callable[[Mapping[int, Report]], None]
+    executor: Executor,
+    job: Job,
+    missing: Iterable[int],
+    request_of: Callable[[int], RunRequest],
+    states: list[S],
+    reported: Callable[[int, Report], S],
+    on_change: Callable[[list[S]], None],
 ) -> None:
-    """Start them in order and look at them until all have ended.
+    """Start jobs in order and watch them until all have ended.
 
     Whatever ends this early, such as Ctrl-C, ends what was started too: all are asked to write their checkpoints, at the same time.
 
     Args:
-        numbers: of the pieces of work.
-        at_once: how many to have started at a time; None: all.
-        start: starts the one of that number.
-        look: is given how each of the started ones stands, several times a second; one that has ended is in it once, and then no more.
+        executor: starts the jobs.
+        job: kind of each job.
+        missing: numbers of the jobs to do, which are places in `states`.
+        request_of: request of a job.
+        states: current states of all jobs; updated in place.
+        reported: new state of a job, several times a second; one that has ended is reported once, and then no more.
+        on_change: called with a copy of all states when one of them has changed.
     """
-    waiting = deque(numbers)
+    waiting = deque(missing)
     started: dict[int, Work] = {}
     try:
         while waiting or started:
-            while waiting and (at_once is None or len(started) < at_once):
+            while waiting and (executor.at_once is None or len(started) < executor.at_once):
                 number = waiting.popleft()
-                started[number] = start(number)
+                request = replace(request_of(number), threads=executor.threads, jobs=executor.jobs)
+                started[number] = executor.start(request, job)
             reports = {number: work.report() for number, work in started.items()}
+            before = list(states)
             for number, report in reports.items():
                 if report.state in {"done", "failed"}:
                     del started[number]
-            look(reports)
+                states[number] = reported(number, report)
+            if states != before:
+                on_change(list(states))
             time.sleep(_EVERY_S)
     finally:
         for work in started.values():

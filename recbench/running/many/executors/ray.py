@@ -1,4 +1,4 @@
-"""Cells as tasks of a ray cluster. All machines see the working folder, the runs, the cache and the data under the same paths."""
+"""Executor of a ray cluster: runs as tasks. All machines see the working folder, the runs, the cache and the data under the same paths."""
 
 import logging
 import platform
@@ -14,25 +14,27 @@ from recbench.core.errors import BadRequest, Interrupted
 from recbench.running.host.workplace import Workplace
 from recbench.running.many.executors.executor import Report
 from recbench.running.many.executors.process import WorkerProcess
-from recbench.running.many.worker import request_to_json
-from recbench.running.requests import CompareRequest, RunRequest
+from recbench.running.many.worker import Job, request_to_json
+from recbench.running.requests import MOST_JOBS, MOST_THREADS, ManyOptions, RunRequest, refuse_count
 
 log = logging.getLogger(__name__)
 _RETRIES = 2
-"""How often a cell is started again after its machine was lost. One that fails by itself is not."""
+"""How often a run is started again after its machine was lost. One that fails by itself is not."""
 _EVERY_S = 0.5
 _STOP_WAIT_S = 70.0
 
 
 class RayExecutor:
-    """Hands all cells to the cluster that RAY_ADDRESS names, or to one that it starts on this machine."""
+    """Hands all runs to the cluster that RAY_ADDRESS names, or to one that it starts on this machine."""
 
-    def __init__(self, request: CompareRequest, workplace: Workplace) -> None:
+    def __init__(self, request: ManyOptions, workplace: Workplace) -> None:
         """Connect.
 
         Raises:
             BadRequest: ray is not installed, the cluster does not answer, or a device was named that only ray can choose.
         """
+        refuse_count("--threads", request.threads, MOST_THREADS)
+        refuse_count("--jobs", request.jobs, MOST_JOBS)
         if request.device not in {"auto", "cpu", "cuda"}:
             raise BadRequest(f"--device {request.device!r} with --executor ray: the cluster hands the GPUs out. Write --device cuda.")
         try:
@@ -41,7 +43,7 @@ class RayExecutor:
             raise BadRequest("--executor ray: ray is not installed here. Install it on every machine: pip install 'ray>=2.40'") from None
         self._ray = ray
         self._workplace = workplace
-        self._threads = request.threads or 1
+        self.threads = request.threads or 1
         self._is_ours = not ray.is_initialized()
         if self._is_ours:
             on_sigterm = signal.getsignal(signal.SIGTERM)
@@ -52,22 +54,23 @@ class RayExecutor:
                     f"--executor ray: no cluster answers ({error}). Correct RAY_ADDRESS, or set RAY_AUTH_MODE=token if it asks for a token."
                 ) from None
             if threading.current_thread() is threading.main_thread():
-                # Ray's own handler aborts the process; ours lets the cells write their checkpoints.
+                # Ray's own handler aborts the process; ours lets the runs write their checkpoints.
                 signal.signal(signal.SIGTERM, on_sigterm)
         machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         n_gpus = sum(machine.get("GPU", 0) for machine in machines)
         needs_gpu = request.device == "cuda" or (request.device == "auto" and n_gpus > 0)
+        self.device = "cuda" if needs_gpu else "cpu"
         self.at_once = request.jobs
-        most = max((int(machine.get("CPU", 0) // self._threads) for machine in machines), default=0)
+        most = max((int(machine.get("CPU", 0) // self.threads) for machine in machines), default=0)
         if most == 0:
-            log.warning("no machine of the cluster has %d CPUs for a cell now; the cells wait for one (see --threads)", self._threads)
+            log.warning("no machine of the cluster has %d CPUs for a run now; the runs wait for one (see --threads)", self.threads)
         # What a record says about shared machines is the worst that can happen: who stands where is not known before.
-        self._jobs = max(1, min(most, request.jobs or most))
+        self.jobs = max(1, min(most, request.jobs or most))
         log.info("%d machines with %d CPUs and %d GPUs", len(machines), sum(machine.get("CPU", 0) for machine in machines), n_gpus)
         here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         self._board = ray.remote(num_cpus=0, scheduling_strategy=here)(Board).remote()
-        self._task = ray.remote(num_cpus=self._threads, num_gpus=int(needs_gpu), max_retries=_RETRIES, retry_exceptions=[Interrupted])(
-            run_cell
+        self._task = ray.remote(num_cpus=self.threads, num_gpus=int(needs_gpu), max_retries=_RETRIES, retry_exceptions=[Interrupted])(
+            make_run
         )
         self._n_started = 0
         self._reports: Mapping[int, Report] = {}
@@ -75,15 +78,15 @@ class RayExecutor:
         """The board's next answer, if it was asked."""
         self._read_at = float("-inf")
 
-    def start(self, request: RunRequest) -> "RayWork":
-        """Hand a cell over; it runs once a machine has room for it."""
-        request = replace(request, threads=self._threads, jobs=self._jobs)
+    def start(self, request: RunRequest, job: Job) -> "RayWork":
+        """Hand a run over; it starts once a machine has room for it."""
         number = self._n_started
         self._n_started += 1
-        return RayWork(self, number, self._task.remote(number, request_to_json(request, self._workplace), str(Path.cwd()), self._board))
+        asked = request_to_json(request, self._workplace, job)
+        return RayWork(self, number, self._task.remote(number, asked, str(Path.cwd()), self._board))
 
     def report(self, number: int) -> Report:
-        """Last report of the machine that runs a cell."""
+        """Last report of the machine that makes a run."""
         # Nobody waits for the board here: on a busy machine it takes a while to start.
         now = time.monotonic()
         if self._answer is None and now - self._read_at >= _EVERY_S:
@@ -100,7 +103,7 @@ class RayExecutor:
 
 
 class RayWork:
-    """A cell as a task."""
+    """A run as a task."""
 
     def __init__(self, executor: RayExecutor, number: int, task: Any) -> None:
         self._executor, self._number, self._task = executor, number, task
@@ -129,22 +132,22 @@ class RayWork:
 
 
 class Board:
-    """An actor beside the comparison that holds the last report of every cell."""
+    """An actor beside the command that holds the last report of every run."""
 
     def __init__(self) -> None:
         self._reports: dict[int, Report] = {}
 
     def write(self, number: int, report: Report) -> None:
-        """A cell stands like this now."""
+        """Keep the report of a run."""
         self._reports[number] = report
 
     def read(self) -> dict[int, Report]:
-        """The last report of every cell that has begun."""
+        """The last report of every run that has begun."""
         return self._reports
 
 
-def run_cell(number: int, request: Mapping[str, Any], folder: str, board: Any) -> Report:
-    """The task: a cell in a process of its own, whose state is told to the board.
+def make_run(number: int, request: Mapping[str, Any], folder: str, board: Any) -> Report:
+    """Make a run in a process of its own and write its reports to the board; the body of a task.
 
     Raises:
         Interrupted: a signal ended the process, as when the machine is shut down; ray starts the task again.
@@ -165,5 +168,5 @@ def run_cell(number: int, request: Mapping[str, Any], folder: str, board: Any) -
         process.join()
         raise
     if process.is_interrupted:
-        raise Interrupted(f"A signal ended the cell on {platform.node()}. The same command goes on from its checkpoint.")
+        raise Interrupted(f"A signal ended the run on {platform.node()}. The same command goes on from its checkpoint.")
     return report
