@@ -4,8 +4,23 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from recbench.cli.options import Budget, DataDir, Debug, Device, Executor, Json, Plugins, Protocol, Ties, model_cards, names, workplace
-from recbench.cli.terminal import duration, print_json, print_line, print_note, stdout, verb
+from recbench.cli.options import (
+    Budget,
+    DataDir,
+    Debug,
+    Device,
+    Executor,
+    Jobs,
+    Json,
+    Plugins,
+    Protocol,
+    ThreadsOfEach,
+    Ties,
+    model_cards,
+    names,
+    workplace,
+)
+from recbench.cli.terminal import print_json, print_line, print_note, stdout, verb
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,32 +29,20 @@ if TYPE_CHECKING:
 
     from recbench.running.requests import Cell
 
-_STYLES = {"waiting": "dim", "running": "cyan", "done": "green", "failed": "red"}
-
 
 @verb
 def compare(
     models: Annotated[str, typer.Option("--models", "-m", help="Models, separated by commas, each NAME or NAME:PRESET.")],
     datasets: Annotated[str, typer.Option("--datasets", "-d", help="Data sets, separated by commas.")],
     seeds: Annotated[int, typer.Option(min=1, help="How many seeds per cell, from 0.")] = 1,
-    jobs: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help="Cells at a time. Costs are only comparable from --jobs 1; others are marked. "
-            "Default: 1, or with --executor ray as many as the cluster has room for.",
-        ),
-    ] = None,
+    jobs: Jobs = None,
     executor: Executor = "local",
     budget: Budget = None,
     overrides: Annotated[
         list[str] | None, typer.Option("--set", help="One setting of every model, as key=value. Repeatable. Wins over presets.")
     ] = None,
     device: Device = "auto",
-    threads: Annotated[
-        int | None,
-        typer.Option(min=1, help="Threads of each cell for computing on the CPU. Default: the cores divided by --jobs; 1 with ray."),
-    ] = None,
+    threads: ThreadsOfEach = None,
     ties: Ties = "source",
     protocol: Protocol = None,
     plugin: Plugins = None,
@@ -112,6 +115,9 @@ def cell_table(cells: "Sequence[Cell]", elapsed_s: float) -> "RenderableType":
     from rich.table import Table
     from rich.text import Text
 
+    from recbench.cli.live import STATE_STYLES
+    from recbench.core.durations import duration
+
     table = Table(box=None, header_style="bold")
     for title in ("data set", "model", "seed", "state"):
         table.add_column(title, no_wrap=True)
@@ -120,10 +126,10 @@ def cell_table(cells: "Sequence[Cell]", elapsed_s: float) -> "RenderableType":
     # The only column that gives way on a narrow terminal: a cell keeps to its line.
     table.add_column("")
     for cell in cells:
-        state = f"[{_STYLES[cell.state]}]{cell.state}[/]"
+        state = f"[{STATE_STYLES[cell.state]}]{cell.state}[/]"
         seconds = "" if cell.state == "waiting" else f"{cell.seconds:.0f}"
         left = "" if cell.left_s is None else duration(cell.left_s)
         note = Text(cell.reason if cell.is_new else "was finished before", no_wrap=True, overflow="ellipsis")
         table.add_row(escape(cell.dataset), escape(cell.row_name), str(cell.seed), state, seconds, left, note)
-    counts = [f"{sum(cell.state == state for cell in cells)} {state}" for state in _STYLES]
+    counts = [f"{sum(cell.state == state for cell in cells)} {state}" for state in STATE_STYLES]
     return Group(table, Text(f"{', '.join(counts)}; {duration(elapsed_s)}", style="dim"))

@@ -6,11 +6,12 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from recbench.cli.terminal import duration, stderr
+from recbench.cli.terminal import stderr
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+STATE_STYLES = {"waiting": "dim", "running": "cyan", "done": "green", "failed": "red"}
 _LINES_EVERY_S = 60.0
 log = logging.getLogger(__name__)
 
@@ -61,4 +62,6 @@ class LiveTable:
 
 def progress_line(what: object, step: str, left_s: float | None) -> str:
     """Such as `sasrec on beauty, seed 0: training: loss 6.31, 12 min left`."""
+    from recbench.core.durations import duration
+
     return f"{what}: {step or 'at work'}" + ("" if left_s is None else f", {duration(left_s)} left")

@@ -39,6 +39,17 @@ Budget = Annotated[
 Device = Annotated[str, typer.Option(help="Compute device: auto, cpu, cuda or cuda:N. Only auto may fall back to another.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="Threads for computing on the CPU. Default: one per core.")]
 Executor = Annotated[str, typer.Option(help="Where runs are made: local, ray on the cluster that RAY_ADDRESS names, or an installed one.")]
+Jobs = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Runs at a time. Costs are only comparable from --jobs 1; others are marked. "
+        "Default: 1, or with --executor ray as many as the cluster has room for.",
+    ),
+]
+ThreadsOfEach = Annotated[
+    int | None, typer.Option(min=1, help="Threads of each run for computing on the CPU. Default: the cores divided by --jobs; 1 with ray.")
+]
 Ties = Annotated[
     str,
     typer.Option(help="Order of events with equal timestamps: source (as stored) or shuffle=SEED, which needs times in seconds."),

@@ -41,6 +41,7 @@ def plan(
     from rich.table import Table
 
     from recbench.core.config import parse_assignment
+    from recbench.core.durations import duration
     from recbench.running.after.estimate import RULES, make_plan
     from recbench.running.requests import PlanRequest
 
@@ -69,9 +70,9 @@ def plan(
     else:
         table = Table("", "estimate", "range", box=None, header_style="bold")
         for name, estimate, text in (
-            ("training", found.train_s, _duration),
-            ("ranking", found.rank_s, _duration),
-            ("in all", found.total_s, _duration),
+            ("training", found.train_s, duration),
+            ("ranking", found.rank_s, duration),
+            ("in all", found.total_s, duration),
             ("memory", found.memory_bytes, size_text),
         ):
             table.add_row(name, *_cells(estimate, text))
@@ -101,12 +102,3 @@ def _past(error: "PastError | None") -> str:
         f"this rule predicted {error.n} past records of {error.of}, {each}: off by a factor of {error.median:.2f} in the median, "
         f"{error.worst:.2f} at worst; the range is what four of five kept within."
     )
-
-
-def _duration(seconds: float) -> str:
-    """Such as `45 s`, `12 min`, `3.5 h`."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -90,14 +90,6 @@ def print_note(text: str) -> None:
     typer.echo(visible(text), err=True)
 
 
-def duration(seconds: float) -> str:
-    """Such as `45 s`, `12 min`, `3 h 5 min`."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    hours, minutes = divmod(round(seconds / 60), 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
-
-
 def verb(function: Callable[P, R]) -> Callable[P, R]:
     """The command as the user meets it: results alone on stdout, errors as one sentence each, exit codes 0, 1, 2 and 130.
 

@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from recbench.cli.options import Budget, DataDir, Debug, Device, Executor, Json, Plugins, Protocol, Ties, workplace
-from recbench.cli.terminal import duration, print_json, print_line, stdout, verb
+from recbench.cli.options import Budget, DataDir, Debug, Device, Executor, Jobs, Json, Plugins, Protocol, ThreadsOfEach, Ties, workplace
+from recbench.cli.terminal import print_json, print_line, stdout, verb
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from recbench.running.many.tune import TrialState
-
-_STYLES = {"waiting": "dim", "running": "cyan", "done": "green", "failed": "red"}
 
 
 @verb
@@ -29,20 +27,10 @@ def tune(
         str | None, typer.Option(help="Preset that the drawn settings override. Default: the published settings, as the card names them.")
     ] = None,
     budget: Budget = None,
-    jobs: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help="Trials at a time. Costs are only comparable from --jobs 1. "
-            "Default: 1, or with --executor ray as many as the cluster has room for.",
-        ),
-    ] = None,
+    jobs: Jobs = None,
     executor: Executor = "local",
     device: Device = "auto",
-    threads: Annotated[
-        int | None,
-        typer.Option(min=1, help="Threads of each trial for computing on the CPU. Default: the cores divided by --jobs; 1 with ray."),
-    ] = None,
+    threads: ThreadsOfEach = None,
     ties: Ties = "source",
     protocol: Protocol = None,
     plugin: Plugins = None,
@@ -105,6 +93,9 @@ def trial_table(states: "Sequence[TrialState]", best: int | None = None) -> "Tab
     from rich.table import Table
     from rich.text import Text
 
+    from recbench.cli.live import STATE_STYLES
+    from recbench.core.durations import duration
+
     names = sorted({name for state in states for name in state.values})
     table = Table(box=None, header_style="bold")
     is_live = best is None
@@ -123,7 +114,7 @@ def trial_table(states: "Sequence[TrialState]", best: int | None = None) -> "Tab
         table.add_row(
             str(state.trial),
             *(escape(str(state.values.get(name, "preset"))) for name in names),
-            f"[{_STYLES[state.state]}]{state.state}[/]",
+            f"[{STATE_STYLES[state.state]}]{state.state}[/]",
             *("" if state.left_s is None else duration(state.left_s) for _ in left),
             *measured,
             Text("" if state.state == "done" else state.reason, no_wrap=is_live, overflow="ellipsis" if is_live else "fold"),

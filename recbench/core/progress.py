@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as RichBar
 
 from recbench.core.console import VisibleConsole
+from recbench.core.durations import duration, seconds_left
 
 log = logging.getLogger(__name__)
 _LINE_EVERY_S = 30.0
@@ -63,9 +64,8 @@ class _LineTask:
         now = time.monotonic()
         if now - self._last >= _LINE_EVERY_S:
             self._last = now
-            left = ""
-            if self._total and self._done:
-                left = f", {(now - self._start) * (self._total / self._done - 1):.0f} s left"
+            left_s = seconds_left(self._start, self._done, self._total)
+            left = "" if left_s is None else f", {duration(left_s)} left"
             of = f"/{self._total:g}" if self._total else ""
             log.info("%s: %g%s%s%s", self._title, self._done, of, f", {self._info}" if self._info else "", left)
 

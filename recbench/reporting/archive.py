@@ -18,7 +18,7 @@ from recbench.core.digests import file_sha256
 from recbench.core.errors import BadData
 from recbench.core.ragged import LongArray
 from recbench.core.ranking import View
-from recbench.core.records import RECORD_FILE, RECORDS_FOLDER, RunRecord, read_record
+from recbench.core.records import CURVE_FILE, EXPOSURE_FILE, RANKS_FILE, RECORD_FILE, RECORDS_FOLDER, RunRecord, read_record
 from recbench.core.tuning import TUNE_LOG
 from recbench.evaluation import (
     Exposure,
@@ -34,7 +34,7 @@ from recbench.evaluation import (
 FloatArray = NDArray[np.float64]
 
 SHARED = "shared"
-OWN_FILES = ("ranks.parquet", "exposure.parquet", "curve.csv", TUNE_LOG)
+OWN_FILES = (RANKS_FILE, EXPOSURE_FILE, CURVE_FILE, TUNE_LOG)
 SHARED_FILES = ("targets-", "items-")
 
 
@@ -84,7 +84,7 @@ class StoredRun:
     @cached_property
     def ranks(self) -> RankTable:
         """Ranks of the test targets."""
-        return read_ranks(self.path("ranks.parquet"))
+        return read_ranks(self.path(RANKS_FILE))
 
     @cached_property
     def facts(self) -> TargetFacts:
@@ -94,7 +94,7 @@ class StoredRun:
     @cached_property
     def exposure(self) -> Exposure:
         """How often each item was shown."""
-        return read_exposure(self.path("exposure.parquet"))
+        return read_exposure(self.path(EXPOSURE_FILE))
 
     @cached_property
     def train_count(self) -> LongArray:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from recbench.core.errors import BadRequest
+from recbench.core.records import CURVE_FILE
 from recbench.evaluation import CODES_FILE, CodeTable, read_codes
 from recbench.reporting.archive import StoredRun
 from recbench.reporting.board import Board, BoardRow, Section, protocol_title
@@ -177,10 +178,10 @@ def _figure(width: float, height: float) -> Iterator[tuple[Any, Callable[[Path],
 def _read_curve(run: StoredRun) -> dict[str, list[tuple[float, float]]]:
     """Per column of `curve.csv` the points (step, value) that were measured."""
     names = [part.name for part in run.record.files]
-    if "curve.csv" not in names:
+    if CURVE_FILE not in names:
         return {}
     points: dict[str, list[tuple[float, float]]] = {}
-    with run.path("curve.csv").open(newline="", encoding="utf-8") as stream:
+    with run.path(CURVE_FILE).open(newline="", encoding="utf-8") as stream:
         for line in csv.DictReader(stream):
             for name, value in line.items():
                 if value and name != "step":

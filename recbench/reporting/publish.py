@@ -8,7 +8,7 @@ from pathlib import Path
 from recbench.core.digests import file_sha256
 from recbench.core.errors import BadData, RecbenchError, VerifyFailed
 from recbench.core.plugin import ModelCard
-from recbench.core.records import RECORD_FILE, RunRecord
+from recbench.core.records import FAILURE_FILE, RECORD_FILE, RunRecord
 from recbench.reporting.archive import StoredRun, files_at_fault, files_to_store, record_folders
 from recbench.reporting.board import Board, make_boards
 from recbench.reporting.markdown import MADE_BY, render_pages
@@ -113,8 +113,8 @@ def _new_runs(runs: Sequence[Path], published: dict[str, StoredRun]) -> tuple[di
     skipped = []
     for folder in sorted(runs):
         if not (folder / RECORD_FILE).exists():
-            has_failed = (folder / "failure.json").is_file()
-            reason = "the run failed, see failure.json" if has_failed else "there is no record.json; the run is not finished"
+            has_failed = (folder / FAILURE_FILE).is_file()
+            reason = f"the run failed, see {FAILURE_FILE}" if has_failed else "there is no record.json; the run is not finished"
             skipped.append(Skipped(folder, reason, is_fault=False))
             continue
         try:

@@ -25,6 +25,7 @@ from typing import Any, Literal
 
 from recbench import registry
 from recbench.core.budget import Budget
+from recbench.core.durations import duration
 from recbench.core.errors import BadRequest, DataUnavailable
 from recbench.core.records import RECORD_FILE, RECORDS_FOLDER, RunRecord, StagePart
 from recbench.data import SplitProtocol, dataset_card, locate, make_split, read_dataset
@@ -206,7 +207,7 @@ def _plan(
     total = cost.total_s
     notes = _notes(target, basis)
     if target.budget.unit == "seconds" and total > target.budget.amount:
-        notes.append(f"The budget of {target.budget} bounds it; without one it would take about {total:,.0f} s.")
+        notes.append(f"The budget of {target.budget} bounds it; without one it would take about {duration(total)}.")
         cost = _Cost(max(0.0, target.budget.amount - cost.rank_s - cost.rest_s), cost.rank_s, cost.rest_s, cost.memory_bytes)
         total = target.budget.amount
     return Plan(

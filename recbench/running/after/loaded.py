@@ -13,7 +13,7 @@ from recbench import registry
 from recbench.core.commands import command_line
 from recbench.core.config import PluginConfig, explain
 from recbench.core.containment import contained
-from recbench.core.errors import BadData, BadRequest, UnknownPlugin, nearest
+from recbench.core.errors import BadData, BadRequest, nearest
 from recbench.core.plugin import Catalogue, Plugin
 from recbench.core.progress import Progress
 from recbench.core.ragged import Histories
@@ -186,15 +186,7 @@ def split_of(record: RunRecord, dataset: str | None, workplace: Workplace) -> Sp
         split = None if stage is None else Split.open(stage.folder)
         if split is not None and split.fingerprints == record.fingerprints:
             return split
-    try:
-        return load_split_of(record, dataset, workplace).split
-    except UnknownPlugin as error:
-        if dataset is not None:
-            raise
-        raise BadRequest(
-            f"{record.run_id} was made from data that are called {record.dataset.name!r}, and the cache does not hold them any more. "
-            f"{error} Say where they are now: --dataset PATH"
-        ) from None
+    return load_split_of(record, dataset, workplace).split
 
 
 def export_lists(

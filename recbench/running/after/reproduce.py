@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import recbench.evaluation as evaluation
-from recbench.core.errors import BadRequest, UnknownPlugin
+from recbench.core.errors import BadRequest
 from recbench.core.ranking import BOTH
 from recbench.core.records import RECORD_FILE, CodePart, RunRecord, read_record
 from recbench.core.tuning import TUNE_LOG
@@ -117,14 +117,7 @@ def reproduce(record_path: Path, workplace: Workplace, *, dataset: str | None = 
     # Before the training, not after it: other data would be other targets, and damaged ranks nothing to compare with.
     ranks = record.file("ranks")
     refuse_changed(folder, [ranks])
-    try:
-        load_split_of(record, dataset, workplace)
-    except UnknownPlugin as error:
-        if dataset is not None:
-            raise
-        raise BadRequest(
-            f"{record.run_id} was made from data that are called {record.dataset.name!r}. {error} Say where they are now: --dataset PATH"
-        ) from None
+    load_split_of(record, dataset, workplace)
     outcome = run_request(request_of(record, folder, dataset, plugins), workplace, command=("recbench", "reproduce", record.run_id))
     if outcome is None:
         return None

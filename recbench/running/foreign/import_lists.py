@@ -13,7 +13,7 @@ from recbench.core.errors import BadRequest
 from recbench.core.plugin import World
 from recbench.core.progress import Progress
 from recbench.core.ranking import BOTH, KEEP, View
-from recbench.core.records import RECORD_FILE, DevicePart, FitPart, ForeignPart, ModelPart, ProtocolPart, ReferencePart, RunRecord
+from recbench.core.records import RECORD_FILE, DevicePart, FitPart, ForeignPart, ModelPart, ReferencePart, RunRecord
 from recbench.data import SplitProtocol
 from recbench.running.foreign.lists import ForeignLists, PlacedLists, holds_history, place_lists, read_lists
 from recbench.running.host import provenance
@@ -22,7 +22,7 @@ from recbench.running.host.workplace import Workplace
 from recbench.running.requests import ImportRequest, RunOutcome
 from recbench.running.run import folders as runs
 from recbench.running.run.fit_context import FinalRanking
-from recbench.running.run.recording import dataset_part, file_parts, write_measured
+from recbench.running.run.recording import dataset_part, file_parts, protocol_part, write_measured
 from recbench.running.run.references import REFERENCES_FILE, read_references, reference_models, stand_beside, write_references
 from recbench.running.run.splits import LoadedSplit, load_split
 from recbench.running.run.training import Trainer
@@ -89,7 +89,7 @@ def import_ranks(request: ImportRequest, workplace: Workplace, *, command: tuple
         lists_cut=placed.cut,
     )
     references = _references(loaded, placed, store, workplace.progress)
-    with runs.writing(name, workplace.runs) as folder, runs.numbering(name, workplace.runs, workplace.home):
+    with runs.writing(name, workplace.runs) as folder, runs.numbering(name, workplace):
         write_references(references, folder)
         run_id = runs.next_run_id(name, workplace.runs, workplace.boards)
         record = _write(folder, run_id, request, started, command, protocol, loaded, placed, foreign)
@@ -161,13 +161,7 @@ def _write(
         ),
         dataset=dataset_part(loaded),
         task=loaded.task.name,
-        protocol=ProtocolPart(
-            split=protocol.name,
-            split_options=dict(protocol.options),
-            ties=protocol.ties,
-            list_length=rankings.k,
-            views=rankings.views,
-        ),
+        protocol=protocol_part(protocol, rankings.k, rankings.views),
         fingerprints=loaded.split.fingerprints,
         config={},
         # Without the file: several seeds of one model are one row.

@@ -33,6 +33,11 @@ class Workplace:
         """Folder of finished stages in the cache."""
         return self.home / "stages"
 
+    @property
+    def locks(self) -> Path:
+        """Folder of lock files of stages, runs and searches."""
+        return self.stages / "locks"
+
     @classmethod
     def from_environment(
         cls, environ: Mapping[str, str] | None = None, *, data_dir: Path | None = None, progress: Progress | None = None

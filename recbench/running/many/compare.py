@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from recbench import registry
+from recbench.core.durations import duration
 from recbench.core.errors import BadRequest
 from recbench.running.host.workplace import Workplace
 from recbench.running.many.executors import Executor, OpenExecutor, Report, work_through
@@ -81,8 +82,8 @@ def _as_reported(cell: Cell, report: Report, seconds: float) -> Cell:
 
 def _outcome(cell: Cell) -> str:
     if cell.state == "failed":
-        return f"failed after {cell.seconds:.0f} s: {cell.reason}"
-    return f"done in {cell.seconds:.0f} s" if cell.is_new else "was finished before"
+        return f"failed after {duration(cell.seconds)}: {cell.reason}"
+    return f"done in {duration(cell.seconds)}" if cell.is_new else "was finished before"
 
 
 def _check(request: CompareRequest) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from recbench.core.durations import seconds_left
 from recbench.core.progress import Progress, Task
 
 _EVERY_S = 0.5
@@ -53,7 +54,7 @@ class TellingProgress:
         now = time.monotonic()
         if now - self._told_at >= _EVERY_S:
             self._told_at = now
-            steps = [task.step(now) for task in self._open]
+            steps = [task.step() for task in self._open]
             self._tell(next((step for step in steps if step.left_s is not None), steps[0]))
 
 
@@ -63,12 +64,10 @@ class _ToldTask:
         self._done, self._info = 0.0, ""
         self._start = time.monotonic()
 
-    def step(self, now: float) -> Step:
-        """How it stands at a moment of `time.monotonic()`."""
+    def step(self) -> Step:
+        """Current state of this piece of work."""
         text = f"{self._title}: {self._info}" if self._info else self._title
-        if not self._total or not self._done:
-            return Step(text, None)
-        return Step(text, max(0.0, (now - self._start) * (self._total / self._done - 1)))
+        return Step(text, seconds_left(self._start, self._done, self._total))
 
     def advance(self, n: float = 1) -> None:
         self._shown.advance(n)

@@ -105,7 +105,7 @@ def tune_request(request: TuneRequest, workplace: Workplace, on_change: Callable
         check_needs(plugin, loaded.split)
         log = _new_log(request, plugin, preset, loaded, protocol, device, executor)
         folder = workplace.runs / FOLDER / _stem(log, request.seed)
-        with _alone(folder, workplace.home):
+        with _alone(folder, workplace.locks):
             trials = _Trials(folder, log, drawn)
             on_change(list(trials.states))
             missing = [state.trial for state in trials.states if state.state == "waiting"]
@@ -206,9 +206,9 @@ def _found(path: Path) -> dict[int, Trial]:
 class _alone:  # noqa: N801 (used as a with statement)
     """Keeps two processes from making one search at a time; the second is refused."""
 
-    def __init__(self, folder: Path, home: Path) -> None:
+    def __init__(self, folder: Path, locks: Path) -> None:
         self._folder = folder
-        path = home / "stages" / "locks" / f"tune-{hash_value(str(folder.resolve()))[:20]}.lock"
+        path = locks / f"tune-{hash_value(str(folder.resolve()))[:20]}.lock"
         path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = FileLock(path)
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from recbench.core.budget import Budget, enough
+from recbench.core.durations import seconds_left
 from recbench.core.errors import BudgetTooSmall
 from recbench.core.progress import Progress, Task
 
@@ -33,7 +34,7 @@ class _BudgetedTask:
         self._shown.advance(n)
         self._done += n
         if self._budget.unit == "seconds" and self._budget.used_s() > self._budget.amount:
-            rest_s = self._rest_s()
+            rest_s = seconds_left(self._start, self._done, self._total)
             share = "" if rest_s is None else f", {min(1.0, self._done / (self._total or 1.0)):.0%} done, {rest_s:.0f} s more to go"
             least_s = self._budget.used_s() + self._budget.ledger.reserve_s + (rest_s or 0.0)
             raise BudgetTooSmall(
@@ -47,9 +48,3 @@ class _BudgetedTask:
     def total(self, total: float) -> None:
         self._shown.total(total)
         self._total = total
-
-    def _rest_s(self) -> float | None:
-        """Seconds that the rest of the task will take at the pace so far; None where nobody can say."""
-        if not self._total or not self._done:
-            return None
-        return (time.monotonic() - self._start) * max(0.0, self._total / self._done - 1.0)

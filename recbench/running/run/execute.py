@@ -1,12 +1,12 @@
 """One run, from a request to a record in a folder: resolve, perform, publish."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 
 from recbench.core.errors import BadRequest, Interrupted
+from recbench.core.records import FAILURE_FILE
 from recbench.core.visible import LineFormatter
 from recbench.running.host.measure import DeviceGauge
 from recbench.running.host.workplace import Workplace
@@ -14,7 +14,7 @@ from recbench.running.requests import RunOutcome, RunRequest
 from recbench.running.run import folders
 from recbench.running.run.perform import Prepared, prepare
 from recbench.running.run.ranking import RankedTest
-from recbench.running.run.recording import RunFacts, write_run
+from recbench.running.run.recording import write_run
 from recbench.running.run.references import read_references, stand_beside, write_references
 from recbench.running.run.resolve import resolve, stages_to_rerun
 from recbench.running.run.training import TrainedModel
@@ -46,11 +46,10 @@ def run_request(
         Interrupted: by Ctrl-C or SIGTERM; the same command goes on.
     """
     # Torch is imported by what follows, after the command line has shown its help and read its options.
-    from recbench.nn.training.memory import device_memory
     from recbench.nn.training.distributed import connected
+    from recbench.nn.training.memory import device_memory
 
-    started = datetime.now(UTC)
-    resolved = resolve(request, started_at=started_at)
+    resolved = resolve(request, command=command, started_at=started_at)
     with connected(resolved.world, resolved.machine.device) as group:
         memory = device_memory(resolved.machine.device)
         store = StageStore(
@@ -60,70 +59,58 @@ def run_request(
             device=None if memory is None else DeviceGauge(memory),
         )
         prepared = prepare(resolved, workplace, store)
-        name = resolved.name(prepared.loaded)
         is_first = resolved.world.rank == 0
-
-        def finished() -> RunOutcome | None:
-            """A finished run of this name, where one is an answer to the request."""
-            found = None if request.again or request.rerun else folders.finished(name, workplace.runs)
-            if found is None:
-                return None
-            folder, record = found
-            return RunOutcome(record, folder, is_new=False, references=read_references(folder, record))
-
-        existing = finished()
+        existing = _finished(prepared)
         if existing is not None:
             log.info("this run is finished: %s (--again makes a new one)", existing.folder.name)
             return existing if is_first else None
         log.info("%s on %s (%s)", resolved.row_name, prepared.loaded.card.name, prepared.loaded.origin)
         log.info("preset %s on %s: %s", resolved.preset, resolved.machine.name, resolved.config.model_dump_json())
-        facts = resolved.facts(started, command)
-        with (
-            folders.writing(name, workplace.runs) as folder,
-            _logging_to(folder / LOG_FILE),
-            _keeping_failure(folder, name, workplace, is_first),
-        ):
+        with folders.writing(prepared.name, workplace.runs) as folder, _logging_to(folder / LOG_FILE), _keeping_failure(folder, prepared):
             trained = prepared.train()
             tested = prepared.rank(trained)
-            return _publish(folder, name, facts, prepared, trained, tested, finished) if is_first else None
+            return _publish(folder, prepared, trained, tested) if is_first else None
 
 
-def _publish(
-    folder: Path,
-    name: folders.RunName,
-    facts: RunFacts,
-    prepared: Prepared,
-    trained: TrainedModel,
-    tested: RankedTest,
-    finished: Callable[[], RunOutcome | None],
-) -> RunOutcome:
+def _finished(prepared: Prepared) -> RunOutcome | None:
+    """The finished run of the same name, where one is an answer to the request."""
+    request, name = prepared.resolved.request, prepared.name
+    found = None if request.again or request.rerun else folders.finished(name, prepared.workplace.runs)
+    if found is None:
+        return None
+    folder, record = found
+    return RunOutcome(record, folder, is_new=False, references=read_references(folder, record))
+
+
+def _publish(folder: Path, prepared: Prepared, trained: TrainedModel, tested: RankedTest) -> RunOutcome:
     """Hold the lists against the references, write the record and give the folder its name, unless another process was quicker."""
-    resolved, workplace = prepared.resolved, prepared.workplace
+    resolved, workplace, name = prepared.resolved, prepared.workplace, prepared.name
     references = stand_beside(prepared.trainer, resolved.plugin.card.name, resolved.references, tested.rankings, resolved.final_ranking)
     write_references(references, folder)
-    with folders.numbering(name, workplace.runs, workplace.home):
+    with folders.numbering(name, workplace):
         # Such as a process on a machine that was given up too early.
-        existing = finished()
+        existing = _finished(prepared)
         if existing is not None:
             return existing
         run_id = folders.next_run_id(name, workplace.runs, workplace.boards)
-        record = write_run(folder, run_id, facts, prepared.loaded, trained, tested)
+        record = write_run(folder, run_id, prepared, trained, tested)
         return RunOutcome(record, folders.finish(folder, run_id, workplace.runs), is_new=True, references=references)
 
 
 @contextmanager
-def _keeping_failure(folder: Path, name: folders.RunName, workplace: Workplace, is_first: bool) -> Iterator[None]:
+def _keeping_failure(folder: Path, prepared: Prepared) -> Iterator[None]:
     """Keep the folder of a run that breaks, with the reason in it; one that was refused or interrupted leaves none."""
     try:
         yield
     except (BadRequest, Interrupted):
         raise
     except (Exception, SystemExit) as error:
-        if is_first:
+        if prepared.resolved.world.rank == 0:
+            name, workplace = prepared.name, prepared.workplace
             folders.write_failure(folder, error)
-            with folders.numbering(name, workplace.runs, workplace.home):
+            with folders.numbering(name, workplace):
                 failed = folders.finish(folder, folders.next_run_id(name, workplace.runs, workplace.boards), workplace.runs)
-            log.error("the run failed; the reason is in %s", failed / folders.FAILURE_FILE)
+            log.error("the run failed; the reason is in %s", failed / FAILURE_FILE)
         raise
 
 

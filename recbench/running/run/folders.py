@@ -13,11 +13,11 @@ from filelock import FileLock
 
 from recbench.core.digests import file_sha256
 from recbench.core.errors import BadData, BadRequest, nearest, refuse_shortage
-from recbench.core.records import RECORD_FILE, RECORDS_FOLDER, FilePart, RunRecord, read_record
+from recbench.core.records import FAILURE_FILE, RECORD_FILE, RECORDS_FOLDER, FilePart, RunRecord, read_record
 from recbench.core.temporary import own_folder
+from recbench.running.host.workplace import Workplace
 from recbench.running.stages.keys import hash_value
 
-FAILURE_FILE = "failure.json"
 _RESTORE = "Restore it, or make the run again: recbench run ... --again"
 log = logging.getLogger(__name__)
 
@@ -84,9 +84,9 @@ def writing(name: RunName, runs: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def numbering(name: RunName, runs: Path, home: Path) -> Iterator[None]:
+def numbering(name: RunName, workplace: Workplace) -> Iterator[None]:
     """Between looking for the next number and taking it, no other process may: the same command may be given twice at a time."""
-    lock = home / "stages" / "locks" / f"run-{hash_value([str(runs.resolve()), name.stem])[:20]}.lock"
+    lock = workplace.locks / f"run-{hash_value([str(workplace.runs.resolve()), name.stem])[:20]}.lock"
     lock.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(lock):
         yield

@@ -60,7 +60,7 @@ def bury(pid: int, workplace: Workplace, sentence: str) -> list[Path]:
     for folder in (workplace.stages).glob(".building-*"):
         stage = re.sub(r"-rank\d+$", "", folder.name.removeprefix(".building-"))
         try:
-            with FileLock(workplace.stages / "locks" / f"{stage}.lock").acquire(timeout=0):
+            with FileLock(workplace.locks / f"{stage}.lock").acquire(timeout=0):
                 shutil.rmtree(folder, ignore_errors=True)
         except (Timeout, OSError):
             continue  # another process builds it

@@ -1,8 +1,10 @@
 """The work of a run: data, split, training, ranking, each a stage of the cache."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from recbench.running.host.workplace import Workplace
+from recbench.running.run.folders import RunName
 from recbench.running.run.guard import reveal_imports
 from recbench.running.run.ranking import RankedTest, rank_test
 from recbench.running.run.resolve import Resolved
@@ -26,6 +28,11 @@ class Prepared:
     workplace: Workplace
     loaded: LoadedSplit
     trainer: Trainer
+
+    @cached_property
+    def name(self) -> RunName:
+        """Name of the run, with the hash of all that a finished record must share to be the answer."""
+        return self.resolved.name(self.loaded)
 
     def train(self) -> TrainedModel:
         """The trained model, from the cache or now."""

@@ -16,7 +16,7 @@ from recbench.running.stages.keys import hash_times
 from recbench.running.stages.store import Stage
 
 RANKING_STAGE = "ranking"
-_FACTS_FILE = "facts.json"
+_FACTS_FILE, _ITEMS_FILE, _SCORES_FILE = "facts.json", "items.npy", "scores.npy"
 
 
 class _RankingFacts(Facts):
@@ -54,8 +54,8 @@ def rank_test(trainer: Trainer, trained: TrainedModel, final: FinalRanking, *, r
     def rank(folder: Path) -> None:
         queries = queries_of_test(split, views)
         shape = (len(views), len(queries), k)
-        items = new_matrix(folder / "items.npy", np.int32, shape)
-        scores = new_matrix(folder / "scores.npy", np.float32, shape)
+        items = new_matrix(folder / _ITEMS_FILE, np.int32, shape)
+        scores = new_matrix(folder / _SCORES_FILE, np.float32, shape)
         counters: dict[str, int] = {}
         start = time.perf_counter()
         for first, part in ranked(trained.recommender, queries, k, len(split.items), trainer.progress, "ranking test users"):
@@ -74,8 +74,8 @@ def rank_test(trainer: Trainer, trained: TrainedModel, final: FinalRanking, *, r
     facts = _RankingFacts.read(stage.folder / _FACTS_FILE)
     rankings = Rankings(
         views=facts.views,
-        items=np.load(stage.folder / "items.npy", mmap_mode="r"),
-        scores=np.load(stage.folder / "scores.npy", mmap_mode="r"),
+        items=np.load(stage.folder / _ITEMS_FILE, mmap_mode="r"),
+        scores=np.load(stage.folder / _SCORES_FILE, mmap_mode="r"),
         counters=facts.counters,
     )
     return RankedTest(rankings, facts.rank_s, stage)

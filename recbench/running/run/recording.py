@@ -2,19 +2,21 @@
 
 import csv
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import recbench.evaluation as evaluation
+from recbench.core.codes_file import CODES_FILE
 from recbench.core.digests import file_sha256
 from recbench.core.errors import BadData, PluginFailed
 from recbench.core.interactions import ItemTable
-from recbench.core.plugin import FitReport, Plugin
-from recbench.core.ranking import Rankings
+from recbench.core.plugin import FitReport
+from recbench.core.ranking import Rankings, View
 from recbench.core.records import (
+    CURVE_FILE,
+    EXPOSURE_FILE,
+    RANKS_FILE,
     RECORD_FILE,
     CostPart,
     DatasetPart,
@@ -28,47 +30,21 @@ from recbench.core.records import (
     TargetsPart,
 )
 from recbench.core.tuning import TUNE_LOG
-from recbench.data import Split
+from recbench.data import Split, SplitProtocol
 from recbench.running.host import provenance
-from recbench.running.host.machine import Machine
 from recbench.running.run.catalogue import CATALOGUE_FILE, write_catalogue
+from recbench.running.run.perform import Prepared
 from recbench.running.run.ranking import RANKING_STAGE, RankedTest, queries_of_test
 from recbench.running.run.references import REFERENCES_FILE
-from recbench.running.run.searched_settings import TunedSettings
+from recbench.running.run.resolve import Resolved
 from recbench.running.run.splits import LoadedSplit
 from recbench.running.run.training import MODEL_FOLDER, TrainedModel, link_or_copy
-from recbench.running.stages.keys import plugin_source_hash
+from recbench.running.stages.keys import hash_value, plugin_source_hash
 from recbench.running.stages.store import Stage
 from recbench.tasks import Task
 
 CONFIG_FILE = "config.toml"
 _CURVE_COLUMNS = ("step", "epoch", "seconds", "loss", "learning_rate")
-
-
-@dataclass(frozen=True)
-class RunFacts:
-    """Facts about a run that a record keeps besides its results."""
-
-    started: datetime
-    command: tuple[str, ...]
-    plugin: Plugin
-    distribution: str
-    preset: str
-    row_name: str
-    config: Mapping[str, Any]
-    config_hash: str
-    content_hash: str | None
-    """Hash of the files and folders that the settings name; None where they name none."""
-    revisions: Mapping[str, str]
-    """Settings that name a thing elsewhere, each with the value that says which revision was read."""
-    budget: str | None
-    seed: int
-    machine: Machine
-    world_size: int
-    jobs: int
-    protocol: ProtocolPart
-    tuned: TunedSettings | None = None
-    """The search that the settings come from."""
 
 
 @dataclass(frozen=True)
@@ -95,8 +71,8 @@ def write_measured(folder: Path, task: Task, split: Split, rankings: Rankings) -
     exposure = evaluation.exposure_counts(rankings, len(split.items))
     train_count = split.train.item_counts()
     files = (
-        evaluation.write_ranks(ranks, folder / "ranks.parquet"),
-        evaluation.write_exposure(exposure, folder / "exposure.parquet"),
+        evaluation.write_ranks(ranks, folder / RANKS_FILE),
+        evaluation.write_exposure(exposure, folder / EXPOSURE_FILE),
         evaluation.write_targets(targets, folder),
         evaluation.write_items(train_count, folder),
     )
@@ -117,6 +93,11 @@ def dataset_part(loaded: LoadedSplit) -> DatasetPart:
     )
 
 
+def protocol_part(protocol: SplitProtocol, list_length: int, views: tuple[View, ...]) -> ProtocolPart:
+    """The protocol as a record keeps it."""
+    return ProtocolPart(split=protocol.name, split_options=dict(protocol.options), ties=protocol.ties, list_length=list_length, views=views)
+
+
 def file_parts(paths: Sequence[Path]) -> list[FilePart]:
     """Names and hashes of a run's files."""
     return [FilePart(name=path.name, sha256=file_sha256(path)) for path in paths]
@@ -127,40 +108,41 @@ def _model_files(training: Stage) -> list[FilePart]:
     return [FilePart(name=name, sha256=sha256) for name, sha256 in training.sums().items() if name.startswith(f"{MODEL_FOLDER}/")]
 
 
-def write_run(folder: Path, run_id: str, facts: RunFacts, loaded: LoadedSplit, trained: TrainedModel, tested: RankedTest) -> RunRecord:
+def write_run(folder: Path, run_id: str, prepared: Prepared, trained: TrainedModel, tested: RankedTest) -> RunRecord:
     """Fill a run folder with ranks, exposure, curve, settings, model and, last, the record that ties them together."""
+    resolved, loaded = prepared.resolved, prepared.loaded
     split, rankings = loaded.split, tested.rankings
     measured = write_measured(folder, loaded.task, split, rankings)
     written = [*measured.files, write_curve(trained.report, folder), *folder.glob(REFERENCES_FILE)]
-    codes, code_figures = _keep_codes(folder, facts, loaded, trained)
-    (folder / CONFIG_FILE).write_text(_config_text(facts), encoding="utf-8")
+    codes, code_figures = _keep_codes(folder, resolved, loaded, trained)
+    (folder / CONFIG_FILE).write_text(_config_text(resolved), encoding="utf-8")
     write_catalogue(split.items, folder)
     shutil.copytree(trained.stage.folder / MODEL_FOLDER, folder / MODEL_FOLDER, copy_function=link_or_copy)
-    if facts.tuned is not None:
-        written.append(facts.tuned.keep(folder / TUNE_LOG))
+    if resolved.tuned is not None:
+        written.append(resolved.tuned.keep(folder / TUNE_LOG))
     stages = [*(stage.part() for stage in loaded.stages), *trained.lineage, tested.stage.part()]
     record = RunRecord(
         run_id=run_id,
-        started=facts.started.isoformat(timespec="seconds"),
-        command=list(facts.command),
-        model=_model_part(facts, loaded.split.items),
+        started=resolved.started.isoformat(timespec="seconds"),
+        command=list(resolved.command),
+        model=_model_part(resolved, loaded.split.items),
         dataset=dataset_part(loaded),
         task=loaded.task.name,
-        protocol=facts.protocol,
+        protocol=protocol_part(resolved.protocol, resolved.task.list_length, resolved.views),
         fingerprints=split.fingerprints,
-        config=dict(facts.config),
-        config_hash=facts.config_hash,
-        budget=facts.budget,
-        seed=facts.seed,
+        config=dict(resolved.settings),
+        config_hash=resolved.config_hash,
+        budget=resolved.budget.text,
+        seed=resolved.request.seed,
         code=provenance.code(),
         libraries=provenance.libraries(),
         device=DevicePart(
-            type=facts.machine.type,
-            name=facts.machine.name,
-            threads=facts.machine.threads,
-            precision=facts.machine.precision,
-            world_size=facts.world_size,
-            jobs=facts.jobs,
+            type=resolved.machine.type,
+            name=resolved.machine.name,
+            threads=resolved.machine.threads,
+            precision=resolved.machine.precision,
+            world_size=resolved.world.size,
+            jobs=resolved.request.jobs,
         ),
         stages=stages,
         fit=_fit_part(trained.report),
@@ -174,11 +156,11 @@ def write_run(folder: Path, run_id: str, facts: RunFacts, loaded: LoadedSplit, t
             **evaluation.list_diagnostics(rankings),
             **evaluation.tie_sensitivity(rankings, split.test.targets, loaded.task.main_cutoff),
             **code_figures,
-            **_domination(facts, trained, folder),
+            **_domination(resolved, trained, folder),
         },
         cost=_cost_part(stages, tested, len(split.test)),
         files=[*file_parts([*written, *codes, folder / CONFIG_FILE, folder / CATALOGUE_FILE]), *_model_files(trained.stage)],
-        tuned=None if facts.tuned is None else facts.tuned.part(),
+        tuned=None if resolved.tuned is None else resolved.tuned.part(),
     )
     (folder / RECORD_FILE).write_text(record.to_json(), encoding="utf-8")
     return record
@@ -187,7 +169,7 @@ def write_run(folder: Path, run_id: str, facts: RunFacts, loaded: LoadedSplit, t
 def write_curve(report: FitReport, folder: Path) -> Path:
     """`curve.csv`: a row per point, an empty field where nothing was measured."""
     names = sorted({name for point in report.curve for name in point.validation or {}})
-    path = folder / "curve.csv"
+    path = folder / CURVE_FILE
     with path.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow([*_CURVE_COLUMNS, *names])
@@ -197,25 +179,25 @@ def write_curve(report: FitReport, folder: Path) -> Path:
     return path
 
 
-def _keep_codes(folder: Path, facts: RunFacts, loaded: LoadedSplit, trained: TrainedModel) -> tuple[list[Path], dict[str, float]]:
+def _keep_codes(folder: Path, resolved: Resolved, loaded: LoadedSplit, trained: TrainedModel) -> tuple[list[Path], dict[str, float]]:
     """The codes of the items as a file of the run, and what is to be said about them; nothing where the model has none."""
     source = trained.report.artefacts.get("codes")
     if source is None:
         return [], {}
-    path = folder / evaluation.CODES_FILE
+    path = folder / CODES_FILE
     link_or_copy(source, path)
     items = loaded.split.items
     try:
         table = evaluation.read_codes(path)
     except BadData as error:
-        raise PluginFailed(f"Model {facts.plugin.card.name!r} gave codes that cannot be read. {error}") from error
+        raise PluginFailed(f"Model {resolved.plugin.card.name!r} gave codes that cannot be read. {error}") from error
     if len(table.code) != len(items):
-        raise PluginFailed(f"Model {facts.plugin.card.name!r} gave codes of {len(table.code)} items; the data set has {len(items)}.")
+        raise PluginFailed(f"Model {resolved.plugin.card.name!r} gave codes of {len(table.code)} items; the data set has {len(items)}.")
     paths = items.columns.get("categories")
     return [path], evaluation.code_figures(table, None if paths is None else evaluation.main_categories(list(paths)))
 
 
-def _domination(facts: RunFacts, trained: TrainedModel, folder: Path) -> dict[str, float]:
+def _domination(resolved: Resolved, trained: TrainedModel, folder: Path) -> dict[str, float]:
     """What is to be said about the spaces of item vectors that the model names, and about codes that lie in the folder; nothing where it
     names none. The matrices stay where they are: they are too large for a record."""
     source = trained.report.artefacts.get("spaces")
@@ -224,38 +206,39 @@ def _domination(facts: RunFacts, trained: TrainedModel, folder: Path) -> dict[st
     try:
         spaces = evaluation.read_spaces(source)
     except BadData as error:
-        raise PluginFailed(f"Model {facts.plugin.card.name!r} gave spaces that cannot be read. {error}") from error
-    codes = folder / evaluation.CODES_FILE
+        raise PluginFailed(f"Model {resolved.plugin.card.name!r} gave spaces that cannot be read. {error}") from error
+    codes = folder / CODES_FILE
     return evaluation.domination_figures(spaces, evaluation.read_codes(codes).code[:, 0] if codes.exists() else None)
 
 
-def _model_part(facts: RunFacts, items: ItemTable) -> ModelPart:
-    card = facts.plugin.card
-    backbone = _backbone(facts)
-    fields = [name for setting in card.text for name in facts.config[setting]]
+def _model_part(resolved: Resolved, items: ItemTable) -> ModelPart:
+    card = resolved.plugin.card
+    backbone = _backbone(resolved)
+    fields = [name for setting in card.text for name in resolved.settings[setting]]
     holding = [name for name, column in items.columns.items() if any(value is not None for value in column)]
     return ModelPart(
         name=card.name,
-        preset=facts.preset,
-        row_name=facts.row_name,
+        preset=resolved.preset,
+        row_name=resolved.row_name,
         family=card.family,
         is_trivial=card.is_trivial,
         reads_text="item_text" in card.needs,
         backbone=backbone,
         text=tuple(name for name in fields if name in holding) if card.text else None,
-        distribution=facts.distribution,
-        source_hash=plugin_source_hash(facts.plugin.folder),
+        distribution=resolved.distribution,
+        source_hash=plugin_source_hash(resolved.plugin.folder),
     )
 
 
-def _backbone(facts: RunFacts) -> str | None:
+def _backbone(resolved: Resolved) -> str | None:
     """The pretrained weights that say most about the row, with the revision or content that was read; None where there are none."""
-    setting = next((name for name in facts.plugin.card.backbone if facts.config[name]), None)
+    setting = next((name for name in resolved.plugin.card.backbone if resolved.settings[name]), None)
     if setting is None:
         return None
-    if setting in facts.revisions:
-        return facts.revisions[setting]
-    return str(facts.config[setting]) + ("" if facts.content_hash is None else f" ({facts.content_hash[:12]})")
+    revisions, files = resolved.named.get("revisions", {}), resolved.named.get("files")
+    if setting in revisions:
+        return str(revisions[setting])
+    return str(resolved.settings[setting]) + ("" if files is None else f" ({hash_value(files)[:12]})")
 
 
 def _fit_part(report: FitReport) -> FitPart:
@@ -291,10 +274,10 @@ def training_seconds(stages: Sequence[StagePart]) -> float:
     return sum(stage.seconds for stage in stages if stage.name not in {"dataset", "split", RANKING_STAGE})
 
 
-def _config_text(facts: RunFacts) -> str:
+def _config_text(resolved: Resolved) -> str:
     """The resolved settings as TOML; a key that is None is left out, as TOML has no word for it."""
     import json
 
-    lines = [f"# {facts.row_name}, seed {facts.seed}"]
-    lines += [f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in facts.config.items() if value is not None]
+    lines = [f"# {resolved.row_name}, seed {resolved.request.seed}"]
+    lines += [f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in resolved.settings.items() if value is not None]
     return "\n".join(lines) + "\n"

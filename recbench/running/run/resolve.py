@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,14 +14,12 @@ from recbench.core.config import PluginConfig
 from recbench.core.errors import BadRequest, nearest
 from recbench.core.plugin import Plugin, World
 from recbench.core.ranking import View
-from recbench.core.records import ProtocolPart
 from recbench.data import SplitProtocol
 from recbench.running.host.machine import Machine
 from recbench.running.requests import PlanRequest, RunRequest
 from recbench.running.run.fit_context import FinalRanking
 from recbench.running.run.folders import RunName
 from recbench.running.run.ranking import RANKING_STAGE
-from recbench.running.run.recording import RunFacts
 from recbench.running.run.references import reference_models
 from recbench.running.run.searched_settings import TunedSettings, read_search, read_settings
 from recbench.running.run.splits import LoadedSplit
@@ -38,6 +36,9 @@ class Resolved:
     """A fully resolved run request."""
 
     request: RunRequest
+    started: datetime
+    command: tuple[str, ...]
+    """The command as it was typed."""
     budget: Budget
     plugin: Plugin
     load_plugin: Callable[[str], Plugin]
@@ -59,10 +60,15 @@ class Resolved:
         """Name of the run in tables."""
         return self.plugin.row_name(self.preset, self.config)
 
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """The settings as JSON values."""
+        return self.config.model_dump(mode="json")
+
     @property
     def config_hash(self) -> str:
         """Equal for runs that differ in nothing but their seed."""
-        return hash_value({"model": self.plugin.card.name, "config": self.config.model_dump(mode="json"), "budget": self.budget.text})
+        return hash_value({"model": self.plugin.card.name, "config": self.settings, "budget": self.budget.text})
 
     @property
     def final_ranking(self) -> FinalRanking:
@@ -97,48 +103,22 @@ class Resolved:
         identity |= self.named
         return RunName(loaded.card.name, self.plugin.card.name, self.preset, self.request.seed, hash_value(identity))
 
-    def facts(self, started: datetime, command: tuple[str, ...]) -> RunFacts:
-        """Facts that the record keeps besides results."""
-        return RunFacts(
-            started=started,
-            command=command,
-            plugin=self.plugin,
-            distribution=self.distribution,
-            preset=self.preset,
-            row_name=self.row_name,
-            config=self.config.model_dump(mode="json"),
-            config_hash=self.config_hash,
-            content_hash=hash_value(self.named["files"]) if "files" in self.named else None,
-            revisions=self.named.get("revisions", {}),
-            budget=self.budget.text,
-            seed=self.request.seed,
-            machine=self.machine,
-            world_size=self.world.size,
-            jobs=self.request.jobs,
-            protocol=ProtocolPart(
-                split=self.protocol.name,
-                split_options=dict(self.protocol.options),
-                ties=self.protocol.ties,
-                list_length=self.task.list_length,
-                views=self.views,
-            ),
-            tuned=self.tuned,
-        )
 
-
-def resolve(request: RunRequest, *, alone: bool = False, started_at: float | None = None) -> Resolved:
+def resolve(request: RunRequest, *, command: tuple[str, ...] = (), started_at: float | None = None, alone: bool = False) -> Resolved:
     """Make every open choice of a request.
 
     Args:
         request: what to run.
-        alone: whether this process trains by itself even where torchrun started it.
+        command: as it was typed, for the record.
         started_at: `time.monotonic()` from which a budget of seconds counts; default: now.
+        alone: whether this process trains by itself even where torchrun started it.
 
     Raises:
         BadRequest: a choice cannot be made.
     """
     from recbench.nn.training.distributed import world_from_environment
 
+    started = datetime.now(UTC)
     world, local_rank = (World(), 0) if alone else world_from_environment()
     budget = Budget.parse(request.budget, started_at)
     task = task_of(request.dataset)
@@ -154,6 +134,8 @@ def resolve(request: RunRequest, *, alone: bool = False, started_at: float | Non
         tuned = None
     return Resolved(
         request=request,
+        started=started,
+        command=command,
         budget=budget,
         plugin=plugin,
         load_plugin=models.load,

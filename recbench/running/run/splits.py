@@ -5,7 +5,7 @@ from pathlib import Path
 
 from recbench.about import FOLDER
 from recbench.core.commands import command_line
-from recbench.core.errors import SplitMismatch
+from recbench.core.errors import BadRequest, SplitMismatch, UnknownPlugin
 from recbench.core.records import RunRecord
 from recbench.data import Dataset, DatasetCard, Split, SplitProtocol, locate, make_split, read_dataset
 from recbench.data.arrays import open_json
@@ -72,10 +72,18 @@ def load_split_of(record: RunRecord, dataset: str | None, workplace: Workplace) 
         workplace: folders of data and cache, and the display of progress.
 
     Raises:
+        BadRequest: the name does not lead to the data.
         SplitMismatch: the data here make another one.
     """
     protocol = find_task(record.task).protocol_of(record.protocol)
-    loaded = load_split(dataset or record.dataset.name, protocol, workplace, StageStore(workplace.stages))
+    try:
+        loaded = load_split(dataset or record.dataset.name, protocol, workplace, StageStore(workplace.stages))
+    except UnknownPlugin as error:
+        if dataset is not None:
+            raise
+        raise BadRequest(
+            f"{record.run_id} was made from data that are called {record.dataset.name!r}. {error} Say where they are now: --dataset PATH"
+        ) from None
     here, there = loaded.split.fingerprints.test, record.fingerprints.test
     if here != there:
         raise SplitMismatch(
