@@ -1,4 +1,4 @@
-"""The command line's verbs as functions."""
+"""Functions of `import recbench`: commands of the command line for Python."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -31,9 +31,9 @@ def run(
         model: plugin name.
         dataset: name of a card, or a path to a card or to a folder with interactions.parquet or .csv.
         preset: named settings; default: the card's for this machine.
-        seed: of the run.
+        seed: random seed of the run.
         overrides: single settings, over the preset's.
-        budget: such as `20m`, `5000steps`.
+        budget: bound of training and ranking, such as `20m`, `5000steps`.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         data_dir: folder of ready data sets; default: RECBENCH_DATA.
         plugins: folders of models that are not installed.
@@ -69,7 +69,7 @@ def load(run: Path | str, *, plugins: Sequence[Path | str] = (), device: str = "
     Args:
         run: a run folder, a run id or its unique start, or `last`.
         plugins: folders of models that are not installed.
-        device: where the model answers: `auto`, `cpu`, `cuda` or `cuda:N`. A model that cannot be moved answers on the CPU.
+        device: device of the model: `auto`, `cpu`, `cuda` or `cuda:N`. A model that cannot be moved answers on the CPU.
     """
     from recbench import registry
     from recbench.running.after.loaded import LoadedRun, record_with_model

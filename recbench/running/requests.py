@@ -26,7 +26,7 @@ class CommonOptions:
     Attributes:
         budget: bound of one run's training and ranking, such as `20m`, `5000steps`; None: none.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
-        threads: for computing on the CPU; None: all cores, shared between runs at the same time.
+        threads: number of CPU threads to use; None: all cores, shared between runs at the same time.
         ties: order of events of one user with equal times.
         protocol: split protocol with its options; None: the default of the task.
         plugins: folders of models that are not installed.
@@ -40,7 +40,7 @@ class CommonOptions:
     plugins: tuple[Path, ...] = ()
 
     def common(self) -> dict[str, Any]:
-        """These options alone, by name: for a request that another one is carried out by."""
+        """Values of these options alone, by name, for a request of another kind."""
         return {option.name: getattr(self, option.name) for option in fields(CommonOptions)}
 
 
@@ -49,8 +49,8 @@ class ManyOptions(CommonOptions):
     """Options of the commands that make many runs or trials.
 
     Attributes:
-        jobs: how many at a time; None: one, or on a cluster as many as it has room for.
-        executor: where they are made: `local`, `ray`, or one of another distribution.
+        jobs: number of runs at a time; None: one, or on a cluster as many as it has room for.
+        executor: name of the executor of the runs: `local`, `ray`, or one of another distribution.
     """
 
     jobs: int | None = None
@@ -59,7 +59,7 @@ class ManyOptions(CommonOptions):
 
 @dataclass(frozen=True)
 class RunRequest(CommonOptions):
-    """All that a run can be asked for; the fields are the options of `recbench run`."""
+    """Request for a run; the fields are the options of `recbench run`."""
 
     model: str
     dataset: str
@@ -74,7 +74,7 @@ class RunRequest(CommonOptions):
     again: bool = False
     rerun: tuple[str, ...] = ()
     jobs: int = 1
-    """How many runs share the machine; written into the record."""
+    """Number of runs that share the machine; written into the record."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class RunOutcome:
 
 @dataclass(frozen=True)
 class CompareRequest(ManyOptions):
-    """All that a comparison can be asked for; a budget is that of each cell."""
+    """Request for a comparison; the budget is that of each cell."""
 
     models: tuple[str, ...]
     """Each `NAME` or `NAME:PRESET`."""
@@ -102,7 +102,7 @@ class CompareRequest(ManyOptions):
 
 @dataclass(frozen=True)
 class TuneRequest(ManyOptions):
-    """All that a search can be asked for; the fields are the options of `recbench tune`, the budget is that of each trial."""
+    """Request for a search; the fields are the options of `recbench tune`, the budget is that of each trial."""
 
     model: str
     dataset: str
@@ -113,7 +113,7 @@ class TuneRequest(ManyOptions):
 
 @dataclass(frozen=True)
 class PlanRequest(CommonOptions):
-    """All that an estimate can be asked for; the fields are options of `recbench run`."""
+    """Request for an estimate; the fields are options of `recbench run`."""
 
     model: str
     dataset: str
@@ -125,7 +125,7 @@ class PlanRequest(CommonOptions):
 
 @dataclass(frozen=True)
 class ImportRequest:
-    """All that an import can be asked for; the fields are the options of `recbench import-ranks`."""
+    """Request for an import; the fields are the options of `recbench import-ranks`."""
 
     file: Path
     model: str
@@ -148,16 +148,16 @@ class Cell:
     """`waiting`, `running`, `done`, `failed`."""
     folder: Path | None = None
     reason: str = ""
-    """Why it failed, or what it does now."""
+    """Reason of the failure, or the current step."""
     seconds: float = 0.0
     left_s: float | None = None
-    """Seconds that what it does now will still take; None while nobody can say."""
+    """Seconds that the current step will still take; None while nobody can say."""
     is_new: bool = True
     """False where a finished record of the same request was found."""
 
     @property
     def row_name(self) -> str:
-        """`MODEL` or `MODEL:PRESET`, as it was asked for."""
+        """`MODEL` or `MODEL:PRESET`, as in the request."""
         return self.model if self.preset is None else f"{self.model}:{self.preset}"
 
     def __str__(self) -> str:

@@ -49,7 +49,7 @@ _LEAST_S = 1.0
 _COVERED = 0.8
 _SAME_SIZE = 1e-9
 _OWN_ENOUGH = 3
-"""From so many past predictions of the model itself on, other models' errors are not asked."""
+"""Past predictions of the model itself that suffice; with fewer, the errors of all models are used."""
 _BYTES_PER_ENTRY = 8
 _BYTES_PER_PARAMETER, _CHECKPOINT_COPIES = 4, 4
 """A checkpoint holds the weights, the best weights and two means of the gradient."""
@@ -64,8 +64,8 @@ class Sizes:
 
     Attributes:
         n_users: test users.
-        n_items, n_interactions: of the data set.
-        source: where these numbers are from.
+        n_items, n_interactions: size of the data set.
+        source: origin of these numbers.
     """
 
     n_users: int
@@ -81,7 +81,7 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure and where four of five past predictions of this kind put the truth; None where there is no past to learn that from."""
+    """An estimate with the range that held for four of five past predictions; None where no past run can tell."""
 
     value: float
     low: float | None
@@ -90,11 +90,11 @@ class Estimate:
 
 @dataclass(frozen=True)
 class PastError:
-    """How far predictions of past records were off, as a ratio of at least 1.
+    """Errors of predictions of past records, as ratios of at least 1.
 
     Attributes:
-        n: how many past records could be predicted from others by this rule.
-        median, worst: of the larger of predicted / measured and measured / predicted.
+        n: number of past records that this rule could predict from others.
+        median, worst: larger of predicted / measured and measured / predicted.
         of: whose records these are.
     """
 
@@ -109,15 +109,15 @@ class Plan:
     """Estimated cost of a run.
 
     Attributes:
-        row_name, dataset, device: what was asked about.
-        sizes: of the data.
+        row_name, dataset, device: run to estimate.
+        sizes: sizes of the data.
         rule: which records it rests on; None where there is none, and with it no estimate.
         basis: run ids of those records.
         train_s, rank_s, total_s: seconds.
-        memory_bytes: at most, of the process.
-        disk_bytes: at most while it trains: weights, checkpoint, lists, data. Computed from sizes, held against nothing.
-        time_error, memory_error: how this rule did on past records.
-        notes: what else to know before believing it.
+        memory_bytes: peak memory of the process.
+        disk_bytes: peak disk space during training: weights, checkpoint, lists, data. Computed from sizes, not measured.
+        time_error, memory_error: errors of this rule on past records.
+        notes: caveats of the estimate, as sentences.
     """
 
     row_name: str
@@ -172,7 +172,7 @@ def make_plan(request: PlanRequest, workplace: Workplace) -> Plan:
 
 @dataclass(frozen=True)
 class _Target:
-    """A run whose cost is asked for, one of the past or one to come."""
+    """A run to estimate, past or future."""
 
     model: str
     preset: str
@@ -244,13 +244,13 @@ def _basis(target: _Target, past: Sequence[RunRecord], rule: Rule) -> list[RunRe
 
 
 def _distance(record: RunRecord, sizes: Sizes) -> float:
-    """How far apart two data sets are in size, as logarithms."""
+    """Distance of two data sets in size, as a sum of log ratios."""
     by_items = math.log(max(1, record.dataset.n_items) / sizes.n_items)
     return abs(by_items) + abs(math.log(max(1, record.dataset.n_interactions) / sizes.n_interactions))
 
 
 def _errors_of(record: RunRecord, past: Sequence[RunRecord], rule: Rule, base: int) -> tuple[float, float] | None:
-    """Ratios of time and memory by which the others miss a past record; None where they say nothing about it."""
+    """Errors in time and memory of predicting a past record from the others, as ratios; None where it cannot be predicted."""
     assert record.cost is not None
     sizes = Sizes(record.targets.n_users, record.dataset.n_items, record.dataset.n_interactions)
     target = _Target(record.model.name, record.model.preset, record.dataset.name, sizes, record.config, Budget.parse(_step_budget(record)))
@@ -262,7 +262,7 @@ def _errors_of(record: RunRecord, past: Sequence[RunRecord], rule: Rule, base: i
 
 
 def _step_budget(record: RunRecord) -> str | None:
-    """The budget of a record where it counts steps or examples; a time that was given out is no prediction."""
+    """The budget of a record where it counts steps or examples; a bound in seconds predicts nothing."""
     return record.budget if record.budget and record.budget.endswith(("steps", "examples")) else None
 
 
@@ -295,7 +295,7 @@ def _scaled(record: RunRecord, target: _Target, base: int) -> _Cost:
 
 
 def _examples(record: RunRecord, target: _Target) -> float:
-    """How many examples the target's training will see, if it stops as early as the record's did."""
+    """Examples that the target's training will see, if it stops as early as the record's did."""
     fit = record.fit
     per_step = fit.examples_seen / max(1, fit.steps)
     per_epoch = fit.examples_seen / fit.epochs if fit.epochs else float(fit.examples_possible)
@@ -380,7 +380,7 @@ def _past(workplace: Workplace) -> Iterator[RunRecord]:
 
 
 def _sizes(dataset: str, protocol: SplitProtocol, past: Sequence[RunRecord], workplace: Workplace) -> tuple[Sizes, str]:
-    """Sizes and name of a data set: from a record, from its card, or from the data where they are here."""
+    """Sizes and name of a data set: from a record, from its card, or from the data where they are on this machine."""
     card = dataset_card(dataset)
     is_path = card.name != dataset
     for record in past:

@@ -1,4 +1,4 @@
-"""How long a user waits for a list, and how many users a trained model serves: batch by batch, as a service would call it.
+"""Latency and throughput of a trained model: batch by batch, as a service would call it.
 
 The clock runs around `generate` alone, from histories of item rows to finished lists on the host; reading, tokenising and whatever else
 the model does with a history is in it, the look-up of ids and titles is not. The first calls are not counted: caches fill in them.
@@ -27,7 +27,7 @@ WARM_UP = 10
 _SEED = 0
 """Seed of the choice of users: the same for every model."""
 _LEAST_CALLS = {"p50": 1, "p95": 20, "p99": 100}
-"""With fewer calls a percentile is one of the slowest few, by chance."""
+"""Fewest calls for each percentile; with fewer it is one of the slowest few, by chance."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,8 @@ class BatchLatency:
 
     Attributes:
         batch: users of a call.
-        n_calls: that were timed.
-        users_per_s: of these calls.
+        n_calls: number of timed calls.
+        users_per_s: throughput of these calls.
         p50_ms, p95_ms, p99_ms: percentiles of the time of a call; None where too few calls were timed to tell.
     """
 
@@ -54,11 +54,11 @@ class Latency:
     """A trained model at work on one machine.
 
     Attributes:
-        run_id, row_name, dataset: of the run.
+        run_id, row_name, dataset: names of the run, its row and its data set.
         machine: device, threads.
-        k, view: of the lists.
+        k, view: length and view of the lists.
         n_users: test users that were drawn for the calls.
-        batches: in the order that was asked for.
+        batches: figures of each batch size, in the order of the request.
     """
 
     run_id: str
@@ -88,16 +88,16 @@ def measure_latency(
     """Time the model of a run on test users that are the same for every model of a data set.
 
     Args:
-        folder: of the run.
+        folder: run folder.
         workplace: folders of data and cache, and the display of progress.
         batches: users per call.
-        users: how many test users to draw; all, where there are fewer.
+        users: number of test users to draw; all, where there are fewer.
         k: length of the lists.
         seen: the view, as in `--seen`, whether items of the history may stand in them; None: the one for a person.
         seconds: bound on the timed calls of each batch size, and on those before them; at least one of each is made.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
-        threads: for computing on the CPU; None: one per core.
-        dataset: where the data are now, if the record's name is not enough.
+        threads: number of CPU threads to use; None: one per core.
+        dataset: name or path of the data, where the record's name is not enough.
         plugins: folders of models that are not installed.
 
     Raises:
@@ -126,7 +126,7 @@ def measure_latency(
 
 
 def _timed(recommender: Recommender, queries: Queries, batch: int, k: int, seconds: float, progress: Progress) -> BatchLatency:
-    """Calls over the users in their order, one after the other, all of one size: users left over at the end are not asked."""
+    """Time calls of one size over the users in their order; users left over at the end are not asked."""
     size = min(batch, len(queries))
     starts = range(0, len(queries) - size + 1, size)
     begin = time.perf_counter()

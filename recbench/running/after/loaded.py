@@ -51,10 +51,10 @@ class LoadedRun:
     """The trained model of a run with the catalogue it knows.
 
     Attributes:
-        record: of the run.
-        folder: of the run.
+        record: record of the run.
+        folder: run folder.
         item_ids: (n_items,) the source's ids; row i is item i.
-        titles: of the items, None where there is none.
+        titles: titles of the items, None where there is none.
     """
 
     record: RunRecord
@@ -68,9 +68,9 @@ class LoadedRun:
         """The run in a folder; published records hold no weights and are refused with a sentence.
 
         Args:
-            folder: of the run.
+            folder: run folder.
             plugin: its model.
-            device: where a model that can be moved answers: `auto`, `cpu`, `cuda` or `cuda:N`.
+            device: device for a model that can be moved: `auto`, `cpu`, `cuda` or `cuda:N`.
         """
         device = resolve_device(device)
         record = record_with_model(folder)
@@ -97,7 +97,7 @@ class LoadedRun:
             history: ids of items.
             k: length of the list.
             view: whether items of the history may stand in it; None: not, if the task has such a view.
-            user_id: of the source; empty for somebody unknown.
+            user_id: user id of the source; empty for an unknown user.
 
         Raises:
             BadRequest: an id the catalogue does not have, or a k below 1.
@@ -147,7 +147,7 @@ class LoadedRun:
 
 
 def _refuse_damaged(record: RunRecord, folder: Path) -> None:
-    """A `BadData` unless model and catalogue are, file by file, what the record says; nothing of them has been read before."""
+    """Raise a `BadData` unless each file of model and catalogue is what the record says, before any of them is read."""
     if record.schema_version < _FIRST_WITH_SUMS:
         log.warning("%s was made before records kept checksums of models: damage to its files would not be noticed", record.run_id)
         return
@@ -199,16 +199,16 @@ def export_lists(
     dataset: str | None = None,
     plugins: Sequence[Path] = (),
 ) -> int:
-    """Write what a run's model ranks for all test users as csv; returns the number of users.
+    """Write the lists of a run's model for all test users as csv; returns the number of users.
 
     Args:
-        folder: of the run.
+        folder: run folder.
         path: the csv file.
         workplace: folders of data and cache, and the display of progress.
         k: length of the lists, which end with the catalogue; None: that of the task.
         seen: whether items of the history may stand in them, as in `--seen`; with both, a column says which list is which. None: the
             task's main view.
-        dataset: where the data are now, if the record's name is not enough.
+        dataset: name or path of the data, where the record's name is not enough.
         plugins: folders of models that are not installed.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The same run once more, held against its record."""
+"""Repeating a run and comparing it with its record."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,10 +34,10 @@ class Reproduction:
 
     Attributes:
         record: the one to repeat.
-        outcome: of the new run.
+        outcome: result of the new run.
         differences: every metric, in the order of the record.
         n_ranks: (user, target, view) triples.
-        n_ranks_changed: how many of them stand elsewhere now.
+        n_ranks_changed: number of ranks that differ now.
     """
 
     record: RunRecord
@@ -48,7 +48,7 @@ class Reproduction:
 
     @property
     def code_changes(self) -> tuple[str, ...]:
-        """What of the code is not as it was for the record, each as a phrase; empty where nothing is known to differ."""
+        """Changes of the code since the record, each as a phrase; empty where nothing is known to differ."""
         then, now = self.record, self.outcome.record
         found = []
         if _differs(then.code, now.code):
@@ -61,19 +61,19 @@ class Reproduction:
 
     @property
     def is_exact(self) -> bool:
-        """Whether every target stands where it stood."""
+        """True where every target has the same rank as before."""
         return self.n_ranks_changed == 0
 
 
 def _differs(then: CodePart, now: CodePart) -> bool:
-    """Whether two versions of recbench are known to differ, or may: uncommitted changes can be any."""
+    """Tell whether two versions of recbench differ, or may: uncommitted changes can be any."""
     if then.version != now.version or then.is_dirty or now.is_dirty:
         return True
     return then.commit is not None and now.commit is not None and then.commit != now.commit
 
 
 def request_of(record: RunRecord, folder: Path, dataset: str | None = None, plugins: Sequence[Path] = ()) -> RunRequest:
-    """The request that made the record in a folder. Its settings are laid over the preset, so that later changes of that do no harm."""
+    """The request that made the record in a folder. Its settings override the preset, so that later changes of the preset do no harm."""
     protocol = record.protocol
     options = ",".join(f"{key}={value}" for key, value in protocol.split_options.items())
     return RunRequest(
@@ -101,7 +101,7 @@ def reproduce(record_path: Path, workplace: Workplace, *, dataset: str | None = 
 
     Args:
         record_path: a record file or a run folder.
-        dataset: where the data are now, if the record's name is not enough.
+        dataset: name or path of the data, where the record's name is not enough.
         plugins: folders of models that are not installed.
 
     Raises:

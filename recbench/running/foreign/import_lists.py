@@ -79,7 +79,7 @@ def import_ranks(request: ImportRequest, workplace: Workplace, *, command: tuple
     existing = runs.finished(name, workplace.runs)
     if existing is not None:
         there, record = existing
-        log.info("these lists were imported before: %s", there.name)
+        log.info("these lists were already imported: %s", there.name)
         return RunOutcome(record, there, is_new=False, references=read_references(there, record))
     foreign = ForeignPart(
         file=request.file.name,

@@ -53,7 +53,7 @@ class PlacedLists:
 
     Attributes:
         rankings: one list per test query; where nothing is said about a user an empty one.
-        has_scores: whether the scores are the file's; if not they only count down.
+        has_scores: True where the scores are the file's; if not they only count down.
         without_list: test users without a list, per view.
         not_asked: users of the file that have no test query.
         cut: lists that were longer than `rankings.k`.
@@ -101,7 +101,7 @@ def _table(path: Path) -> pa.Table:
 
 
 def _ids(table: pa.Table, name: str, file: str) -> tuple[IntArray, StringArray]:
-    """Numbers (n,) int32 and the ids they stand for."""
+    """Numbers (n,) int32 of a column's ids, and the ids."""
     column = table.column(name)
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
     if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_integer(kind)):
@@ -187,7 +187,7 @@ def place_lists(lists: ForeignLists, split: Split, views: Sequence[View], task: 
 
 
 def holds_history(rankings: Rankings, histories: Histories) -> bool:
-    """Whether any list of the view `keep` holds an item of its query's history."""
+    """Tell whether any list of the view `keep` holds an item of its query's history."""
     width = 1 + max(int(rankings.items.max(initial=0)), int(histories.item.max(initial=0)))
     lists = rankings.view(KEEP)
     row, place = np.nonzero(lists >= 0)
@@ -206,7 +206,7 @@ class _Entries:
     lengths: LongArray
     """Length of each query's list."""
     k: int
-    """How long the lists are to be taken."""
+    """Length at which the lists are cut."""
 
 
 def _sort(lists: ForeignLists, view: View, query: LongArray, user: IntArray, item: IntArray, split: Split, longest: int) -> _Entries:
@@ -258,7 +258,7 @@ def _sort(lists: ForeignLists, view: View, query: LongArray, user: IntArray, ite
 
 
 def _check_ranks(lists: ForeignLists, rows: LongArray, place: LongArray, refuse: _Refuse) -> None:
-    """Nothing, if the sorted ranks of each user count up from 0, or all from 1, and no score contradicts them."""
+    """Raise a `BadRequest` unless the sorted ranks of each user count up from 0, or all from 1, and no score contradicts them."""
     assert lists.rank is not None
     rank = lists.rank[rows]
     first = 0 if rank.min() == 0 else 1

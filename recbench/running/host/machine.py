@@ -1,4 +1,4 @@
-"""Which device, precision and threads a run gets."""
+"""Device, precision and threads of a run."""
 
 import os
 import platform
@@ -11,18 +11,18 @@ from recbench.core.errors import BadRequest
 from recbench.core.plugin import Precision
 
 _THREADS_PER_CORE, _LEAST_BOUND = 16, 256
-"""More threads than this only wait for one another; a small machine may still repeat what a large one did."""
+"""Most threads of each core, and the bound for small machines, which may still repeat what a large one did."""
 
 
 @dataclass(frozen=True)
 class Machine:
-    """The machine and the arithmetic of a run.
+    """Device and arithmetic of a run.
 
     Attributes:
         device: `cpu` or `cuda:N`.
-        name: of the processor or accelerator.
-        precision: of matrix products in training.
-        threads: for computing on the CPU.
+        name: name of the processor or accelerator.
+        precision: matmul precision during training: `fp32` or `bf16`.
+        threads: number of CPU threads to use.
     """
 
     device: str
@@ -37,7 +37,7 @@ class Machine:
 
     @classmethod
     def resolve(cls, device: str, precision: str, threads: int | None, local_rank: int = 0) -> "Machine":
-        """The machine that was asked for; a `BadRequest` where it is not there. Sets torch's threads.
+        """Find the requested machine; a `BadRequest` where it is not there. Sets torch's threads.
 
         Args:
             device: `auto`, `cpu`, `cuda` or `cuda:N`. Only `auto` may choose.
@@ -84,7 +84,7 @@ def resolve_device(device: str, local_rank: int = 0) -> str:
 
 
 def refuse_too_many(*, threads: int | None = None, jobs: int | None = None) -> None:
-    """Raise a `BadRequest` for more threads of a run, or runs at a time, than this machine is good for.
+    """Raise a `BadRequest` for more threads of a run, or runs at a time, than this machine can run.
 
     OpenMP ends the process with a segmentation fault where the system has no room for one more thread.
     """
@@ -95,7 +95,7 @@ def refuse_too_many(*, threads: int | None = None, jobs: int | None = None) -> N
 
 
 def processes_here() -> int:
-    """How many processes of one run share this machine, as torchrun says; 1 without it."""
+    """Number of processes of one run on this machine, as torchrun says; 1 without it."""
     text = os.environ.get("LOCAL_WORLD_SIZE", "1")
     if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text) > 0):
         raise BadRequest(

@@ -1,4 +1,4 @@
-"""Seconds and memory of a piece of work."""
+"""Meters of seconds and memory of a piece of work."""
 
 import threading
 import time
@@ -31,13 +31,13 @@ class DeviceGauge:
         """The peak so far of every piece that runs, the innermost last."""
 
     def begin(self) -> None:
-        """A piece begins; memory that is allocated already counts for it too."""
+        """Begin a piece of work; memory that is already allocated counts for it too."""
         self._note()
         self._memory.reset()
         self._open.append(0)
 
     def end(self) -> int:
-        """The innermost piece ends: its peak in bytes."""
+        """End the innermost piece of work and return its peak in bytes."""
         self._note()
         return self._open.pop()
 
@@ -50,11 +50,11 @@ class Meter:
     """Measures wall time, the peak resident memory of this process and, with a gauge, that of the device while it is entered."""
 
     def __init__(self, on_tick: Callable[[float], None] | None = None, device: DeviceGauge | None = None) -> None:
-        """Not running before it is entered.
+        """Make a meter that starts when it is entered.
 
         Args:
-            on_tick: told the seconds so far, every few seconds, so that they survive a kill.
-            device: of the accelerator that the work runs on; None: the work runs on none.
+            on_tick: called with the seconds so far, every few seconds, so that they survive a kill.
+            device: gauge of the accelerator that the work runs on; None: the work runs on none.
         """
         self._on_tick = on_tick
         self._device = device
@@ -97,5 +97,5 @@ class Meter:
 
 
 def process_start() -> float:
-    """When this process began, on the clock of `time.monotonic()`: a budget covers the seconds that imports take."""
+    """Start of this process on the clock of `time.monotonic()`: a budget covers the seconds that imports take."""
     return time.monotonic() - max(0.0, time.time() - psutil.Process().create_time())

@@ -1,4 +1,4 @@
-"""What a command works with: folders of data, cache, runs and boards, and the display of its progress."""
+"""Workplace of a command: folders of data, cache, runs and boards, and the display of its progress."""
 
 import os
 from collections.abc import Mapping

@@ -33,7 +33,7 @@ def compare_request(request: CompareRequest, workplace: Workplace, on_change: Ca
     Args:
         request: which cells, how many at a time, where.
         workplace: shared by all cells.
-        on_change: is told of every change of a cell's state, and of progress within cells.
+        on_change: called with all cells when one has changed or made progress.
 
     Returns:
         The cells, `done` with their folder or `failed` with the reason.
@@ -87,7 +87,7 @@ def _outcome(cell: Cell) -> str:
 
 
 def _check(request: CompareRequest) -> None:
-    """Names and presets are checked before the first cell starts: a typing error must not show hours later."""
+    """Check names and presets before the first cell starts: a typing error must not show hours later."""
     if not request.models or not request.datasets:
         raise BadRequest("A comparison needs at least one model and one data set. Name them with --models and --datasets.")
     refuse_count("--seeds", request.seeds, MOST_SEEDS)

@@ -1,4 +1,4 @@
-"""Current step of a run and the seconds that it will take, told to whoever started it."""
+"""Reports of the current step of a run, for the process that started it."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -16,7 +16,7 @@ class Step:
     """One piece of work in progress.
 
     Attributes:
-        text: what it is, and what stands behind its bar, such as `training: loss 2.31`.
+        text: title and details of the step, such as `training: loss 2.31`.
         left_s: seconds it will still take at the pace so far; None while nobody can say.
     """
 

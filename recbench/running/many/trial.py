@@ -1,4 +1,4 @@
-"""One trial of a search: it trains and validates; the test part is ranked by no trial."""
+"""One trial of a search: training and validation, never the test part."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,7 +43,7 @@ class TrialOutcome:
 
 
 def run_trial(request: RunRequest, workplace: Workplace, *, started_at: float | None = None) -> TrialOutcome:
-    """Train with these settings, from the cache or a checkpoint where there is one, and say how it does on the validation part."""
+    """Train with these settings, from the cache or a checkpoint where there is one, and score the model on the validation part."""
     resolved = resolve(request, alone=True, started_at=started_at)
     prepared = prepare(resolved, workplace, StageStore(workplace.stages), ranks_test=False)
     trained = prepared.train()

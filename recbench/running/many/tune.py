@@ -43,7 +43,7 @@ BEST_FILE = "best.toml"
 
 @dataclass(frozen=True)
 class TrialState:
-    """One trial as it now stands, for whoever watches."""
+    """Current state of a trial."""
 
     trial: int
     state: str
@@ -51,9 +51,9 @@ class TrialState:
     values: dict[str, Any]
     result: Trial | None = None
     reason: str = ""
-    """Why it failed; while it runs, what it does now."""
+    """Reason of the failure; while the trial runs, its current step."""
     left_s: float | None = None
-    """Seconds that what it does now will still take; None while nobody can say."""
+    """Seconds that the current step will still take; None while nobody can say."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,8 @@ class TuneOutcome:
     """Result of a search.
 
     Attributes:
-        log: all trials.
-        folder: of the search.
+        log: log of all trials.
+        folder: folder of the search.
         best: the trial with the highest figure on the validation part.
         config_file: its settings.
         command: runs them.
@@ -81,9 +81,9 @@ def tune_request(request: TuneRequest, workplace: Workplace, on_change: Callable
     Trial 0 is the preset itself; the settings of trial i depend on the model, its space, the seed and i alone.
 
     Args:
-        request: what to search.
+        request: model, data set and number of trials.
         workplace: folders of data, cache and runs, and the display of progress.
-        on_change: is told of every change of a trial's state.
+        on_change: called with the states of all trials when one has changed.
 
     Raises:
         BadRequest: the model declares no space, or the request is impossible in another way; nothing has been written.
@@ -204,7 +204,7 @@ def _found(path: Path) -> dict[int, Trial]:
 
 
 class _alone:  # noqa: N801 (used as a with statement)
-    """Keeps two processes from making one search at a time; the second is refused."""
+    """Lock of a search: a second process that wants it is refused."""
 
     def __init__(self, folder: Path, locks: Path) -> None:
         self._folder = folder

@@ -34,7 +34,7 @@ Job = Literal["run", "trial"]
 
 
 def request_to_json(request: RunRequest, workplace: Workplace, job: Job = "run") -> dict[str, Any]:
-    """A request, its folders and what to do with them as JSON values: a whole run, or a training that is only validated."""
+    """Request, folders and job as JSON values; a job is a whole run or a trial, which is only validated."""
     values = {name: getattr(request, name) for name in request.__dataclass_fields__}
     values |= {name: None if values[name] is None else str(values[name]) for name in ("config_file", "tune_log")}
     values["plugins"] = [str(path) for path in request.plugins]
@@ -53,13 +53,13 @@ def request_from_json(value: dict[str, Any]) -> tuple[RunRequest, Workplace, Job
 
 
 def workplace_from_json(folders: dict[str, Any]) -> Workplace:
-    """The folders that a request is about."""
+    """The folders of a request."""
     data = None if folders["data"] is None else Path(folders["data"])
     return Workplace(Path(folders["home"]), data, Path(folders["runs"]), Path(folders["boards"]))
 
 
 def main() -> int:
-    """Do what stdin asks for; exit codes as on the command line."""
+    """Do the job that stdin names; exit codes as on the command line."""
     events = _events()
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(LineFormatter())
@@ -115,7 +115,7 @@ def do_job(job: Job, request: RunRequest, workplace: Workplace, *, started_at: f
 
 
 def _remedy(error: Exception) -> str:
-    """What to do about an error that is no `RecbenchError`."""
+    """Advice for an error that is no `RecbenchError`."""
     if is_exhaustion(error):
         return "Memory ran out: run fewer jobs at a time or use a larger machine."
     return "Free what it needs, and repeat the command." if is_shortage(error) else "This is a fault of recbench or a plugin."
@@ -129,7 +129,7 @@ def _events() -> TextIO:
 
 
 def _write(event: dict[str, Any], events: TextIO) -> None:
-    """One event, at once; lost where nobody listens any more, for then the end of stdin stops this process in good order."""
+    """Write one event and flush it; one is lost where the parent has gone, for then the end of stdin stops this process in good order."""
     with suppress(BrokenPipeError):
         events.write(json.dumps(event) + "\n")
         events.flush()

@@ -1,4 +1,4 @@
-"""Progress of work that a budget of seconds has to end, because nobody in it asks."""
+"""Progress display that enforces a budget of seconds in work which does not check it."""
 
 import time
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from recbench.core.progress import Progress, Task
 
 
 class BudgetedProgress:
-    """Hands everything on to another progress, and raises `BudgetTooSmall` at the first step behind the end of a budget of seconds.
+    """Display that forwards to another one, and raises `BudgetTooSmall` at the first step after the end of a budget of seconds.
 
     Stages that train nothing, such as vectors of texts, know of no budget. A run whose budget ends in one of them can train nothing.
     """

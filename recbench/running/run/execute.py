@@ -32,7 +32,7 @@ def run_request(
     A finished record of the same request is the answer where there is one, unless `request.again`.
 
     Args:
-        request: what to run.
+        request: model, data set and options.
         workplace: folders of data, cache, runs and boards, and the display of progress.
         command: as it was typed, for the record.
         started_at: `time.monotonic()` from which a budget of seconds counts; default: now.
@@ -83,7 +83,7 @@ def _finished(prepared: Prepared) -> RunOutcome | None:
 
 
 def _publish(folder: Path, prepared: Prepared, trained: TrainedModel, tested: RankedTest) -> RunOutcome:
-    """Hold the lists against the references, write the record and give the folder its name, unless another process was quicker."""
+    """Compare with the references, write the record and name the folder, unless another process has published the same run."""
     resolved, workplace, name = prepared.resolved, prepared.workplace, prepared.name
     references = stand_beside(prepared.trainer, resolved.plugin.card.name, resolved.references, tested.rankings, resolved.final_ranking)
     write_references(references, folder)
@@ -116,7 +116,7 @@ def _keeping_failure(folder: Path, prepared: Prepared) -> Iterator[None]:
 
 @contextmanager
 def _logging_to(path: Path) -> Iterator[None]:
-    """Send what recbench logs to a file as well."""
+    """Also write recbench's log to a file."""
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(LineFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logger = logging.getLogger("recbench")

@@ -1,4 +1,4 @@
-"""Context that a model's `fit` is handed."""
+"""Context of a model's `fit`."""
 
 import inspect
 import logging
@@ -42,7 +42,7 @@ _EVALUATION_S_PER_USER = 1e-4
 _FIXED_RESERVE_S = 1.5
 _WARM_UP_USERS, _REHEARSED_USERS, _MORE_REHEARSED_USERS = 8, 128, 1_024
 _QUICK_REHEARSAL_S = 0.2
-"""Below it the sample was too small to say what all users will take; a larger one is timed."""
+"""Least seconds of a rehearsal; after a shorter one a larger sample is timed."""
 
 
 def ranked(ranker: GuardedRanker, queries: Queries, k: int, n_items: int, progress: Progress, title: str) -> Iterator[tuple[int, Rankings]]:
@@ -143,7 +143,7 @@ class RunContext:
 
     @property
     def checkpoints(self) -> Path:
-        """A folder that survives a kill; made at the first use."""
+        """Folder for checkpoints, which survives a kill; made at the first use."""
         self._checkpoints.mkdir(parents=True, exist_ok=True)
         return self._checkpoints
 
@@ -174,7 +174,7 @@ class RunContext:
         return Validation(metrics, int(totals[-1]), is_subset, seconds)
 
     def rehearse(self, ranker: Ranker) -> None:
-        """Time the final ranking on a few validation users and keep back what all test users will take."""
+        """Time the final ranking on a few validation users and reserve the time that all test users will take."""
         if self.budget.unit != "seconds" or self.final_ranking is None:
             return
         part = self._split.valid
@@ -274,13 +274,13 @@ class RunContext:
         return stage.folder
 
     def note_auxiliary(self, parts: Sequence[StagePart], *, steps: int, examples: int) -> None:
-        """An auxiliary training went into the model: its stages, and what it took of the budget unless it was asked for before."""
+        """Note the stages of an auxiliary training, and charge it to the budget unless it was noted before."""
         if not self._is_noted(parts[-1]):
             self.budget.charge_auxiliary(seconds=sum(part.seconds for part in parts), steps=steps, examples=examples)
         self.note_stages(*parts)
 
     def note_stages(self, *parts: StagePart) -> None:
-        """These went into the model; one that was asked for before is not paid for again."""
+        """Note stages that went into the model; one that was noted before is not charged again."""
         for part in parts:
             if self._is_noted(part):
                 continue
@@ -313,7 +313,7 @@ class RunContext:
         return self._train_other(model, preset, overrides or {}, self.seed if seed is None else seed, self)
 
     def _keep_back(self, seconds_per_user: float) -> None:
-        """Keep back what ranking the test users and evaluating them will take; what was measured before stands where it was more."""
+        """Reserve the time of ranking and evaluating the test users; a larger earlier reserve stays."""
         if self.final_ranking is not None:
             needed_s = len(self._split.test) * (seconds_per_user + _EVALUATION_S_PER_USER) + _FIXED_RESERVE_S
             self.budget.ledger.reserve_s = max(self.budget.ledger.reserve_s, needed_s)

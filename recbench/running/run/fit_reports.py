@@ -20,10 +20,10 @@ _LONGEST_WORD, _LONGEST_NAME, _LONGEST_TEXT = 40, 100, 1_000
 
 
 def checked_report(report: object, model: str) -> FitReport:
-    """A copy of what `fit` returned, with plain numbers and texts in every field: nothing of it runs code of the plugin later.
+    """Copy the report of `fit` with plain numbers and texts in every field: nothing of it runs code of the plugin later.
 
     Args:
-        report: what `fit` returned.
+        report: return value of `fit`.
         model: the plugin's name, for sentences.
 
     Raises:

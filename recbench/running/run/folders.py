@@ -1,4 +1,4 @@
-"""Run folders: their names, how they are written once, how they are found."""
+"""Run folders: naming, writing and finding them."""
 
 import contextlib
 import json
@@ -52,7 +52,7 @@ def readable_record(folder: Path) -> RunRecord | None:
     try:
         return read_record(folder / RECORD_FILE)
     except BadData as error:
-        log.warning("left out: %s", error)
+        log.warning("run left out: %s", error)
         return None
 
 
@@ -73,7 +73,7 @@ def _number(path: Path, stem: str) -> int:
 
 @contextlib.contextmanager
 def writing(name: RunName, runs: Path) -> Iterator[Path]:
-    """A temporary folder; `finish` gives it its name. Left without that, it disappears."""
+    """Make a temporary folder, which `finish` renames; without that it is removed."""
     folder = own_folder(runs, f".writing-{name.stem}")
     try:
         yield folder
@@ -85,7 +85,7 @@ def writing(name: RunName, runs: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def numbering(name: RunName, workplace: Workplace) -> Iterator[None]:
-    """Between looking for the next number and taking it, no other process may: the same command may be given twice at a time."""
+    """Lock the numbers of a name from looking for the next one to taking it: the same command may be given twice at a time."""
     lock = workplace.locks / f"run-{hash_value([str(workplace.runs.resolve()), name.stem])[:20]}.lock"
     lock.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(lock):
@@ -99,14 +99,14 @@ def next_run_id(name: RunName, runs: Path, boards: Path) -> str:
 
 
 def finish(folder: Path, run_id: str, runs: Path) -> Path:
-    """Give a temporary folder its name in one step."""
+    """Atomically rename the temporary folder to the run id."""
     final = runs / run_id
     folder.rename(final)
     return final
 
 
 def write_failure(folder: Path, error: BaseException) -> None:
-    """`failure.json`: what went wrong."""
+    """Write `failure.json` with kind and message of the error."""
     text = json.dumps({"error": type(error).__name__, "message": str(error)}, indent=1)
     (folder / FAILURE_FILE).write_text(text + "\n", encoding="utf-8")
 
@@ -121,7 +121,7 @@ def read_failure(folder: Path) -> str:
 
 
 def refuse_changed(folder: Path, files: Iterable[FilePart]) -> None:
-    """A `BadData` for the first file of a run that is missing or is not what its record says."""
+    """Raise a `BadData` for the first file of a run that is missing or is not what its record says."""
     for part in files:
         path = folder / part.name
         if not path.is_file():
@@ -135,11 +135,11 @@ def refuse_changed(folder: Path, files: Iterable[FilePart]) -> None:
 
 
 def find_run(name: str, runs: Path, boards: Path) -> Path:
-    """The folder that a user means.
+    """Find the folder of a run that a user names.
 
     Args:
         name: a folder, a record file, a run id or the unique start of one, or `last`, the newest whose record can be read.
-        runs: where run folders are.
+        runs: folder of run folders.
         boards: published records count too.
     """
     path = Path(name)

@@ -1,4 +1,4 @@
-"""Guarded calls into a plugin's model: what it gets, what it returns, how long it may take.
+"""Guarded calls into a plugin's model: its arguments, its answers, its time.
 
 Every call of `build`, `fit`, `generate`, `save`, `load`, `to` and `item_vectors` goes through here. A fault of the plugin becomes a
 `PluginFailed` that names model and method; `recbench.core.containment` says what is put back after each call.
@@ -37,7 +37,7 @@ _GRACE_S = 10.0
 
 
 class GuardedRanker:
-    """Anything with `generate`: it is given copies, and what it returns is checked.
+    """Guard around anything with `generate`: it gets copies, and its answers are checked.
 
     Attributes:
         name: the plugin's, for sentences.
@@ -45,13 +45,13 @@ class GuardedRanker:
     """
 
     def __init__(self, name: str, raw: Any, budget: Budget | None = None) -> None:
-        """`budget`: of the run; where it is one of seconds, calls that overrun it are ended."""
+        """`budget`: budget of the run; calls that overrun one of seconds are ended."""
         self.name, self.raw = name, raw
         self._budget = budget or Budget()
 
     @contextmanager
     def calling(self, method: str) -> Iterator[None]:
-        """The block calls this method of `raw`.
+        """Guard a block that calls this method of `raw`.
 
         Raises:
             PluginFailed: the plugin broke, or overran the budget by more than the margin.
@@ -91,7 +91,7 @@ class GuardedModel(GuardedRanker):
     """A plugin's model with all its methods guarded."""
 
     def __init__(self, plugin: Plugin, config: PluginConfig, catalogue: Catalogue, budget: Budget | None = None) -> None:
-        """Build it.
+        """Build the model.
 
         Raises:
             PluginFailed: `build` fails, or returns something without the four methods.
@@ -135,11 +135,11 @@ class GuardedModel(GuardedRanker):
             return self._checked_vectors(self.raw.item_vectors())
 
     def _has(self, method: str) -> bool:
-        """Whether the model has this method; to be asked within `calling`, as looking it up may run code of the plugin."""
+        """Tell whether the model has this method; to be asked within `calling`, as looking it up may run code of the plugin."""
         return callable(getattr(self.raw, method, None))
 
     def _checked_vectors(self, vectors: object) -> NDArray[np.float32]:
-        """A copy of what `item_vectors` returned."""
+        """Copy and check the item vectors."""
         if isinstance(vectors, MaskedArray):
             raise PluginFailed(f"Model {self.name!r}: item_vectors returned a masked array, whose mask would be lost. Use a plain one.")
         if not isinstance(vectors, np.ndarray) or vectors.dtype.kind != "f" or vectors.ndim != 2:
@@ -167,7 +167,7 @@ def refuse_unknown_modules(plugin: Plugin, before: frozenset[str]) -> None:
     """Refuse a training that read modules which its key does not know: the cache would answer with it after they have changed.
 
     Args:
-        plugin: what was trained.
+        plugin: plugin of the model.
         before: modules that were loaded before.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Remains of a process that died without a word: its run becomes a failed run, its half-built stages are removed."""
+"""Clean-up after a process that died without a message: its run becomes a failed run, its half-built stages are removed."""
 
 import itertools
 import platform
@@ -16,7 +16,7 @@ from recbench.running.run.folders import write_failure
 
 
 def sudden_end(code: int, calling: str) -> str:
-    """A sentence about a process that ended without saying why.
+    """Describe the end of a process that gave no reason, in a sentence.
 
     Args:
         code: its exit code; below 0 the number of the signal that ended it.
@@ -40,9 +40,9 @@ def bury(pid: int, workplace: Workplace, sentence: str) -> list[Path]:
     """Keep the half-written runs of a dead process of this machine as failed runs, and remove half-built stages nobody works on.
 
     Args:
-        pid: of the process.
-        workplace: where its runs and stages are.
-        sentence: why it ended, for `failure.json`.
+        pid: id of the process.
+        workplace: folders of its runs and stages.
+        sentence: reason of its end, for `failure.json`.
 
     Returns:
         The folders of the failed runs.

@@ -15,10 +15,10 @@ from recbench.running.stages.store import StageStore
 
 @dataclass(frozen=True)
 class Prepared:
-    """A resolved request with its data at hand; the model has not been trained yet.
+    """A resolved request with its data, before the training.
 
     Attributes:
-        resolved: what was decided.
+        resolved: resolved request.
         workplace: folders of the run.
         loaded: data and split.
         trainer: trains models on this split.
@@ -49,10 +49,10 @@ def prepare(resolved: Resolved, workplace: Workplace, store: StageStore, *, rank
     """Read and split the data, and refuse a model that they cannot serve.
 
     Args:
-        resolved: what was decided.
+        resolved: resolved request.
         workplace: folders of data and cache, and the display of progress.
         store: the stages of this run.
-        ranks_test: whether the test users are ranked after the training, so that a budget of seconds keeps time for it.
+        ranks_test: True where the test users are ranked after the training, so that a budget of seconds keeps time for it.
 
     Raises:
         BadRequest: the model needs something that the data set does not have.

@@ -1,4 +1,4 @@
-"""Ranking the test users, as a stage, and turning the lists into what a record keeps."""
+"""Ranking the test users, as a stage."""
 
 import time
 from dataclasses import dataclass
@@ -32,9 +32,9 @@ class RankedTest:
     """The lists of all test users.
 
     Attributes:
-        rankings: of all users, memory-mapped.
-        rank_s: what ranking took when it was computed.
-        stage: where they lie.
+        rankings: lists of all users, memory-mapped.
+        rank_s: seconds of the ranking when it was computed.
+        stage: stage that holds them.
     """
 
     rankings: Rankings
@@ -43,7 +43,7 @@ class RankedTest:
 
 
 def queries_of_test(split: Split, views: tuple[View, ...]) -> Queries:
-    """The questions of the test part."""
+    """Queries of the test part."""
     return split.test.queries(split.user_ids, views)
 
 

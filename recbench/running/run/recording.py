@@ -180,7 +180,7 @@ def write_curve(report: FitReport, folder: Path) -> Path:
 
 
 def _keep_codes(folder: Path, resolved: Resolved, loaded: LoadedSplit, trained: TrainedModel) -> tuple[list[Path], dict[str, float]]:
-    """The codes of the items as a file of the run, and what is to be said about them; nothing where the model has none."""
+    """Keep the codes of the items as a file of the run, with their figures; nothing where the model has none."""
     source = trained.report.artefacts.get("codes")
     if source is None:
         return [], {}
@@ -198,7 +198,7 @@ def _keep_codes(folder: Path, resolved: Resolved, loaded: LoadedSplit, trained: 
 
 
 def _domination(resolved: Resolved, trained: TrainedModel, folder: Path) -> dict[str, float]:
-    """What is to be said about the spaces of item vectors that the model names, and about codes that lie in the folder; nothing where it
+    """Figures of the spaces of item vectors that the model names, and about codes that lie in the folder; nothing where it
     names none. The matrices stay where they are: they are too large for a record."""
     source = trained.report.artefacts.get("spaces")
     if source is None:
@@ -258,7 +258,7 @@ def _fit_part(report: FitReport) -> FitPart:
 
 
 def _cost_part(stages: list[StagePart], tested: RankedTest, n_users: int) -> CostPart:
-    """Costs do not depend on cache luck: a reused stage counts with what it cost when it was computed."""
+    """Cost of the run without cache luck: a reused stage counts with its cost when it was computed."""
     return CostPart(
         train_s=training_seconds(stages),
         rank_s=tested.rank_s,

@@ -27,7 +27,7 @@ from recbench.running.run.training import Trainer
 from recbench.tasks import Task
 
 REFERENCES_FILE = "references.json"
-"""Beside the record in a run folder. It is not published: a board has rows of the same models."""
+"""File beside the record in a run folder. It is not published: a board has rows of the same models."""
 REFERENCES = TypeAdapter(tuple[ReferencePart, ...])
 log = logging.getLogger(__name__)
 
@@ -41,10 +41,10 @@ def reference_models(models: Registry[Plugin], task: Task) -> tuple[Plugin, ...]
 def stand_beside(
     trainer: Trainer, own: str, references: Sequence[Plugin], rankings: Rankings, final: FinalRanking
 ) -> tuple[ReferencePart, ...]:
-    """The run beside every reference that the data set can serve.
+    """Compare the run with every reference that the data set can serve.
 
     Args:
-        trainer: of the run; references are trained on its split, on one process and without a budget.
+        trainer: trainer of the run; references are trained on its split, on one process and without a budget.
         own: name of the run's model, which is not held against itself; empty where the lists are of no model here.
         references: models to stand beside.
         rankings: the run's lists of all test users.
@@ -59,9 +59,9 @@ def stand_beside(
         try:
             found += _beside(alone, plugin, values, final)
         except BadRequest as error:
-            log.info("no reference %s: %s", plugin.card.name, error)
+            log.info("reference %s left out: %s", plugin.card.name, error)
         except RecbenchError as error:
-            log.warning("the reference %s failed: %s", plugin.card.name, error)
+            log.warning("reference %s failed: %s", plugin.card.name, error)
     return tuple(found)
 
 
@@ -93,7 +93,7 @@ def _values_per_user(trainer: Trainer, rankings: Rankings) -> Mapping[View, NDAr
 
 
 def write_references(parts: Sequence[ReferencePart], folder: Path) -> None:
-    """Keep them beside the record."""
+    """Write the references beside the record."""
     (folder / REFERENCES_FILE).write_bytes(REFERENCES.dump_json(tuple(parts), indent=1) + b"\n")
 
 

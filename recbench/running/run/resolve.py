@@ -1,4 +1,4 @@
-"""From a request to everything decided: model, settings, machine, protocol, and the identity of the run."""
+"""Resolving a request: model, settings, machine, protocol, and the identity of the run."""
 
 import logging
 from collections.abc import Callable
@@ -67,7 +67,7 @@ class Resolved:
 
     @property
     def config_hash(self) -> str:
-        """Equal for runs that differ in nothing but their seed."""
+        """Hash that is equal for runs which differ only in their seed."""
         return hash_value({"model": self.plugin.card.name, "config": self.settings, "budget": self.budget.text})
 
     @property
@@ -77,7 +77,7 @@ class Resolved:
 
     @cached_property
     def named(self) -> dict[str, Any]:
-        """Content and revisions of what the settings name; what does not lie here yet is fetched."""
+        """Content and revisions of files and models that the settings name; missing ones are fetched."""
         return named_content(self.config)
 
     def name(self, loaded: LoadedSplit) -> RunName:
@@ -105,13 +105,13 @@ class Resolved:
 
 
 def resolve(request: RunRequest, *, command: tuple[str, ...] = (), started_at: float | None = None, alone: bool = False) -> Resolved:
-    """Make every open choice of a request.
+    """Resolve a request: choose what it leaves open.
 
     Args:
-        request: what to run.
+        request: model, data set and options.
         command: as it was typed, for the record.
         started_at: `time.monotonic()` from which a budget of seconds counts; default: now.
-        alone: whether this process trains by itself even where torchrun started it.
+        alone: True to train in this process by itself even where torchrun started it.
 
     Raises:
         BadRequest: a choice cannot be made.
@@ -153,7 +153,7 @@ def resolve(request: RunRequest, *, command: tuple[str, ...] = (), started_at: f
 
 
 def check_task(plugin: Plugin, task: Task, models: registry.Registry[Plugin]) -> None:
-    """A `BadRequest` that names models for the task, where a model cannot answer it."""
+    """Raise a `BadRequest` that names models for the task where this one cannot answer it."""
     if task.name in plugin.card.tasks:
         return
     able = [row.name for row in models.describe() if row.plugin is not None and task.name in row.plugin.card.tasks]
@@ -175,7 +175,7 @@ def settings_of(
 
 
 def stages_to_rerun(names: tuple[str, ...], plugin: Plugin, home: Path) -> tuple[str, ...]:
-    """The stages to compute again; with a stage that training asks for, the training, or nobody would ask.
+    """Stages to compute again; with a stage inside the training also the training, which would not ask for it otherwise.
 
     Raises:
         BadRequest: a name is none of this run's. A misspelt stage must not look like one that was computed again.

@@ -15,7 +15,7 @@ def refuse_unfit_files(folder: Path, model: str) -> None:
     that not every system writes.
 
     Args:
-        folder: what `save` was given.
+        folder: folder that `save` was given.
         model: the plugin's name, for sentences.
 
     Raises:

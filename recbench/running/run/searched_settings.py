@@ -39,7 +39,7 @@ class TunedSettings:
     """The search behind a config file.
 
     Attributes:
-        log: of all trials.
+        log: log of all trials.
         trial: the one that won.
         content: the bytes of the log's file.
     """
@@ -54,7 +54,7 @@ class TunedSettings:
         return hashlib.sha256(self.content).hexdigest()
 
     def gave(self, config: PluginConfig) -> bool:
-        """Whether these are the settings of the trial that won, every one of them."""
+        """Tell whether these are the settings of the trial that won, every one of them."""
         return same_settings(self.trial.config, config.model_dump(mode="json"))
 
     def part(self) -> TunePart:

@@ -21,14 +21,14 @@ SPLIT_STAGE = "split"
 
 @dataclass(frozen=True)
 class LoadedSplit:
-    """A split and what is known of the data set it was made from.
+    """A split and facts about its data set.
 
     Attributes:
         card: the data set's, as it applied when it was read.
-        origin: where its files were found, as a phrase.
+        origin: origin of its files, as a phrase.
         n_interactions: events of the whole data set.
-        split: what a run trains on and is tested with.
-        stages: of the data set and of the split.
+        split: train, validation and test part.
+        stages: stages of the data set and of the split.
     """
 
     card: DatasetCard
@@ -39,7 +39,7 @@ class LoadedSplit:
 
     @property
     def task(self) -> Task:
-        """The question asked on these data."""
+        """Task of the data set."""
         return find_task(self.card.task)
 
 
@@ -67,8 +67,8 @@ def load_split_of(record: RunRecord, dataset: str | None, workplace: Workplace) 
     """The split that a record is about.
 
     Args:
-        record: of a run.
-        dataset: where the data are now, if the record's name is not enough.
+        record: record of a run.
+        dataset: name or path of the data, where the record's name is not enough.
         workplace: folders of data and cache, and the display of progress.
 
     Raises:

@@ -35,7 +35,7 @@ MODEL_FOLDER = "model"
 ARTEFACT_FOLDER = "artefacts"
 REPORT_FILE = "report.json"
 TIMES_FILE = "times.json"
-"""All that differs between two equal trainings; everything else in the stage is the same to the byte."""
+"""File of all that differs between two equal trainings; everything else in the stage is the same to the byte."""
 
 
 class _Times(Facts):
@@ -53,7 +53,7 @@ def training_stage(model: str) -> str:
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A model that can answer, and how it came to be."""
+    """A trained model, with the report and the stages of its training."""
 
     recommender: GuardedModel
     report: FitReport
@@ -165,7 +165,7 @@ class Trainer:
         return TrainedModel(recommender, report, stage, (*lineage, own))
 
     def _parts(self, plugin: Plugin, config: PluginConfig, seed: int, budget_text: str | None, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """All that shapes a training, for its key: what every stage of the plugin depends on, settings, budget, models that it may ask."""
+        """Parts of the key of a training: what every stage of the plugin depends on, settings, budget, models that it may ask."""
         # Presets stand in the card, which is no source; an asker may take another model's by name or by default.
         used = {
             other.card.name: {

@@ -1,4 +1,4 @@
-"""Small JSON files in the cache: each has the fields of one class, and what is read back is checked before anybody counts with it."""
+"""Small JSON files in the cache: each has the fields of one class and is checked when it is read."""
 
 import json
 from pathlib import Path
@@ -53,8 +53,8 @@ class StageManifest(Facts):
     Attributes:
         stage: its name.
         key: sha256 of all that shaped it.
-        seconds: what it cost, attempts that were killed included.
-        peak_memory_bytes: of the process that computed it, on the host.
+        seconds: wall time of the work, killed attempts included.
+        peak_memory_bytes: peak host memory of the process that computed it.
         peak_device_memory_bytes: allocated on its accelerator; None where nobody measured it.
         files: by their path below the folder, with `/`.
     """

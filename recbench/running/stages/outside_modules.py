@@ -39,7 +39,7 @@ def shaping_files(folder: Path) -> dict[str, Path]:
 
 
 def came_along(folder: Path) -> bool:
-    """Whether the plugin in this folder is a part of recbench."""
+    """Tell whether the plugin in this folder is a part of recbench."""
     files = (getattr(module, "__file__", None) for name, module in list(sys.modules.items()) if name.startswith(f"{_MODELS}."))
     return any(isinstance(file, str) and Path(file).parent == folder for file in files)
 

@@ -49,7 +49,7 @@ class Collective(Protocol):
 
     @property
     def size(self) -> int:
-        """How many there are."""
+        """Number of processes."""
 
     def broadcast(self, value: Any) -> Any:
         """Rank 0's JSON value, on every rank."""
@@ -63,14 +63,14 @@ class Stage:
     """A finished stage.
 
     Attributes:
-        name: of the stage.
+        name: name of the stage.
         key: sha256 of all that shaped it.
-        folder: where its files are.
-        seconds: what it cost when it was computed, attempts that were killed included.
-        peak_memory_bytes: of the process that computed it, on the host.
+        folder: folder of its files.
+        seconds: wall time when it was computed, killed attempts included.
+        peak_memory_bytes: peak host memory of the process that computed it.
         peak_device_memory_bytes: allocated on its accelerator; None where there was none, or nobody measured it.
-        reused: whether it was found.
-        earlier_s: of the seconds of a stage that was built now, those of attempts that were killed before.
+        reused: True where it was found in the cache.
+        earlier_s: seconds of killed attempts, of a stage that was built now.
     """
 
     name: str
@@ -134,7 +134,7 @@ class StageStore:
         Two processes that want one stage: one works, the other waits.
 
         Args:
-            name: of the stage.
+            name: name of the stage.
             parts: JSON values of all that shapes the result.
             build: fills the empty folder it is given.
             together: under torchrun, whether every rank must call `build` (training) or rank 0 alone does.
@@ -199,7 +199,7 @@ class StageStore:
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            log.info("another process computes stage %s; waiting for it", name)
+            log.info("waiting for stage %s, which another process computes", name)
             lock.acquire(poll_interval=_LOCK_POLL_S)
         try:
             yield
@@ -297,7 +297,7 @@ class _InUse:
 
 
 def _is_in_use(folder: Path) -> bool:
-    """Whether a process holds an `_InUse` of this stage."""
+    """Tell whether a process holds an `_InUse` of this stage."""
     try:
         with (folder / MANIFEST).open("rb") as stream:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -309,20 +309,20 @@ def _is_in_use(folder: Path) -> bool:
 
 
 class _Stopwatch:
-    """Runs from the start, except while it is paused."""
+    """Stopwatch that runs from the start, except while it is paused."""
 
     def __init__(self) -> None:
         self._before_s = 0.0
         self._since: float | None = time.perf_counter()
 
     def seconds(self) -> float:
-        """How long it has run."""
+        """Seconds that it has run."""
         since = self._since
         return self._before_s + (0.0 if since is None else time.perf_counter() - since)
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Stand still for a block."""
+        """Pause the stopwatch for a block."""
         self._before_s, self._since = self.seconds(), None
         try:
             yield
@@ -338,7 +338,7 @@ class _AttemptClock:
         self.before_s = self._earlier_s()
 
     def note(self, seconds: float) -> None:
-        """This attempt has run for so long; only stages that keep checkpoints can be resumed and have a folder for it."""
+        """Keep the seconds of this attempt; only stages with checkpoints can be resumed and have a folder for it."""
         if self._file.parent.exists():
             temporary = self._file.with_suffix(".tmp")
             Attempts(seconds=self.before_s + seconds).write(temporary)
@@ -375,7 +375,7 @@ def damage(folder: Path) -> str | None:
 
 
 def _manifest(folder: Path) -> StageManifest | None:
-    """The manifest of a finished stage; None where it says not all that a manifest says."""
+    """The manifest of a finished stage; None where it is missing or incomplete."""
     try:
         return StageManifest.read(folder / MANIFEST)
     except (BadData, FileNotFoundError, NotADirectoryError, IsADirectoryError):
@@ -450,7 +450,7 @@ def clean_cache(home: Path, kinds: tuple[str, ...] = ()) -> list[CacheEntry]:
                     raise Timeout(lock.lock_file)
                 _remove(entry.folder, home / "stages")
         except Timeout:
-            log.info("%s is in use and stays", entry.name)
+            log.info("%s is in use and was not removed", entry.name)
             continue
         removed.append(entry)
     return removed

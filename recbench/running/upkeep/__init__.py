@@ -1,1 +1,1 @@
-"""Care around a command: checks of the machine, a watched child process, what a sudden end leaves."""
+"""Checks of the machine, and the watched child process of a command that runs foreign code."""

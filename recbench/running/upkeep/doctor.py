@@ -1,4 +1,4 @@
-"""Is this machine ready? One check per thing that can be missing, each with what to do about it."""
+"""Checks of this machine: one for each thing that can be missing, each with advice."""
 
 import importlib.util
 import os
@@ -34,9 +34,9 @@ class Check:
     """One line of `recbench doctor`.
 
     Attributes:
-        name: what was looked at.
+        name: subject of the check.
         state: `ok`; `note`: works, but worth knowing; `problem`: something will fail.
-        found: what there is.
+        found: finding, as a phrase.
         advice: what to do; empty where nothing needs doing.
     """
 
@@ -47,7 +47,7 @@ class Check:
 
 
 def doctor(workplace: Workplace, plugins: Sequence[Path] = ()) -> list[Check]:
-    """All checks of this machine, in the order to read them. Nothing is written."""
+    """Run all checks of this machine, in the order to read them. Nothing is written."""
     checks: list[Callable[[], Check]] = [
         check_python,
         check_torch,
@@ -66,7 +66,7 @@ def doctor(workplace: Workplace, plugins: Sequence[Path] = ()) -> list[Check]:
 
 
 def check_python() -> Check:
-    """Python's version, and where it lies."""
+    """Check Python's version."""
     found = f"{platform.python_version()} on {platform.system()} {platform.machine()} ({sys.executable})"
     if sys.version_info < OLDEST_PYTHON:
         return Check("python", "problem", found, f"Install Python {OLDEST_PYTHON[0]}.{OLDEST_PYTHON[1]} or newer.")
@@ -74,7 +74,7 @@ def check_python() -> Check:
 
 
 def check_torch() -> Check:
-    """torch's version; without it nothing can be trained."""
+    """Check that torch is installed; without it nothing can be trained."""
     found = _version_of("torch")
     if found is None:
         return Check("torch", "problem", "not installed", "Install it: pip install torch")
@@ -82,7 +82,7 @@ def check_torch() -> Check:
 
 
 def check_device() -> Check:
-    """Device that `--device auto` would take, and number of threads."""
+    """Check the device that `--device auto` takes, and the number of threads."""
     from recbench.running.host.machine import Machine
 
     try:
@@ -93,7 +93,7 @@ def check_device() -> Check:
 
 
 def check_memory() -> Check:
-    """Memory in all and free."""
+    """Check the free memory."""
     memory = psutil.virtual_memory()
     found = f"{memory.available / 1e9:.1f} GB free of {memory.total / 1e9:.1f} GB"
     if memory.available < _LITTLE_MEMORY_BYTES:
@@ -102,7 +102,7 @@ def check_memory() -> Check:
 
 
 def check_disk(name: str, folder: Path) -> Check:
-    """Room where `folder` is or will be, and whether it may be written there."""
+    """Check free space and permission to write where `folder` is or will be."""
     existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
     free = shutil.disk_usage(existing).free
     found = f"{free / 1e9:.1f} GB free in {folder.absolute()}"
@@ -114,7 +114,7 @@ def check_disk(name: str, folder: Path) -> Check:
 
 
 def check_data(workplace: Workplace) -> Check:
-    """Which named data sets are here without a download."""
+    """Check which data sets are ready without a download."""
     from recbench.data import dataset_names
     from recbench.data.folders import ready_files
 
@@ -132,7 +132,7 @@ def check_data(workplace: Workplace) -> Check:
 
 
 def check_cache(workplace: Workplace) -> Check:
-    """Size of the cache; damaged stages are a note."""
+    """Check size and damage of the cache."""
     entries = cache_entries(workplace.home)
     size = sum(entry.size_bytes for entry in entries)
     damaged = [entry for entry in entries if entry.kind == "damaged"]
@@ -143,7 +143,7 @@ def check_cache(workplace: Workplace) -> Check:
 
 
 def check_plugins(folders: Sequence[Path] = ()) -> Check:
-    """Whether every plugin can be imported."""
+    """Check that every plugin can be imported."""
     from recbench import registry
 
     rows = [*registry.models(folders).describe(), *registry.readers().describe(), *registry.card_folders().describe()]
@@ -154,7 +154,7 @@ def check_plugins(folders: Sequence[Path] = ()) -> Check:
 
 
 def check_extras(version_of: Callable[[str], str | None]) -> Check:
-    """Optional packages; `version_of` gives a distribution's version, None where it is missing."""
+    """Check optional packages; `version_of` gives a distribution's version, None where it is missing."""
     here = {extra: version_of(distribution) for extra, (distribution, _) in _EXTRAS.items()}
     missing = [f"pip install 'recbench[{extra}]' for {_EXTRAS[extra][1]}" for extra, found in here.items() if found is None]
     found = ", ".join(f"{extra}: {found or 'missing'}" for extra, found in here.items())
@@ -162,7 +162,7 @@ def check_extras(version_of: Callable[[str], str | None]) -> Check:
 
 
 def check_openmp(system: str, folders: Mapping[str, Path]) -> Check:
-    """Whether several packages bring an OpenMP runtime of their own, which on macOS may end a process or slow it down.
+    """Check for several OpenMP runtimes, which on macOS may end a process or slow it down.
 
     The libraries are looked for on disk: loading them is what might abort.
     """
@@ -182,7 +182,7 @@ def check_openmp(system: str, folders: Mapping[str, Path]) -> Check:
 
 
 def check_name_datasets() -> Check:
-    """Whether `import datasets` would find a folder of cards instead of the Hugging Face library."""
+    """Check that `import datasets` does not find a folder of cards instead of the Hugging Face library."""
     spec = importlib.util.find_spec("datasets")
     if spec is None or spec.origin is not None:
         return Check("module name `datasets`", "ok", "not hidden by a folder")

@@ -23,7 +23,7 @@ _SIZE = 4096
 _FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCONT)
 _POLL_S = 0.02
 _LINGER_S = 10.0
-"""How long threads that a plugin left may keep a process alive whose work is done."""
+"""Seconds that threads left by a plugin may keep a process alive whose work is done."""
 
 
 class _Slate:

@@ -11,13 +11,13 @@ from recbench.running.requests import ManyOptions, RunRequest
 
 @dataclass(frozen=True)
 class Report:
-    """How a piece of work stands.
+    """Current state of a run or a trial.
 
     Attributes:
         state: `waiting` for a machine, `running`, `done` or `failed`.
-        result: what came of it, as `recbench.running.many.worker` tells it; None before its end and where it failed.
-        text: what it does now, or why it failed.
-        left_s: seconds that what it does now will still take; None while nobody can say.
+        result: its result, as `recbench.running.many.worker` writes it; None before its end and where it failed.
+        text: current step, or reason of the failure.
+        left_s: seconds that the current step will still take; None while nobody can say.
     """
 
     state: Literal["waiting", "running", "done", "failed"]
@@ -30,7 +30,7 @@ class Work(Protocol):
     """A run or a trial that was started."""
 
     def report(self) -> Report:
-        """How it stands now; does not wait."""
+        """Current state, without waiting."""
 
     def stop(self) -> None:
         """Ask it to write its checkpoint and end."""
@@ -44,7 +44,7 @@ class Executor(Protocol):
 
     @property
     def at_once(self) -> int | None:
-        """How many to start before one of them ends; None: all, the executor lets them wait."""
+        """Number of runs to start before one of them ends; None: all, the executor lets them wait."""
 
     @property
     def threads(self) -> int:
@@ -52,7 +52,7 @@ class Executor(Protocol):
 
     @property
     def jobs(self) -> int:
-        """How many runs may share a machine, for their records."""
+        """Number of runs that may share a machine, for their records."""
 
     @property
     def device(self) -> str:

@@ -18,22 +18,22 @@ from recbench.running.run.leftovers import bury, sudden_end
 
 _STOP_WAIT_S = 60.0
 _LINGER_S = 10.0
-"""How long threads that a plugin left may keep a process alive that has told its end."""
+"""Seconds that threads left by a plugin may keep a process alive that has told its end."""
 
 
 class WorkerProcess:
-    """A process of `recbench.running.many.worker`, and what it tells.
+    """A process of `recbench.running.many.worker` with its reports.
 
     The pipe to its standard input stays open for as long as this process lives: where it closes, the worker writes its checkpoint
     and ends, so that no training goes on for a comparison that was killed or a machine that was given up.
     """
 
     def __init__(self, request: Mapping[str, Any], folder: Path) -> None:
-        """Start it.
+        """Start the process.
 
         Args:
-            request: what to do, as `recbench.running.many.worker.request_to_json` makes it.
-            folder: where it works; relative paths of the request start there.
+            request: job as JSON values, as `recbench.running.many.worker.request_to_json` makes it.
+            folder: working folder; relative paths of the request start there.
         """
         # -P keeps the current folder off the path, so that a checkout's `datasets/` hides no library of that name.
         self._process = subprocess.Popen(
@@ -80,11 +80,11 @@ class WorkerProcess:
 
     @property
     def is_interrupted(self) -> bool:
-        """Whether a signal ended it in good order: the same request goes on from the checkpoint."""
+        """True where a signal ended it in good order: the same request goes on from the checkpoint."""
         return self._process.poll() in {INTERRUPTED, -signal.SIGINT, -signal.SIGTERM}
 
     def report(self) -> Report:
-        """How it stands now."""
+        """Current state of the process."""
         code = self._process.poll()
         if code is None and self._ended_at is not None and time.monotonic() - self._ended_at > _LINGER_S:
             self._process.kill()
@@ -102,7 +102,7 @@ class WorkerProcess:
         return Report("failed", text=" ".join([sentence, *self._traces(buried)]))
 
     def _traces(self, buried: Sequence[Path]) -> Iterator[str]:
-        """Sentences about what a process left that said nothing at its end: the last line that it wrote, and the log of its run."""
+        """Sentences about the traces of a process that ended without a result: its last line, and the log of its run."""
         if not self._calling and self._last_line:
             yield f"The last line it wrote: {self._last_line.rstrip('.')}."
         for log in (folder / LOG_FILE for folder in buried):

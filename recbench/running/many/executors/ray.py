@@ -19,7 +19,7 @@ from recbench.running.requests import MOST_JOBS, MOST_THREADS, ManyOptions, RunR
 
 log = logging.getLogger(__name__)
 _RETRIES = 2
-"""How often a run is started again after its machine was lost. One that fails by itself is not."""
+"""Restarts of a run whose machine was lost. One that fails by itself is not started again."""
 _EVERY_S = 0.5
 _STOP_WAIT_S = 70.0
 
@@ -28,7 +28,7 @@ class RayExecutor:
     """Hands all runs to the cluster that RAY_ADDRESS names, or to one that it starts on this machine."""
 
     def __init__(self, request: ManyOptions, workplace: Workplace) -> None:
-        """Connect.
+        """Connect to the cluster.
 
         Raises:
             BadRequest: ray is not installed, the cluster does not answer, or a device was named that only ray can choose.
@@ -63,10 +63,10 @@ class RayExecutor:
         self.at_once = request.jobs
         most = max((int(machine.get("CPU", 0) // self.threads) for machine in machines), default=0)
         if most == 0:
-            log.warning("no machine of the cluster has %d CPUs for a run now; the runs wait for one (see --threads)", self.threads)
+            log.warning("no machine of the cluster has %d CPUs for a run now; all runs wait (see --threads)", self.threads)
         # What a record says about shared machines is the worst that can happen: who stands where is not known before.
         self.jobs = max(1, min(most, request.jobs or most))
-        log.info("%d machines with %d CPUs and %d GPUs", len(machines), sum(machine.get("CPU", 0) for machine in machines), n_gpus)
+        log.info("cluster: %d machines, %d CPUs, %d GPUs", len(machines), sum(machine.get("CPU", 0) for machine in machines), n_gpus)
         here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         self._board = ray.remote(num_cpus=0, scheduling_strategy=here)(Board).remote()
         self._task = ray.remote(num_cpus=self.threads, num_gpus=int(needs_gpu), max_retries=_RETRIES, retry_exceptions=[Interrupted])(
@@ -109,7 +109,7 @@ class RayWork:
         self._executor, self._number, self._task = executor, number, task
 
     def report(self) -> Report:
-        """How it stands now."""
+        """Current state of the task."""
         ray = self._executor._ray
         ended, _ = ray.wait([self._task], timeout=0)
         if not ended:
