@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from recbench.cli.options import Debug, Json, Run, run_folder
+from recbench.cli.options import Debug, Json, Plugins, Run, model_cards, run_folder
 from recbench.cli.terminal import print_json, stdout, verb
 
 
@@ -12,6 +12,7 @@ from recbench.cli.terminal import print_json, stdout, verb
 def diff(
     first: Run,
     second: Annotated[str, typer.Argument(metavar="RUN", help="Run to compare it with.")],
+    plugin: Plugins = None,
     as_json: Json = False,
     debug: Debug = False,  # noqa: ARG001 (read by `verb`)
 ) -> None:
@@ -21,7 +22,7 @@ def diff(
     """
     from recbench import reporting
 
-    rows = reporting.diff(run_folder(first), run_folder(second))
+    rows = reporting.diff(run_folder(first), run_folder(second), model_cards(plugin))
     if as_json:
         print_json(rows)
     else:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from recbench.cli.options import DataDir, Dataset, Debug, Json, Plugins, run_folder, workplace
+from recbench.cli.options import DataDir, Dataset, Debug, Json, Plugins, model_cards, run_folder, workplace
 from recbench.cli.terminal import print_json, print_line, stdout, verb
 
 
@@ -53,7 +53,7 @@ def reproduce(
         )
     stdout().print(table)
     if not found.is_exact:
-        stdout().print(diff_table(diff(folder, found.outcome.folder)))
+        stdout().print(diff_table(diff(folder, found.outcome.folder, model_cards(plugin))))
     if found.code_changes:
         print_line(f"The code differs from that of the record: {'; '.join(found.code_changes)}.")
     verdict = "every target stands where it stood" if found.is_exact else f"{found.n_ranks_changed:,} stand elsewhere"

@@ -1,6 +1,8 @@
 """Typed settings of a plugin, and how presets, files and `--set` are laid over each other."""
 
+import difflib
 import json
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,6 +11,8 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, ModelWrapValidatorHandler, ValidationError, model_validator
 
 from recbench.core.errors import BadConfig, nearest
+
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
 class PlainValues(BaseModel):
@@ -31,14 +35,20 @@ class PluginConfig(PlainValues):
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
+    @property
+    def parts(self) -> "dict[str, PluginConfig]":
+        """Groups of settings among the fields, by name."""
+        values = {name: getattr(self, name) for name in type(self).model_fields}
+        return {name: value for name, value in values.items() if isinstance(value, PluginConfig)}
+
     def named_files(self) -> tuple[Path, ...]:
         """Files and folders that the settings name and whose content shapes the result: the content is part of every key."""
-        return ()
+        return tuple(file for part in self.parts.values() for file in part.named_files())
 
     def named_revisions(self) -> Mapping[str, str]:
         """Settings that leave open which revision of a thing elsewhere is read, each with the value that says it, such as
         `hf:OWNER/NAME@COMMIT`: part of every key. What does not lie here yet is fetched; no revision is known before that."""
-        return {}
+        return {f"{name}.{key}": value for name, part in self.parts.items() for key, value in part.named_revisions().items()}
 
 
 def _is_same_kind(given: Any, taken: Any) -> bool:
@@ -50,27 +60,45 @@ def _is_same_kind(given: Any, taken: Any) -> bool:
     return not (isinstance(given, str) and isinstance(taken, int | float))
 
 
-def explain(error: ValidationError, known: Sequence[str], where: str) -> BadConfig:
-    """A sentence per fault of a pydantic error, with the nearest known key for a misspelt one."""
+def explain(error: ValidationError, known: Sequence[str], where: str, moved: Mapping[str, str] | None = None) -> BadConfig:
+    """A sentence per fault of a pydantic error, with the nearest known key for a misspelt one, or what `moved` says of it."""
     faults = []
     for fault in error.errors():
         key = ".".join(str(part) for part in fault["loc"])
         if fault["type"] == "extra_forbidden":
-            faults.append(f"{where} has no key {key!r}.{nearest(str(fault['loc'][-1]), known)} Known: {', '.join(sorted(known))}.")
+            hint = f" Did you mean {moved[key]!r}?" if moved and key in moved else nearest_setting(key, known)
+            faults.append(f"{where} has no key {key!r}.{hint} Known: {', '.join(_beside(key, known))}.")
         elif fault["type"] == "missing":
             faults.append(f"{where} lacks the key {key!r}.")
         else:
             message = " ".join(fault["msg"].removeprefix("Value error, ").split())  # it may quote a value that spans lines
-            named = f"{key}={fault['input']!r}: " if key else ""
+            value = "" if isinstance(fault["input"], Mapping) else f"={fault['input']!r}"  # a group is named, not written out
+            named = f"{key}{value}: " if key else ""
             faults.append(f"{where}: {named}{message}. Change that value.")
     return BadConfig(" ".join(faults))
+
+
+def _beside(key: str, known: Sequence[str]) -> list[str]:
+    """The settings and groups that stand where a key was written."""
+    group = key[: key.rfind(".") + 1]
+    return sorted({f"{group}{name[len(group) :].partition('.')[0]}" for name in known if name.startswith(group)})
+
+
+def nearest_setting(name: str, known: Sequence[str]) -> str:
+    """As `nearest`, by the last parts of dotted names where the name has no dot or no whole name is near it."""
+    whole = nearest(name, known)
+    if whole and "." in name:
+        return whole
+    by_last = {full.rpartition(".")[2]: full for full in sorted(known, key=lambda full: full.count("."), reverse=True)}
+    close = difflib.get_close_matches(name.rpartition(".")[2], by_last, n=1)
+    return f" Did you mean {by_last[close[0]]!r}?" if close else whole
 
 
 def parse_assignment(text: str) -> tuple[str, Any]:
     """`key=value` of a `--set` option; the value is read as a TOML value and, failing that, as a string."""
     key, equals, raw = text.partition("=")
     if not equals or not key.strip():
-        raise BadConfig(f"--set {text!r} is not of the form key=value. Write for example: --set width=128")
+        raise BadConfig(f"--set {text!r} is not of the form key=value. Write for example: --set training.learning_rate=0.001")
     try:
         value = tomllib.loads(f"value = {raw}")["value"]
     except tomllib.TOMLDecodeError:
@@ -90,8 +118,17 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise BadConfig(f"{path} is not valid TOML: {error}. Correct that line.") from None
 
 
-def flatten_preset(presets: Mapping[str, Mapping[str, Any]], name: str, owner: str) -> dict[str, Any]:
-    """Values of a preset with those it `extends` underneath; an unknown name or a circle is a `BadConfig`."""
+def flatten_preset(
+    presets: Mapping[str, Mapping[str, Any]], name: str, owner: str, config: type[PluginConfig] | None = None
+) -> dict[str, Any]:
+    """Values of a preset by dotted name, with those it `extends` underneath; an unknown name or a circle is a `BadConfig`.
+
+    Args:
+        presets: all presets of a card.
+        name: of the preset.
+        owner: of the presets, as an error names it.
+        config: see `by_dotted_name`.
+    """
     chain: list[Mapping[str, Any]] = []
     seen: list[str] = []
     current: str | None = name
@@ -106,8 +143,102 @@ def flatten_preset(presets: Mapping[str, Mapping[str, Any]], name: str, owner: s
         current = presets[current].get("extends")
     values: dict[str, Any] = {}
     for layer in reversed(chain):
-        values |= {key: value for key, value in layer.items() if key != "extends"}
+        values |= by_dotted_name({key: value for key, value in layer.items() if key != "extends"}, config)
     return values
+
+
+def part_of(config: type[PluginConfig], name: str) -> type[PluginConfig] | None:
+    """The class of a group of settings; None where the name is that of a single setting, or of none."""
+    field = config.model_fields.get(name)
+    kind = None if field is None else field.annotation
+    return kind if isinstance(kind, type) and issubclass(kind, PluginConfig) else None
+
+
+def setting_names(config: type[PluginConfig]) -> list[str]:
+    """Dotted names of all settings of a class, such as `training.learning_rate`, in the order of its fields."""
+    names: list[str] = []
+    for name in config.model_fields:
+        part = part_of(config, name)
+        names += [name] if part is None else [f"{name}.{inner}" for inner in setting_names(part)]
+    return names
+
+
+def by_dotted_name(values: Mapping[str, Any], config: type[PluginConfig] | None = None) -> dict[str, Any]:
+    """Nested settings as one level of dotted names. Keys of `values` may be dotted themselves, as those of `--set` are.
+
+    Args:
+        values: settings, in groups, by dotted name or both.
+        config: their class. A mapping that is a single setting is one value then; without a class it is taken apart like a group.
+    """
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        head, _, rest = key.partition(".")
+        part = None if config is None else part_of(config, head)
+        if rest and (config is None or part is not None):
+            flat |= {f"{head}.{inner}": found for inner, found in by_dotted_name({rest: value}, part).items()}
+        elif isinstance(value, Mapping) and value and (config is None or part is not None):
+            flat |= {f"{key}.{inner}": found for inner, found in by_dotted_name(value, part).items()}
+        else:
+            flat[key] = value
+    return flat
+
+
+def nested(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings by dotted name as groups in groups; the opposite of `by_dotted_name`."""
+    tree: dict[str, Any] = {}
+    for name, value in values.items():
+        *groups, last = name.split(".")
+        place = tree
+        for group in groups:
+            inner = place.get(group)
+            place[group] = dict(inner) if isinstance(inner, Mapping) else {}
+            place = place[group]
+        place[last] = value
+    return tree
+
+
+def moved_settings(flat: Mapping[str, Any], moved: Mapping[str, str]) -> dict[str, Any]:
+    """Settings of a record before schema 4, nested as the plugin has them now.
+
+    Args:
+        flat: settings by the names that they had when all stood on one level.
+        moved: `[moved]` of the card: such a name and the dotted one of today. The name of a mapping stands for all of its entries
+            but those that have a name of their own there. Settings that are not in it kept theirs.
+    """
+    return nested({_renamed(name, moved): value for name, value in by_dotted_name(flat).items()})
+
+
+def flat_settings(values: Mapping[str, Any], moved: Mapping[str, str]) -> dict[str, Any]:
+    """Nested settings by the names of records before schema 4; the opposite of `moved_settings`. Hashes of settings are made of it."""
+    return moved_settings(values, {new: old for old, new in moved.items()})
+
+
+def _renamed(name: str, names: Mapping[str, str]) -> str:
+    found = max((known for known in names if name == known or name.startswith(f"{known}.")), key=len, default="")
+    return names[found] + name.removeprefix(found) if found else name
+
+
+def toml_text(values: Mapping[str, Any]) -> str:
+    """Settings as TOML, groups as tables behind what stands outside of them; None is left out, as TOML has no word for it."""
+    return "\n".join(_toml_lines(values, "")) + "\n"
+
+
+def _toml_lines(values: Mapping[str, Any], within: str) -> list[str]:
+    single = {key: value for key, value in values.items() if not isinstance(value, Mapping) and value is not None}
+    lines = [f"{_toml_key(key)} = {_toml_value(value)}" for key, value in single.items()]
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            name = f"{within}{_toml_key(key)}"
+            lines += ["", f"[{name}]", *_toml_lines(value, f"{name}.")]
+    return lines
+
+
+def _toml_key(key: str) -> str:
+    return key if _BARE_KEY.fullmatch(key) else _toml_value(key)
+
+
+def _toml_value(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")  # the one character that JSON leaves bare and TOML does not
 
 
 def canonical_json(value: Any) -> str:

@@ -1,6 +1,7 @@
 """The contract between the harness and a model."""
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,12 +9,23 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from recbench.core.budget import Budget
-from recbench.core.config import PlainValues, PluginConfig, canonical_json, explain, flatten_preset, read_toml
+from recbench.core.config import (
+    PlainValues,
+    PluginConfig,
+    by_dotted_name,
+    canonical_json,
+    explain,
+    flatten_preset,
+    nearest_setting,
+    nested,
+    read_toml,
+    setting_names,
+)
 from recbench.core.containment import contained
-from recbench.core.errors import BadConfig, nearest
+from recbench.core.errors import BadConfig
 from recbench.core.interactions import Interactions, ItemTable, StringArray
 from recbench.core.progress import Progress
 from recbench.core.ranking import Queries, Rankings, View
@@ -313,11 +325,11 @@ class ModelCard(PlainValues):
     uses: tuple[str, ...] = ()
     """Plugins whose item vectors this one asks for."""
     label: tuple[str, ...] = ()
-    """Config keys whose values belong in the row's name, such as the loss or the text encoder."""
+    """Settings whose values belong in the row's name, such as `loss` or `text.encoder`."""
     backbone: tuple[str, ...] = ()
-    """Config keys that name pretrained weights, the one that says most about a row first."""
+    """Settings that name pretrained weights, the one that says most about a row first."""
     text: tuple[str, ...] = ()
-    """Config keys that list the text columns which the model reads."""
+    """Settings that list the text columns which the model reads."""
     validation_users: int | None = Field(default=None, gt=0)
     """How many users, drawn once, validate during training where ranking all of them would take longer than an epoch; None: all."""
     distributed: bool = False
@@ -329,6 +341,9 @@ class ModelCard(PlainValues):
     default: DefaultPresets
     published: tuple[Published, ...] = ()
     deviations: tuple[str, ...] = ()
+    moved: dict[str, str] = Field(default_factory=dict)
+    """Where settings of records before schema 4 stand today: flat name and dotted name; see `recbench.core.config.moved_settings`.
+    In the file `"training.*" = ["patience"]` is short for `patience = "training.patience"`."""
     tune: TuneCard | None = None
     """Search space of `recbench tune`; None: nothing to search."""
 
@@ -339,6 +354,26 @@ class ModelCard(PlainValues):
         missing = sorted({name for name in wanted if name not in self.presets})
         if missing:
             raise ValueError(f"preset {missing[0]!r} is named but not defined under [presets]")
+        return self
+
+    @field_validator("moved", mode="before")
+    @classmethod
+    def _each_moved_by_name(cls, moved: Any) -> Any:
+        if not isinstance(moved, Mapping):
+            return moved
+        spelt: dict[Any, Any] = {}
+        for key, value in moved.items():
+            if isinstance(value, list) and key.endswith(".*"):
+                spelt |= {old: f"{key[:-1]}{str(old).rpartition('.')[2]}" for old in value}
+            else:
+                spelt[key] = value
+        return spelt
+
+    @model_validator(mode="after")
+    def _moved_apart(self) -> "ModelCard":
+        twice = [new for new, count in Counter(self.moved.values()).items() if count > 1]
+        if twice:
+            raise ValueError(f"two settings are moved to {twice[0]!r}")
         return self
 
 
@@ -379,16 +414,16 @@ class Plugin:
     def resolve(
         self, preset: str, file_values: Mapping[str, Any] | None = None, overrides: Mapping[str, Any] | None = None
     ) -> PluginConfig:
-        """Settings by the one rule of precedence: defaults < preset < config file < `--set`."""
+        """Settings by the one rule of precedence: defaults < preset < config file < `--set`; groups are merged, a setting is replaced."""
         name = self.card.name
-        values = flatten_preset(self.card.presets, preset, f"Model {name!r}")
-        values |= dict(file_values or {})
-        values |= dict(overrides or {})
+        values = flatten_preset(self.card.presets, preset, f"Model {name!r}", self.config)
+        for layer in (file_values or {}, overrides or {}):
+            values |= by_dotted_name(layer, self.config)
         with contained(f"model {name!r}", "its settings"):
             try:
-                config = self.config.model_validate(values)
+                config = self.config.model_validate(nested(values))
             except ValidationError as error:
-                raise explain(error, list(self.config.model_fields), f"Model {name!r}") from None
+                raise explain(error, setting_names(self.config), f"Model {name!r}", self.card.moved) from None
             # Keys and records write the settings down; a class that cannot say its own values shall fail here, under its name.
             canonical_json(config.model_dump(mode="json")).encode()
             config.model_dump_json()
@@ -405,14 +440,15 @@ class Plugin:
         tune = self.card.tune
         if tune is None:
             raise BadConfig(f"The card of {self.card.name!r} declares no space to search. Add a section [tune], or take another model.")
-        unknown = [name for name in tune.space if name not in self.config.model_fields]
+        known = setting_names(self.config)
+        unknown = [name for name in tune.space if name not in known]
         if unknown:
-            known = self.config.model_fields
-            raise BadConfig(
-                f"The card of {self.card.name!r} searches {unknown[0]!r}, which is no setting.{nearest(unknown[0], known)} Correct it."
-            )
+            hint = nearest_setting(unknown[0], known)
+            raise BadConfig(f"The card of {self.card.name!r} searches {unknown[0]!r}, which is no setting.{hint} Correct it.")
+        # A search of before settings were nested draws the same when it is repeated.
+        streams = {new: old for old, new in self.card.moved.items()}
         for attempt in range(_MOST_DRAWS):
-            values = tune.draw(self.card.name, seed, number, attempt)
+            values = tune.draw(self.card.name, seed, number, attempt, streams)
             try:
                 return values, self.resolve(preset, None, values)
             except BadConfig as error:
@@ -428,13 +464,12 @@ class Plugin:
 
     def row_name(self, preset: str, config: PluginConfig) -> str:
         """`model:preset`, then the loss and the text encoder where the card says they matter."""
-        values = config.model_dump(mode="json")
+        values = by_dotted_name(config.model_dump(mode="json"), self.config)
         parts = []
         for key in self.card.label:
             if key not in values:
-                raise BadConfig(
-                    f"The card of {self.card.name!r} labels rows by {key!r}, which is no setting.{nearest(key, values)} Correct it."
-                )
+                hint = nearest_setting(key, list(values))
+                raise BadConfig(f"The card of {self.card.name!r} labels rows by {key!r}, which is no setting.{hint} Correct it.")
             if values[key] is not None:
                 parts.append(str(values[key]))
         return f"{self.card.name}:{preset}" + (f" ({', '.join(parts)})" if parts else "")

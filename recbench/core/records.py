@@ -27,15 +27,17 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from recbench.core.config import canonical_json
+from recbench.core.config import canonical_json, moved_settings
 from recbench.core.errors import BadData, refuse_shortage
 from recbench.core.ranking import View
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """2 added `tuned`, `foreign` and `remeasured`; 3 added `StagePart.steps` and `stopped_by`, `FitPart.validations`, the peak of device
-memory, the sums of the model's files and the record's own sum."""
-_READ_VERSIONS = (1, 2, 3)
+memory, the sums of the model's files and the record's own sum; 4 added `task` and nested `config`, see `RunRecord.with_nested_config`."""
+_READ_VERSIONS = (1, 2, 3, 4)
 _FIRST_SEALED = 3
+LAST_FLAT = 3
+"""Last schema in which all settings stand on one level, by names that the card's `[moved]` leads to those of today."""
 _SEAL = "sha256"
 """Key of `record.json` under which the sum of all other keys stands; the `RunRecord` in memory has no such field."""
 RECORD_FILE = "record.json"
@@ -297,8 +299,10 @@ class RunRecord(_Part):
     protocol: ProtocolPart
     fingerprints: Fingerprints
     config: dict[str, Any]
+    """All settings, in groups; on one level up to schema 3."""
     config_hash: str
-    """Hash of model name, config and budget, without the seed: runs that differ only in their seed share it."""
+    """Hash of model name, config (on one level, see `flat_settings`) and budget, without the seed: runs that differ only in their seed
+    share it, of whatever schema."""
     budget: str | None
     seed: int
     code: CodePart
@@ -330,6 +334,21 @@ class RunRecord(_Part):
             if part.name.startswith(prefix):
                 return part
         raise BadData(f"Record {self.run_id} names no file {prefix!r}. Run it again with --again.")
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether the settings stand on one level, by the names of before schema 4."""
+        return self.schema_version <= LAST_FLAT
+
+    def with_nested_config(self, moved: Mapping[str, str]) -> "RunRecord":
+        """The record with its settings as the model has them today: the step from schema 3 to 4. Published records are never written so.
+
+        Args:
+            moved: `[moved]` of the model's card.
+        """
+        if not self.is_flat:
+            return self
+        return self.model_copy(update={"schema_version": SCHEMA_VERSION, "config": moved_settings(self.config, moved)})
 
     def to_json(self) -> str:
         """The text of `record.json`, the same for equal records; its last key is the sum of all others."""

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
 
-from recbench.core.config import canonical_json, explain
+from recbench.core.config import by_dotted_name, canonical_json, explain, moved_settings
 from recbench.core.errors import BadData
 from recbench.core.seeds import generator
 
@@ -78,18 +78,20 @@ class TuneCard(_Part):
     preset: str
     """Trial 0, and what the drawn settings of the others are laid over: the published settings."""
     space: Annotated[dict[str, Dimension], Field(min_length=1)]
-    """Per setting the values it may take."""
+    """Per setting, by its dotted name, the values it may take."""
 
-    def draw(self, model: str, seed: int, trial: int, attempt: int = 0) -> dict[str, Any]:
+    def draw(self, model: str, seed: int, trial: int, attempt: int = 0, streams: Mapping[str, str] | None = None) -> dict[str, Any]:
         """The settings of one trial: none for trial 0, else one value per setting of the space.
 
         Each value follows from the model's name, its own range, the search's seed and the number of the trial alone: neither other
         settings of the space nor the number of trials change it. `attempt` counts draws whose values contradicted each other.
+        `streams` names the random streams of settings that have another name there.
         """
         if trial == 0:
             return {}
+        streams = streams or {}
         return {
-            name: dimension.draw(generator(seed, "tune", model, name, trial, *([attempt] if attempt else [])))
+            name: dimension.draw(generator(seed, "tune", model, streams.get(name, name), trial, *([attempt] if attempt else [])))
             for name, dimension in sorted(self.space.items())
         }
 
@@ -123,7 +125,8 @@ class Trial(_Part):
 class TuneLog(_Part):
     """`trials.json` of a search, and `tune.json` of a run that took its settings from it. No test figure is in it: none was made."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[1, 2] = 2
+    """2 added nested `Trial.config` and dotted names of settings, see `with_nested_configs`."""
     model: str
     source_hash: str
     """Hash of the plugin's sources."""
@@ -153,6 +156,22 @@ class TuneLog(_Part):
         """The trial with the highest score, of equal ones the first; None where none is done."""
         done = [trial for trial in self.trials if trial.score is not None]
         return max(done, key=lambda trial: (trial.score, -trial.trial), default=None)
+
+    def with_nested_configs(self, moved: Mapping[str, str]) -> "TuneLog":
+        """The log with settings as the model has them today; `moved` is that of its card."""
+        if self.schema_version > 1:
+            return self
+        trials = tuple(
+            trial.model_copy(
+                update={
+                    "values": by_dotted_name(moved_settings(trial.values, moved)),
+                    "config": moved_settings(trial.config, moved),
+                }
+            )
+            for trial in self.trials
+        )
+        space = {moved.get(name, name): dimension for name, dimension in self.space.items()}
+        return self.model_copy(update={"schema_version": 2, "space": space, "trials": trials})
 
     def to_json(self) -> str:
         """The text of the file, the same for equal logs."""

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from recbench.core.config import by_dotted_name
+from recbench.core.plugin import ModelCard
 from recbench.core.records import RunRecord
 from recbench.evaluation import paired_bootstrap
 from recbench.reporting.archive import StoredRun
@@ -36,17 +38,21 @@ class Difference:
     note: str = ""
 
 
-def diff(first: Path, second: Path) -> list[Difference]:
+def diff(first: Path, second: Path, cards: Mapping[str, ModelCard]) -> list[Difference]:
     """All that differs between two runs, causes before figures; empty where nothing does.
 
     Args:
         first, second: run folders or folders of published records.
+        cards: of the models known here, by name; they say where settings of old records stand today.
     """
     one, other = StoredRun.open(first), StoredRun.open(second)
-    a, b = one.record, other.record
+    a, b = (
+        record.with_nested_config(cards[record.model.name].moved) if record.model.name in cards else record
+        for record in (one.record, other.record)
+    )
     return [
         *_settings(a, b),
-        *_of("data", _flat(a.fingerprints.model_dump()), _flat(b.fingerprints.model_dump()), _DATA_NOTES, shorten=16),
+        *_of("data", a.fingerprints.model_dump(), b.fingerprints.model_dump(), _DATA_NOTES, shorten=16),
         *_of("code", _code(a), _code(b), _code_notes(a, b)),
         *_of("library", a.libraries, b.libraries),
         *_of("machine", _machine(a), _machine(b), {"precision": "figures differ in their last digits or more"}),
@@ -59,7 +65,7 @@ def _settings(a: RunRecord, b: RunRecord) -> list[Difference]:
     def settings(record: RunRecord) -> dict[str, Any]:
         named: dict[str, Any] = {"model": record.model.name, "preset": record.model.preset, "data set": record.dataset.name}
         named |= {"seed": record.seed, "budget": record.budget, "backbone": record.model.backbone}
-        return named | _flat(record.config, "config.") | _flat(record.protocol.model_dump(mode="json"), "protocol.")
+        return named | by_dotted_name({"config": record.config, "protocol": record.protocol.model_dump(mode="json")})
 
     notes = {"seed": "every random number differs", "budget": "one may train for longer"}
     return _of("setting", settings(a), settings(b), notes)
@@ -111,17 +117,6 @@ def _of(
         for name in names
         if first.get(name) != second.get(name)
     ]
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings under dotted names."""
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
 
 
 def _text(value: Any) -> str:

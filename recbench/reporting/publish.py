@@ -68,7 +68,7 @@ def publish(boards: Path, runs: Sequence[Path], cards: Mapping[str, ModelCard]) 
     finish_writing(boards)
     published = {folder.name: StoredRun.open(folder) for folder in record_folders(boards)}
     refuse_damaged(boards, published)
-    fresh, skipped = _new_runs(runs, published)
+    fresh, skipped = _new_runs(runs, published, cards)
     pages = all_pages(make_boards([*published.values(), *fresh.values()], cards))
     files: dict[str, bytes | Path] = {}
     for run_id in sorted(fresh):
@@ -108,7 +108,9 @@ def refuse_damaged(boards: Path, published: Mapping[str, StoredRun]) -> None:
             )
 
 
-def _new_runs(runs: Sequence[Path], published: dict[str, StoredRun]) -> tuple[dict[str, StoredRun], list[Skipped]]:
+def _new_runs(
+    runs: Sequence[Path], published: dict[str, StoredRun], cards: Mapping[str, ModelCard]
+) -> tuple[dict[str, StoredRun], list[Skipped]]:
     fresh: dict[str, StoredRun] = {}
     skipped = []
     for folder in sorted(runs):
@@ -120,7 +122,7 @@ def _new_runs(runs: Sequence[Path], published: dict[str, StoredRun]) -> tuple[di
         try:
             run = StoredRun.open(folder)
             reason = _needless(run.record, run.sha256, published | fresh)
-            fault = "" if reason else _fault_of(run, published | fresh)
+            fault = "" if reason else _fault_of(run, published | fresh, cards)
         except RecbenchError as error:
             reason, fault = "", str(error)
         if reason or fault:
@@ -140,7 +142,7 @@ def _needless(record: RunRecord, sha256: str, taken: Mapping[str, StoredRun]) ->
     return ""
 
 
-def _fault_of(run: StoredRun, taken: Mapping[str, StoredRun]) -> str:
+def _fault_of(run: StoredRun, taken: Mapping[str, StoredRun], cards: Mapping[str, ModelCard]) -> str:
     """Reasons not to publish a run; empty where there is none. Its figures are computed again from its ranks."""
     record = run.record
     for what, name in (("run", record.run_id), ("data set", record.dataset.name)):
@@ -148,7 +150,7 @@ def _fault_of(run: StoredRun, taken: Mapping[str, StoredRun]) -> str:
             return f"the {what}'s name {name!r} cannot be a file name; letters, digits and _ . = + - can"
     if record.run_id in taken:
         return f"another record called {record.run_id} is published already"
-    faults = files_at_fault(run) or [*recompute(run, _MEND)[1], *search_at_fault(run)]
+    faults = files_at_fault(run) or [*recompute(run, _MEND)[1], *search_at_fault(run, cards)]
     more = f" {len(faults) - 1} more." if len(faults) > 1 else ""
     return f"{faults[0]}{more}" if faults else ""
 

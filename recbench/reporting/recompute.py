@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from recbench.core.errors import RecbenchError
+from recbench.core.plugin import ModelCard
 from recbench.core.ranking import View
 from recbench.core.records import RECORD_FILE, Interval, SlicePart, TargetsPart
 from recbench.core.tuning import TUNE_LOG, read_tune_log, same_settings
@@ -35,8 +36,8 @@ def recompute(run: StoredRun, mend: str) -> tuple[int, list[Fault]]:
     return len(again), faults
 
 
-def search_at_fault(run: StoredRun) -> list[Fault]:
-    """Claims of a record about the search for its settings that its log of trials does not bear out."""
+def search_at_fault(run: StoredRun, cards: Mapping[str, ModelCard]) -> list[Fault]:
+    """Claims of a record about the search for its settings that its log of trials does not bear out; `cards` by name of the model."""
     claim, path = run.record.tuned, run.folder / RECORD_FILE
     if claim is None:
         return []
@@ -44,10 +45,13 @@ def search_at_fault(run: StoredRun) -> list[Fault]:
         log, _ = read_tune_log(run.path(TUNE_LOG))
     except RecbenchError as error:
         return [Fault(path, None, f"it claims a search for its settings, whose log cannot be read: {error}")]
+    record, card = run.record, cards.get(run.record.model.name)
+    if card is not None:  # a run may take its settings from a search of before they were nested
+        record, log = record.with_nested_config(card.moved), log.with_nested_configs(card.moved)
     best = log.best()
     found = None if best is None else (len(log.trials), best.trial, best.score, log.dataset, log.valid)
     if best is not None and found == (claim.trials, claim.trial, claim.score, claim.dataset, claim.valid):
-        if same_settings(best.config, run.record.config):
+        if same_settings(best.config, record.config):
             return []
         return [
             Fault(path, None, f"its settings are not those of trial {best.trial}, which won the search in {TUNE_LOG}. Restore the record.")

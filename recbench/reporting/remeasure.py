@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from recbench.core.plugin import ModelCard
-from recbench.core.records import RECORD_FILE, SCHEMA_VERSION, CodePart, Interval, RunRecord
+from recbench.core.records import LAST_FLAT, RECORD_FILE, CodePart, Interval, RunRecord
 from recbench.evaluation import evaluate
 from recbench.reporting.archive import StoredRun, record_folders
 from recbench.reporting.board import make_boards
@@ -61,7 +61,8 @@ def remeasure(boards: Path, cards: Mapping[str, ModelCard], code: CodePart) -> R
         record = run.record.model_copy(update={"metrics": found.metrics, "slices": found.slices, "beyond": found.beyond})
         if record != run.record:
             moves.count(run.record, record)
-            record = record.model_copy(update={"schema_version": SCHEMA_VERSION, "remeasured": code})
+            # Its settings keep their names, and with them the schema.
+            record = record.model_copy(update={"schema_version": max(record.schema_version, LAST_FLAT), "remeasured": code})
             texts[(run.folder / RECORD_FILE).relative_to(boards).as_posix()] = record.to_json()
             run = run.with_record(record)
         runs.append(run)

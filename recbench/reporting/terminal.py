@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from recbench.core.config import by_dotted_name
 from recbench.core.console import keep_whole
 from recbench.core.plugin import ModelCard
 from recbench.core.ranking import View
@@ -227,7 +228,7 @@ def record_table(record: RunRecord, card: ModelCard | None = None, references: S
     if has_spaces(record):
         diagnostics["behaviour against text"] = "shown with --domination"
     parts = [run_table(record, card, references), _pairs("How it was made", facts)]
-    parts += [_pairs("Settings", {key: str(value) for key, value in record.config.items()}), stages]
+    parts += [_pairs("Settings", {key: str(value) for key, value in by_dotted_name(record.config).items()}), stages]
     parts += [groups, _pairs("Beyond accuracy", beyond), _pairs("Diagnostics", diagnostics)]
     return Group(*parts)
 

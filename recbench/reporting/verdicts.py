@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from recbench.core.config import flatten_preset
+from recbench.core.config import by_dotted_name, flat_settings, flatten_preset
 from recbench.core.errors import BadRequest
 from recbench.core.plugin import ModelCard, Published
 from recbench.core.ranking import View
@@ -98,13 +98,18 @@ def _other_text(record: RunRecord, published: Published) -> str:
 def changed_settings(record: RunRecord, card: ModelCard) -> list[str]:
     """Settings in which a run departs from its preset, each as key=value, by key; empty where the card has no such preset any more.
 
-    Only settings that the card's presets name are looked at; see `Plugin.full_card`.
+    Only settings that the card's presets name are looked at; see `Plugin.full_card`. They have the names of the record.
     """
     if record.model.preset not in card.presets:
         return []
     preset = flatten_preset(card.presets, record.model.preset, f"Model {card.name!r}")
-    changed = sorted(key for key, value in preset.items() if key in record.config and _plain(record.config[key]) != _plain(value))
-    return [f"{key}={record.config[key]}" for key in changed]
+    settings = record.config
+    if record.is_flat:
+        preset = flat_settings(preset, card.moved)
+    else:
+        settings = by_dotted_name(settings)
+    changed = sorted(key for key, value in preset.items() if key in settings and _plain(settings[key]) != _plain(value))
+    return [f"{key}={settings[key]}" for key in changed]
 
 
 def _plain(value: object) -> object:

@@ -84,7 +84,7 @@ def inspect_boards(boards: Path, cards: Mapping[str, ModelCard], plugins: Sequen
             continue
         compared, wrong = recompute(run, f"Restore the record; if the evaluator changed since, run: {remeasure}")
         n_figures += compared
-        faults += [*wrong, *search_at_fault(run)]
+        faults += [*wrong, *search_at_fault(run, cards)]
     faults += _records_as_printed(boards, pages)
     n_rows, wrong_pages = _pages_as_rendered(boards, pages, runs, cards, publish)
     faults += wrong_pages

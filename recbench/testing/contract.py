@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from recbench.core import VIEWS, Catalogue, Histories, Plugin, Queries, Rankings, Recommender
+from recbench.core.config import setting_names
 from recbench.data import Split
 from recbench.evaluation import check_rankings
 from recbench.running.run.training import MODEL_FOLDER, TrainedModel
@@ -82,9 +83,11 @@ class PluginContract:
         assert bool(card.bibtex) == bool(card.paper), "a paper is cited with its BibTeX"
         for preset in card.presets:
             assert plugin.row_name(preset, plugin.resolve(preset)).startswith(f"{card.name}:{preset}")
-        settings = plugin.config.model_fields
+        settings = setting_names(plugin.config)
         for name in (*card.label, *card.backbone, *card.text):
             assert name in settings, f"the card names {name!r}, which is no setting"
+        for name in card.moved.values():
+            assert name in settings or name.startswith(tuple(f"{setting}." for setting in settings)), f"nothing stands at {name!r}"
         if card.tune is not None:
             plugin.trial(1, 0, card.tune.preset)
         for number in card.published:

@@ -135,8 +135,8 @@ def test_a_comparison_of_nothing_is_refused() -> None:
 
 def test_equal_runs_do_not_differ(workshop: Any) -> None:
     first, second = workshop.run(), workshop.run()
-    assert diff(first, second) == []
-    assert "Nothing differs" in drawn(diff_table(diff(first, second)))
+    assert diff(first, second, {}) == []
+    assert "Nothing differs" in drawn(diff_table(diff(first, second, {})))
 
 
 def test_a_difference_names_causes_before_figures(workshop: Any) -> None:
@@ -150,7 +150,7 @@ def test_a_difference_names_causes_before_figures(workshop: Any) -> None:
         fit={"steps": 40},
         fingerprints={"train": "0" * 64},
     )
-    rows = diff(first, second)
+    rows = diff(first, second, {})
     found = {(row.area, row.name): row for row in rows}
     assert (found["setting", "config.width"].first, found["setting", "config.width"].second) == ("64", "128")
     assert (found["setting", "config.depth.blocks"].first, found["setting", "config.depth.blocks"].second) == ("–", "3")
@@ -167,6 +167,6 @@ def test_a_difference_names_causes_before_figures(workshop: Any) -> None:
 
 
 def test_runs_on_other_targets_are_not_paired(workshop: Any) -> None:
-    rows = diff(workshop.run(), workshop.run(split=1))
+    rows = diff(workshop.run(), workshop.run(split=1), {})
     assert any(row.name == "test" and "cannot be compared" in row.note for row in rows)
     assert {row.note for row in rows if row.area == "figure"} == {"other targets: no interval"}

@@ -25,6 +25,7 @@ from typing import Any, Literal
 
 from recbench import registry
 from recbench.core.budget import Budget
+from recbench.core.config import by_dotted_name
 from recbench.core.durations import duration
 from recbench.core.errors import BadRequest, DataUnavailable
 from recbench.core.records import RECORD_FILE, RECORDS_FOLDER, RunRecord, StagePart
@@ -54,6 +55,8 @@ _BYTES_PER_ENTRY = 8
 _BYTES_PER_PARAMETER, _CHECKPOINT_COPIES = 4, 4
 """A checkpoint holds the weights, the best weights and two means of the gradient."""
 _BYTES_PER_INTERACTION = 32
+_TRAINING = "training"
+"""Group of a plugin's settings that holds those of the training loop; they may also stand outside of groups."""
 _NVIDIA = Path("/proc/driver/nvidia")
 log = logging.getLogger(__name__)
 
@@ -154,7 +157,8 @@ def make_plan(request: PlanRequest, workplace: Workplace) -> Plan:
     device = _device_type(request.device)
     preset, config, _ = settings_of(plugin, request, device)
     settings = config.model_dump(mode="json")
-    everything = list(_past(workplace))
+    moved = plugin.card.moved
+    everything = [record.with_nested_config(moved) if record.model.name == request.model else record for record in _past(workplace)]
     sizes, dataset = _sizes(request.dataset, protocol, everything, workplace)
     if plugin.card.max_items is not None and sizes.n_items > plugin.card.max_items:
         raise BadRequest(f"Model {request.model!r} is not applicable: {sizes.n_items:,} items, its limit is {plugin.card.max_items:,}.")
@@ -312,7 +316,8 @@ def _examples(record: RunRecord, target: _Target) -> float:
 
 def _full(config: Mapping[str, Any], per_epoch: float, per_step: float) -> float:
     """Examples of a training that nothing stops early; infinite where the settings bound neither epochs nor steps."""
-    epochs, steps = config.get("max_epochs"), config.get("max_steps")
+    training = config.get(_TRAINING, config)
+    epochs, steps = training.get("max_epochs"), training.get("max_steps")
     by_epochs = float(epochs) * per_epoch if isinstance(epochs, int) else math.inf
     return min(by_epochs, float(steps) * per_step if isinstance(steps, int) else math.inf)
 
@@ -354,18 +359,13 @@ def _notes(target: _Target, basis: Sequence[RunRecord]) -> list[str]:
         notes.append(f"{shared} of the {len(basis)} records were made while other runs shared the machine: alone it may be faster.")
     machines = sorted({f"{record.device.name}, {record.device.threads} threads" for record in basis})
     notes.append(f"They were made on: {'; '.join(machines)}.")
-    free = {"max_steps", "max_epochs"}
-    changed = sorted(
-        key for key, value in target.config.items() if key not in free and all(_differs(record, key, value) for record in basis)
-    )
+    free = {f"{group}{name}" for group in ("", f"{_TRAINING}.") for name in ("max_steps", "max_epochs")}
+    settings, others = by_dotted_name(target.config), [by_dotted_name(record.config) for record in basis]
+    changed = sorted(key for key in settings.keys() - free if all(key in other and other[key] != settings[key] for other in others))
     if changed:
-        named = ", ".join(f"{key}={json.dumps(target.config[key], ensure_ascii=False)}" for key in changed)
+        named = ", ".join(f"{key}={json.dumps(settings[key], ensure_ascii=False)}" for key in changed)
         notes.append(f"No record has these settings, and their effect is not known: {named}.")
     return notes
-
-
-def _differs(record: RunRecord, key: str, value: Any) -> bool:
-    return key in record.config and record.config[key] != value
 
 
 def _past(workplace: Workplace) -> Iterator[RunRecord]:

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from recbench import registry
 from recbench.core.commands import command_line
-from recbench.core.config import PluginConfig, explain
+from recbench.core.config import PluginConfig, explain, setting_names
 from recbench.core.containment import contained
 from recbench.core.errors import BadData, BadRequest, nearest
 from recbench.core.plugin import Catalogue, Plugin
@@ -82,11 +82,11 @@ class LoadedRun:
         item_ids, titles = read_catalogue(folder / CATALOGUE_FILE, record.dataset.n_items)
         with contained(f"model {record.model.name!r}", "its settings"):
             try:
-                config = plugin.config.model_validate(record.config)
+                config = plugin.config.model_validate(record.with_nested_config(plugin.card.moved).config)
             except ValidationError as error:
                 raise BadRequest(
                     f"{record.run_id} was made with settings that model {record.model.name!r} does not take any more: "
-                    f"{explain(error, list(plugin.config.model_fields), 'the model')} Make the run again."
+                    f"{explain(error, setting_names(plugin.config), 'the model')} Make the run again."
                 ) from None
         return cls(record, folder, _read_model(plugin, config, record, folder, device), item_ids, titles)
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import recbench.evaluation as evaluation
+from recbench import registry
 from recbench.core.errors import BadRequest
 from recbench.core.ranking import BOTH
 from recbench.core.records import RECORD_FILE, CodePart, RunRecord, read_record
@@ -74,6 +75,7 @@ def _differs(then: CodePart, now: CodePart) -> bool:
 
 def request_of(record: RunRecord, folder: Path, dataset: str | None = None, plugins: Sequence[Path] = ()) -> RunRequest:
     """The request that made the record in a folder. Its settings override the preset, so that later changes of the preset do no harm."""
+    card = registry.models(plugins).load(record.model.name).card
     protocol = record.protocol
     options = ",".join(f"{key}={value}" for key, value in protocol.split_options.items())
     return RunRequest(
@@ -82,7 +84,7 @@ def request_of(record: RunRecord, folder: Path, dataset: str | None = None, plug
         preset=record.model.preset,
         seed=record.seed,
         tune_log=folder / TUNE_LOG if record.tuned is not None else None,
-        overrides=dict(record.config),
+        overrides=record.with_nested_config(card.moved).config,
         budget=record.budget,
         device=record.device.type,
         precision=record.device.precision,

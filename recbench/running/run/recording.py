@@ -8,6 +8,7 @@ from pathlib import Path
 
 import recbench.evaluation as evaluation
 from recbench.core.codes_file import CODES_FILE
+from recbench.core.config import by_dotted_name, toml_text
 from recbench.core.digests import file_sha256
 from recbench.core.errors import BadData, PluginFailed
 from recbench.core.interactions import ItemTable
@@ -214,7 +215,8 @@ def _domination(resolved: Resolved, trained: TrainedModel, folder: Path) -> dict
 def _model_part(resolved: Resolved, items: ItemTable) -> ModelPart:
     card = resolved.plugin.card
     backbone = _backbone(resolved)
-    fields = [name for setting in card.text for name in resolved.settings[setting]]
+    settings = by_dotted_name(resolved.settings, resolved.plugin.config)
+    fields = [name for setting in card.text for name in settings[setting]]
     holding = [name for name, column in items.columns.items() if any(value is not None for value in column)]
     return ModelPart(
         name=card.name,
@@ -232,13 +234,14 @@ def _model_part(resolved: Resolved, items: ItemTable) -> ModelPart:
 
 def _backbone(resolved: Resolved) -> str | None:
     """The pretrained weights that say most about the row, with the revision or content that was read; None where there are none."""
-    setting = next((name for name in resolved.plugin.card.backbone if resolved.settings[name]), None)
+    settings = by_dotted_name(resolved.settings, resolved.plugin.config)
+    setting = next((name for name in resolved.plugin.card.backbone if settings[name]), None)
     if setting is None:
         return None
     revisions, files = resolved.named.get("revisions", {}), resolved.named.get("files")
     if setting in revisions:
         return str(revisions[setting])
-    return str(resolved.settings[setting]) + ("" if files is None else f" ({hash_value(files)[:12]})")
+    return str(settings[setting]) + ("" if files is None else f" ({hash_value(files)[:12]})")
 
 
 def _fit_part(report: FitReport) -> FitPart:
@@ -275,9 +278,5 @@ def training_seconds(stages: Sequence[StagePart]) -> float:
 
 
 def _config_text(resolved: Resolved) -> str:
-    """The resolved settings as TOML; a key that is None is left out, as TOML has no word for it."""
-    import json
-
-    lines = [f"# {resolved.row_name}, seed {resolved.request.seed}"]
-    lines += [f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in resolved.settings.items() if value is not None]
-    return "\n".join(lines) + "\n"
+    """The resolved settings as TOML, to be fed back."""
+    return f"# {resolved.row_name}, seed {resolved.request.seed}\n{toml_text(resolved.settings)}"

@@ -10,7 +10,7 @@ from typing import Any
 
 from recbench import registry
 from recbench.core.budget import Budget
-from recbench.core.config import PluginConfig
+from recbench.core.config import PluginConfig, flat_settings
 from recbench.core.errors import BadRequest, nearest
 from recbench.core.plugin import Plugin, World
 from recbench.core.ranking import View
@@ -67,8 +67,9 @@ class Resolved:
 
     @property
     def config_hash(self) -> str:
-        """Hash that is equal for runs which differ only in their seed."""
-        return hash_value({"model": self.plugin.card.name, "config": self.settings, "budget": self.budget.text})
+        """Hash that is equal for runs which differ only in their seed, including those from before settings were nested."""
+        flat = flat_settings(self.settings, self.plugin.card.moved)
+        return hash_value({"model": self.plugin.card.name, "config": flat, "budget": self.budget.text})
 
     @property
     def final_ranking(self) -> FinalRanking:
@@ -167,9 +168,10 @@ def settings_of(
     plugin: Plugin, request: RunRequest | PlanRequest, device: str, tune_log: Path | None = None
 ) -> tuple[str, PluginConfig, TunedSettings | None]:
     """Preset and settings of a request, and the search that its config file, or `tune_log`, names."""
-    values, tuned = read_settings(request.config_file, request.model) if request.config_file is not None else (None, None)
+    moved = plugin.card.moved
+    values, tuned = read_settings(request.config_file, request.model, moved) if request.config_file is not None else (None, None)
     if tune_log is not None:
-        tuned = read_search(tune_log)
+        tuned = read_search(tune_log, moved)
     preset = request.preset or (tuned.log.preset if tuned is not None else plugin.default_preset(device))
     return preset, plugin.resolve(preset, values, request.overrides), tuned
 

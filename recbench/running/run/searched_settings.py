@@ -6,7 +6,6 @@ checked by whoever has the record. Settings that are not those of the winning tr
 """
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError
 
-from recbench.core.config import PluginConfig, explain, read_toml
+from recbench.core.config import PluginConfig, explain, moved_settings, nested, read_toml, toml_text
 from recbench.core.errors import BadConfig, BadData
 from recbench.core.records import TunePart
 from recbench.core.tuning import Trial, TuneLog, read_tune_log, same_settings
@@ -74,21 +73,27 @@ class TunedSettings:
         return path
 
 
-def read_search(log_file: Path) -> TunedSettings:
-    """The search in a log of its own.
+def read_search(log_file: Path, moved: Mapping[str, str]) -> TunedSettings:
+    """The search in a log of its own; `moved` is that of the model's card.
 
     Raises:
         BadData: the log is missing or damaged, or no trial of it was done.
     """
     log, content = read_tune_log(log_file)
+    log = log.with_nested_configs(moved)
     best = log.best()
     if best is None:
         raise BadData(f"{log_file}: no trial of this search was done, so no settings come from it. Restore the file or search again.")
     return TunedSettings(log, best, content)
 
 
-def read_settings(path: Path, model: str) -> tuple[dict[str, Any], TunedSettings | None]:
+def read_settings(path: Path, model: str, moved: Mapping[str, str]) -> tuple[dict[str, Any], TunedSettings | None]:
     """The settings in a config file and, where they come from a search, that search.
+
+    Args:
+        path: of the file.
+        model: whose settings they are.
+        moved: of its card; what a search of before settings were nested has written is read by it.
 
     Raises:
         BadConfig: the file is no config file, or its section `[tune]` does not fit the log beside it.
@@ -114,6 +119,9 @@ def read_settings(path: Path, model: str) -> tuple[dict[str, Any], TunedSettings
         fault = f"{mark.trials} is a search over settings of {log.model!r}, not of {model!r}"
     if best is None or fault:
         raise BadConfig(f"{path}: {fault}. Restore both files, or remove the section [{SECTION}] to use the settings as your own.")
+    if log.schema_version == 1:
+        values, log = moved_settings(values, moved), log.with_nested_configs(moved)
+        best = log.best() or best
     return values, TunedSettings(log, best, content)
 
 
@@ -123,9 +131,5 @@ def settings_text(log: TuneLog, best: Trial, log_file: Path, command: str) -> st
     title = (
         f"# {log.model} on {log.dataset}: trial {best.trial} of {len(log.trials)}, validation {METRICS.title(log.metric)} {best.score:.4f}"
     )
-    mark = _toml({"trials": log_file.name, "sha256": sha256, "trial": best.trial})
-    return "\n".join([title, f"# {command}", *_toml(best.values), "", f"[{SECTION}]", *mark, ""])
-
-
-def _toml(values: Mapping[str, Any]) -> list[str]:
-    return [f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in values.items()]
+    mark = {"trials": log_file.name, "sha256": sha256, "trial": best.trial}
+    return f"{title}\n# {command}\n{toml_text(nested(best.values) | {SECTION: mark})}"
