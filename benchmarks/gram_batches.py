@@ -74,16 +74,16 @@ def untrained(split: Split, **changes: Any) -> GRAM:
     with TemporaryDirectory() as name:
         context = LightContext(split.train, Path(name), texts=split.items.columns)
         neighbours, item_ids = Path(name) / "neighbours.txt", context.items.item_ids
-        config = PLUGIN.resolve("cpu", None, {"text_encoder": "tfidf-svd", "neighbours": str(neighbours), **changes})
-        step = np.random.default_rng(0).choice(np.arange(1, len(item_ids)), config.n_neighbours, replace=False)
+        config = PLUGIN.resolve("cpu", None, {"text.encoder": "tfidf-svd", "neighbours.file": str(neighbours), **changes})
+        step = np.random.default_rng(0).choice(np.arange(1, len(item_ids)), config.neighbours.count, replace=False)
         lines = [" ".join([item, *item_ids[(row + step) % len(item_ids)]]) for row, item in enumerate(item_ids)]
         neighbours.write_text("\n".join(["anchor similar", *lines]) + "\n", encoding="utf-8")
         prepared = prepare(context, config)
-    fixed = (config.user_prompt_start, config.user_prompt_separator, config.user_prompt_end)
+    fixed = (config.prompts.user_start, config.prompts.user_separator, config.prompts.user_end)
     gram = GRAM(config)
     torch.manual_seed(0)
     texts = _Texts(prepared.ids.tokens, prepared.prompts, *(prepared.vocabulary.mark(text) for text in fixed))
-    gram._build(_backbone(config, prepared.vocabulary.size), texts)
+    gram._build(_backbone(config.backbone, prepared.vocabulary.size), texts)
     return gram
 
 
@@ -102,7 +102,7 @@ class Slots:
         prompt_IL = padded_tokens(gram._texts.prompts)
         # A row more, for slots without an item.
         self._prompt_IL = np.concatenate([prompt_IL, np.full_like(prompt_IL[:1], PAD)])
-        self._user_prompts, self._max_history = gram._user_prompts, gram.config.max_history
+        self._user_prompts, self._max_history = gram._user_prompts, gram.config.prompts.max_history
 
     def __call__(self, histories: Histories) -> Tensor:
         """Tokens (B, N, L), N by the longest history and L by the longest text; `PAD` where there is nothing."""
@@ -194,9 +194,11 @@ class Row:
 
 
 def rows_of(gram: GRAM, train: Interactions) -> dict[str, Row]:
-    size, label_length_I = gram.config.batch_targets, (gram._trained.label_IY != PAD).sum(1).numpy()
+    cut = gram.config.examples
+    size, label_length_I = cut.batch_targets, (gram._trained.label_IY != PAD).sum(1).numpy()
     packed, flat = (
-        Examples(gram.config.model_copy(update={"packing": packing}), train, gram._user_prompts) for packing in ("user", "none")
+        Examples(gram.config.model_copy(update={"examples": cut.model_copy(update={"packing": packing})}), train, gram._user_prompts)
+        for packing in ("user", "none")
     )
 
     def shuffled(seed: int) -> list[LongArray]:
@@ -239,7 +241,8 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     split = divided(options.dataset)
-    gram = untrained(split, dropout=0.0, attention_dropout=0.0, windows_per_user=None, batch_targets=options.batch)
+    examples = {"windows_per_user": None, "batch_targets": options.batch}
+    gram = untrained(split, backbone={"dropout": 0.0, "attention_dropout": 0.0}, examples=examples)
     train = split.train.take(np.arange(min(options.users, split.train.n_users)))
     rows = rows_of(gram, train)
     n_samples = int(np.maximum(train.lengths - 1, 0).sum())
@@ -256,7 +259,7 @@ def main() -> None:
     rates: dict[str, list[float]] = {name: [] for name in rows}
     for repeat in range(options.repeats):
         for name, row in rows.items():
-            rates[name].append(row.samples_per_second(gram.config.learning_rate, repeat, options.most_batches, now))
+            rates[name].append(row.samples_per_second(gram.config.training.learning_rate, repeat, options.most_batches, now))
     rate = {name: statistics.median(values) for name, values in rates.items()}
     print(f"\n{'':14} samples/s      x   loss per token   gradient differs by")
     for name in rows:

@@ -114,7 +114,7 @@ class Case:
         codes = [tuple(token for token in row if token != PAD) for row in self.gram._trained.label_IY.tolist()]
         self.item_of, self.root = {code: item for item, code in enumerate(codes)}, dictionaries(codes)
         self.longest = max(map(len, codes))
-        self.power = self.gram.config.length_power if self.gram.config.length_norm == "hf" else 0.0
+        self.power = self.gram.config.search.length_power if self.gram.config.search.length_norm == "hf" else 0.0
         self.by_length = np.argsort(self.queries.histories.lengths, kind="stable")
 
     @torch.inference_mode()
@@ -150,7 +150,7 @@ class Case:
         """The lists of users `rows`, one user after the other, by `plain_search`."""
         serving, reader, lists = self.gram._served(), T5Encoder(self.gram._trained.t5), []
         for row in rows:
-            history = self.queries.histories.take([row]).tail(self.gram.config.max_history)
+            history = self.queries.histories.take([row]).tail(self.gram.config.prompts.max_history)
             if keeps_states:
                 memory_1MD, is_real_1M = serving.states.memory(history, self.gram._user_prompts(history), self.place_PD)
             else:
@@ -226,7 +226,7 @@ def difference(lists: Lists, others: Lists) -> str:
 def megabytes(case: Case, batches: list[LongArray], *, copies: int, is_padded: bool) -> float:
     """Keys and values of the cross-attention that are projected for a user, in MB."""
     config, n_tokens = case.t5.config, 0
-    max_history = case.gram.config.max_history
+    max_history = case.gram.config.prompts.max_history
     for rows in batches:
         token_BNL = case.slots(case.queries.histories.take(rows).tail(max_history))
         each = token_BNL[0].numel() if is_padded else int((token_BNL != PAD).sum((1, 2)).max())
@@ -288,7 +288,7 @@ def main() -> None:
     split = divided(options.dataset)
     queries = split.test.queries(split.user_ids, views=("keep",))
     queries = queries.take(np.linspace(0, len(queries) - 1, min(options.users, len(queries))).astype(np.int64))
-    case = Case(loaded(options.run) if options.run else untrained(split, n_levels=options.levels), queries)
+    case = Case(loaded(options.run) if options.run else untrained(split, ids={"n_levels": options.levels}), queries)
     few = case.by_length[np.linspace(0, len(queries) - 1, min(options.reference_users, len(queries))).astype(np.int64)]
     rows = rows_of(case, few, options.batches)
     now = time.perf_counter if options.clock == "wall" else time.process_time
@@ -301,7 +301,7 @@ def main() -> None:
             lists[name] = row.answer(len(queries))
             rates[name].append(sum(map(len, row.batches)) / (now() - start))
 
-    n_read = queries.histories.tail(case.gram.config.max_history).lengths.mean()
+    n_read = queries.histories.tail(case.gram.config.prompts.max_history).lengths.mean()
     print(f"{options.dataset}, {len(queries)} users who are read by {n_read:.1f} items, of which the reference answers {len(few)}")
     print(f"{options.run or 'random weights'}, {options.threads} threads, {options.clock} clock, median of {options.repeats}")
     rate = {name: statistics.median(values) for name, values in rates.items()}

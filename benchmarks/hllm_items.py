@@ -52,7 +52,7 @@ Encode = Callable[[LongArray], Tensor]
 
 def padded(tower: ItemTower, item_M: LongArray, at_a_time: int, *, to_limit: bool) -> Tensor:
     """The vectors (M, D) in the order given, each text padded to the limit or to the longest of those read together."""
-    limit = tower.config.max_text_tokens
+    limit = tower.config.text.max_tokens
     # As many as fit when all are as long as the limit, or as the longest of all.
     rows = max(1, at_a_time // (limit if to_limit else int(tower.tokens.lengths[item_M].max())))
     parts = []
@@ -82,7 +82,7 @@ def main() -> None:
     progress, home = SilentProgress(), Path.home() / ".cache" / "recbench"
     located = locate(options.dataset, data_dir=Path(os.environ["RECBENCH_DATA"]), home=home, progress=progress, fetch=False)
     split = make_split(read_dataset(located, progress), NEXT_ITEM.protocol())
-    changes = {"max_text_tokens": options.tokens, "max_length": options.length, "item_layers": "all", "item_steps": None}
+    changes = {"text.max_tokens": options.tokens, "sequences.max_length": options.length, "item.layers": "all", "joint.steps": None}
     sizes = [int(size) for size in options.at_a_time.split(",")]
     towers: dict[str, dict[int, ItemTower]] = {}
     with TemporaryDirectory() as folder:
@@ -91,11 +91,11 @@ def main() -> None:
         tokens = item_tokens(context, config)
     body = item_body(config)
     for kind in ("buckets", "packed"):
-        settings = {size: config.model_copy(update={"item_batching": kind, "item_batch_tokens": size}) for size in sizes}
+        settings = {size: PLUGIN.resolve("cpu", None, {**changes, "item.batching": kind, "item.batch_tokens": size}) for size in sizes}
         towers[kind] = {size: ItemTower(body, tokens, changed) for size, changed in settings.items()}
     plain = towers["buckets"][sizes[0]]
 
-    windows = sequences_of(split.train, config)
+    windows = sequences_of(split.train, config.sequences)
     rng = np.random.default_rng(0)
     chosen = batches_of(windows, options.sequences, rng, n_shares=1)[: options.batches]
     batches = []

@@ -82,8 +82,8 @@ def train_part(dataset: str, data_dir: Path) -> Interactions:
 def measure(step: Step, train: Interactions, windows: Windows, config: SASRecConfig, batches: list[LongArray]) -> tuple[float, float]:
     """Targets per second, and the mean loss per target over all batches."""
     torch.manual_seed(0)
-    module = SASRecTraining(build_encoder(config, train.n_items), config, train, windows).train()
-    optimizer = torch.optim.AdamW(module.parameters(), lr=config.learning_rate, betas=config.betas, fused=True)
+    module = SASRecTraining(build_encoder(config.network, train.n_items), config, train, windows).train()
+    optimizer = torch.optim.AdamW(module.parameters(), lr=config.training.learning_rate, betas=config.training.betas, fused=True)
     total, n_total, seconds = 0.0, 0, 0.0
     for number, rows in enumerate(batches):
         start = time.perf_counter()
@@ -104,17 +104,19 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--batches", type=int, default=10)
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--set", dest="overrides", action="append", default=[], help="a setting of the model, as width=128")
+    parser.add_argument("--set", dest="overrides", action="append", default=[], help="a setting of the model, as network.width=128")
     options = parser.parse_args()
     if "RECBENCH_DATA" not in os.environ:
         sys.exit("RECBENCH_DATA is not set. Point it at a folder that holds NAME/interactions.parquet.")
     torch.set_num_threads(options.threads)
     overrides = dict(text.split("=", 1) for text in options.overrides)
-    config = PLUGIN.resolve("tuned", None, {"dropout": 0.0, "batch_size": 128, "batch_unit": "sequences", "max_length": 50, **overrides})
+    changes = {"network.dropout": 0.0, "network.max_length": 50, "batch_size": 128, "batch_unit": "sequences"}
+    config = PLUGIN.resolve("tuned", None, {**changes, **overrides})
     assert isinstance(config, SASRecConfig)
 
     train = train_part(options.dataset, Path(os.environ["RECBENCH_DATA"]))
-    windows = Windows.of(train, config.max_length)
+    max_length = config.network.max_length
+    windows = Windows.of(train, max_length)
     rng = np.random.default_rng(0)
     epoch = length_bucketed(windows.n_targets, windows.length, size=config.batch_size, unit=config.batch_unit, generator=rng)
     by_length = sorted(epoch, key=lambda rows: int(windows.length[rows].max()))
@@ -129,9 +131,9 @@ def main() -> None:
     slots = sum(len(rows) * int(windows.length[rows].max()) for rows in epoch)
     print(
         f"{options.dataset}: {windows.n_targets.sum():,} targets in {len(windows):,} windows and {len(epoch)} batches; "
-        f"{slots / windows.length.sum():.2f} slots per item bucketed, {config.max_length * len(windows) / windows.length.sum():.2f} padded"
+        f"{slots / windows.length.sum():.2f} slots per item bucketed, {max_length * len(windows) / windows.length.sum():.2f} padded"
     )
-    print(f"width {config.width}, {config.n_layers} layers, {options.threads} threads, median of {options.repeats}")
+    print(f"width {config.network.width}, {config.network.n_layers} layers, {options.threads} threads, median of {options.repeats}")
     rate = {name: statistics.median(speed for speed, _ in runs) for name, runs in found.items()}
     for name, runs in found.items():
         print(f"{name:18}  {rate[name]:8,.0f} targets/s   {rate['bucketed'] / rate[name]:5.2f} x   loss {runs[0][1]:.6f}")

@@ -53,15 +53,15 @@ def measure(config: TIGERConfig, train: Interactions, user_ids: StringArray, *, 
     """Targets per second over all batches, and the mean loss per target of the untrained network."""
     torch.manual_seed(0)
     codes = make_unique(np.random.default_rng(0).integers(0, 256, (train.n_items, 3)).astype(np.int32), (256, 256, 256))
-    network = CodeSeq2Seq(config, torch.from_numpy(codes.tokens(FIRST_CODE)).long(), codes.n_tokens)
-    examples = Examples(config, train, user_ids)
+    network = CodeSeq2Seq(config.generator, torch.from_numpy(codes.tokens(FIRST_CODE)).long(), codes.n_tokens)
+    examples = Examples(config.generator, train, user_ids)
     if not is_packed:
-        examples.windows = Windows.prefixes(train, config.max_history)
+        examples.windows = Windows.prefixes(train, config.generator.max_history)
     module = CodeTraining(network, examples).train()
-    batches = batches_of(examples.windows, config.batch_targets)
+    batches = batches_of(examples.windows, config.generator.batch_targets)
     with torch.no_grad():
         total = sum(module(rows)[0].item() for rows in batches)
-    optimizer = torch.optim.AdamW(module.parameters(), lr=config.learning_rate, fused=True)
+    optimizer = torch.optim.AdamW(module.parameters(), lr=config.training.learning_rate, fused=True)
     seconds, n_total = 0.0, 0
     for number, rows in enumerate(batches):
         start = time.perf_counter()
@@ -89,7 +89,7 @@ def main() -> None:
     # A limit that no history here reaches: cut off histories would be other examples in windows than in prefixes.
     longest = max(2, int(train.lengths.max()))
     shared = {"dropout": 0.0, "attention_dropout": 0.0, "max_history": longest, "windows_per_user": None}
-    causal, full = (PLUGIN.resolve("cpu", None, {**shared, "encoder_attention": kind}) for kind in ("causal", "full"))
+    causal, full = (PLUGIN.resolve("cpu", None, {"generator": {**shared, "encoder_attention": kind}}) for kind in ("causal", "full"))
     assert isinstance(causal, TIGERConfig)
     assert isinstance(full, TIGERConfig)
     rows = {"one pass per user": (causal, True), "row per prefix": (causal, False), "row per prefix, full": (full, False)}

@@ -24,6 +24,7 @@ from slow_reader import CannotRead, Figures
 
 from recbench import registry
 from recbench.core import Catalogue, SilentProgress
+from recbench.core.config import by_dotted_name
 from recbench.core.errors import BadRequest
 from recbench.core.plugin import ModelCard
 from recbench.data import Split, locate, make_split, read_dataset
@@ -307,7 +308,12 @@ def as_toml(tree: Any) -> str:
 
 # Settings.
 
-_SETTINGS = {"width": 64, "n_heads": 2, "learning_rate": 0.001, "loss": "ce", "dropout": 0.25, "max_steps": 100, "betas": [0.9, 0.98]}
+_SETTINGS = {
+    "loss": "ce",
+    "batch_size": 64,
+    "network": {"width": 64, "n_heads": 2, "dropout": 0.25},
+    "training": {"learning_rate": 0.001, "max_steps": 100, "betas": [0.9, 0.98]},
+}
 
 
 def make_settings(folder: Path, rng: random.Random) -> None:
@@ -322,15 +328,14 @@ def make_settings(folder: Path, rng: random.Random) -> None:
 def judge_settings(folder: Path) -> dict[str, Any]:
     """Every key of the file with the value that the model gets."""
     plugin = registry.models(()).load("sasrec")
-    values, _ = read_settings(folder / "settings.toml", "sasrec")
-    config = plugin.resolve("cpu", values, {})
-    dump = config.model_dump(mode="json")
-    return {key: dump[key] for key in values}
+    values, _ = read_settings(folder / "settings.toml", "sasrec", plugin.card.moved)
+    found = by_dotted_name(plugin.resolve("cpu", values, {}).model_dump(mode="json"))
+    return {key: found[key] for key in by_dotted_name(values, plugin.config)}
 
 
 def expect_settings(folder: Path) -> dict[str, Any]:
     """Every key of the file with its value."""
-    return tomllib.loads((folder / "settings.toml").read_text(encoding="utf-8"))
+    return by_dotted_name(tomllib.loads((folder / "settings.toml").read_text(encoding="utf-8")))
 
 
 # Lists of another toolkit, on a fixed split.

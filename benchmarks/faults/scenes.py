@@ -20,12 +20,12 @@ from recbench.core.records import read_record
 RECORD = "record.json"
 FAILURE = "failure.json"
 _THREADS = ("--threads", "1")
-_TRAIN = "--dataset shop --preset smoke --set checkpoint_every_s=0.03"
-_SASREC = f"run --model sasrec {_TRAIN} --set max_steps=120 --set curve_every_steps=20"
-_TIGER = f"run --model tiger {_TRAIN} --set max_steps=40 --set n_beams=20 --set validate_every_epochs=5"
-_GRAM = f"run --model gram {_TRAIN} --set max_steps=30 --set validate_every_epochs=5"
+_TRAIN = "--dataset shop --preset smoke --set training.checkpoint_every_s=0.03"
+_SASREC = f"run --model sasrec {_TRAIN} --set training.max_steps=120 --set training.curve_every_steps=20"
+_TIGER = f"run --model tiger {_TRAIN} --set training.max_steps=40 --set generator.n_beams=20 --set training.validate_every_epochs=5"
+_GRAM = f"run --model gram {_TRAIN} --set training.max_steps=30 --set training.validate_every_epochs=5"
 _POPULARITY = "run --model popularity --dataset shop"
-_COMPARE = "compare --models sasrec:smoke --datasets shop --seeds 2 --set max_steps=80 --set checkpoint_every_s=0.03"
+_COMPARE = "compare --models sasrec:smoke --datasets shop --seeds 2 --set training.max_steps=80 --set training.checkpoint_every_s=0.03"
 _TUNE = "tune sasrec shop --preset smoke --trials 2"
 _HALF_WRITTEN = (".writing", ".building", ".removing", ".source", ".wheel", ".damaged")
 _HALF_WRITTEN_ENDS = (".part", ".tmp")

@@ -6,24 +6,32 @@ from typing import Literal, Self
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
+from recbench.core import PluginConfig
 from recbench.core.errors import BadRequest
 from recbench.nn.text import HUB_PREFIX, EncoderFolder, TextSettings, hub_name, is_path, locate_encoder
 from recbench.nn.training import TrainingSettings
 
+Setting = bool | int | float | str
 OWN = "scratch"
 """The backbone that is no pretrained model: a vocabulary trained on the items' texts, and random weights."""
 
 
-class GRAMConfig(TrainingSettings, TextSettings):
-    """Language model, lexical IDs, neighbours, prompts and search, beside the settings of text vectors and of the training loop."""
+class ItemTextSettings(TextSettings):
+    """Item text as prompts, IDs and tree of IDs read it."""
 
-    text_fields: tuple[str, ...] = Field(default=("title", "brand", "categories", "description", "price"), min_length=1)
+    fields: tuple[str, ...] = Field(default=("title", "brand", "categories", "description", "price"), min_length=1)
     """Columns of the item table in the order of the item prompt: what is encoded for the tree of IDs, named by TF-IDF, and read.
-    One that the data set lacks is an error unless `optional_text_fields` names it."""
-    field_names: Mapping[str, str] = {}
+    One that the data set lacks is an error unless `optional_fields` names it."""
+    names: Mapping[str, str] = {}
     """Names of columns in item prompts, where they are not the columns' own."""
+    missing: Literal["skip", "na"] = "skip"
+    """Text of an item prompt for a column without a value: nothing, or `na`, as published."""
 
-    backbone: str = OWN
+
+class BackboneSettings(PluginConfig):
+    """The language model."""
+
+    name: str = OWN
     """`scratch`: a T5 with random weights over a vocabulary trained on the items' texts, of the sizes below. `hf:OWNER/NAME`,
     `hf:OWNER/NAME@REVISION` or the path of a folder: a pretrained T5, which has sizes and vocabulary of its own."""
     vocabulary_size: PositiveInt = 8000
@@ -49,7 +57,34 @@ class GRAMConfig(TrainingSettings, TextSettings):
     attention_dropout: float = Field(default=0.1, ge=0, lt=1)
     """On attention weights, in training."""
 
-    ids: Path | None = None
+    @model_validator(mode="after")
+    def _has_a_known_form(self) -> Self:
+        if self.name != OWN and not is_path(self.name) and hub_name(self.name) is None:
+            raise ValueError(f"name={self.name!r} is none of {OWN}, hf:OWNER/NAME, hf:OWNER/NAME@REVISION or the path of a folder")
+        return self
+
+    def named_files(self) -> tuple[Path, ...]:
+        """A backbone given by path."""
+        return (self.located().folder,) if is_path(self.name) else ()
+
+    def named_revisions(self) -> Mapping[str, str]:
+        """The commit of a backbone of the hub; `DataUnavailable` where it is not here and cannot be had."""
+        return {} if hub_name(self.name) is None else {"name": HUB_PREFIX + self.located().name}
+
+    def located(self) -> EncoderFolder:
+        """Folder of the pretrained backbone; a sentence that names the ways out where it is missing. Nothing else is taken in its place."""
+        try:
+            return locate_encoder(self.name, "backbone.name")
+        except BadRequest as error:
+            raise type(error)(
+                f"{error} Or name a folder with --set backbone.name=PATH, or take --preset cpu, which needs no backbone."
+            ) from error
+
+
+class IDSettings(PluginConfig):
+    """Lexical IDs."""
+
+    file: Path | None = None
     """A file of lexical IDs in the format that GRAM's authors published; none: made here."""
     hierarchy: bool = True
     """Whether IDs name the nodes of a tree of clusters. If not, an item is named by its own best words."""
@@ -59,27 +94,43 @@ class GRAMConfig(TrainingSettings, TextSettings):
     """Tokens of an ID; `l` of the paper. One more where items would share an ID."""
     unique_siblings: bool = False
     """Whether two children of a node must have different tokens; in the published IDs they need not."""
-    id_text_tokens: PositiveInt = 128
+    text_tokens: PositiveInt = 128
     """How many of a text's tokens count for the term frequency; all count for the document frequency."""
-    tree_seed: NonNegativeInt = 0
+    seed: NonNegativeInt = 0
     """Seed of k-means. Apart from the run's seed: runs of several seeds share their IDs."""
-    tree_restarts: PositiveInt = 5
+    restarts: PositiveInt = 5
     """k-means runs from so many starts; the one with the smallest error is taken."""
 
-    neighbours: Path | None = None
+    def named_files(self) -> tuple[Path, ...]:
+        """The file of IDs."""
+        return () if self.file is None else (self.file.expanduser(),)
+
+
+class NeighbourSettings(PluginConfig):
+    """Similar items."""
+
+    file: Path | None = None
     """A file of similar items in the format that GRAM's authors published; none: the nearest items of a SASRec trained here."""
-    n_neighbours: NonNegativeInt = 3
+    count: NonNegativeInt = 3
     """Similar items in an item prompt; 0: none."""
-    neighbour_preset: str = "tuned"
+    preset: str = "tuned"
     """Preset of the SASRec whose item vectors say which items are similar."""
-    neighbour_settings: Mapping[str, bool | int | float | str] = {}
-    """Settings of it, laid over the preset."""
-    neighbour_seed: NonNegativeInt = 0
+    settings: Mapping[str, Setting | Mapping[str, Setting]] = {}
+    """Settings of it, in groups as its own preset has them, laid over that."""
+    seed: NonNegativeInt = 0
     """Seed of that model. Apart from the run's seed: runs of several seeds share their neighbours."""
 
-    user_prompt: bool = True
+    def named_files(self) -> tuple[Path, ...]:
+        """The file of similar items."""
+        return () if self.file is None else (self.file.expanduser(),)
+
+
+class PromptSettings(PluginConfig):
+    """What the encoder reads of a user."""
+
+    user: bool = True
     """Whether the decoder reads the prompt of the whole history, which holds IDs only."""
-    item_prompts: bool = True
+    items: bool = True
     """Whether the decoder reads a prompt of each item of the history."""
     id_linking: bool = True
     """Whether an item prompt begins with the item's ID."""
@@ -87,18 +138,26 @@ class GRAMConfig(TrainingSettings, TextSettings):
     """Whether the states of each prompt get the learnt vector of its place in the history."""
     max_history: PositiveInt = 20
     """How many items of the history are read, the newest ones."""
-    item_prompt_max_len: PositiveInt = Field(default=128, ge=2)
+    item_max_len: PositiveInt = Field(default=128, ge=2)
     """Tokens of an item prompt, the end token included; longer ones are cut."""
-    user_prompt_max_len: PositiveInt = Field(default=128, ge=2)
+    user_max_len: PositiveInt = Field(default=128, ge=2)
     """Tokens of a user prompt, the end token included; longer ones are cut, which costs the oldest items."""
-    user_prompt_start: str = "What would user purchase after "
+    user_start: str = "What would user purchase after "
     """Text before the IDs of the history."""
-    user_prompt_separator: str = " ; "
+    user_separator: str = " ; "
     """Text between two of them."""
-    user_prompt_end: str = " ?"
+    user_end: str = " ?"
     """Text behind them."""
-    missing_text: Literal["skip", "na"] = "skip"
-    """Text of an item prompt for a column without a value: nothing, or `na`, as published."""
+
+    @model_validator(mode="after")
+    def _something_is_read(self) -> Self:
+        if not (self.user or self.items):
+            raise ValueError("user=false and items=false leave nothing to read")
+        return self
+
+
+class ExampleSettings(PluginConfig):
+    """How training examples are cut and batched."""
 
     packing: Literal["user", "none"] = "user"
     """`user`: the targets of a user share a batch, in which every item prompt is encoded once. `none`: a batch holds targets of any users,
@@ -107,7 +166,11 @@ class GRAMConfig(TrainingSettings, TextSettings):
     """Most (history, target) pairs in one batch."""
     windows_per_user: PositiveInt | None = None
     """At most so many stretches of a user's history are trained in one epoch, drawn anew for each epoch; none: all. It keeps an epoch
-    short where histories are long. A stretch has at most twice as many targets as `max_history` under packing `user`, else one."""
+    short where histories are long. A stretch has at most twice as many targets as `prompts.max_history` under packing `user`, else one."""
+
+
+class SearchSettings(PluginConfig):
+    """The beam search."""
 
     n_beams: PositiveInt = 50
     """Beams of the search; lists longer than this are searched with as many beams as they are long."""
@@ -116,35 +179,15 @@ class GRAMConfig(TrainingSettings, TextSettings):
     length_power: PositiveFloat = 1.0
     """Exponent of that number."""
 
-    @model_validator(mode="after")
-    def _something_is_read(self) -> Self:
-        if not (self.user_prompt or self.item_prompts):
-            raise ValueError("user_prompt=false and item_prompts=false leave nothing to read")
-        return self
 
-    @model_validator(mode="after")
-    def _backbone_has_a_known_form(self) -> Self:
-        if self.backbone != OWN and not is_path(self.backbone) and hub_name(self.backbone) is None:
-            raise ValueError(f"backbone={self.backbone!r} is none of {OWN}, hf:OWNER/NAME, hf:OWNER/NAME@REVISION or the path of a folder")
-        return self
+class GRAMConfig(PluginConfig):
+    """Item text, lexical IDs, neighbours, language model, prompts, training and search."""
 
-    def named_files(self) -> tuple[Path, ...]:
-        """Also a backbone given by path, and files of IDs and neighbours."""
-        files = [path.expanduser() for path in (self.ids, self.neighbours) if path is not None]
-        backbone = [self.located_backbone().folder] if is_path(self.backbone) else []
-        return (*super().named_files(), *files, *backbone)
-
-    def named_revisions(self) -> Mapping[str, str]:
-        """Also the commit of a backbone of the hub; `DataUnavailable` where it is not here and cannot be had."""
-        if hub_name(self.backbone) is None:
-            return super().named_revisions()
-        return {**super().named_revisions(), "backbone": HUB_PREFIX + self.located_backbone().name}
-
-    def located_backbone(self) -> EncoderFolder:
-        """Folder of the pretrained backbone; a sentence that names the ways out where it is missing. Nothing else is taken in its place."""
-        try:
-            return locate_encoder(self.backbone, "backbone")
-        except BadRequest as error:
-            raise type(error)(
-                f"{error} Or name a folder with --set backbone=PATH, or take --preset cpu, which needs no backbone."
-            ) from error
+    text: ItemTextSettings = ItemTextSettings()
+    ids: IDSettings = IDSettings()
+    neighbours: NeighbourSettings = NeighbourSettings()
+    backbone: BackboneSettings = BackboneSettings()
+    prompts: PromptSettings = PromptSettings()
+    examples: ExampleSettings = ExampleSettings()
+    training: TrainingSettings = TrainingSettings()
+    search: SearchSettings = SearchSettings()

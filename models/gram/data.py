@@ -66,8 +66,8 @@ class Examples:
     """
 
     def __init__(self, config: GRAMConfig, train: Interactions, user_prompts: UserPrompts) -> None:
-        max_targets = _TARGETS_PER_READ_ITEM * config.max_history if config.packing == "user" else 1
-        self.windows = stretches(train, config.max_history, min(max_targets, config.batch_targets))
+        max_targets = _TARGETS_PER_READ_ITEM * config.prompts.max_history if config.examples.packing == "user" else 1
+        self.windows = stretches(train, config.prompts.max_history, min(max_targets, config.examples.batch_targets))
         self._config, self._user_prompts = config, user_prompts
 
     @property
@@ -77,8 +77,8 @@ class Examples:
 
     def batches(self, generator: np.random.Generator) -> Sequence[LongArray]:
         """The stretches of the batches of one epoch, those of like length together."""
-        windows, size = self.windows, self._config.batch_targets
-        drawn = windows.drawn(self._config.windows_per_user, generator)
+        windows, size = self.windows, self._config.examples.batch_targets
+        drawn = windows.drawn(self._config.examples.windows_per_user, generator)
         batches = length_bucketed(windows.n_targets[drawn], windows.length[drawn], size=size, unit="targets", generator=generator)
         return [drawn[batch] for batch in batches]
 
@@ -93,9 +93,9 @@ class Examples:
 
     def _prompts(self, rows: LongArray, target_BC: LongArray, slot_BC: LongArray) -> Ragged | None:
         """The user prompt of each target."""
-        if not self._config.user_prompt:
+        if not self._config.prompts.user:
             return None
-        windows, max_history = self.windows, self._config.max_history
+        windows, max_history = self.windows, self._config.prompts.max_history
         b, c = np.nonzero(target_BC >= 0)
         end = windows.start[rows][b] + slot_BC[b, c] + 1
         length = np.minimum(slot_BC[b, c] + 1, max_history)

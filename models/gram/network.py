@@ -50,13 +50,13 @@ class GRAMNetwork(nn.Module):
         super().__init__()
         self.config, self.t5 = config, t5
         self.prompts = prompts
-        replace_dropout(t5, config.dropout)
+        replace_dropout(t5, config.backbone.dropout)
         replace_linear(t5)
-        self.dropout, self.attention_dropout = Dropout(config.dropout), Dropout(config.attention_dropout)
+        self.dropout, self.attention_dropout = Dropout(config.backbone.dropout), Dropout(config.backbone.attention_dropout)
         # Place 0 is the user prompt, place n the n-th newest item.
-        self.places = nn.Embedding(config.max_history + 1, t5.config.d_model)
+        self.places = nn.Embedding(config.prompts.max_history + 1, t5.config.d_model)
         nn.init.normal_(self.places.weight, std=0.02)
-        if not config.slot_vectors:
+        if not config.prompts.slot_vectors:
             nn.init.zeros_(self.places.weight)
             self.places.weight.requires_grad_(False)
         label_IY = torch.from_numpy(padded_tokens(labels)).long()
@@ -119,10 +119,10 @@ class GRAMNetwork(nn.Module):
         """Everything that the targets of a batch attend to."""
         device = self.label_IY.device
         items = users = None
-        if self.config.item_prompts:
+        if self.config.prompts.items:
             prompts = self.prompts.take(batch.item)
             state_SD, start_N = self.encode(prompts)
-            items = ItemMemory.of(batch, state_SD, start_N, prompts.lengths, self.config.max_history)
+            items = ItemMemory.of(batch, state_SD, start_N, prompts.lengths, self.config.prompts.max_history)
         if batch.user_prompt is not None:
             state_SD, start_N = self.encode(batch.user_prompt)
             users = UserMemory.of(batch, state_SD + self.places.weight[0], start_N, torch.from_numpy(batch.user_prompt.lengths).to(device))

@@ -12,7 +12,7 @@ from recbench.core.errors import BadData
 from recbench.core.ragged import IntArray, Ragged
 from recbench.nn.codes import ItemCodes, hierarchical_kmeans
 from recbench.nn.text import held_fields, read_t5_config, text_vectors
-from recbench_models.gram.config import OWN, GRAMConfig
+from recbench_models.gram.config import OWN, GRAMConfig, NeighbourSettings
 from recbench_models.gram.lexical_ids import LexicalIds, keyword_ids, lexical_ids, tfidf
 from recbench_models.gram.neighbours import nearest_items
 from recbench_models.gram.prompts import item_lines, item_prompts, marks
@@ -20,8 +20,6 @@ from recbench_models.gram.published import read_ids, read_neighbours
 from recbench_models.gram.vocabulary import Vocabulary
 
 _VOCABULARY, _IDS = "vocabulary", "ids"
-_OF_VOCABULARY = ("vocabulary_size", "user_prompt_start", "user_prompt_separator", "user_prompt_end")
-_OF_IDS = ("hierarchy", "n_clusters", "n_levels", "unique_siblings", "id_text_tokens", "tree_seed", "tree_restarts")
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,66 +48,66 @@ def prepare(context: FitContext, config: GRAMConfig) -> Prepared:
         BadData: a file of IDs or neighbours does not fit the data set.
     """
     # An own vocabulary has a token for the name of every column, those that the data set lacks included.
-    fixed = marks(config)
-    config = config.model_copy(update={"text_fields": held_fields(context.items, config, context.log)})
+    fixed = marks(config.text, config.prompts)
+    text = config.text.model_copy(update={"fields": held_fields(context.items, config.text, context.log)})
+    config = config.model_copy(update={"text": text})
     folder = _named(context, config, fixed)
     vocabulary, ids = Vocabulary.load(folder / _VOCABULARY), LexicalIds.load(folder / _IDS)
-    neighbours = _neighbours(context, config) if config.n_neighbours and config.item_prompts else None
-    prompts = item_prompts(context.items, ids.tokens, neighbours, vocabulary, config)
-    n_cut = int(np.count_nonzero(prompts.lengths == config.item_prompt_max_len))
+    neighbours = _neighbours(context, config.neighbours) if config.neighbours.count and config.prompts.items else None
+    prompts = item_prompts(context.items, ids.tokens, neighbours, vocabulary, text, config.prompts)
+    n_cut = int(np.count_nonzero(prompts.lengths == config.prompts.item_max_len))
     context.log.info("item prompts: %.1f tokens on average, %d of %d cut", prompts.lengths.mean(), n_cut, len(prompts))
     return Prepared(vocabulary, ids, folder / CODES_FILE, prompts)
 
 
 def _named(context: FitContext, config: GRAMConfig, fixed: list[str]) -> Path:
     """The folder of the stage that holds vocabulary and IDs; events have no part in it."""
-    lines = item_lines(context.items, config)
-    values = config.model_dump(mode="json")
+    lines = item_lines(context.items, config.text)
     settings: dict[str, object] = {"lines": hashlib.sha256("\0".join(lines).encode()).hexdigest(), "marks": fixed}
     inputs: list[str | Path] = []
-    if config.backbone == OWN:
-        settings |= {name: values[name] for name in _OF_VOCABULARY}
+    if config.backbone.name == OWN:
+        settings["vocabulary_size"] = config.backbone.vocabulary_size
         backbone = None
     else:
-        backbone = config.located_backbone()
+        backbone = config.backbone.located()
         settings["backbone"] = backbone.name
         inputs += [backbone.folder] if backbone.is_known_by_content else []
     published = None
-    if config.ids is not None:
-        published = read_ids(config.ids.expanduser(), context.items.item_ids)
-        inputs.append(config.ids.expanduser())
+    if config.ids.file is not None:
+        published = read_ids(config.ids.file.expanduser(), context.items.item_ids)
+        inputs.append(config.ids.file.expanduser())
         settings["item_ids"] = hashlib.sha256("\0".join(context.items.item_ids).encode()).hexdigest()
     else:
-        settings |= {name: values[name] for name in _OF_IDS}
-        if config.hierarchy:
-            vectors = text_vectors(context, config)
+        settings["ids"] = config.ids.model_dump(mode="json", exclude={"file"})
+        if config.ids.hierarchy:
+            vectors = text_vectors(context, config.text)
             inputs.append(vectors.folder)
 
     def build(folder: Path) -> None:
         with context.progress.task("lexical IDs", 4) as task:
             extra = sorted({piece for pieces in published or [] for piece in pieces})
             if backbone is None:
-                vocabulary = Vocabulary.own(lines, n_pieces=config.vocabulary_size, marks=fixed, extra_pieces=extra)
+                vocabulary = Vocabulary.own(lines, n_pieces=config.backbone.vocabulary_size, marks=fixed, extra_pieces=extra)
             else:
                 vocabulary = Vocabulary.of_backbone(backbone.folder, int(read_t5_config(backbone.folder).vocab_size), lines)
             task.advance()
             if published is not None:
-                ids = _imported(published, vocabulary, config.ids)
+                ids = _imported(published, vocabulary, config.ids.file)
             else:
-                weight = tfidf(vocabulary.encode(lines), size=vocabulary.size, max_tokens=config.id_text_tokens)
+                weight = tfidf(vocabulary.encode(lines), size=vocabulary.size, max_tokens=config.ids.text_tokens)
                 task.advance()
-                if config.hierarchy:
+                if config.ids.hierarchy:
                     path_IL = hierarchical_kmeans(
                         np.asarray(vectors.vectors),
-                        n_children=config.n_clusters,
-                        n_levels=config.n_levels,
-                        seed=config.tree_seed,
-                        restarts=config.tree_restarts,
+                        n_children=config.ids.n_clusters,
+                        n_levels=config.ids.n_levels,
+                        seed=config.ids.seed,
+                        restarts=config.ids.restarts,
                     )
                     task.advance()
-                    ids = lexical_ids(path_IL, weight, vocabulary, unique_siblings=config.unique_siblings)
+                    ids = lexical_ids(path_IL, weight, vocabulary, unique_siblings=config.ids.unique_siblings)
                 else:
-                    ids = keyword_ids(weight, vocabulary, n_levels=config.n_levels)
+                    ids = keyword_ids(weight, vocabulary, n_levels=config.ids.n_levels)
             for name, part in ((_VOCABULARY, vocabulary), (_IDS, ids)):
                 (folder / name).mkdir()
                 part.save(folder / name)
@@ -127,7 +125,7 @@ def _imported(published: list[list[str]], vocabulary: Vocabulary, path: Path | N
         if lacking:
             raise BadData(
                 f"{path}: the ID of item row {item} holds {lacking[0]!r}, which the vocabulary of the backbone does not have. "
-                "Name the backbone that the IDs were made for with --set backbone=..."
+                "Name the backbone that the IDs were made for with --set backbone.name=..."
             )
         lists.append([token for token in found if token is not None])
     tokens = Ragged.from_lists(lists)
@@ -139,22 +137,20 @@ def _imported(published: list[list[str]], vocabulary: Vocabulary, path: Path | N
     return LexicalIds(tokens, n_levels, is_numbered, 0)
 
 
-def _neighbours(context: FitContext, config: GRAMConfig) -> IntArray:
+def _neighbours(context: FitContext, settings: NeighbourSettings) -> IntArray:
     """The similar items that prompts name, (n_items, k)."""
-    if config.neighbours is not None:
-        found = read_neighbours(config.neighbours.expanduser(), context.items.item_ids)
-        if found.shape[1] < config.n_neighbours:
+    if settings.file is not None:
+        found = read_neighbours(settings.file.expanduser(), context.items.item_ids)
+        if found.shape[1] < settings.count:
             raise BadData(
-                f"{config.neighbours} names {found.shape[1]} similar items of each item and n_neighbours={config.n_neighbours} are asked "
-                "for. Lower that setting."
+                f"{settings.file} names {found.shape[1]} similar items of each item and neighbours.count={settings.count} are asked for. "
+                "Lower that setting."
             )
-        return found[:, : config.n_neighbours]
-    vectors = context.item_vectors(
-        "sasrec", preset=config.neighbour_preset, overrides=config.neighbour_settings, seed=config.neighbour_seed
-    )
+        return found[:, : settings.count]
+    vectors = context.item_vectors("sasrec", preset=settings.preset, overrides=settings.settings, seed=settings.seed)
     n_unseen = int(np.count_nonzero(context.train.item_counts() == 0))
     context.log.info("similar items: %d of %d items do not occur in the train part; their neighbours are arbitrary", n_unseen, len(vectors))
-    return nearest_items(vectors, config.n_neighbours)
+    return nearest_items(vectors, settings.count)
 
 
 def codes_of(ids: LexicalIds) -> ItemCodes:

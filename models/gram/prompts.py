@@ -9,48 +9,53 @@ import numpy as np
 
 from recbench.core import Histories, ItemTable
 from recbench.core.ragged import IntArray, LongArray, Ragged, flat_index
-from recbench_models.gram.config import GRAMConfig
+from recbench_models.gram.config import ItemTextSettings, PromptSettings
 from recbench_models.gram.vocabulary import EOS, Vocabulary
 
 _MISSING = "na"
 
 
-def item_lines(items: ItemTable, config: GRAMConfig) -> list[str]:
+def item_lines(items: ItemTable, text: ItemTextSettings) -> list[str]:
     """The text of every item, lower-case, as `title: ...; brand: ...`.
 
     Args:
         items: of the data set.
-        config: which columns, what they are called, and what stands for a missing value.
+        text: which columns, what they are called, and what stands for a missing value.
     """
-    return ["; ".join(f"{name}: {value}" for name, value in row) for row in item_fields(items, config)]
+    return ["; ".join(f"{name}: {value}" for name, value in row) for row in item_fields(items, text)]
 
 
-def item_fields(items: ItemTable, config: GRAMConfig) -> list[list[tuple[str, str]]]:
+def item_fields(items: ItemTable, text: ItemTextSettings) -> list[list[tuple[str, str]]]:
     """The name and lower-case value of each column of every item; arguments as for `item_lines`."""
-    columns = [
-        (label, items.columns[name]) for name, label in zip(config.text_fields, _labels(config), strict=True) if name in items.columns
-    ]
+    columns = [(label, items.columns[name]) for name, label in zip(text.fields, _labels(text), strict=True) if name in items.columns]
     rows = []
     for row in range(len(items)):
-        values = [(label, column[row]) for label, column in columns if column[row] or config.missing_text == "na"]
+        values = [(label, column[row]) for label, column in columns if column[row] or text.missing == "na"]
         rows.append([(label, str(value).lower() if value else _MISSING) for label, value in values])
     return rows
 
 
-def marks(config: GRAMConfig) -> list[str]:
+def marks(text: ItemTextSettings, prompts: PromptSettings) -> list[str]:
     """The fixed texts of all prompts; an own vocabulary has one token for each."""
-    parts = ["item: ", "similar items: ", *(f"{label}: " for label in _labels(config))]
+    parts = ["item: ", "similar items: ", *(f"{label}: " for label in _labels(text))]
     texts = [*parts, *(f"; {part}" for part in parts), ", "]
-    texts += [config.user_prompt_start, config.user_prompt_separator, config.user_prompt_end]
-    return sorted({text for text in texts if text})
+    texts += [prompts.user_start, prompts.user_separator, prompts.user_end]
+    return sorted({fixed for fixed in texts if fixed})
 
 
-def _labels(config: GRAMConfig) -> list[str]:
+def _labels(text: ItemTextSettings) -> list[str]:
     """Name of each column in the text."""
-    return [config.field_names.get(name, name) for name in config.text_fields]
+    return [text.names.get(name, name) for name in text.fields]
 
 
-def item_prompts(items: ItemTable, tokens: Ragged, neighbours: IntArray | None, vocabulary: Vocabulary, config: GRAMConfig) -> Ragged:
+def item_prompts(
+    items: ItemTable,
+    tokens: Ragged,
+    neighbours: IntArray | None,
+    vocabulary: Vocabulary,
+    text: ItemTextSettings,
+    settings: PromptSettings,
+) -> Ragged:
     """The prompt of every item: its ID, the IDs of similar items, best first, then its text; cut, and ended with the end token.
 
     Args:
@@ -58,22 +63,23 @@ def item_prompts(items: ItemTable, tokens: Ragged, neighbours: IntArray | None, 
         tokens: the ID of every item.
         neighbours: (n_items, k) item rows; None: no field of similar items.
         vocabulary: of the language model.
-        config: which fields, how long.
+        text: which fields.
+        settings: whether the ID is there, how long.
     """
-    rows = item_fields(items, config)
+    rows = item_fields(items, text)
     values = vocabulary.encode([value for row in rows for _, value in row])
     ids = [tokens[item].tolist() for item in range(len(tokens))]
     comma = vocabulary.mark(", ")
     prompts, at = [], 0
     for item, row in enumerate(rows):
-        parts: list[tuple[str, list[int]]] = [("item: ", ids[item])] if config.id_linking else []
+        parts: list[tuple[str, list[int]]] = [("item: ", ids[item])] if settings.id_linking else []
         if neighbours is not None and neighbours.shape[1]:
             similar = [ids[other] for other in neighbours[item]]
             parts.append(("similar items: ", [*similar[0], *(token for other in similar[1:] for token in (*comma, *other))]))
         parts += [(f"{name}: ", values[at + place].tolist()) for place, (name, _) in enumerate(row)]
         at += len(row)
         prompt = [token for place, (label, own) in enumerate(parts) for token in (*vocabulary.mark("; " * (place > 0) + label), *own)]
-        prompts.append([*prompt[: config.item_prompt_max_len - 1], EOS])
+        prompts.append([*prompt[: settings.item_max_len - 1], EOS])
     return Ragged.from_lists(prompts)
 
 

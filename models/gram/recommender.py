@@ -19,7 +19,7 @@ from recbench.nn.codes import CodeTrie, batched_beam_search
 from recbench.nn.compute import load_weights
 from recbench.nn.text import load_t5
 from recbench.nn.training import train
-from recbench_models.gram.config import OWN, GRAMConfig
+from recbench_models.gram.config import OWN, BackboneSettings, GRAMConfig
 from recbench_models.gram.data import Examples
 from recbench_models.gram.item_states import ItemStates
 from recbench_models.gram.network import START, GRAMNetwork, GRAMTraining
@@ -63,21 +63,21 @@ class GRAM:
         """Name the items, write the prompts, and train every prefix of the train part to write the name of what follows it."""
         config = self.config
         # Before the tree of IDs and the similar items, which take minutes.
-        pretrained = _pretrained(config)
+        pretrained = _pretrained(config.backbone)
         prepared = prepare(context, config)
         vocabulary = prepared.vocabulary
-        fixed = (config.user_prompt_start, config.user_prompt_separator, config.user_prompt_end)
+        fixed = (config.prompts.user_start, config.prompts.user_separator, config.prompts.user_end)
         texts = _Texts(prepared.ids.tokens, prepared.prompts, *(vocabulary.mark(text) for text in fixed))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derived_seed(context.seed, "gram", "initial weights"))
-            self._build(_backbone(config, vocabulary.size, pretrained), texts)
+            self._build(_backbone(config.backbone, vocabulary.size, pretrained), texts)
         network = self._trained
         examples = Examples(config, context.train, self._user_prompts)
         report = train(
             context,
             GRAMTraining(network, examples),
             batches=lambda epoch: examples.batches(context.generator("batches", epoch)),
-            settings=config,
+            settings=config.training,
             ranker=self,
             examples_possible=examples.n_possible,
         )
@@ -92,14 +92,14 @@ class GRAM:
         config, network = self.config, self._trained
         self._trie = self._trie.to(network.label_IY.device)
         serving = self._served()
-        read = queries.histories.tail(config.max_history if config.item_prompts else 0)
+        read = queries.histories.tail(config.prompts.max_history if config.prompts.items else 0)
         with torch.inference_mode():
             serving.states.ensure(read.item)
             place_PD = network.places.weight.detach()
 
         def decoder_of(rows: LongArray) -> T5Decoder:
-            newest = queries.histories.take(rows).tail(config.max_history)
-            users = self._user_prompts(newest) if config.user_prompt else None
+            newest = queries.histories.take(rows).tail(config.prompts.max_history)
+            users = self._user_prompts(newest) if config.prompts.user else None
             memory_UMD, is_real_UM = serving.states.memory(read.take(rows), users, place_PD)
             return T5Decoder(serving.parameters, memory_UMD, is_real_UM, START)
 
@@ -108,11 +108,11 @@ class GRAM:
             self._trie,
             queries,
             k,
-            length_B=np.minimum(queries.histories.lengths, config.max_history),
-            n_beams=config.n_beams,
+            length_B=np.minimum(queries.histories.lengths, config.prompts.max_history),
+            n_beams=config.search.n_beams,
             batching="even",
-            length_norm=config.length_norm,
-            length_power=config.length_power,
+            length_norm=config.search.length_norm,
+            length_power=config.search.length_power,
         )
 
     def save(self, folder: Path) -> None:
@@ -125,11 +125,7 @@ class GRAM:
             f"{name}.{part}": torch.from_numpy(getattr(value, part)) for name, value in lists.items() for part in ("item", "offsets")
         }
         save_file(tensors, folder / _LISTS)
-        sizes = {
-            "config": self.config.model_dump(mode="json"),
-            "t5": network.t5.config.to_dict(),
-            "user_prompt": [texts.start, texts.separator, texts.end],
-        }
+        sizes = {"t5": network.t5.config.to_dict(), "user_prompt": [texts.start, texts.separator, texts.end]}
         (folder / _SIZES).write_text(json.dumps(sizes, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
     def load(self, folder: Path) -> None:
@@ -137,7 +133,6 @@ class GRAM:
         sizes = json.loads((folder / _SIZES).read_text(encoding="utf-8"))
         tensors = load_file(folder / _LISTS)
         ids, prompts = (Ragged(*(tensors[f"{name}.{part}"].numpy() for part in ("item", "offsets"))) for name in ("ids", "prompts"))
-        self.config = GRAMConfig.model_validate(sizes["config"])
         self._build(T5ForConditionalGeneration(T5Config.from_dict(sizes["t5"])), _Texts(ids, prompts, *map(tuple, sizes["user_prompt"])))
         load_weights(dict(self._trained.named_parameters()), folder / _WEIGHTS)
         self._trained.eval()
@@ -151,7 +146,7 @@ class GRAM:
         """The network over these texts, and what belongs to it."""
         labels = Ragged.from_lists([[*texts.ids[item].tolist(), EOS] for item in range(len(texts.ids))])
         self._texts = texts
-        self._user_prompts = UserPrompts(texts.ids, texts.start, texts.separator, texts.end, self.config.user_prompt_max_len)
+        self._user_prompts = UserPrompts(texts.ids, texts.start, texts.separator, texts.end, self.config.prompts.user_max_len)
         self._trie = CodeTrie.from_tokens(labels)
         self._network = GRAMNetwork(self.config, t5, texts.prompts, labels).eval()
         self._serving = None
@@ -174,15 +169,15 @@ class GRAM:
         return self._network
 
 
-def _pretrained(config: GRAMConfig) -> Any | None:
+def _pretrained(settings: BackboneSettings) -> Any | None:
     """The pretrained T5 that the settings name; None where they name none.
 
     Raises:
         BadRequest: the folder holds no whole T5, or one with other tokens for padding, end and start.
     """
-    if config.backbone == OWN:
+    if settings.name == OWN:
         return None
-    folder = config.located_backbone().folder
+    folder = settings.located().folder
     t5 = load_t5(folder)
     found = (t5.config.pad_token_id, t5.config.eos_token_id, t5.config.decoder_start_token_id)
     if found != (PAD, EOS, START):
@@ -193,7 +188,7 @@ def _pretrained(config: GRAMConfig) -> Any | None:
     return t5
 
 
-def _backbone(config: GRAMConfig, n_tokens: int, pretrained: Any | None = None) -> Any:
+def _backbone(settings: BackboneSettings, n_tokens: int, pretrained: Any | None = None) -> Any:
     """The pretrained T5 with a row for every token, or one with random weights and the sizes that the settings give."""
     if pretrained is not None:
         if n_tokens > pretrained.config.vocab_size:  # numbers that tell IDs apart and that no piece stands for
@@ -202,15 +197,15 @@ def _backbone(config: GRAMConfig, n_tokens: int, pretrained: Any | None = None) 
     return T5ForConditionalGeneration(
         T5Config(
             vocab_size=n_tokens,
-            d_model=config.width,
-            d_kv=config.head_width,
-            d_ff=config.hidden,
-            num_layers=config.n_encoder_layers,
-            num_decoder_layers=config.n_decoder_layers,
-            num_heads=config.n_heads,
-            relative_attention_num_buckets=config.relative_buckets,
-            relative_attention_max_distance=config.relative_distance,
-            dropout_rate=config.dropout,
+            d_model=settings.width,
+            d_kv=settings.head_width,
+            d_ff=settings.hidden,
+            num_layers=settings.n_encoder_layers,
+            num_decoder_layers=settings.n_decoder_layers,
+            num_heads=settings.n_heads,
+            relative_attention_num_buckets=settings.relative_buckets,
+            relative_attention_max_distance=settings.relative_distance,
+            dropout_rate=settings.dropout,
             feed_forward_proj="relu",
             pad_token_id=PAD,
             eos_token_id=EOS,

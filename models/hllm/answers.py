@@ -57,7 +57,7 @@ class Answers:
 
     def _states(self, histories: Histories) -> Tensor:
         """The user tower's state after each history, (B, D): that of the newest item, or of the learnt vector behind it."""
-        newest = histories.tail(self._config.max_length)
+        newest = histories.tail(self._config.sequences.max_length)
 
         def read(rows: LongArray) -> Tensor:
             with torch.inference_mode():
@@ -91,7 +91,7 @@ class Answers:
 
     def _early(self, histories: Histories) -> Tensor:
         """Logits (b, I) of all items, a block of candidates behind the history at a time."""
-        newest = histories.tail(self._config.max_length)
+        newest = histories.tail(self._config.sequences.max_length)
         rows = []
         for row in range(len(newest)):
             vector_1TD, last_1 = self._vectors_of(newest.take([row]))

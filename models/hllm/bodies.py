@@ -12,7 +12,7 @@ from transformers import AutoConfig, AutoModel, LlamaConfig, LlamaModel
 from recbench.core import BadConfig, BadRequest
 from recbench.nn.compute import replace_linear
 from recbench.nn.text import is_decoder_only, is_encoder_decoder, load_model, read_config, sentences
-from recbench_models.hllm.config import OWN, HLLMConfig
+from recbench_models.hllm.config import OWN, HLLMConfig, TowerSettings
 
 _DROPOUTS = (
     "hidden_dropout_prob",
@@ -28,43 +28,43 @@ _MIN_POSITIONS = 512
 
 def item_body(config: HLLMConfig) -> Any:
     """The body that reads tokens; random weights come from torch's default generator."""
-    if config.item_tower != OWN:
-        return _body_of(config, "item_tower", is_pretrained=config.item_weights == "pretrained" and config.checkpoint is None)
+    if config.item.tower != OWN:
+        return _body_of(config.item, is_pretrained=config.item.weights == "pretrained" and config.checkpoint is None)
     return _llama(
-        config.max_text_tokens,
-        vocab_size=config.vocabulary_size,
-        hidden_size=config.item_width,
-        num_hidden_layers=config.item_depth,
-        num_attention_heads=config.item_heads,
-        num_key_value_heads=config.item_heads,
-        intermediate_size=4 * config.item_width,
+        config.text.max_tokens,
+        vocab_size=config.item.vocabulary_size,
+        hidden_size=config.item.width,
+        num_hidden_layers=config.item.depth,
+        num_attention_heads=config.item.heads,
+        num_key_value_heads=config.item.heads,
+        intermediate_size=4 * config.item.width,
     )
 
 
 def user_body(config: HLLMConfig, item_width: int) -> Any:
     """The body that reads item vectors, without a table of words; random weights come from torch's default generator."""
-    if config.user_tower != OWN:
-        body = _body_of(config, "user_tower", is_pretrained=config.user_weights == "pretrained" and config.checkpoint is None)
+    if config.user.tower != OWN:
+        body = _body_of(config.user, is_pretrained=config.user.weights == "pretrained" and config.checkpoint is None)
         if not is_decoder_only(body):
             raise BadRequest(
-                f"user_tower={config.user_tower!r} is a {body.config.model_type}, whose places see what comes after them: it would read "
-                "the items it is to predict. Name a decoder, or user_tower=scratch."
+                f"user.tower={config.user.tower!r} is a {body.config.model_type}, whose places see what comes after them: it would read "
+                "the items it is to predict. Name a decoder, or user.tower=scratch."
             )
     else:
-        width = config.user_width or item_width
-        if width % (2 * config.user_heads):
+        width = config.user.width or item_width
+        if width % (2 * config.user.heads):
             raise BadRequest(
-                f"The user tower would be {width} wide, which is not a multiple of twice user_heads={config.user_heads}. "
-                "Set user_width or user_heads."
+                f"The user tower would be {width} wide, which is not a multiple of twice user.heads={config.user.heads}. "
+                "Set user.width or user.heads."
             )
         body = _llama(
-            config.max_length,
+            config.sequences.max_length,
             vocab_size=1,
             hidden_size=width,
-            num_hidden_layers=config.user_depth,
-            num_attention_heads=config.user_heads,
-            num_key_value_heads=config.user_key_heads,
-            intermediate_size=config.user_hidden,
+            num_hidden_layers=config.user.depth,
+            num_attention_heads=config.user.heads,
+            num_key_value_heads=config.user.key_heads,
+            intermediate_size=config.user.hidden,
             rms_norm_eps=1e-5,
         )
     return without_words(body)
@@ -105,7 +105,7 @@ def layers_of(body: nn.Module) -> tuple[nn.Module, str]:
     if len(found) != 1:
         raise BadRequest(
             f"{type(body).__name__} has {len(found)} lists of {n_layers} layers where one is looked for, so that its layers cannot be told "
-            "apart. Set item_layers=all and checkpointing to none or batches."
+            "apart. Set item.layers=all and checkpointing to none or batches."
         )
     return found[0]
 
@@ -126,13 +126,13 @@ def _recomputed(forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     return checkpoint(forward, *args, use_reentrant=False, **kwargs) if torch.is_grad_enabled() else forward(*args, **kwargs)
 
 
-def _body_of(config: HLLMConfig, setting: str, *, is_pretrained: bool) -> Any:
-    """The body that a setting names, with the weights of its folder or with random ones.
+def _body_of(settings: TowerSettings, *, is_pretrained: bool) -> Any:
+    """The body that the settings name, with the weights of its folder or with random ones.
 
     Raises:
         BadRequest: the folder lacks something, is damaged, or holds a model of another kind.
     """
-    folder = config.located(setting).folder
+    folder, setting = settings.located().folder, settings.SETTING
     described = read_config(folder, setting)
     if is_encoder_decoder(described):
         raise BadConfig(

@@ -17,7 +17,7 @@ from recbench_models.hllm.config import OWN, HLLMConfig
 from recbench_models.hllm.item_tower import ItemTower
 
 VECTORS_FILE = "vectors.npy"
-_OF_TOWER = ("item_tower", "item_weights", "item_pooling", "item_position", "max_text_tokens", "item_width", "item_depth", "item_heads")
+_OF_TOWER = {"tower", "weights", "pooling", "position", "width", "depth", "heads"}
 
 
 def item_vectors(context: FitContext, tower: ItemTower, config: HLLMConfig) -> Path:
@@ -75,15 +75,14 @@ def _over(
 
 def _identity(tower: ItemTower, config: HLLMConfig) -> tuple[dict[str, Any], list[str | Path]]:
     """Everything that the vectors are a function of: the tokens, the tower, and what training has made of it."""
-    values = config.model_dump(mode="json")
-    settings: dict[str, Any] = {name: values[name] for name in _OF_TOWER}
+    settings: dict[str, Any] = config.item.model_dump(mode="json", include=_OF_TOWER) | {"max_tokens": config.text.max_tokens}
     settings["tokens"] = hashlib.sha256(tower.tokens.item.tobytes() + tower.tokens.offsets.tobytes()).hexdigest()
-    random = config.item_tower == OWN or config.item_weights == "random" or config.checkpoint is not None
+    random = config.item.tower == OWN or config.item.weights == "random" or config.checkpoint is not None
     settings["weights"] = _digest(dict(tower.named_parameters()) if random else tower.trained_weights())
     inputs: list[str | Path] = []
-    if config.item_tower != OWN:
-        located = config.located("item_tower")
-        settings["item_tower"] = located.name
+    if config.item.tower != OWN:
+        located = config.item.located()
+        settings["tower"] = located.name
         inputs = [located.folder] if located.is_known_by_content else []
     return settings, inputs
 

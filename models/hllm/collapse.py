@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from recbench.core.ragged import LongArray
-from recbench_models.hllm.config import HLLMConfig
+from recbench_models.hllm.config import NegativeSettings
 from recbench_models.hllm.item_tower import ItemTower
 from recbench_models.hllm.objective import Contrast, unit
 
 REMEDY = (
-    "Tell false negatives by their number with --set false_negatives=id, lower item_learning_rate, or start from a pretrained item tower."
+    "Tell false negatives by their number with --set negatives.masked=id, lower item.learning_rate, or start from a pretrained item tower."
 )
 _SAMPLE = 256
 _ALIKE_SHARE = 0.05
@@ -25,7 +25,9 @@ _WARN_SHARE, _STOP_BELOW, _LOOK_EVERY = 0.5, 2.0, 20
 _TOP = (1, 5, 10, 50, 100)
 
 
-def warn_of_alike_items(tower: ItemTower, n_items: int, config: HLLMConfig, generator: np.random.Generator, log: logging.Logger) -> None:
+def warn_of_alike_items(
+    tower: ItemTower, n_items: int, negatives: NegativeSettings, generator: np.random.Generator, log: logging.Logger
+) -> None:
     """Read 256 items before training, and warn where more than one pair in twenty counts as the same item."""
     some: LongArray = np.sort(generator.choice(n_items, min(_SAMPLE, n_items), replace=False))
     with torch.no_grad():
@@ -33,17 +35,17 @@ def warn_of_alike_items(tower: ItemTower, n_items: int, config: HLLMConfig, gene
     cosine = (vector_MD @ vector_MD.T)[tuple(torch.triu_indices(len(some), len(some), 1))]
     if len(cosine) == 0:
         return
-    share = float((cosine > config.cosine_threshold).float().mean())
+    share = float((cosine > negatives.cosine_threshold).float().mean())
     log.info(
         "%d items before training: mean cosine of two %.3f, %.2f %% above %s",
         len(some),
         cosine.mean(),
         100 * share,
-        config.cosine_threshold,
+        negatives.cosine_threshold,
     )
-    if share > _ALIKE_SHARE and config.false_negatives != "id":
+    if share > _ALIKE_SHARE and negatives.masked != "id":
         log.warning("%.0f %% of pairs of items have a cosine above %s before training: they will not count as negatives of each other. %s",
-                    100 * share, config.cosine_threshold, REMEDY)  # fmt: skip
+                    100 * share, negatives.cosine_threshold, REMEDY)  # fmt: skip
 
 
 class Verdict(Enum):

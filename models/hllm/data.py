@@ -10,19 +10,19 @@ from torch import Tensor
 from recbench.core import BadRequest, Interactions
 from recbench.core.ragged import LongArray
 from recbench.nn.training import Windows, length_bucketed
-from recbench_models.hllm.config import HLLMConfig
+from recbench_models.hllm.config import SequenceSettings
 
 # B sequences, E events of a sequence, K negatives of a sequence, N negatives
 
 
-def sequences_of(train: Interactions, config: HLLMConfig) -> Windows:
-    """The stretches of users' train parts that are examples, as `HLLMConfig.sequences` says."""
-    if config.sequences == "windows":
-        return Windows.of(train, config.max_length)
-    size = config.max_length + 1
+def sequences_of(train: Interactions, settings: SequenceSettings) -> Windows:
+    """The stretches of users' train parts that are examples, as `kind` says."""
+    if settings.kind == "windows":
+        return Windows.of(train, settings.max_length)
+    size = settings.max_length + 1
     length_U = train.lengths
     # A user with one event has nothing to predict.
-    n_each_U = np.where(length_U < 2, 0, np.maximum(length_U // size, 1) if config.sequences == "chunks" else 1)
+    n_each_U = np.where(length_U < 2, 0, np.maximum(length_U // size, 1) if settings.kind == "chunks" else 1)
     user = np.repeat(np.arange(train.n_users, dtype=np.int64), n_each_U)
     nth = np.arange(len(user), dtype=np.int64) - np.repeat(np.cumsum(n_each_U) - n_each_U, n_each_U)
     n_events = np.minimum(length_U[user], size)
@@ -63,7 +63,7 @@ def drawn_beside(own_BE: Tensor, n_beside_B: Tensor, n_items: int, n_each: int) 
     drawn_BK = torch.randint(n_items, (len(own_BE), n_each))
     is_beside_BK = torch.arange(n_each) < n_beside_B[:, None]
     if own_BE.shape[1] >= n_items and any(torch.unique(row[row >= 0]).numel() >= n_items for row in own_BE):
-        raise BadRequest(f"A sequence holds all {n_items} items, so there is no negative to draw. Set n_negatives, or use other data.")
+        raise BadRequest(f"A sequence holds all {n_items} items, so there is no negative to draw. Set negatives.count, or use other data.")
     while True:
         is_own_BK = (drawn_BK[:, :, None] == own_BE[:, None, :]).any(2) & is_beside_BK
         n_own = int(is_own_BK.sum())

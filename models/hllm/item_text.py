@@ -12,7 +12,7 @@ from safetensors.numpy import load_file, save_file
 from recbench.core import FitContext, ItemTable
 from recbench.core.ragged import Ragged
 from recbench.nn.text import held_fields, read_config, refuse_unknown_words, tokenizer_of
-from recbench_models.hllm.config import OWN, HLLMConfig
+from recbench_models.hllm.config import OWN, HLLMConfig, ItemTextSettings
 
 # Of a vocabulary of words; 0 is never written.
 BEGIN, UNKNOWN = 1, 2
@@ -22,19 +22,19 @@ _FILE = "tokens.safetensors"
 _TEXTS_PER_CALL = 10_000
 
 
-def item_lines(items: ItemTable, config: HLLMConfig) -> list[str]:
+def item_lines(items: ItemTable, text: ItemTextSettings) -> list[str]:
     """The text of each item: the prompt, then `name: value` for each field that has a value. Empty for an item without any.
 
-    arXiv:2409.12740, section 3.1, and the released code, which sets nothing between two fields. With `text_shuffle_seed` the texts go to
+    arXiv:2409.12740, section 3.1, and the released code, which sets nothing between two fields. With `shuffle_seed` the texts go to
     other items.
     """
-    columns = [(config.field_names.get(name, name), items.columns[name]) for name in config.text_fields if name in items.columns]
+    columns = [(text.names.get(name, name), items.columns[name]) for name in text.fields if name in items.columns]
     lines = []
     for row in range(len(items)):
         fields = [f"{name}: {column[row]}" for name, column in columns if column[row]]
-        lines.append(config.item_prompt + config.field_separator.join(fields) if fields else "")
-    if config.text_shuffle_seed is not None:
-        lines = [lines[row] for row in np.random.default_rng(config.text_shuffle_seed).permutation(len(lines))]
+        lines.append(text.prompt + text.separator.join(fields) if fields else "")
+    if text.shuffle_seed is not None:
+        lines = [lines[row] for row in np.random.default_rng(text.shuffle_seed).permutation(len(lines))]
     return lines
 
 
@@ -45,25 +45,25 @@ def item_tokens(context: FitContext, config: HLLMConfig) -> Ragged:
         BadRequest: no item has a value in any of the fields, or the data set lacks one that is not optional.
         DataUnavailable: the item tower's files are not here.
     """
-    held_fields(context.items, config, context.log)
-    lines = item_lines(context.items, config)
+    held_fields(context.items, config.text, context.log)
+    lines = item_lines(context.items, config.text)
     settings: dict[str, object] = {
         "lines": hashlib.sha256("\0".join(lines).encode()).hexdigest(),
-        "max_text_tokens": config.max_text_tokens,
+        "max_tokens": config.text.max_tokens,
     }
     inputs: list[str | Path] = []
     located = None
-    if config.item_tower == OWN:
-        settings["vocabulary_size"] = config.vocabulary_size
+    if config.item.tower == OWN:
+        settings["vocabulary_size"] = config.item.vocabulary_size
     else:
-        located = config.located("item_tower")
+        located = config.item.located()
         settings["tower"] = located.name
         inputs += [located.folder] if located.is_known_by_content else []
 
     def build(folder: Path) -> None:
         texts = [*lines, ""]
-        tokens = words_of(texts, config.vocabulary_size) if located is None else _encoded(context, located.folder, texts)
-        cut = [row[: config.max_text_tokens] for row in tokens]
+        tokens = words_of(texts, config.item.vocabulary_size) if located is None else _encoded(context, located.folder, texts)
+        cut = [row[: config.text.max_tokens] for row in tokens]
         save_file({"item": np.concatenate(cut).astype(np.int32), "length": np.array([len(row) for row in cut], np.int64)}, folder / _FILE)
 
     tensors = load_file(context.common_stage("item-tokens", build, config=settings, inputs=inputs) / _FILE)
@@ -82,8 +82,8 @@ def words_of(texts: Sequence[str], size: int) -> list[list[int]]:
 
 def _encoded(context: FitContext, folder: Path, texts: list[str]) -> list[list[int]]:
     """The tokens of each text with the tokenizer's own special ones; at least one each."""
-    tokenizer = tokenizer_of(folder, "item_tower", read_config(folder, "item_tower"))
-    refuse_unknown_words(tokenizer, texts, folder, "item_tower")
+    tokenizer = tokenizer_of(folder, "item.tower", read_config(folder, "item.tower"))
+    refuse_unknown_words(tokenizer, texts, folder, "item.tower")
     tokens: list[list[int]] = []
     with context.progress.task("item tokens", len(texts)) as task:
         for start in range(0, len(texts), _TEXTS_PER_CALL):

@@ -43,21 +43,21 @@ class ItemTower(nn.Module):
         self.config = config
         self.width = int(body.config.hidden_size)
         self.is_decoder = is_decoder_only(body)
-        self.slot = nn.Parameter(torch.randn(self.width) * 0.02) if config.item_pooling == "token" else None
+        self.slot = nn.Parameter(torch.randn(self.width) * 0.02) if config.item.pooling == "token" else None
         self.lower: NDArray[np.float32] | None = None
         """(number of tokens, D) what the first trained layer reads, where that is stored."""
         self._takes_positions = "position_ids" in inspect.signature(body.forward).parameters
         n_read = int(tokens.lengths.max(initial=1)) + (self.slot is not None)
-        n_needed = config.max_text_tokens + 1 if config.item_position == "right" else n_read
+        n_needed = config.text.max_tokens + 1 if config.item.position == "right" else n_read
         if n_needed > n_positions(body):
             raise BadRequest(
-                f"The item tower has {n_positions(body)} positions and needs {n_needed}. Lower max_text_tokens={config.max_text_tokens}."
+                f"The item tower has {n_positions(body)} positions and needs {n_needed}. Lower text.max_tokens={config.text.max_tokens}."
             )
         self.n_layers = n_layers = int(body.config.num_hidden_layers)
-        if config.item_layers != "all":
-            self.n_trained = 0 if config.item_layers == "none" else int(config.item_layers)
+        if config.item.layers != "all":
+            self.n_trained = 0 if config.item.layers == "none" else int(config.item.layers)
             if self.n_trained > n_layers:
-                raise BadRequest(f"item_layers={self.n_trained} are to be trained and the item tower has {n_layers} layers. Lower it.")
+                raise BadRequest(f"item.layers={self.n_trained} are to be trained and the item tower has {n_layers} layers. Lower it.")
             parent, name = layers_of(body)
             top = {id(p) for layer in getattr(parent, name)[n_layers - self.n_trained :] for p in layer.parameters()}
             last_norm = getattr(body, "norm", None) if self.n_trained else None
@@ -91,15 +91,15 @@ class ItemTower(nn.Module):
     def batches(self, item_M: LongArray) -> list[LongArray]:
         """Which of these items are read together: numbers of places in `item_M`, items of like length together, longest last."""
         length_M = self.tokens.lengths[item_M] + (self.slot is not None)
-        if self.config.item_batching == "packed":
+        if self.config.item.batching == "packed":
             order = np.argsort(length_M, kind="stable")
-            return [order[cut] for cut in _filled(length_M[order], self.config.item_batch_tokens)]
+            return [order[cut] for cut in _filled(length_M[order], self.config.item.batch_tokens)]
         offsets = np.concatenate([[0], np.cumsum(length_M)]).astype(np.int64)
-        return Histories(np.zeros(offsets[-1], np.int32), offsets).length_buckets(self.config.item_batch_tokens)
+        return Histories(np.zeros(offsets[-1], np.int32), offsets).length_buckets(self.config.item.batch_tokens)
 
     def vectors(self, item_m: LongArray) -> Tensor:
         """The vectors (m, D) float32 of items that are read together."""
-        read = self._packed if self.config.item_batching == "packed" else self._padded
+        read = self._packed if self.config.item.batching == "packed" else self._padded
         if self.config.checkpointing == "batches" and torch.is_grad_enabled():
             result: Tensor = checkpoint(read, item_m, use_reentrant=False)
             return result
@@ -162,10 +162,10 @@ class ItemTower(nn.Module):
         return out
 
     def _first_position(self, read_m: Tensor) -> Tensor:
-        """The position of each item's first token, (m,): so that the last one stands at `max_text_tokens` or the first one at 0."""
-        if self.config.item_position == "left":
+        """The position of each item's first token, (m,): so that the last one stands at `text.max_tokens` or the first one at 0."""
+        if self.config.item.position == "left":
             return torch.zeros_like(read_m)
-        return self.config.max_text_tokens + (self.slot is not None) - read_m
+        return self.config.text.max_tokens + (self.slot is not None) - read_m
 
     def _run(self, inputs: Tensor, mask: Tensor | None, positions: Tensor) -> Tensor:
         """The last states of the body."""
@@ -204,7 +204,7 @@ class ItemTower(nn.Module):
         if not torch.allclose(found, expected, rtol=0, atol=_STORE_TOLERANCE):
             raise BadRequest(
                 f"The layers of {type(self.body).__name__} do not follow each other in a way that is known here, so what the lower ones "
-                "give cannot be stored. Set item_layers=all."
+                "give cannot be stored. Set item.layers=all."
             )
 
     def _keep_top(self) -> None:

@@ -80,11 +80,11 @@ class HLLMTraining(nn.Module):
         item_BT, target_BT = self._windows.padded(rows, self._n_items)
         is_target_BT = target_BT >= 0
         own = torch.from_numpy(np.concatenate([np.where(item_BT < self._n_items, item_BT, -1), target_BT], 1))
-        if self._config.n_negatives is None:
+        if self._config.negatives.count is None:
             n_targets = torch.from_numpy(is_target_BT.sum(1))
-            pool_N = drawn_beside(own, n_targets, self._n_items, self._config.max_length + 1).flatten()
+            pool_N = drawn_beside(own, n_targets, self._n_items, self._config.sequences.max_length + 1).flatten()
         else:
-            pool_N = drawn(-(-self._config.n_negatives // self._world.size), self._n_items)
+            pool_N = drawn(-(-self._config.negatives.count // self._world.size), self._n_items)
         row_S, slot_S = np.nonzero(is_target_BT)
         target_S = target_BT[row_S, slot_S]
         groups = [item_BT, target_S, pool_N.numpy()]
@@ -97,14 +97,14 @@ class HLLMTraining(nn.Module):
         vector_BTD = vector_UD[place_BT]
         row, slot = (torch.from_numpy(index).to(vector_UD.device) for index in (row_S, slot_S))
         loss = vector_UD.new_zeros(())
-        if not is_discriminative or self._config.auxiliary_weight > 0:
+        if not is_discriminative or self._config.discriminative.auxiliary_weight > 0:
             state_SD = self.user.tower(vector_BTD)[row, slot]
             contrast = self._contrast(unit(state_SD), unit(vector_UD), (place_S, place_N), target_S, pool_N)
             self._look_at(contrast)
             loss = contrast.loss
         if is_discriminative:
             place_SC = torch.from_numpy(places[3]).to(vector_UD.device)
-            loss = self._config.auxiliary_weight * loss + self._classification(vector_BTD, vector_UD[place_SC], row, slot)
+            loss = self._config.discriminative.auxiliary_weight * loss + self._classification(vector_BTD, vector_UD[place_SC], row, slot)
         return loss, len(target_S)
 
     def _contrast(self, query_SD: Tensor, unit_UD: Tensor, places: tuple[Tensor, Tensor], target_S: LongArray, pool_N: Tensor) -> Contrast:
@@ -114,18 +114,18 @@ class HLLMTraining(nn.Module):
         pool_id_N = gather_rows(pool_N.to(unit_UD.device)[:, None], self._world)[:, 0]
         target = torch.from_numpy(target_S).to(unit_UD.device)
         is_false_SN = torch.zeros(len(target), len(pool_id_N), dtype=torch.bool, device=unit_UD.device)
-        if config.false_negatives in ("id", "both"):
+        if config.negatives.masked in ("id", "both"):
             is_false_SN |= target[:, None] == pool_id_N
-        if config.false_negatives in ("cosine", "both"):
+        if config.negatives.masked in ("cosine", "both"):
             with torch.no_grad():
                 distinct_P, inverse_S = torch.unique(place_S, return_inverse=True)
-                is_near_PN = product(unit_UD[distinct_P].detach(), pool_ND.detach()) > config.cosine_threshold
+                is_near_PN = product(unit_UD[distinct_P].detach(), pool_ND.detach()) > config.negatives.cosine_threshold
             is_false_SN |= is_near_PN[inverse_S]
         return info_nce(query_SD, unit_UD[place_S], pool_ND, self.user.temperature(), is_false_SN)
 
     def _labelled(self, own_BT: Tensor, row_S: LongArray, target_S: LongArray) -> LongArray:
-        """The candidates of each place, (S, 1 + label_negatives): its target first, then items that its sequence does not hold."""
-        n_each = self._config.label_negatives
+        """The candidates of each place, (S, 1 + negatives): its target first, then items that its sequence does not hold."""
+        n_each = self._config.discriminative.negatives
         negative_SK = drawn_beside(own_BT[row_S], torch.full((len(row_S),), n_each), self._n_items, n_each)
         labelled: LongArray = np.concatenate([target_S[:, None], negative_SK.numpy()], 1)
         return labelled

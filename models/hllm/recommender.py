@@ -51,7 +51,7 @@ class HLLM:
         self.n_items = context.train.n_items
         self._vectors = self._answers = None
         tokens = item_tokens(context, config)
-        n_full = int(np.count_nonzero(tokens.lengths == config.max_text_tokens))
+        n_full = int(np.count_nonzero(tokens.lengths == config.text.max_tokens))
         context.log.info("item texts: %.1f tokens on average, %d of %d as long as may be", tokens.lengths.mean(), n_full, self.n_items)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derived_seed(context.seed, "hllm", "initial weights"))
@@ -62,26 +62,20 @@ class HLLM:
             begin_with_released(checkpoint, tower, self._user)
         of_tower = count_parameters(tower)
         tower.to(context.device)
-        warn_of_alike_items(tower, self.n_items, config, context.generator("alike items"), context.log)
+        warn_of_alike_items(tower, self.n_items, config.negatives, context.generator("alike items"), context.log)
         if tower.can_store:
             store_lower_states(context, tower, config)
         towers, budget = None, context.budget
-        if tower.n_trained and config.item_steps is not None:
+        if tower.n_trained and config.joint.steps is not None:
             towers = self._train(
                 context,
                 tower,
-                config.model_copy(
-                    update={
-                        "max_steps": config.item_steps,
-                        "batch_size": config.item_batch_size or config.batch_size,
-                        "n_negatives": config.item_negatives or config.n_negatives,
-                    }
-                ),
+                config.of_both_towers,
                 name="towers",
-                budget=budget.part(config.item_budget_share),
+                budget=budget.part(config.joint.budget_share),
             )
             budget = budget.without(steps=towers.steps, examples=towers.examples_seen)
-        if tower.n_trained and config.item_steps is None:
+        if tower.n_trained and config.joint.steps is None:
             report = self._train(context, tower, config, ranker=self)
             vectors_file = self._read_catalogue(context, tower)
         else:
@@ -116,7 +110,7 @@ class HLLM:
 
     def _train(self, context: FitContext, items: ItemTower | CachedItems, config: HLLMConfig, **more: Any) -> FitReport:
         """One training of the user side, and of the item tower where that makes the items' vectors."""
-        windows = sequences_of(context.train, config)
+        windows = sequences_of(context.train, config.sequences)
         self._training = HLLMTraining(items, self._trained, windows, self.n_items, config, context.world, context.log).to(context.device)
         self._answers = None
         if config.sharding == "full":
@@ -124,14 +118,18 @@ class HLLM:
             shard_weights(
                 self._training, [layer for body in bodies for layer in layer_list(body)], context.world, torch.device(context.device)
             )
-        n_shares = context.world.size * config.accumulate
+        n_shares = context.world.size * config.training.accumulate
 
         def batches(epoch: int) -> list[LongArray]:
-            return batches_of(windows, config.batch_size, context.generator("batches", type(items).__name__, epoch), n_shares=n_shares)
+            return batches_of(
+                windows, config.sequences.batch_size, context.generator("batches", type(items).__name__, epoch), n_shares=n_shares
+            )
 
-        factors = {"items.": config.item_learning_rate / config.learning_rate} if config.item_learning_rate is not None else {}
+        factors = {"items.": config.item.learning_rate / config.training.learning_rate} if config.item.learning_rate is not None else {}
         n_possible = int(windows.n_targets.sum())
-        return train(context, self._training, batches=batches, settings=config, examples_possible=n_possible, rate_factors=factors, **more)
+        return train(
+            context, self._training, batches=batches, settings=config.training, examples_possible=n_possible, rate_factors=factors, **more
+        )
 
     def generate(self, queries: Queries, k: int) -> Rankings:
         """The k items with the largest cosine, or the largest logit where the task is discriminative; of the whole catalogue, exactly. An
@@ -153,13 +151,12 @@ class HLLM:
         save_file({name: tensor.detach().cpu().contiguous() for name, tensor in user.state_dict().items()}, folder / _USER)
         if self._tuned:
             save_file(self._tuned, folder / _ITEM_TOWER)
-        sizes = {"config": self.config.model_dump(mode="json"), "n_items": self.n_items, "user_tower": user.tower.body.config.to_dict()}
+        sizes = {"n_items": self.n_items, "user_tower": user.tower.body.config.to_dict()}
         (folder / _SIZES).write_text(json.dumps(sizes, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
     def load(self, folder: Path) -> None:
         """Read what answering needs; `BadData` where weights and sizes do not fit each other. The item tower is not read."""
         sizes = json.loads((folder / _SIZES).read_text(encoding="utf-8"))
-        self.config = HLLMConfig.model_validate(sizes["config"])
         self.n_items = int(sizes["n_items"])
         self._vectors = load_file(folder / _VECTORS)["vectors"].numpy()
         with torch.random.fork_rng(devices=[]):

@@ -47,12 +47,12 @@ def begin_with_released(path: Path, tower: ItemTower, user: UserSide) -> None:
             f"{what} is none of HLLM: it needs tensors item_llm.*, user_llm.* and {_SCALE}, and holds "
             f"{next(iter(other or read), 'none')!r}. Name the file pytorch_model.bin of a release."
         )
-    _fill(tower.body, parts["item_llm"], f"{what}, item_llm", "item_tower")
+    _fill(tower.body, parts["item_llm"], f"{what}, item_llm", "item.tower")
     table = _table(parts["user_llm"])
-    _fill(user.tower.body, {n: t for n, t in parts["user_llm"].items() if n != table}, f"{what}, user_llm", "user_tower")
+    _fill(user.tower.body, {n: t for n, t in parts["user_llm"].items() if n != table}, f"{what}, user_llm", "user.tower")
     if (_SLOT in read) != (tower.slot is not None):
         pooling = "token" if _SLOT in read else "mean"
-        raise BadConfig(f"{what} was trained with item_pooling={pooling}. Set it so.")
+        raise BadConfig(f"{what} was trained with item.pooling={pooling}. Set it so.")
     with torch.no_grad():
         if tower.slot is not None:
             tower.slot.copy_(_of_size(read[_SLOT], tower.slot, what, _SLOT))
@@ -88,6 +88,6 @@ def _of_size(tensor: Tensor, place: Tensor, what: str, name: str) -> Tensor:
     if [n for n in tensor.shape if n > 1] != [n for n in place.shape if n > 1]:
         raise BadConfig(
             f"{what}: {name!r} has the shape {tuple(tensor.shape)} and its place {tuple(place.shape)}. "
-            "Name the towers that the checkpoint was made from with --set item_tower=... --set user_tower=..."
+            "Name the towers that the checkpoint was made from with --set item.tower=... --set user.tower=..."
         )
     return tensor.reshape(place.shape).to(place.dtype)

@@ -66,7 +66,7 @@ class UserSide(nn.Module):
         self.tower = UserTower(body or user_body(config, item_width), config)
         width = self.tower.width
         is_needed = width != item_width
-        if config.projection or (config.projection is None and is_needed):
+        if config.user.projection or (config.user.projection is None and is_needed):
             self.projection: nn.Linear | None = nn.Linear(item_width, width, bias=False)
             if not is_needed:
                 nn.init.eye_(self.projection.weight)
@@ -78,8 +78,8 @@ class UserSide(nn.Module):
         self.head: LateHead | EarlyHead | None = None
         self.user_token: nn.Parameter | None = None
         if config.task == "discriminative":
-            self.head = LateHead(width) if config.fusion == "late" else EarlyHead(width)
-            self.user_token = nn.Parameter(torch.randn(width) * 0.02) if config.fusion == "late" else None
+            self.head = LateHead(width) if config.discriminative.fusion == "late" else EarlyHead(width)
+            self.user_token = nn.Parameter(torch.randn(width) * 0.02) if config.discriminative.fusion == "late" else None
 
     def projected(self, vectors: Tensor) -> Tensor:
         """Item vectors as the user tower reads them and states are compared with them, (..., width)."""

@@ -27,7 +27,7 @@ class UserTower(nn.Module):
         super().__init__()
         self.body = body
         self.width = int(body.config.hidden_size)
-        self.dropout = nn.Dropout(config.user_dropout)
+        self.dropout = nn.Dropout(config.user.dropout)
         self._takes_positions = "position_ids" in inspect.signature(body.forward).parameters
         if config.checkpointing == "layers":
             recompute_layers(body)

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from recbench_models.prorec.config import PRORecConfig
+from recbench_models.prorec.config import AdapterSettings
 
 # M items, D width, S width of the text vectors
 
@@ -12,26 +12,26 @@ from recbench_models.prorec.config import PRORecConfig
 class Adapter(nn.Module):
     """Text vectors (M, S) to the collaborative space, (M, D).
 
-    `adaln`: `(1 + g) * LN(W s + b) + c`, with g and c linear in what `adaln_condition` names and 0 at first. An account of the paper's
+    `adaln`: `(1 + g) * LN(W s + b) + c`, with g and c linear in what `condition` names and 0 at first. An account of the paper's
     equation 2 says that it adapts by AdaLN, and not on what that is conditioned: this is ours.
 
     Args:
         text_width: S.
-        config: of the model.
+        width: D.
+        settings: of the adapter.
         generator: of the first weights; its own, so that nothing else is drawn differently with or without an adapter.
     """
 
-    def __init__(self, text_width: int, config: PRORecConfig, generator: torch.Generator) -> None:
+    def __init__(self, text_width: int, width: int, settings: AdapterSettings, generator: torch.Generator) -> None:
         super().__init__()
-        width = config.collab_width
-        self.kind, self.condition = config.adapter, config.adaln_condition
+        self.kind, self.condition = settings.kind, settings.condition
         self.project = nn.Linear(text_width, width)
-        self.second = nn.Linear(width, width) if config.adapter == "mlp" else None
+        self.second = nn.Linear(width, width) if settings.kind == "mlp" else None
         self.modulate: nn.Linear | None = None
         self.scale_shift: nn.Parameter | None = None
-        if config.adapter == "adaln" and self.condition == "none":
+        if settings.kind == "adaln" and self.condition == "none":
             self.scale_shift = nn.Parameter(torch.zeros(2 * width))
-        elif config.adapter == "adaln":
+        elif settings.kind == "adaln":
             self.modulate = nn.Linear(text_width if self.condition == "self" else width, 2 * width)
         with torch.no_grad():
             for layer in (self.project, self.second):

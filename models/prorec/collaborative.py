@@ -7,7 +7,7 @@ from recbench.core import Interactions
 from recbench.core.ragged import LongArray
 from recbench.nn.blocks import SequenceEncoder
 from recbench.nn.training import Windows, full_cross_entropy, sampled_softmax
-from recbench_models.prorec.config import PRORecConfig
+from recbench_models.prorec.config import CollaborativeSettings
 
 # B sequences, T places, C candidates, S places with a target, G windows, N items, D width
 
@@ -30,10 +30,10 @@ class DIN(nn.Module):
     """Weighs every place of the history by the candidate, adds the places up in windows, and scores (arXiv:1706.06978; windows, sizes and
     loss as in the public code of EAGER, arXiv:2406.14017)."""
 
-    def __init__(self, n_items: int, config: PRORecConfig) -> None:
+    def __init__(self, n_items: int, settings: CollaborativeSettings) -> None:
         super().__init__()
-        width, (first, second) = config.collab_width, config.din_attention
-        self.n_items, self.n_negatives, self.history = n_items, config.din_negatives, config.collab_history
+        width, (first, second) = settings.width, settings.din.attention
+        self.n_items, self.n_negatives, self.history = n_items, settings.din.negatives, settings.history
         self.item_embedding = nn.Embedding(n_items + 1, width, padding_idx=n_items)
         nn.init.normal_(self.item_embedding.weight, std=1e-4)
         # The first layer of the attention over [t, h, t - h, t * h], as a matrix for each part that differs from pair to pair or not.
@@ -41,18 +41,18 @@ class DIN(nn.Module):
         self.of_history = nn.Linear(width, first, bias=False)
         self.of_product = nn.Linear(width, first, bias=False)
         self.attention = nn.Sequential(Dice(first), nn.Linear(first, second), Dice(second), nn.Linear(second, 1))
-        hidden = config.din_network
+        hidden = settings.din.network
         self.network = nn.Sequential(
-            nn.Linear((len(config.din_windows) + 1) * width, hidden[0]), Dice(hidden[0]), nn.Dropout(config.collab_dropout),
-            nn.Linear(hidden[0], hidden[1]), Dice(hidden[1]), nn.Dropout(config.collab_dropout), nn.Linear(hidden[1], 1),
+            nn.Linear((len(settings.din.windows) + 1) * width, hidden[0]), Dice(hidden[0]), nn.Dropout(settings.dropout),
+            nn.Linear(hidden[0], hidden[1]), Dice(hidden[1]), nn.Dropout(settings.dropout), nn.Linear(hidden[1], 1),
         )  # fmt: skip
         for layer in self.modules():
             if isinstance(layer, nn.Linear):
                 nn.init.xavier_normal_(layer.weight)
         with torch.no_grad():
             self.item_embedding.weight[n_items].zero_()
-        window_T = torch.repeat_interleave(torch.arange(len(config.din_windows)), torch.tensor(config.din_windows))
-        self.register_buffer("is_in_GT", (window_T == torch.arange(len(config.din_windows))[:, None]).float(), persistent=False)
+        window_T = torch.repeat_interleave(torch.arange(len(settings.din.windows)), torch.tensor(settings.din.windows))
+        self.register_buffer("is_in_GT", (window_T == torch.arange(len(settings.din.windows))[:, None]).float(), persistent=False)
 
     is_in_GT: Tensor
 
@@ -61,7 +61,7 @@ class DIN(nn.Module):
         return Windows.prefixes(train, self.history)
 
     def scores(self, history_BTD: Tensor, is_real_BT: Tensor, candidate_BCD: Tensor) -> Tensor:
-        """Scores (B, C); histories stand on the right, `collab_history` places long, and what is not real adds nothing."""
+        """Scores (B, C); histories stand on the right, `history` places long, and what is not real adds nothing."""
         pair_BCTD = candidate_BCD[:, :, None] * history_BTD[:, None]
         hidden = self.of_candidate(candidate_BCD)[:, :, None] + self.of_history(history_BTD)[:, None] + self.of_product(pair_BCTD)
         weight_BCT = self.attention(hidden).squeeze(-1) * is_real_BT[:, None]
@@ -98,14 +98,14 @@ class DIN(nn.Module):
 class Causal(nn.Module):
     """Causal self-attention over the history, and the softmax over all items (SASRec's encoder, arXiv:1808.09781)."""
 
-    def __init__(self, n_items: int, config: PRORecConfig) -> None:
+    def __init__(self, n_items: int, settings: CollaborativeSettings) -> None:
         super().__init__()
-        width = config.collab_width
+        width = settings.width
         self.encoder = SequenceEncoder(
-            n_items, width=width, n_layers=config.sasrec_layers, n_heads=config.sasrec_heads, hidden=4 * width,
-            max_length=config.collab_history, dropout=config.collab_dropout, activation="gelu", init="normal",
+            n_items, width=width, n_layers=settings.sasrec.layers, n_heads=settings.sasrec.heads, hidden=4 * width,
+            max_length=settings.history, dropout=settings.dropout, activation="gelu", init="normal",
         )  # fmt: skip
-        self.n_items, self.history = n_items, config.collab_history
+        self.n_items, self.history = n_items, settings.history
 
     @property
     def item_embedding(self) -> nn.Embedding:
@@ -127,9 +127,9 @@ class Causal(nn.Module):
         return full_cross_entropy(state_SD, vector_ND[: self.n_items], target_BT[is_target_BT])
 
 
-def collaborative_encoder(n_items: int, config: PRORecConfig) -> DIN | Causal:
+def collaborative_encoder(n_items: int, settings: CollaborativeSettings) -> DIN | Causal:
     """The untrained encoder that the settings name, made with torch's default generator."""
-    return DIN(n_items, config) if config.collab_encoder == "din" else Causal(n_items, config)
+    return DIN(n_items, settings) if settings.encoder == "din" else Causal(n_items, settings)
 
 
 def sequences_as_tensors(windows: Windows, rows: LongArray, n_items: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:

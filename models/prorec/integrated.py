@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from recbench_models.prorec.config import PRORecConfig
+from recbench_models.prorec.config import FusionSettings
 
 # N items, D width of either half
 
@@ -11,31 +11,31 @@ FloatArray = NDArray[np.float32]
 
 
 def integrated(
-    config: PRORecConfig, text: FloatArray, collab: FloatArray | None, adapted: FloatArray | None, is_trained: NDArray[np.bool_]
+    fusion: FusionSettings, text: FloatArray, collab: FloatArray | None, adapted: FloatArray | None, is_trained: NDArray[np.bool_]
 ) -> FloatArray:
-    """Vectors to quantise, (N, width), as `fusion` says.
+    """Vectors to quantise, (N, width), as `fusion.kind` says.
 
     Args:
-        config: of the model.
+        fusion: what is done.
         text: (N, S) the plain text vectors.
         collab: (N, D) collaborative vectors; plain ones for `naive-concat` and `collab-only`.
         adapted: (N, D) adapted text vectors; needed by `concat` and `mean`, and to fill in.
         is_trained: (N,) whether an item has an event in the train part.
     """
-    if config.fusion == "semantic":
+    if fusion.kind == "semantic":
         return text
     assert collab is not None
-    if config.fusion == "collab-only":
+    if fusion.kind == "collab-only":
         return collab
-    if config.fusion == "naive-concat":
+    if fusion.kind == "naive-concat":
         return np.concatenate([collab, text], 1)
     assert adapted is not None
-    if config.fill_untrained:
+    if fusion.fill_untrained:
         collab = np.where(is_trained[:, None], collab, adapted)
-    if config.fusion == "collab":
-        return normed(collab, config.block_norm)
-    halves = [normed(half, config.block_norm) for half in (collab, adapted)]
-    return np.concatenate(halves, 1) if config.fusion == "concat" else (halves[0] + halves[1]) / np.float32(2)
+    if fusion.kind == "collab":
+        return normed(collab, fusion.block_norm)
+    halves = [normed(half, fusion.block_norm) for half in (collab, adapted)]
+    return np.concatenate(halves, 1) if fusion.kind == "concat" else (halves[0] + halves[1]) / np.float32(2)
 
 
 def normed(vectors: FloatArray, kind: str) -> FloatArray:

@@ -23,7 +23,7 @@ from recbench_models.prorec.config import PRORecConfig
 
 _FILE = "vectors.safetensors"
 _READ_AT_A_TIME = 1024
-_OF_STAGE = ("collab_", "din_", "sasrec_", "joint_", "align_")
+_OF_STAGE = {"collaborative", "joint", "adapter"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +43,7 @@ class JointTraining(nn.Module):
     """`module(rows)` gives the sum over targets of next-item loss plus weighted alignment, and the number of targets.
 
     The alignment is a mean over the distinct items of the batch; it is counted once per target, so that after the loop's division by the
-    number of targets the two stand in the proportion that `align_weight` says.
+    number of targets the two stand in the proportion that `align.weight` says.
     """
 
     text_NS: Tensor
@@ -54,10 +54,10 @@ class JointTraining(nn.Module):
         self.n_items = len(text)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derived_seed(context.seed, "prorec", "collaborative encoder"))
-            self.encoder = collaborative_encoder(self.n_items, config)
+            self.encoder = collaborative_encoder(self.n_items, config.collaborative)
         own = torch.Generator().manual_seed(derived_seed(context.seed, "prorec", "adapter"))
-        self.adapter = Adapter(text.shape[1], config, own)
-        if not align_weight and config.sequence_input == "collab":
+        self.adapter = Adapter(text.shape[1], config.collaborative.width, config.adapter, own)
+        if not align_weight and config.joint.sequence_input == "collab":
             # Nobody reads it: it must not decay, and nothing of it may reach the encoder.
             self.adapter.requires_grad_(False)
         self.register_buffer("text_NS", torch.from_numpy(np.array(text)), persistent=False)
@@ -69,7 +69,7 @@ class JointTraining(nn.Module):
         """Input of the encoder for each item, (N + 1, D), and the adapted text vectors (N, D)."""
         table = self.encoder.item_embedding.weight
         adapted = self.adapter(self.text_NS, table[:-1])
-        if self.config.sequence_input == "integrated":
+        if self.config.joint.sequence_input == "integrated":
             return torch.cat([table[:-1] + adapted, table[-1:]]), adapted
         return table, adapted
 
@@ -77,7 +77,7 @@ class JointTraining(nn.Module):
         table = self.encoder.item_embedding.weight
         item_BT, length_B, target_BT = sequences_as_tensors(self.windows, rows, self.n_items, table.device)
         n_targets = int((target_BT >= 0).sum())
-        read = self.vectors()[0] if self.config.sequence_input == "integrated" else table
+        read = self.vectors()[0] if self.config.joint.sequence_input == "integrated" else table
         loss = self.encoder.loss(read, item_BT, length_B, target_BT)
         self.last["next item"] = float(loss.detach()) / max(n_targets, 1)
         if self.align_weight:
@@ -90,13 +90,13 @@ class JointTraining(nn.Module):
         """Alignment loss of the distinct items among these; 0 where there is but one."""
         config = self.config
         item_M = torch.unique(item_X[(item_X >= 0) & (item_X < self.n_items)])
-        if len(item_M) > config.align_max_items:
-            item_M = item_M[torch.randperm(len(item_M))[: config.align_max_items].to(item_M.device)]
+        if len(item_M) > config.align.max_items:
+            item_M = item_M[torch.randperm(len(item_M))[: config.align.max_items].to(item_M.device)]
         collab_MD = self.encoder.item_embedding(item_M)
         adapted_MD = self.adapter(self.text_NS[item_M], collab_MD)
-        if config.align_detach_collab:
+        if config.align.detach_collab:
             collab_MD = collab_MD.detach()
-        return alignment_loss(collab_MD, adapted_MD, temperature=config.align_temperature, symmetric=config.align_symmetric)
+        return alignment_loss(collab_MD, adapted_MD, temperature=config.align.temperature, symmetric=config.align.symmetric)
 
     def generate(self, queries: Queries, k: int) -> Rankings:
         """Lists by the causal encoder, for validation."""
@@ -122,13 +122,9 @@ def joint_vectors(
     context: FitContext, config: PRORecConfig, text: NDArray[np.float32], text_folder: Path, *, align_weight: float
 ) -> JointVectors:
     """The vectors of stage 1 with this weight of the alignment, trained now or found; `text_folder` is the stage of the text vectors."""
-    values = config.model_dump(mode="json")
-    settings = {name: value for name, value in values.items() if name.startswith(_OF_STAGE)}
-    settings |= {name: values[name] for name in ("sequence_input", "adapter", "adaln_condition", "clip_norm")}
-    settings["align_weight"] = align_weight
-    if not align_weight:
-        # Trainings that differ in how they would align are the same.
-        settings = {name: value for name, value in settings.items() if not name.startswith("align_")}
+    # Trainings without alignment are the same, however they would align.
+    aligned = {"align"} if align_weight else set()
+    settings = config.model_dump(mode="json", include=_OF_STAGE | aligned) | {"clip_norm": config.training.clip_norm}
 
     def build(folder: Path) -> None:
         alone = context.alone()
@@ -137,13 +133,13 @@ def joint_vectors(
 
         def batches(epoch: int) -> list[LongArray]:
             generator = alone.generator("joint batches", epoch)
-            return length_bucketed(windows.n_targets, windows.length, size=config.joint_batch_size, unit="targets", generator=generator)
+            return length_bucketed(windows.n_targets, windows.length, size=config.joint.batch_size, unit="targets", generator=generator)
 
         report = train(
             alone,
             module,
             batches=batches,
-            settings=config.joint_settings,
+            settings=config.joint.training(config.training),
             ranker=module if isinstance(module.encoder, Causal) else None,
             examples_possible=int(windows.n_targets.sum()),
             name="joint" if align_weight else "collaborative",
@@ -163,5 +159,5 @@ def joint_vectors(
 def _tell(log: logging.Logger, module: JointTraining, steps: int, why: str) -> None:
     losses = ", ".join(f"{name} {value:.4f}" for name, value in module.last.items())
     log.info(
-        "stage 1 with align_weight=%g ended after %d steps (%s); losses of the last batch: %s", module.align_weight, steps, why, losses
+        "stage 1 with align.weight=%g ended after %d steps (%s); losses of the last batch: %s", module.align_weight, steps, why, losses
     )

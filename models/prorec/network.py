@@ -7,7 +7,7 @@ from torch.nn import functional
 from recbench.core.ragged import LongArray
 from recbench.nn.blocks import SUMMARY, CodeSeq2Seq, Examples
 from recbench.nn.training import sampled_softmax
-from recbench_models.prorec.config import PRORecConfig
+from recbench_models.prorec.config import DistillationSettings
 
 # B rows, C targets of a row, S targets, L tokens of a code, N items, K negatives, D width of the network, V of the teacher, M memory
 
@@ -18,15 +18,15 @@ class Student(nn.Module):
     Args:
         teacher_NV: (N, V) vectors of all items; they get no gradient.
         width: of the network.
-        config: of the model.
+        settings: of the distillation.
         generator: of the first weights; its own.
     """
 
     teacher_NV: Tensor
 
-    def __init__(self, teacher_NV: Tensor, width: int, config: PRORecConfig, generator: torch.Generator) -> None:
+    def __init__(self, teacher_NV: Tensor, width: int, settings: DistillationSettings, generator: torch.Generator) -> None:
         super().__init__()
-        self.config = config
+        self.settings = settings
         self.register_buffer("teacher_NV", teacher_NV, persistent=False)
         self.project = nn.Linear(width, teacher_NV.shape[1])
         with torch.no_grad():
@@ -37,7 +37,7 @@ class Student(nn.Module):
         """Sum of the losses of the targets; `drawn_K` are the items that `infonce` holds them against."""
         student_SV = self.project(functional.normalize(state_SD.float(), dim=1))
         return distillation_loss(
-            student_SV, self.teacher_NV, target_S, drawn_K, kind=self.config.kd_loss, temperature=self.config.kd_temperature
+            student_SV, self.teacher_NV, target_S, drawn_K, kind=self.settings.loss, temperature=self.settings.temperature
         )
 
 
@@ -66,17 +66,17 @@ class DistilledTraining(nn.Module):
     A code's loss is the sum over its tokens, and the weight is for their mean: the distillation is counted once per token.
     """
 
-    def __init__(self, network: CodeSeq2Seq, examples: Examples, students: list[Student], config: PRORecConfig) -> None:
+    def __init__(self, network: CodeSeq2Seq, examples: Examples, students: list[Student], settings: DistillationSettings) -> None:
         super().__init__()
         self.network, self.students = network, nn.ModuleList(students)
-        self._examples, self._config = examples, config
+        self._examples, self._settings = examples, settings
 
     def forward(self, rows: LongArray) -> tuple[Tensor, int]:
-        network, config = self.network, self._config
+        network, settings = self.network, self._settings
         item_BT, user_B, target_BC, slot_BC = self._examples.tensors(rows, network.item_tokens.device)
         memory_BMD = network.encode(item_BT, user_B)
         input_BCL = network.decoder_input(target_BC)
-        if config.kd_position == "after":
+        if settings.position == "after":
             # The last token of the code, which plain training never reads, and the summary token behind it.
             last_BC1 = network.item_tokens[target_BC][..., -1:]
             more_BC2 = torch.cat([last_BC1, torch.full_like(last_BC1, SUMMARY)], -1)
@@ -84,7 +84,7 @@ class DistilledTraining(nn.Module):
             summary_BCD, state_BCLD = state_BCLD[:, :, -1], state_BCLD[:, :, :-2]
         else:
             state_BCLD = network.decode(memory_BMD, input_BCL, slot_BC)
-            if config.kd_position == "before":
+            if settings.position == "before":
                 alone_BC1 = torch.full_like(input_BCL[..., :1], SUMMARY)
                 summary_BCD = network.decode(memory_BMD, alone_BC1, slot_BC)[:, :, 0]
             else:
@@ -94,9 +94,7 @@ class DistilledTraining(nn.Module):
         target_S = target_BC[is_target_BC]
         n_items = len(network.item_tokens) - 2
         drawn_K = (
-            torch.randint(n_items, (min(config.kd_negatives, n_items),)).to(target_S.device)
-            if config.kd_loss == "infonce"
-            else target_S[:0]
+            torch.randint(n_items, (min(settings.negatives, n_items),)).to(target_S.device) if settings.loss == "infonce" else target_S[:0]
         )
         losses = [student(summary_BCD[is_target_BC], target_S, drawn_K) for student in self.students]
-        return loss + config.kd_weight * network.code_length * torch.stack(losses).mean(), n_targets
+        return loss + settings.weight * network.code_length * torch.stack(losses).mean(), n_targets

@@ -14,7 +14,7 @@ from recbench.core.seeds import derived_seed
 from recbench.nn.blocks import CodeGenerator, CodeRecommender, CodeSeq2Seq, Examples
 from recbench.nn.codes import item_codes
 from recbench.nn.text import TextVectors, text_vectors
-from recbench_models.prorec.config import USES_ALIGNED, USES_PLAIN, PRORecConfig
+from recbench_models.prorec.config import USES_ALIGNED, USES_PLAIN, DistillationSettings, PRORecConfig
 from recbench_models.prorec.integrated import integrated, normed
 from recbench_models.prorec.joint import JointVectors, joint_vectors
 from recbench_models.prorec.network import DistilledTraining, Student
@@ -31,24 +31,26 @@ class PRORec(CodeRecommender):
     def fit(self, context: FitContext) -> FitReport:
         """Stage 1, the codes, stage 2; every prefix of the train part is an example of both stages."""
         config = self.config
-        text = text_vectors(context, config)
-        joint = self._stage_1(context, text, config.align_weight) if config.fusion in USES_ALIGNED else None
+        text = text_vectors(context, config.text)
+        joint = self._stage_1(context, text, config.align.weight) if config.fusion.kind in USES_ALIGNED else None
         # A bounded run spends nothing on a second training of stage 1 that only a diagnostic reads.
         is_diagnosed = config.domination and context.budget.unit is None
-        plain = self._stage_1(context, text, 0.0) if config.fusion in USES_PLAIN or is_diagnosed else None
-        behaviour = plain if config.fusion in USES_PLAIN else joint
+        plain = self._stage_1(context, text, 0.0) if config.fusion.kind in USES_PLAIN or is_diagnosed else None
+        behaviour = plain if config.fusion.kind in USES_PLAIN else joint
         is_trained = context.train.item_counts() > 0
         plain_text = np.asarray(text.vectors)
         vectors = integrated(
-            config, plain_text, None if behaviour is None else behaviour.collab, None if joint is None else joint.adapted, is_trained
+            config.fusion, plain_text, None if behaviour is None else behaviour.collab, None if joint is None else joint.adapted, is_trained
         )
-        codes = item_codes(context, vectors, config)
-        self.generator = CodeGenerator(config, codes.codes, context.seed)
-        if config.kd_weight == 0:
-            report = self.generator.fit(context, config)
+        codes = item_codes(context, vectors, config.codes)
+        self.generator = CodeGenerator(config.generator, codes.codes, context.seed)
+        if config.distillation.weight == 0:
+            report = self.generator.fit(context, config.training)
         else:
-            teachers = [joint.collab, joint.adapted] if config.kd_targets == "both" and joint is not None else [vectors]
-            report = self.generator.fit(context, config, lambda network, examples: _distilled(context, config, teachers, network, examples))
+            teachers = [joint.collab, joint.adapted] if config.distillation.targets == "both" and joint is not None else [vectors]
+            report = self.generator.fit(
+                context, config.training, lambda network, examples: _distilled(context, config.distillation, teachers, network, examples)
+            )
         report.artefacts = {**report.artefacts, "codes": codes.file}
         if plain is not None and is_diagnosed:
             report.artefacts = {**report.artefacts, "spaces": _spaces(context, plain_text, plain, joint, vectors)}
@@ -59,16 +61,16 @@ class PRORec(CodeRecommender):
 
 
 def _distilled(
-    context: FitContext, config: PRORecConfig, teachers: list[NDArray[np.float32]], network: CodeSeq2Seq, examples: Examples
+    context: FitContext, settings: DistillationSettings, teachers: list[NDArray[np.float32]], network: CodeSeq2Seq, examples: Examples
 ) -> DistilledTraining:
     """Stage 2 with its students, whose first weights come from a generator of their own."""
     generator = torch.Generator().manual_seed(derived_seed(context.seed, "prorec", "student"))
     students = [
-        Student(torch.from_numpy(np.array(teacher)), network.settings.width, config, generator)
+        Student(torch.from_numpy(np.array(teacher)), network.settings.width, settings, generator)
         for teacher in teachers
         if teacher is not None
     ]
-    return DistilledTraining(network, examples, students, config)
+    return DistilledTraining(network, examples, students, settings)
 
 
 def _spaces(

@@ -7,26 +7,26 @@ from recbench.core import Interactions
 from recbench.core.ragged import LongArray
 from recbench.nn.blocks import SequenceEncoder
 from recbench.nn.training import Windows, binary_cross_entropy, full_cross_entropy, generalised_binary_cross_entropy, sampled_softmax
-from recbench_models.sasrec.config import SASRecConfig
+from recbench_models.sasrec.config import NetworkSettings, SASRecConfig
 from recbench_models.sasrec.data import NegativeSampler
 
 # B windows, T columns, S trained slots, D width, K negatives
 
 
-def build_encoder(config: SASRecConfig, n_items: int) -> SequenceEncoder:
+def build_encoder(settings: NetworkSettings, n_items: int) -> SequenceEncoder:
     """The untrained network, initialised with torch's default generator."""
     return SequenceEncoder(
         n_items,
-        width=config.width,
-        n_layers=config.n_layers,
-        n_heads=config.n_heads,
-        hidden=config.hidden or config.width,
-        max_length=config.max_length,
-        dropout=config.dropout,
-        norm=config.norm,
-        activation=config.activation,
-        init=config.init,
-        embedding_scale=config.width**0.5 if config.embedding_scale == "root-width" else config.embedding_scale,
+        width=settings.width,
+        n_layers=settings.n_layers,
+        n_heads=settings.n_heads,
+        hidden=settings.hidden or settings.width,
+        max_length=settings.max_length,
+        dropout=settings.dropout,
+        norm=settings.norm,
+        activation=settings.activation,
+        init=settings.init,
+        embedding_scale=settings.width**0.5 if settings.embedding_scale == "root-width" else settings.embedding_scale,
     )
 
 

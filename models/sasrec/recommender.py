@@ -1,6 +1,5 @@
 """SASRec (arXiv:1808.09781), with a choice of losses."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +28,7 @@ class SASRec:
 
     def __init__(self, config: SASRecConfig, catalogue: Catalogue) -> None:
         self.config = config
-        self.encoder = build_encoder(config, catalogue.n_items)
+        self.encoder = build_encoder(config.network, catalogue.n_items)
         self.encoder.eval()
 
     def fit(self, context: FitContext) -> FitReport:
@@ -37,8 +36,8 @@ class SASRec:
         config = self.config
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derived_seed(context.seed, "sasrec", "initial weights"))
-            self.encoder = build_encoder(config, context.train.n_items)
-        windows = Windows.of(context.train, config.max_length)
+            self.encoder = build_encoder(config.network, context.train.n_items)
+        windows = Windows.of(context.train, config.network.max_length)
         n_targets = windows.n_targets
 
         def batches(epoch: int) -> list[LongArray]:
@@ -46,7 +45,7 @@ class SASRec:
             return length_bucketed(n_targets, windows.length, size=config.batch_size, unit=config.batch_unit, generator=generator)
 
         module = SASRecTraining(self.encoder, config, context.train, windows)
-        return train(context, module, batches=batches, settings=config, ranker=self, examples_possible=int(n_targets.sum()))
+        return train(context, module, batches=batches, settings=config.training, ranker=self, examples_possible=int(n_targets.sum()))
 
     def generate(self, queries: Queries, k: int) -> Rankings:
         """The k items with the largest scores; after an empty history all scores are 0 and item rows decide."""
@@ -57,7 +56,7 @@ class SASRec:
         """The state of the newest item of each history, (B, D) float32; zeros for an empty one."""
         self.encoder.eval()
         weight = self.encoder.item_embedding.weight
-        newest = histories.tail(self.config.max_length)
+        newest = histories.tail(self.config.network.max_length)
         state_BD = torch.zeros(len(histories), weight.shape[1], device=weight.device)
         with torch.inference_mode():
             for rows in newest.length_buckets(_ENCODE_SLOTS):
@@ -76,19 +75,14 @@ class SASRec:
         return vectors
 
     def save(self, folder: Path) -> None:
-        """Write weights and what they are weights of."""
+        """Write the weights."""
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in self.encoder.state_dict().items()}
         save_file(weights, folder / "model.safetensors")
-        sizes = {"n_items": self.encoder.n_items, "config": self.config.model_dump(mode="json")}
-        (folder / "model.json").write_text(json.dumps(sizes, indent=1) + "\n", encoding="utf-8")
 
     def load(self, folder: Path) -> None:
         """Read the weights; `BadData` where they do not fit the settings."""
-        sizes = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-        config = SASRecConfig.model_validate(sizes["config"])
-        encoder = build_encoder(config, sizes["n_items"])
-        load_weights(encoder.state_dict(), folder / "model.safetensors")
-        self.config, self.encoder = config, encoder.to(self.encoder.item_embedding.weight.device).eval()
+        load_weights(self.encoder.state_dict(), folder / "model.safetensors")
+        self.encoder.eval()
 
     def to(self, device: str) -> None:
         """Move the network."""

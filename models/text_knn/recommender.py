@@ -25,7 +25,7 @@ class TextKNN:
 
     def fit(self, context: FitContext) -> FitReport:
         """Read the items' texts; `BadRequest` where none of the fields holds any. No event is looked at."""
-        self.vector_ID = np.array(text_vectors(context, self.config).vectors)
+        self.vector_ID = np.array(text_vectors(context, self.config.text).vectors)
         return FitReport(parameters=Parameters(total=self.vector_ID.size))
 
     def generate(self, queries: Queries, k: int) -> Rankings:

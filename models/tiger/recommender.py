@@ -16,8 +16,8 @@ class TIGER(CodeRecommender):
     def fit(self, context: FitContext) -> FitReport:
         """Make the codes, which no event shapes, and train every prefix of the train part to write the code of what follows it."""
         config = self.config
-        codes = item_codes(context, text_vectors(context, config).vectors, config)
-        self.generator = CodeGenerator(config, codes.codes, context.seed)
-        report = self.generator.fit(context, config)
+        codes = item_codes(context, text_vectors(context, config.text).vectors, config.codes)
+        self.generator = CodeGenerator(config.generator, codes.codes, context.seed)
+        report = self.generator.fit(context, config.training)
         report.artefacts = {**report.artefacts, "codes": codes.file}
         return report

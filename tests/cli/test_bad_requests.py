@@ -16,10 +16,11 @@ RUN = ("run", "-m", "popularity", "-d", "demo")
         (("run", "-m", "populariti", "-d", "demo"), ("No model", "'populariti'", "Did you mean 'popularity'?")),
         (("run", "-m", "popularity", "-d", "dmo"), ("No data set", "'dmo'", "Did you mean 'demo'?")),
         (("run", "-m", "ease", "-d", "demo", "--preset", "unifrom"), ("preset 'unifrom'", "Did you mean 'uniform'?")),
-        (("run", "-m", "sasrec", "-d", "demo", "--set", "widht=3"), ("no key 'widht'", "Did you mean 'width'?")),
+        (("run", "-m", "sasrec", "-d", "demo", "--set", "widht=3"), ("no key 'widht'", "Did you mean 'network.width'?")),
+        (("run", "-m", "sasrec", "-d", "demo", "--set", "learning_rate=0.1"), ("Did you mean 'training.learning_rate'?",)),
         (("run", "-m", "sasrec", "-d", "demo", "--set", "width"), ("'width'", "key=value")),
-        (("run", "-m", "sasrec", "-d", "demo", "--set", "width=wide"), ("width='wide'",)),
-        (("run", "-m", "sasrec", "-d", "demo", "--set", "n_heads=7"), ("width=64", "n_heads=7")),
+        (("run", "-m", "sasrec", "-d", "demo", "--set", "network.width=wide"), ("network.width='wide'",)),
+        (("run", "-m", "sasrec", "-d", "demo", "--set", "network.n_heads=7"), ("network: width=64", "n_heads=7")),
         ((*RUN, "--config", "missing.toml"), ("missing.toml", "no such file")),
         ((*RUN, "--device", "cuda:99"), ("--device 'cuda:99'", "recbench doctor")),
         ((*RUN, "--threads", "100000"), ("--threads 100000 is not possible here", "cores")),
@@ -80,7 +81,7 @@ def test_debug_adds_the_traceback_and_keeps_the_exit_code(recbench: Any) -> None
 def test_an_unknown_key_in_a_config_file_is_named_with_the_nearest(recbench: Any) -> None:
     (recbench.folder / "settings.toml").write_text("droput = 0.1\n")
     before = recbench.listing()
-    recbench("run", "-m", "sasrec", "-d", "demo", "--config", "settings.toml").refuses("no key 'droput'", "Did you mean 'dropout'?")
+    recbench("run", "-m", "sasrec", "-d", "demo", "--config", "settings.toml").refuses("no key 'droput'", "Did you mean 'network.dropout'?")
     (recbench.folder / "settings.toml").write_text("dropout = \n")
     recbench("run", "-m", "sasrec", "-d", "demo", "--config", "settings.toml").refuses("settings.toml", "not valid TOML")
     (recbench.folder / "settings.toml").write_text("droput = 0.1\n")

@@ -129,9 +129,11 @@ def test_seeds_of_the_same_run_come_first_and_settings_nobody_tried_are_named(re
     assert found["time_error"]["n"] == 3
     assert found["time_error"]["of"] == "sasrec"
     assert any("shared the machine" in note for note in found["notes"])
-    half = planned(recbench, "-m", "sasrec", "-d", "toys", "--preset", "tuned", "--set", "max_epochs=12", "--set", "width=128")
+    half = planned(
+        recbench, "-m", "sasrec", "-d", "toys", "--preset", "tuned", "--set", "training.max_epochs=12", "--set", "network.width=128"
+    )
     assert half["train_s"]["value"] == pytest.approx(60.0)
-    assert any("width=128" in note and "max_epochs" not in note for note in half["notes"])
+    assert any("network.width=128" in note and "max_epochs" not in note for note in half["notes"])
     bounded = planned(recbench, "-m", "sasrec", "-d", "toys", "--preset", "tuned", "--budget", "1m")
     assert bounded["total_s"]["value"] == 60.0
     steps = planned(recbench, "-m", "sasrec", "-d", "toys", "--preset", "tuned", "--budget", "1308steps")
@@ -187,7 +189,7 @@ def test_it_asks_no_torch(recbench: Any) -> None:
         (("-m", "sasrecc", "-d", "toys"), ("'sasrecc'", "Did you mean 'sasrec'?")),
         (("-m", "sasrec", "-d", "tyos"), ("'tyos'", "Did you mean 'toys'?")),
         (("-m", "sasrec", "-d", "toys", "--preset", "tunned"), ("'tunned'", "Did you mean 'tuned'?")),
-        (("-m", "sasrec", "-d", "toys", "--set", "widht=3"), ("'widht'", "Did you mean 'width'?")),
+        (("-m", "sasrec", "-d", "toys", "--set", "widht=3"), ("'widht'", "Did you mean 'network.width'?")),
         (("-m", "sasrec", "-d", "toys", "--budget", "soon"), ("--budget 'soon'",)),
         (("-m", "sasrec", "-d", "toys", "--seen", "some"), ("--seen 'some'",)),
         (("-m", "sasrec", "-d", "toys", "--device", "tpu"), ("--device 'tpu'",)),

@@ -16,6 +16,7 @@ import pytest
 
 from recbench import registry
 from recbench.core import BadConfig, ModelCard
+from recbench.core.config import by_dotted_name
 from recbench.core.tuning import Dimension, TuneCard
 from recbench.reporting import StoredRun
 from recbench.reporting.badges import badge_of
@@ -312,7 +313,8 @@ def test_the_space_of_every_card_fits_its_settings(name: str) -> None:
     assert plugin.trial(0, 0, preset)[1] == plugin.resolve(preset)
     for trial in range(1, 40):
         values, config = plugin.trial(trial, 0, preset)
-        assert {key: config.model_dump()[key] for key in values} == values
+        found = by_dotted_name(config.model_dump())
+        assert {key: found[key] for key in values} == values
 
 
 @pytest.mark.parametrize(

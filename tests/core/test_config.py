@@ -1,3 +1,4 @@
+from operator import attrgetter
 from pathlib import Path
 
 import pytest
@@ -10,27 +11,28 @@ from recbench.data.card import load_dataset_card
 @pytest.mark.parametrize(
     ("key", "value", "taken"),
     [
-        ("max_steps", True, "1"),
-        ("max_steps", "100", "100"),
-        ("n_heads", 2.0, None),
-        ("learning_rate", 1, None),
-        ("betas", [0.9, "0.98"], "[0.9, 0.98]"),
+        ("training.max_steps", True, "1"),
+        ("training.max_steps", "100", "100"),
+        ("network.n_heads", 2.0, None),
+        ("training.learning_rate", 1, None),
+        ("training.betas", [0.9, "0.98"], "[0.9, 0.98]"),
     ],
 )
 def test_a_value_of_another_kind_is_refused_not_converted(key: str, value: object, taken: str | None) -> None:
     plugin = registry.models(()).load("sasrec")
     if taken is None:
-        assert getattr(plugin.resolve("cpu", {key: value}), key) == value
+        assert attrgetter(key)(plugin.resolve("cpu", {key: value})) == value
         return
     with pytest.raises(BadConfig) as caught:
         plugin.resolve("cpu", {key: value})
-    assert f"{key}={value!r} would be taken as {taken}." in str(caught.value)
+    group, _, name = key.partition(".")
+    assert f"{group}: {name}={value!r} would be taken as {taken}." in str(caught.value)
 
 
 def test_a_text_is_no_truth_value() -> None:
     plugin = registry.models(()).load("gram")
-    with pytest.raises(BadConfig, match="user_prompt='yes' would be taken as True"):
-        plugin.resolve("cpu", {"user_prompt": "yes"})
+    with pytest.raises(BadConfig, match="prompts: user='yes' would be taken as True"):
+        plugin.resolve("cpu", {"prompts.user": "yes"})
 
 
 def test_a_card_is_held_to_the_same(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from recbench import registry
 from recbench.core import Plugin
+from recbench.core.config import setting_names
 from recbench.testing import PluginContract
 
 NAMES = registry.models().names()
@@ -22,8 +23,8 @@ class TestContract(PluginContract):
     @classmethod
     def overrides(cls, plugin: Plugin) -> Mapping[str, Any]:
         """A short training: what is promised here holds for every model, however good it is."""
-        short = {"item_steps": 4, "max_steps": 12, "validate_every_steps": 6}
-        return {name: value for name, value in short.items() if name in plugin.config.model_fields}
+        short = {"joint.steps": 4, "training.max_steps": 12, "training.validate_every_steps": 6}
+        return {name: value for name, value in short.items() if name in setting_names(plugin.config)}
 
     # Starts an interpreter with torch for every model.
     test_new_process_without_the_data_gives_the_same_lists = pytest.mark.slow(

@@ -1,6 +1,5 @@
 """SASRec: windows, batches, negatives, and that it learns."""
 
-import json
 import time
 from itertools import count
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest
 import torch
 
 from recbench.core import BadConfig, BadData, BadRequest, Catalogue, Histories, Interactions, Movable, Queries, Ranker
+from recbench.core.config import by_dotted_name, nested
 from recbench.nn.training.windows import Windows
 from recbench.testing import LightContext, interactions
 from recbench_models.sasrec import PLUGIN
@@ -32,9 +32,10 @@ def hit_rate(ranker: Ranker, histories: Histories, target: np.ndarray, k: int) -
 
 
 def fitted(train: Interactions, folder: Path, **overrides: Any) -> SASRec:
-    values = {"width": 32, "dropout": 0.0, "max_length": 12, "learning_rate": 5e-3, "batch_size": 16, "validate_every_epochs": 1000}
-    values |= overrides
-    model = SASRec(SASRecConfig(**values), Catalogue(train.n_items, len(train)))
+    values = {"network": {"width": 32, "dropout": 0.0, "max_length": 12}, "batch_size": 16}
+    values |= {"training": {"learning_rate": 5e-3, "validate_every_epochs": 1000}}
+    values = by_dotted_name(values, SASRecConfig) | by_dotted_name(overrides, SASRecConfig)
+    model = SASRec(SASRecConfig.model_validate(nested(values)), Catalogue(train.n_items, len(train)))
     # Every validation is better than the one before it: the last weights are taken.
     rising = count()
     report = model.fit(LightContext(train, folder, judge=lambda _: float(next(rising))))
@@ -71,7 +72,9 @@ def test_overfits_a_cycle(loss: str, tmp_path: Path) -> None:
     starts = np.arange(64) * 7
     train = interactions([[(s + t) % 50 for t in range(10)] for s in starts.tolist()], 50)
     # One batch holds all users; 150 steps.
-    model = fitted(train, tmp_path, loss=loss, batch_size=64, max_epochs=150, learning_rate=1e-2, embedding_scale=1.0)
+    model = fitted(
+        train, tmp_path, loss=loss, batch_size=64, training={"max_epochs": 150, "learning_rate": 1e-2}, network={"embedding_scale": 1.0}
+    )
     # Items of a user's own history are never negatives of `bce`, so that only the view without them says what was learnt.
     assert hit_rate(model, train.histories(), (starts + 10) % 50, 1) > 0.95
     assert time.process_time() - began < 20
@@ -91,7 +94,9 @@ def test_full_softmax_learns_a_markov_chain_better_than_sampling(tmp_path: Path)
     train, target = interactions(walk[:, :-1].tolist(), n_items), walk[:, -1]
     hits = {}
     for loss in ("ce", "bce"):
-        model = fitted(train, tmp_path / loss, loss=loss, max_epochs=6, dropout=0.1, batch_size=32, learning_rate=3e-3)
+        model = fitted(
+            train, tmp_path / loss, loss=loss, training={"max_epochs": 6, "learning_rate": 3e-3}, network={"dropout": 0.1}, batch_size=32
+        )
         hits[loss] = hit_rate(model, train.histories(), target, 1)
     popular = np.bincount(train.item, minlength=n_items).argmax()
     popularity = float((target == popular).mean())
@@ -106,9 +111,9 @@ def test_full_softmax_learns_a_markov_chain_better_than_sampling(tmp_path: Path)
 @pytest.mark.parametrize("loss", LOSSES)
 def test_loss_is_a_sum_over_the_targets_of_the_rows(loss: str) -> None:
     train = interactions([[0, 1, 2, 3], [4, 5], [6, 7, 8, 9, 0, 1, 2, 3]], 10)
-    config = SASRecConfig(loss=loss, n_negatives=3, width=8, max_length=4, dropout=0.0)
+    config = SASRecConfig(loss=loss, n_negatives=3, network={"width": 8, "max_length": 4, "dropout": 0.0})
     windows = Windows.of(train, 4)
-    module = SASRecTraining(build_encoder(config, 10), config, train, windows)
+    module = SASRecTraining(build_encoder(config.network, 10), config, train, windows)
     total, n_targets = module(np.arange(len(windows)))
     assert n_targets == windows.n_targets.sum() == 3 + 1 + 7
     total.backward()
@@ -124,7 +129,7 @@ def test_loss_is_a_sum_over_the_targets_of_the_rows(loss: str) -> None:
 def small_model(tmp_path: Path) -> tuple[SASRec, Interactions]:
     rng = np.random.default_rng(2)
     train = interactions([rng.integers(0, 40, rng.integers(1, 30)).tolist() for _ in range(50)], 40)
-    return fitted(train, tmp_path, loss="ce", max_epochs=2, dropout=0.2), train
+    return fitted(train, tmp_path, loss="ce", training={"max_epochs": 2}, network={"dropout": 0.2}), train
 
 
 def test_company_in_the_batch_changes_scores_by_little(tmp_path: Path) -> None:
@@ -141,7 +146,7 @@ def test_saved_and_loaded_gives_the_same_lists(tmp_path: Path) -> None:
     folder = tmp_path / "model"
     folder.mkdir()
     model.save(folder)
-    assert sorted(path.name for path in folder.iterdir()) == ["model.json", "model.safetensors"]
+    assert sorted(path.name for path in folder.iterdir()) == ["model.safetensors"]
     other = SASRec(model.config, Catalogue(40, 50))
     other.load(folder)
     queries = queries_of(train.histories())
@@ -160,8 +165,6 @@ def test_all_of_the_network_moves() -> None:
 def test_weights_of_another_size_are_refused(tmp_path: Path) -> None:
     model, _ = small_model(tmp_path / "checkpoints")
     model.save(tmp_path)
-    sizes = json.loads((tmp_path / "model.json").read_text())
-    (tmp_path / "model.json").write_text(json.dumps(sizes | {"n_items": 41}))
     with pytest.raises(BadData, match=r"model\.safetensors: item_embedding\.weight has shape \(41, 32\)"):
         SASRec(model.config, Catalogue(41, 50)).load(tmp_path)
 
@@ -195,4 +198,4 @@ def test_presets_resolve(preset: str) -> None:
 
 def test_heads_must_divide_the_width() -> None:
     with pytest.raises(BadConfig, match="width=64 is not a multiple of n_heads=3"):
-        PLUGIN.resolve("paper", overrides={"n_heads": 3})
+        PLUGIN.resolve("paper", overrides={"network.n_heads": 3})

@@ -33,7 +33,7 @@ def test_scores_are_the_cosines_with_the_mean_of_the_history(tmp_path: Path, uni
     rng = np.random.default_rng(0)
     words = ["sail", "rope", "deck", "mast", "tide", "buoy", "oar"]
     titles: list[str | None] = [" ".join(rng.choice(words, 4)) for _ in range(30)]
-    model = fitted(titles, tmp_path, text_unit_length=unit_length)
+    model = fitted(titles, tmp_path, text={"unit_length": unit_length})
     vectors = model.item_vectors()
     assert vectors.shape == (30, len(set(titles)))
     history = [3, 8, 8, 20]

@@ -32,11 +32,19 @@ class TestContract(PluginContract):
     @pytest.fixture(scope="class")
     @classmethod
     def overrides(cls) -> Mapping[str, Any]:
-        return {"max_steps": 20, "max_epochs": 10, "validate_every_epochs": 5}
+        return {"training.max_steps": 20, "training.max_epochs": 10, "training.validate_every_epochs": 5}
 
 
 def tiny_settings(**changes: Any) -> Seq2SeqSettings:
-    sizes = {"width": 32, "n_encoder_layers": 1, "n_decoder_layers": 1, "n_heads": 2, "head_width": 16, "hidden": 64, "max_history": 5}
+    sizes = {
+        "width": 32,
+        "n_encoder_layers": 1,
+        "n_decoder_layers": 1,
+        "n_heads": 2,
+        "head_width": 16,
+        "hidden": 64,
+        "max_history": 5,
+    }
     return Seq2SeqSettings.model_validate(sizes | changes)
 
 
@@ -52,7 +60,13 @@ def titles(n_items: int) -> list[str]:
 
 
 def trained(lists: list[list[int]], folder: Path, precision: Precision = "fp32", **settings: Any) -> TIGER:
-    values = {"dropout": 0.0, "max_epochs": 1000, "learning_rate": 1e-2, "warmup_steps": 10, "validate_every_epochs": 1000} | settings
+    values = {
+        "generator.dropout": 0.0,
+        "training.max_epochs": 1000,
+        "training.learning_rate": 1e-2,
+        "training.warmup_steps": 10,
+        "training.validate_every_epochs": 1000,
+    } | settings
     model = PLUGIN.build(PLUGIN.resolve("smoke", None, values), Catalogue(N_ITEMS, len(lists)))
     context = LightContext(interactions(lists, N_ITEMS), folder, {"title": titles(N_ITEMS)}, judge=lambda _: 0.0, precision=precision)
     model.fit(context)
@@ -121,7 +135,7 @@ def test_all_of_the_network_moves_and_the_trie_with_the_question(tmp_path: Path)
 def test_codes_do_not_depend_on_events(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     folders = [tmp_path / name for name in ("first", "second")]
-    models = [trained(rng.integers(0, N_ITEMS, (8, 4)).tolist(), folder, max_steps=2) for folder in folders]
+    models = [trained(rng.integers(0, N_ITEMS, (8, 4)).tolist(), folder, training={"max_steps": 2}) for folder in folders]
     first, second = (model.generator.codes for model in models)
     np.testing.assert_array_equal(first.code, second.code)
     assert len(np.unique(first.code, axis=0)) == N_ITEMS
@@ -132,8 +146,14 @@ def test_codes_do_not_depend_on_events(tmp_path: Path) -> None:
 def test_remembers_which_item_follows(attention: str, precision: Precision, tmp_path: Path) -> None:
     # No item belongs to two users, so that every item says which one follows: there is nothing that could not be learnt.
     lists = np.random.default_rng(0).permutation(N_ITEMS)[:40].reshape(-1, 5).tolist()
-    sizes = {"max_steps": 240, "learning_rate": 3e-3, "weight_decay": 0.0, "width": 64, "hidden": 128}
-    model = trained(lists, tmp_path, precision, encoder_attention=attention, **sizes)
+    sizes = {
+        "training.max_steps": 240,
+        "training.learning_rate": 3e-3,
+        "training.weight_decay": 0.0,
+        "generator.width": 64,
+        "generator.hidden": 128,
+    }
+    model = trained(lists, tmp_path, precision, generator={"encoder_attention": attention}, **sizes)
     asked = queries([row[:place] for row in lists for place in range(1, 5)])
     targets = np.array([row[place] for row in lists for place in range(1, 5)])
     assert (model.generate(asked, 10).view("keep")[:, 0] == targets).mean() > 0.85  # 1 is usual, 1 / 60 is chance
@@ -148,7 +168,7 @@ def test_codes_that_mean_something_beat_shuffled_ones(tmp_path: Path) -> None:
     asked = queries([row[:-1] for row in lists])
     hits = []
     for seed in (None, 0):
-        model = trained([row[:-1] for row in lists], tmp_path / str(seed), max_steps=80, text_shuffle_seed=seed)
+        model = trained([row[:-1] for row in lists], tmp_path / str(seed), training={"max_steps": 80}, text={"shuffle_seed": seed})
         lists_of_ten = model.generate(asked, 10).view("unseen")
         hits.append(np.mean([row[-1] in listed for row, listed in zip(lists, lists_of_ten, strict=True)]))
     assert hits[0] > hits[1] + 0.2
@@ -157,8 +177,18 @@ def test_codes_that_mean_something_beat_shuffled_ones(tmp_path: Path) -> None:
 def test_the_published_presets_have_the_published_sizes() -> None:
     for preset, width in (("paper", 128), ("paper-13m", 384)):
         config = PLUGIN.resolve(preset)
-        assert (config.width, config.n_heads * config.head_width, config.hidden, config.user_tokens) == (width, 384, 1024, 2000)
-        assert (config.n_levels, config.codebook_size, config.quantizer, config.encoder_attention) == (3, 256, "rqvae", "full")
+        assert (
+            config.generator.width,
+            config.generator.n_heads * config.generator.head_width,
+            config.generator.hidden,
+            config.generator.user_tokens,
+        ) == (width, 384, 1024, 2000)
+        assert (config.codes.n_levels, config.codes.codebook_size, config.codes.quantizer, config.generator.encoder_attention) == (
+            3,
+            256,
+            "rqvae",
+            "full",
+        )
 
 
 def test_asking_before_training_says_so() -> None:

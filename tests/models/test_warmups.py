@@ -11,7 +11,7 @@ PRESETS = [(name, preset) for name, plugin in PLUGINS.items() for preset in plug
 
 @pytest.mark.parametrize(("name", "preset"), PRESETS)
 def test_a_paper_s_warm_up_fits_any_set(name: str, preset: str) -> None:
-    settings = PLUGINS[name].resolve(preset)
-    if isinstance(settings, TrainingSettings):
-        assert settings.warmup_steps == 0
-        assert settings.warmup_share <= 0.15
+    training = PLUGINS[name].resolve(preset).parts["training"]
+    assert isinstance(training, TrainingSettings)
+    assert training.warmup_steps == 0
+    assert training.warmup_share <= 0.15

@@ -35,26 +35,23 @@ def item_codes(context: FitContext, vectors: NDArray[np.float32], settings: Quan
     Args:
         context: of the run.
         vectors: (n_items, d) float32; the key of the stage knows them by their content.
-        settings: of the quantizer; a config that inherits them will do.
+        settings: of the quantizer.
 
     Raises:
         StageFailed: a level of an RQ-VAE uses less than half of its codes.
     """
-    chosen = QuantizerSettings.model_validate({name: getattr(settings, name) for name in QuantizerSettings.model_fields})
-    prefix = f"{chosen.quantizer}_"
-    shared = ("quantizer", "n_levels", "codebook_size")
-    config = {name: value for name, value in chosen.model_dump(mode="json").items() if name in shared or name.startswith(prefix)}
+    config = settings.model_dump(mode="json", include={"quantizer", "n_levels", "codebook_size", "seed", settings.quantizer})
     content = hashlib.sha256(np.ascontiguousarray(vectors).data).hexdigest()
 
     def build(folder: Path) -> None:
-        quantized = quantize(context.alone(), vectors, chosen, chosen.codes_seed)
-        codes = make_unique(quantized.codes, quantized.level_sizes, least_size=chosen.codebook_size)
+        quantized = quantize(context.alone(), vectors, settings, settings.seed)
+        codes = make_unique(quantized.codes, quantized.level_sizes, least_size=settings.codebook_size)
         replace(codes, unexplained=quantized.unexplained).save(folder)
 
     inputs = (f"{vectors.shape} {content}",)
     # Residual k-means is no training that a budget could end early.
-    trains = chosen.quantizer != "rkmeans"
-    folder = context.common_stage("codes", build, config={**config, "seed": chosen.codes_seed}, inputs=inputs, trains=trains)
+    trains = settings.quantizer != "rkmeans"
+    folder = context.common_stage("codes", build, config=config, inputs=inputs, trains=trains)
     return CodesStage(ItemCodes.load(folder), folder)
 
 
@@ -63,14 +60,14 @@ def quantize(context: FitContext, vectors: NDArray[np.float32], settings: Quanti
     if settings.quantizer == "rkmeans":
         with context.progress.task("residual k-means", settings.n_levels) as task:
             return residual_kmeans(
-                scaled(vectors, settings.rkmeans_scaling),
+                scaled(vectors, settings.rkmeans.scaling),
                 n_levels=settings.n_levels,
                 size=settings.codebook_size,
                 seed=seed,
-                iterations=settings.rkmeans_iterations,
-                restarts=settings.rkmeans_restarts,
+                iterations=settings.rkmeans.iterations,
+                restarts=settings.rkmeans.restarts,
                 after_level=task.advance,
             )
     from recbench.nn.codes.quantize.rqvae import train_rqvae
 
-    return train_rqvae(context, scaled(vectors, settings.rqvae_scaling), settings, seed)
+    return train_rqvae(context, scaled(vectors, settings.rqvae.scaling), settings, seed)

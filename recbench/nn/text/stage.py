@@ -41,12 +41,12 @@ class TextVectors:
 
 def item_texts(items: ItemTable, settings: TextSettings) -> list[str]:
     """One text per item; empty where none of the fields holds a letter or digit."""
-    bare = items.text(settings.text_fields)
-    labelled = items.text(settings.text_fields, labels=True) if settings.text_labels else bare
+    bare = items.text(settings.fields)
+    labelled = items.text(settings.fields, labels=True) if settings.labels else bare
     texts = [text if _WORD.search(value) else "" for text, value in zip(labelled, bare, strict=True)]
-    if settings.text_shuffle_seed is None:
+    if settings.shuffle_seed is None:
         return texts
-    return [texts[row] for row in np.random.default_rng(settings.text_shuffle_seed).permutation(len(texts))]
+    return [texts[row] for row in np.random.default_rng(settings.shuffle_seed).permutation(len(texts))]
 
 
 def text_vectors(context: FitContext, settings: TextSettings) -> TextVectors:
@@ -62,22 +62,22 @@ def text_vectors(context: FitContext, settings: TextSettings) -> TextVectors:
     if not distinct:
         raise BadRequest(
             f"Item text is read from {', '.join(held)}, and no item of this data set has a word in any of them. "
-            "Choose other columns with --set text_fields=[...], or a model that needs no text."
+            "Choose other columns with --set text.fields=[...], or a model that needs no text."
         )
     n_without = texts.count("")
     if n_without:
         context.log.info("%d of %d items have no text in %s: their vector is zero", n_without, len(texts), ", ".join(held))
     config: dict[str, object] = {
         "texts": hashlib.sha256("\0".join(texts).encode()).hexdigest(),
-        "unit_length": settings.text_unit_length,
+        "unit_length": settings.unit_length,
     }
     inputs: list[Path] = []
-    if settings.text_encoder == TFIDF_SVD:
-        config |= {"encoder": TFIDF_SVD, "width": settings.text_svd_width}
+    if settings.encoder == TFIDF_SVD:
+        config |= {"encoder": TFIDF_SVD, "width": settings.svd_width}
         located = None
     else:
-        located = locate_encoder(settings.text_encoder)
-        config |= {"encoder": located.name, "pooling": settings.text_pooling, "max_tokens": settings.text_max_tokens}
+        located = locate_encoder(settings.encoder)
+        config |= {"encoder": located.name, "pooling": settings.pooling, "max_tokens": settings.max_tokens}
         inputs = [located.folder] if located.is_known_by_content else []
 
     def build(folder: Path) -> None:
@@ -85,19 +85,17 @@ def text_vectors(context: FitContext, settings: TextSettings) -> TextVectors:
         if located is None:
             from recbench.nn.text.tfidf import tfidf_svd
 
-            vectors, facts = tfidf_svd(distinct, width=settings.text_svd_width)
+            vectors, facts = tfidf_svd(distinct, width=settings.svd_width)
         else:
             from recbench.nn.text.transformer import encode
 
-            vectors, facts = encode(
-                alone, located.folder, distinct, pooling=settings.text_pooling, max_tokens=settings.text_max_tokens, title=STAGE
-            )
-        _write(vectors, distinct, texts, folder / VECTORS_FILE, unit_length=settings.text_unit_length)
-        facts |= {"encoder": settings.text_encoder, "n_items": len(texts), "n_texts": len(distinct), "n_without_text": n_without}
+            vectors, facts = encode(alone, located.folder, distinct, pooling=settings.pooling, max_tokens=settings.max_tokens, title=STAGE)
+        _write(vectors, distinct, texts, folder / VECTORS_FILE, unit_length=settings.unit_length)
+        facts |= {"encoder": settings.encoder, "n_items": len(texts), "n_texts": len(distinct), "n_without_text": n_without}
         (folder / FACTS_FILE).write_text(json.dumps(facts, indent=1, sort_keys=True), encoding="utf-8")
 
     folder = context.common_stage(STAGE, build, config=config, inputs=inputs)
-    return TextVectors(np.load(folder / VECTORS_FILE, mmap_mode="r"), folder, settings.text_encoder)
+    return TextVectors(np.load(folder / VECTORS_FILE, mmap_mode="r"), folder, settings.encoder)
 
 
 def _write(vectors: NDArray[np.float32], distinct: list[str], texts: list[str], path: Path, *, unit_length: bool) -> None:

@@ -45,7 +45,7 @@ def encode(
         context: says device and precision; its checkpoints must be this work's alone.
         folder: a model and a tokenizer that the transformers library saved.
         texts: none of them empty.
-        pooling: see `TextSettings.text_pooling`.
+        pooling: see `TextSettings.pooling`.
         max_tokens: of one text.
         title: for the progress bar.
     """
@@ -102,7 +102,7 @@ def _recipe(folder: Path, model: Any, pooling: Literal["auto"] | Pooling) -> _Re
             width = n_out
         elif kind not in {"Transformer", "Normalize"}:
             raise BadRequest(
-                f"{modules} names a module {kind!r}, which is unknown here. Set text_pooling to mean, cls or last to leave the file aside."
+                f"{modules} names a module {kind!r}, which is unknown here. Set text.pooling to mean, cls or last to leave the file aside."
             )
     return _Recipe(found or "mean", tuple(dense))
 
@@ -128,7 +128,7 @@ def _pooling_of(config: dict[str, Any], place: Path) -> Pooling:
     if isinstance(config.get("pooling_mode"), str):
         chosen.append(config["pooling_mode"])
     if len(chosen) != 1 or chosen[0] not in names:
-        raise BadRequest(f"{place / 'config.json'} pools by {chosen}; mean, cls and last are known here. Set text_pooling to one of them.")
+        raise BadRequest(f"{place / 'config.json'} pools by {chosen}; mean, cls and last are known here. Set text.pooling to one of them.")
     return names[chosen[0]]
 
 
@@ -138,7 +138,7 @@ def _dense_of(place: Path) -> tuple[nn.Module, int, int]:
     activation = str(config.get("activation_function", "Identity")).rpartition(".")[2]
     if activation not in {"Identity", "Tanh"}:
         raise BadRequest(
-            f"{place / 'config.json'} asks for the activation {activation!r}; Identity and Tanh are known here. Set text_pooling."
+            f"{place / 'config.json'} asks for the activation {activation!r}; Identity and Tanh are known here. Set text.pooling."
         )
     weights, pickled = place / "model.safetensors", place / "pytorch_model.bin"
     if not weights.is_file() and not pickled.is_file():

@@ -395,8 +395,8 @@ class _Training:
             if not math.isfinite(value):
                 raise StageFailed(
                     f"{self.name}: the loss of step {step} is {value}. Training diverged at a learning rate of "
-                    f"{self.settings.learning_rate:g}: try a lower one, such as --set learning_rate={self.settings.learning_rate / 3:.1g}, "
-                    "a longer warm-up or clip_norm=1."
+                    f"{self.settings.learning_rate:g}: try a lower one, such as "
+                    f"--set training.learning_rate={self.settings.learning_rate / 3:.1g}, a longer warm-up or training.clip_norm=1."
                 )
             state.loss_sum += value
             state.loss_targets += n_targets

@@ -1,4 +1,4 @@
-"""Settings of the training loop. Imports no torch, so that a plugin's config may embed them."""
+"""Settings of the training loop. Imports no torch, so that a plugin's config may hold them."""
 
 import math
 from typing import Literal, Self
@@ -11,7 +11,7 @@ Schedule = Literal["constant", "cosine", "linear", "inverse_sqrt"]
 
 
 class TrainingSettings(PluginConfig):
-    """How a module is trained. A model's config may inherit these fields, or build such an object from its own."""
+    """How a module is trained."""
 
     optimizer: Literal["adamw", "adam"] = "adamw"
     """`adamw` decays weights apart from the gradient; `adam` adds the decay to the gradient (L2)."""

@@ -21,7 +21,7 @@ FIRST_WORD, SEPARATOR, BEGIN, END = 10, 5, 6, 7
 
 
 def config(**changes: Any) -> GRAMConfig:
-    settings = PLUGIN.resolve("smoke", None, {"max_history": 5, "user_prompt_max_len": 24, "n_beams": 20, **changes})
+    settings = PLUGIN.resolve("smoke", None, {"prompts.max_history": 5, "prompts.user_max_len": 24, "search.n_beams": 20, **changes})
     assert isinstance(settings, GRAMConfig)
     return settings
 
@@ -44,7 +44,7 @@ def model(parts: _Texts | None = None, seed: int = 0, **changes: Any) -> GRAM:
     gram = GRAM(config(**changes))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        gram._build(_backbone(gram.config, N_TOKENS), parts or texts())
+        gram._build(_backbone(gram.config.backbone, N_TOKENS), parts or texts())
         network = gram._trained
         for parameter in network.parameters():
             if parameter.ndim == 1 or parameter is network.places.weight:
@@ -56,10 +56,10 @@ def model(parts: _Texts | None = None, seed: int = 0, **changes: Any) -> GRAM:
 def memory_of(gram: GRAM, history: Sequence[int]) -> Tensor:
     """What the decoder attends to for one history, (1, M, D): each text through the library's encoder, alone, then its place's vector."""
     network, settings = gram._trained, gram.config
-    newest = list(history)[-settings.max_history :]
-    slots = [gram._user_prompts(Histories.from_lists([newest]))[0]] if settings.user_prompt else []
-    places = [0] * settings.user_prompt
-    if settings.item_prompts:
+    newest = list(history)[-settings.prompts.max_history :]
+    slots = [gram._user_prompts(Histories.from_lists([newest]))[0]] if settings.prompts.user else []
+    places = [0] * settings.prompts.user
+    if settings.prompts.items:
         slots += [gram._texts.prompts[item] for item in reversed(newest)]
         places += range(1, len(newest) + 1)
     states = [
@@ -88,7 +88,7 @@ def exhaustive_scores(gram: GRAM, asked: Queries) -> np.ndarray:
     for row in range(len(asked)):
         log_IY = torch.log_softmax(logits_of(gram, memory_of(gram, asked.histories[row].tolist()), label_IY), -1)
         total_I = (log_IY.gather(2, label_IY[..., None]).squeeze(2) * is_real_IY).sum(1)
-        divisor = is_real_IY.sum(1) ** gram.config.length_power if gram.config.length_norm == "hf" else 1
+        divisor = is_real_IY.sum(1) ** gram.config.search.length_power if gram.config.search.length_norm == "hf" else 1
         rows.append((total_I / divisor).numpy())
     return np.stack(rows)
 

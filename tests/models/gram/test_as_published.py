@@ -29,13 +29,17 @@ def settings(preset: str, **changes: Any) -> GRAMConfig:
 @pytest.mark.parametrize("preset", PAPER)
 def test_the_user_prompt_is_the_published_question(preset: str) -> None:
     asked = settings(preset)
-    assert (asked.user_prompt_start, asked.user_prompt_separator, asked.user_prompt_end) == ("What would user purchase after ", " ; ", " ?")
+    assert (asked.prompts.user_start, asked.prompts.user_separator, asked.prompts.user_end) == (
+        "What would user purchase after ",
+        " ; ",
+        " ?",
+    )
 
 
 def test_the_text_of_yelp_has_names_and_categories() -> None:
     columns = {"title": TITLES, "categories": ["Hats", None, "Scarves"]}
     items = ItemTable(np.array(["a", "b", "c"], object), {name: np.array(column, object) for name, column in columns.items()})
-    assert item_lines(items, settings("paper-yelp")) == [
+    assert item_lines(items, settings("paper-yelp").text) == [
         "name: red hat; categories: hats",
         "name: blue hat; categories: na",
         "name: wool scarf; categories: scarves",
@@ -44,15 +48,15 @@ def test_the_text_of_yelp_has_names_and_categories() -> None:
 
 def smoke(tmp_path: Path, columns: dict[str, list[str | None]], **changes: Any) -> Any:
     context = LightContext(interactions([[0, 1, 2]], 3), tmp_path, columns)
-    quick = {"n_neighbours": 0, "hierarchy": False, "vocabulary_size": 200, "item_prompt_max_len": 100}
+    quick = {"neighbours.count": 0, "ids.hierarchy": False, "backbone.vocabulary_size": 200, "prompts.item_max_len": 100}
     return prepare(context, settings("smoke", **quick, **changes))
 
 
 def test_a_column_that_the_data_set_lacks_is_refused_or_left_out_of_the_prompts(tmp_path: Path) -> None:
     columns = {"title": TITLES, "brand": [None, None, None]}
-    with pytest.raises(BadConfig, match="text_fields names 'brand', which is empty for every item"):
-        smoke(tmp_path / "strict", columns, text_fields=["title", "brand"], optional_text_fields=[])
-    prepared = smoke(tmp_path / "optional", columns, text_fields=["title", "brand"], missing_text="na")
+    with pytest.raises(BadConfig, match=r"text\.fields names 'brand', which is empty for every item"):
+        smoke(tmp_path / "strict", columns, text={"fields": ["title", "brand"], "optional_fields": []})
+    prepared = smoke(tmp_path / "optional", columns, text={"fields": ["title", "brand"], "missing": "na"})
     words = [prepared.vocabulary.piece(int(token)) for token in prepared.prompts[0]]
     assert "; title: " in words
     assert "; brand: " not in words
@@ -64,7 +68,7 @@ def test_an_optional_column_changes_no_token_where_it_is_skipped(tmp_path: Path)
     for field in dataclasses.fields(plain.prompts):
         np.testing.assert_array_equal(getattr(plain.prompts, field.name), getattr(empty.prompts, field.name))
     assert plain.vocabulary.size == empty.vocabulary.size
-    assert all(plain.vocabulary.mark(f"; {name}: ") for name in settings("smoke").text_fields)
+    assert all(plain.vocabulary.mark(f"; {name}: ") for name in settings("smoke").text.fields)
 
 
 @pytest.mark.parametrize("ids", [{"decoder_start_token_id": 2}, {"pad_token_id": 3}, {"eos_token_id": 2}])
@@ -72,4 +76,4 @@ def test_a_backbone_that_pads_ends_or_starts_otherwise_is_refused(tmp_path: Path
     sizes = {"d_model": 16, "d_kv": 8, "d_ff": 16, "num_layers": 1, "num_heads": 2, "decoder_start_token_id": 0}
     T5ForConditionalGeneration(T5Config(vocab_size=30, **{**sizes, **ids})).save_pretrained(tmp_path)
     with pytest.raises(BadConfig, match=r"pads, ends and starts with the tokens \(\d, \d, \d\); GRAM needs \(0, 1, 0\)"):
-        _pretrained(settings("smoke", backbone=str(tmp_path)))
+        _pretrained(settings("smoke", backbone={"name": str(tmp_path)}).backbone)

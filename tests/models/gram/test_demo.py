@@ -41,7 +41,7 @@ def asked(demo: Split) -> Queries:
 
 
 def quickly(home: Path, demo: Split, **changes: Any) -> TrainedModel:
-    return train(PLUGIN, demo, home, preset="smoke", overrides={"max_steps": 6, "curve_every_steps": 6, **changes})
+    return train(PLUGIN, demo, home, preset="smoke", overrides={"training.max_steps": 6, "training.curve_every_steps": 6, **changes})
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +73,7 @@ def test_every_ablation_changes_loss_and_lists(
 def test_it_beats_popularity(home: Path, demo: Split, asked: Queries) -> None:
     recalls = []
     for plugin in (PLUGIN, POPULARITY):
-        trained = train(plugin, demo, home, overrides={"max_steps": 110} if plugin is PLUGIN else None)
+        trained = train(plugin, demo, home, overrides={"training.max_steps": 110} if plugin is PLUGIN else None)
         rank = ranks_of_targets(trained.recommender.generate(asked, 10), demo.test.targets, asked)["unseen"]
         recalls.append(float((rank >= 0).mean()))
     assert recalls[0] > 1.5 * recalls[1]
@@ -83,7 +83,7 @@ def command(home: Path, *arguments: object) -> Any:
     return CliRunner().invoke(app, [str(argument) for argument in arguments], prog_name="recbench", env={"RECBENCH_HOME": str(home)})
 
 
-RUN = ("run", "-m", "gram", "-d", "demo", "--preset", "smoke", "--set", "max_steps=3")
+RUN = ("run", "-m", "gram", "-d", "demo", "--preset", "smoke", "--set", "training.max_steps=3")
 
 
 @pytest.fixture
@@ -111,7 +111,7 @@ def test_published_ids_and_similar_items_are_read(
 ) -> None:
     ids, similar = published()
     monkeypatch.chdir(tmp_path)
-    done = command(home, *RUN, "--set", f"ids={ids}", "--set", f"neighbours={similar}")
+    done = command(home, *RUN, "--set", f"ids.file={ids}", "--set", f"neighbours.file={similar}")
     assert done.exit_code == 0, done.stderr
     shown = command(home, "show", "last", "--codes")
     assert shown.exit_code == 0, shown.stderr
@@ -134,7 +134,7 @@ def test_a_malformed_line_is_an_error_with_its_number(
 ) -> None:  # fmt: skip
     ids, _ = published(line, text)
     monkeypatch.chdir(tmp_path)
-    done = command(home, *RUN, "--set", f"ids={ids}")
+    done = command(home, *RUN, "--set", f"ids.file={ids}")
     assert done.exit_code == 2, done.stderr
     assert "Traceback" not in done.stderr
     for word in words:
@@ -144,8 +144,8 @@ def test_a_malformed_line_is_an_error_with_its_number(
 @pytest.mark.parametrize(
     ("backbone", "words"),
     [
-        ("hf:google-t5/t5-small", ("backbone='hf:google-t5/t5-small'", "hf download google-t5/t5-small", "preset")),
-        ("./nowhere", ("backbone=", "nowhere", "config.json")),
+        ("hf:google-t5/t5-small", ("backbone.name='hf:google-t5/t5-small'", "hf download google-t5/t5-small", "preset")),
+        ("./nowhere", ("backbone.name=", "nowhere", "config.json")),
         ("t5-small", ("backbone", "hf:OWNER/NAME")),
     ],
 )
@@ -155,7 +155,7 @@ def test_a_missing_backbone_says_how_to_get_it_and_nothing_else_is_taken(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
-    done = command(home, *RUN, "--set", f"backbone={backbone}")
+    done = command(home, *RUN, "--set", f"backbone.name={backbone}")
     assert done.exit_code == 2, done.stdout + done.stderr
     for word in words:
         assert word in " ".join(done.stderr.split())
@@ -174,7 +174,7 @@ def test_a_pretrained_backbone_is_taken_with_its_vocabulary(home: Path, demo: Sp
         T5Config(vocab_size=len(pieces) + 3, d_model=32, d_kv=16, d_ff=48, num_layers=1, num_heads=2, decoder_start_token_id=0)
     )
     t5.save_pretrained(tmp_path)
-    trained = quickly(home, demo, backbone=str(tmp_path), max_steps=1, learning_rate=1e-9)
+    trained = quickly(home, demo, backbone={"name": str(tmp_path)}, training={"max_steps": 1, "learning_rate": 1e-9})
     network = trained.recommender.raw._trained
     assert network.t5.config.d_ff == 48
     # At this rate the weights are still those of the folder; rows may have been added for numbers.

@@ -37,7 +37,7 @@ def library_logits(gram: GRAM, stretch: list[int]) -> torch.Tensor:
 
 
 def test_one_text_without_a_place_vector_is_the_plain_encoder_decoder() -> None:
-    gram = model(item_prompts=False)
+    gram = model(prompts={"items": False})
     with torch.no_grad():
         gram._trained.places.weight.zero_()
     stretch = [3, 17, 42]
@@ -49,7 +49,7 @@ def test_one_text_without_a_place_vector_is_the_plain_encoder_decoder() -> None:
     torch.testing.assert_close(last_logits(gram, stretch), plain, **TOLERANCE)
 
 
-@pytest.mark.parametrize("parts", [{}, {"user_prompt": False}, {"item_prompts": False}, {"slot_vectors": False}])
+@pytest.mark.parametrize("parts", [{}, {"prompts.user": False}, {"prompts.items": False}, {"prompts.slot_vectors": False}])
 def test_factored_keys_and_values_are_plain_cross_attention(parts: dict[str, bool]) -> None:
     gram = model(**parts)
     for n in (2, 4, len(HISTORY)):
@@ -73,9 +73,9 @@ def test_only_place_vectors_tell_the_order_of_item_prompts() -> None:
     history, target = [3, 17, 42, 8], 25
     order = [2, 0, 3, 1]
     permuted = [history[place] for place in order]
-    without = model(user_prompt=False, slot_vectors=False)
+    without = model(prompts={"user": False, "slot_vectors": False})
     torch.testing.assert_close(last_logits(without, [*permuted, target]), last_logits(without, [*history, target]), **TOLERANCE)
-    gram = model(user_prompt=False)
+    gram = model(prompts={"user": False})
     before = last_logits(gram, [*history, target])
     assert (last_logits(gram, [*permuted, target]) - before).abs().max() > 1e-2
     # The newest item has place 1: item `order[-1 - n]` of the history now stands in place n + 1.
@@ -109,7 +109,7 @@ def test_kept_item_states_are_those_of_a_direct_encoding() -> None:
     network = gram._trained
     states = ItemStates(T5Encoder(network.t5), gram._texts.prompts, network.places.weight.shape[1], torch.device("cpu"))
     histories = queries([[], [7], HISTORY, [1, 2, 3]]).histories
-    read = histories.tail(gram.config.max_history)
+    read = histories.tail(gram.config.prompts.max_history)
     states.ensure(read.item)
     assert np.flatnonzero(states._is_there).tolist() == sorted(set(read.item.tolist()))
     with torch.no_grad():

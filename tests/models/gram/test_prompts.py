@@ -30,8 +30,8 @@ def items() -> ItemTable:
 
 
 def vocabulary(**changes: Any) -> tuple[Vocabulary, Any]:
-    chosen = config(text_fields=FIELDS, item_prompt_max_len=60, **changes)
-    return Vocabulary.own(item_lines(items(), chosen), n_pieces=300, marks=marks(chosen)), chosen
+    chosen = config(text={"fields": FIELDS}, prompts={"item_max_len": 60}, **changes)
+    return Vocabulary.own(item_lines(items(), chosen.text), n_pieces=300, marks=marks(chosen.text, chosen.prompts)), chosen
 
 
 def words(made: Vocabulary, prompt: np.ndarray) -> list[str]:
@@ -45,11 +45,11 @@ def ids(made: Vocabulary) -> Ragged:
 
 def test_an_item_line_is_lower_case_and_says_or_skips_what_is_missing() -> None:
     def lines(table: ItemTable, missing: str, **changes: Any) -> list[str]:
-        return item_lines(table, config(text_fields=FIELDS, missing_text=missing, **changes))
+        return item_lines(table, config(text={"fields": FIELDS, "missing": missing, **changes}).text)
 
     assert lines(items(), "skip")[1] == "title: blue hat; categories: hats; price: 12"
     assert lines(items(), "na")[1] == "title: blue hat; brand: na; categories: hats; price: 12"
-    assert lines(items(), "skip", field_names={"title": "name"})[1] == "name: blue hat; categories: hats; price: 12"
+    assert lines(items(), "skip", names={"title": "name"})[1] == "name: blue hat; categories: hats; price: 12"
     named_na = ItemTable(np.array(["a"], object), {"title": np.array(["NA"], object)})
     assert lines(named_na, "skip") == ["title: na"]
 
@@ -57,7 +57,7 @@ def test_an_item_line_is_lower_case_and_says_or_skips_what_is_missing() -> None:
 def test_an_item_prompt_is_id_then_similar_items_then_text() -> None:
     made, chosen = vocabulary()
     neighbours = np.array([[1, 2], [0, 2], [1, 0]], np.int32)
-    prompts = item_prompts(items(), ids(made), neighbours, made, chosen)
+    prompts = item_prompts(items(), ids(made), neighbours, made, chosen.text, chosen.prompts)
     assert words(made, prompts[0]) == [
         *("item: ", "▁hats", "▁red", "; similar items: ", "▁hats", "▁blue", ", ", "▁scarf"),
         *("; title: ", "▁red", "▁hat", "; brand: ", "▁acme", "; categories: ", "▁hats", ",", "▁wool", "</s>"),
@@ -67,22 +67,22 @@ def test_an_item_prompt_is_id_then_similar_items_then_text() -> None:
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"id_linking": False}, ["similar items: ", "▁scarf", "; title: ", "▁red"]),
-        ({"id_linking": False, "n_neighbours": 0}, ["title: ", "▁red", "▁hat", "; brand: "]),
-        ({"n_neighbours": 0}, ["item: ", "▁hats", "▁red", "; title: "]),
+        ({"prompts.id_linking": False}, ["similar items: ", "▁scarf", "; title: ", "▁red"]),
+        ({"prompts.id_linking": False, "neighbours.count": 0}, ["title: ", "▁red", "▁hat", "; brand: "]),
+        ({"neighbours.count": 0}, ["item: ", "▁hats", "▁red", "; title: "]),
     ],
 )
 def test_parts_can_be_left_out(changes: dict[str, Any], expected: list[str]) -> None:
     made, chosen = vocabulary(**changes)
-    neighbours = np.array([[2], [2], [0]], np.int32) if chosen.n_neighbours else None
-    assert words(made, item_prompts(items(), ids(made), neighbours, made, chosen)[0])[:4] == expected
+    neighbours = np.array([[2], [2], [0]], np.int32) if chosen.neighbours.count else None
+    assert words(made, item_prompts(items(), ids(made), neighbours, made, chosen.text, chosen.prompts)[0])[:4] == expected
 
 
 def test_long_prompts_are_cut_and_end_with_the_end_token() -> None:
     made, chosen = vocabulary()
-    whole = item_prompts(items(), ids(made), None, made, chosen)[0]
+    whole = item_prompts(items(), ids(made), None, made, chosen.text, chosen.prompts)[0]
     for limit in (2, 5, len(whole) - 1, len(whole), len(whole) + 1):
-        cut = item_prompts(items(), ids(made), None, made, chosen.model_copy(update={"item_prompt_max_len": limit}))[0]
+        cut = item_prompts(items(), ids(made), None, made, chosen.text, chosen.prompts.model_copy(update={"item_max_len": limit}))[0]
         assert len(cut) == min(limit, len(whole))
         assert cut[-1] == EOS
         assert cut[:-1].tolist() == whole[: len(cut) - 1].tolist()
@@ -145,7 +145,7 @@ def test_a_user_of_n_events_gives_n_minus_3_targets_and_shows_no_held_out_item(p
     # Events 0 .. n - 1; the last two are held out, so the train part ends before them.
     n_events = [4, 5, 9, 14]
     whole = [list(range(10 * user, 10 * user + n)) for user, n in enumerate(n_events[:3])] + [list(range(40, 54))]
-    gram = model(packing=packing)
+    gram = model(examples={"packing": packing})
     examples = Examples(gram.config, interactions([row[:-2] for row in whole], N_ITEMS), gram._user_prompts)
     assert examples.n_possible == sum(n - 3 for n in n_events)
     read = examples.batch(np.arange(len(examples.windows)))
@@ -163,13 +163,15 @@ def test_a_user_of_n_events_gives_n_minus_3_targets_and_shows_no_held_out_item(p
 
 
 def test_an_epoch_may_draw_some_stretches_of_each_user() -> None:
-    gram = model(windows_per_user=1, max_history=2, batch_targets=4)
+    gram = model(examples={"windows_per_user": 1, "batch_targets": 4}, prompts={"max_history": 2})
     examples = Examples(gram.config, interactions([list(range(30)), [40, 41]], N_ITEMS), gram._user_prompts)
     epochs = [np.concatenate(examples.batches(np.random.default_rng(seed))) for seed in range(20)]
     assert all(sorted(examples.windows.user[rows].tolist()) == [0, 1] for rows in epochs)
     assert len({int(row) for rows in epochs for row in rows}) > 4
     everything = Examples(
-        gram.config.model_copy(update={"windows_per_user": None}), interactions([list(range(30))], N_ITEMS), gram._user_prompts
+        gram.config.model_copy(update={"examples": gram.config.examples.model_copy(update={"windows_per_user": None})}),
+        interactions([list(range(30))], N_ITEMS),
+        gram._user_prompts,
     )
     assert sum(int(everything.windows.n_targets[rows].sum()) for rows in everything.batches(np.random.default_rng(0))) == 29
 
@@ -199,9 +201,9 @@ def save_t5_like(folder: Path) -> Path:
 
 def test_ids_put_in_as_tokens_are_what_the_published_code_gets_with_bars(tmp_path: Path) -> None:
     made = Vocabulary.of_backbone(save_t5_like(tmp_path), 64)
-    chosen = config(text_fields=("title",), item_prompt_max_len=60, backbone="./backbone")
+    chosen = config(text={"fields": ("title",)}, prompts={"item_max_len": 60}, backbone={"name": "./backbone"})
     table = ItemTable(np.array(["a", "b", "c"], object), {"title": np.array(["red wool", "hat", "wool hat"], object)})
-    prompts = item_prompts(table, ids(made), np.array([[1, 2], [0, 2], [1, 0]], np.int32), made, chosen)
+    prompts = item_prompts(table, ids(made), np.array([[1, 2], [0, 2], [1, 0]], np.int32), made, chosen.text, chosen.prompts)
     # The published way: bars before each ID token, the whole line through the tokenizer, both kinds of bar taken out again.
     line = "item: |▁hats|▁red; similar items: |▁hats|▁blue, |▁scarf; title: red wool"
     bars = {made.token("|"), made.token("▁|")}

@@ -30,10 +30,12 @@ def assert_same_lists(left: Rankings, right: Rankings, atol: float = 1e-5) -> No
     assert settled.mean() > 0.5
 
 
-@pytest.mark.parametrize("parts", [{}, {"length_norm": "none"}, {"user_prompt": False}, {"item_prompts": False}, {"length_power": 0.5}])
+@pytest.mark.parametrize(
+    "parts", [{}, {"search.length_norm": "none"}, {"prompts.user": False}, {"prompts.items": False}, {"search.length_power": 0.5}]
+)
 def test_a_beam_as_wide_as_the_catalogue_gives_the_order_of_exhaustive_scores(parts: dict[str, bool]) -> None:
-    gram = model(n_beams=N_ITEMS, **parts)
-    asked = queries([history for history in HISTORIES if history or gram.config.user_prompt])
+    gram = model(search={"n_beams": N_ITEMS}, **parts)
+    asked = queries([history for history in HISTORIES if history or gram.config.prompts.user])
     rankings = gram.generate(asked, N_ITEMS)
     exhaustive = exhaustive_scores(gram, asked)
     for row in range(len(asked)):
@@ -52,7 +54,7 @@ def test_a_beam_as_wide_as_the_catalogue_gives_the_order_of_exhaustive_scores(pa
 
 
 def test_lists_are_whole_distinct_and_descending() -> None:
-    rankings = model(n_beams=30).generate(queries(HISTORIES), 30)
+    rankings = model(search={"n_beams": 30}).generate(queries(HISTORIES), 30)
     assert (rankings.items >= 0).all()
     assert (np.diff(rankings.scores, axis=-1) <= 0).all()
     assert all(len(set(row.tolist())) == 30 for view in rankings.items for row in view)
@@ -115,7 +117,7 @@ def library_lists(gram: GRAM, asked: Queries, width: int, *, unseen: bool) -> tu
 @pytest.mark.parametrize("view", ["keep", "unseen"])
 def test_lists_are_those_of_the_library(view: str) -> None:
     width = 12
-    gram = model(n_beams=width)
+    gram = model(search={"n_beams": width})
     asked = queries([history for history in HISTORIES if history])
     ours = gram.generate(asked, width)
     items, scores = library_lists(gram, asked, width, unseen=view == "unseen")
@@ -126,7 +128,7 @@ def test_lists_are_those_of_the_library(view: str) -> None:
 
 def test_the_divisor_is_the_number_of_tokens_with_the_end_token() -> None:
     asked = queries(HISTORIES)
-    sums, means = (model(n_beams=N_ITEMS, length_norm=norm).generate(asked, N_ITEMS) for norm in ("none", "hf"))
+    sums, means = (model(search={"n_beams": N_ITEMS, "length_norm": norm}).generate(asked, N_ITEMS) for norm in ("none", "hf"))
     for row in range(len(asked)):
         total = dict(zip(sums.items[0, row].tolist(), sums.scores[0, row].tolist(), strict=True))
         for item, mean in zip(means.items[0, row].tolist(), means.scores[0, row].tolist(), strict=True):
@@ -135,7 +137,7 @@ def test_the_divisor_is_the_number_of_tokens_with_the_end_token() -> None:
 
 
 def test_without_the_history_the_next_ones_move_up() -> None:
-    gram = model(n_beams=N_ITEMS)
+    gram = model(search={"n_beams": N_ITEMS})
     rankings = gram.generate(queries(HISTORIES), N_ITEMS)
     for row, history in enumerate(HISTORIES):
         keep = [item for item in rankings.view("keep")[row].tolist() if item not in history]
@@ -144,7 +146,7 @@ def test_without_the_history_the_next_ones_move_up() -> None:
 
 def test_histories_longer_than_what_is_read_count_by_their_newest_items() -> None:
     gram = model()
-    assert gram.config.max_history == 5
+    assert gram.config.prompts.max_history == 5
     long, short = queries([[50, 51, 52, 1, 2, 3, 4, 5]]), queries([[1, 2, 3, 4, 5]])
     np.testing.assert_array_equal(gram.generate(long, 20).scores[0], gram.generate(short, 20).scores[0])
 
@@ -154,7 +156,7 @@ def test_an_id_may_be_the_beginning_of_another() -> None:
     lists = [parts.ids[item].tolist() for item in range(N_ITEMS)]
     lists[2] = lists[1][:2]
     nested = _Texts(Ragged.from_lists(lists), parts.prompts, parts.start, parts.separator, (END,))
-    gram = model(nested, n_beams=N_ITEMS)
+    gram = model(nested, search={"n_beams": N_ITEMS})
     asked = queries([[3, 4]])
     rankings, exhaustive = gram.generate(asked, N_ITEMS), exhaustive_scores(gram, asked)
     assert sorted(rankings.items[0, 0].tolist()) == list(range(N_ITEMS))

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from gram_case import N_ITEMS, batch, config, model
+from gram_case import N_ITEMS, batch, model
 
 from recbench.core import Catalogue
 from recbench.core.plugin import Precision
@@ -28,7 +28,13 @@ def titles() -> list[str]:
 
 
 def trained(lists: list[list[int]], folder: Path, precision: Precision = "fp32", **settings: Any) -> GRAM:
-    values = {"n_neighbours": 0, "max_epochs": 1000, "warmup_steps": 20, "validate_every_epochs": 1000, **settings}
+    values = {
+        "neighbours.count": 0,
+        "training.max_epochs": 1000,
+        "training.warmup_steps": 20,
+        "training.validate_every_epochs": 1000,
+        **settings,
+    }
     built = PLUGIN.build(PLUGIN.resolve("smoke", None, values), Catalogue(N_ITEMS, len(lists)))
     assert isinstance(built, GRAM)
     built.fit(LightContext(interactions(lists, N_ITEMS), folder, {"title": titles()}, judge=lambda _: 0.0, precision=precision))
@@ -55,12 +61,12 @@ def loss_and_gradients(gram: GRAM, lists: list[list[int]], rows_at_a_time: int |
     return total, gradients, n_total
 
 
-@pytest.mark.parametrize("parts", [{}, {"user_prompt": False}, {"item_prompts": False}, {"slot_vectors": False}])
+@pytest.mark.parametrize("parts", [{}, {"prompts.user": False}, {"prompts.items": False}, {"prompts.slot_vectors": False}])
 def test_packed_by_user_gives_the_loss_and_gradients_of_one_prefix_at_a_time(parts: dict[str, Any]) -> None:
     rng = np.random.default_rng(0)
     lists = [rng.integers(0, N_ITEMS, length).tolist() for length in (2, 3, 5, 9, 24)]
-    packed_loss, packed, n_packed = loss_and_gradients(model(packing="user", **parts), lists, None)
-    apart_loss, apart, n_apart = loss_and_gradients(model(packing="none", **parts), lists, 1)
+    packed_loss, packed, n_packed = loss_and_gradients(model(examples={"packing": "user"}, **parts), lists, None)
+    apart_loss, apart, n_apart = loss_and_gradients(model(examples={"packing": "none"}, **parts), lists, 1)
     assert n_packed == n_apart == sum(len(row) - 1 for row in lists)
     assert packed_loss == pytest.approx(apart_loss, rel=1e-5)
     assert packed.keys() == apart.keys()
@@ -69,7 +75,7 @@ def test_packed_by_user_gives_the_loss_and_gradients_of_one_prefix_at_a_time(par
 
 
 def test_dropout_changes_the_loss_and_seeds_repeat_it() -> None:
-    gram = model(dropout=0.3, attention_dropout=0.2)
+    gram = model(backbone={"dropout": 0.3, "attention_dropout": 0.2})
     network, read = gram._trained.train(), batch(gram, [[1, 2, 3, 4], [7, 8]])
 
     def loss(seed: int) -> float:
@@ -86,13 +92,13 @@ def test_remembers_who_went_where(packing: str, precision: Precision, max_steps:
     # No item belongs to two users, so that every item says which one follows: there is nothing that could not be learnt.
     lists = np.random.default_rng(0).permutation(N_ITEMS)[:30].reshape(-1, 5).tolist()
     sizes = {
-        "width": 64,
-        "hidden": 128,
-        "max_steps": max_steps,
-        "learning_rate": 5e-3,
-        "weight_decay": 0.0,
-        "packing": packing,
-        "batch_targets": 128,
+        "backbone.width": 64,
+        "backbone.hidden": 128,
+        "training.max_steps": max_steps,
+        "training.learning_rate": 5e-3,
+        "training.weight_decay": 0.0,
+        "examples.packing": packing,
+        "examples.batch_targets": 128,
     }
     built = trained(lists, tmp_path, precision, **sizes)
     examples = Examples(built.config, interactions(lists, N_ITEMS), built._user_prompts)
@@ -110,7 +116,7 @@ def test_texts_that_mean_something_beat_the_same_model_without_them(tmp_path: Pa
     themes = [[item for item in range(N_ITEMS) if item % len(THEMES) == theme] for theme in range(len(THEMES))]
     lists = [rng.permutation(themes[user % len(THEMES)])[:5].tolist() for user in range(60)]
     asked = queries([row[:-1] for row in lists])
-    built = trained([row[:-1] for row in lists], tmp_path, max_steps=150)
+    built = trained([row[:-1] for row in lists], tmp_path, training={"max_steps": 150})
     listed = built.generate(asked, 10).view("unseen")
     of_theme = np.mean([(items % len(THEMES) == user % len(THEMES)).mean() for user, items in enumerate(listed)])
     # Chance is a fifth; 8 of a theme's 12 items are not in the history.
@@ -121,10 +127,10 @@ def test_the_rate_rises_to_its_peak_and_falls_to_nothing() -> None:
     settings = PLUGIN.resolve("paper")
     n_steps, warmup = 1000, 50
     rates = [
-        rate_factor(settings.schedule, step=step, warmup_steps=warmup, decayed=max(step - warmup, 0) / (n_steps - warmup))
+        rate_factor(settings.training.schedule, step=step, warmup_steps=warmup, decayed=max(step - warmup, 0) / (n_steps - warmup))
         for step in range(n_steps + 1)
     ]
-    assert settings.schedule == "linear"
+    assert settings.training.schedule == "linear"
     assert rates[0] == pytest.approx(1 / warmup)
     assert np.argmax(rates) in {warmup - 1, warmup}
     assert max(rates) == 1.0
@@ -134,9 +140,9 @@ def test_the_rate_rises_to_its_peak_and_falls_to_nothing() -> None:
 
 
 def test_saved_and_read_again_it_gives_the_same_lists(tmp_path: Path) -> None:
-    gram = model(n_beams=N_ITEMS)
+    gram = model(search={"n_beams": N_ITEMS})
     gram.save(tmp_path)
-    read = GRAM(config())
+    read = GRAM(gram.config)
     read.load(tmp_path)
     asked = queries([[3, 4, 5], [7], [], list(range(20))])
     before, after = gram.generate(asked, 30), read.generate(asked, 30)

@@ -25,7 +25,7 @@ N_ITEMS, N_WORDS, WIDTH = 40, 50, 32
 
 def config(**changes: Any) -> HLLMConfig:
     """Preset smoke with whole layers, and changes."""
-    settings = PLUGIN.resolve("smoke", None, {"item_batch_tokens": 60, **changes})
+    settings = PLUGIN.resolve("smoke", None, {"item.batch_tokens": 60, **changes})
     assert isinstance(settings, HLLMConfig)
     return settings
 
@@ -69,7 +69,7 @@ def lists(n_users: int = 12, n_items: int = N_ITEMS, seed: int = 3, longest: int
 
 
 def windows(settings: HLLMConfig, events: Sequence[Sequence[int]] | None = None, n_items: int = N_ITEMS) -> Windows:
-    return sequences_of(interactions(events or lists(), n_items), settings)
+    return sequences_of(interactions(events or lists(), n_items), settings.sequences)
 
 
 def module(

@@ -25,7 +25,7 @@ WORDS = ["red", "blue", "green", "old", "new", "tall", "small", "loud"]
 
 def step(pool: list[int], rows: list[int], world: World) -> tuple[Tensor, int, dict[str, Tensor], int]:
     network.drawn = lambda n, n_items: torch.tensor(pool)  # type: ignore[assignment]
-    module = case.module(case.tower(), case.config(n_negatives=8), EVENTS, world=world)
+    module = case.module(case.tower(), case.config(negatives={"count": 8}), EVENTS, world=world)
     seen: list[Any] = []
     module._look_at = seen.append  # type: ignore[method-assign]
     loss, n, gradients = case.loss_and_gradients(module, rows)
@@ -48,7 +48,14 @@ def train(out: Path, world: World, sharding: str) -> None:
     users = [rng.integers(0, 20, 6).tolist() for _ in range(30)]
     texts = {"title": [" ".join(rng.choice(WORDS, 3)) for _ in range(20)]}
     context = LightContext(interactions(users, 20), out / f"{sharding}-{world.rank}", texts, judge=lambda ranker: 0.0, world=world)
-    changes = {"item_steps": 6, "max_steps": 8, "max_epochs": 4, "validate_every_epochs": 50, "n_negatives": 20, "item_negatives": 10}
+    changes = {
+        "joint.steps": 6,
+        "training.max_steps": 8,
+        "training.max_epochs": 4,
+        "training.validate_every_epochs": 50,
+        "negatives.count": 20,
+        "joint.negatives": 10,
+    }
     config = PLUGIN.resolve("smoke", None, {**changes, "sharding": {"whole": "none", "spread": "full"}[sharding]})
     model = HLLM(config, Catalogue(20, 30))
     model.fit(context)

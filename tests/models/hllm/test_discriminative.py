@@ -14,7 +14,7 @@ VECTORS = np.random.default_rng(0).normal(size=(case.N_ITEMS + 1, case.WIDTH)).a
 
 
 def settings(fusion: str, **changes: object):
-    return case.config(task="discriminative", fusion=fusion, n_negatives=12, **changes)
+    return case.config(**{"task": "discriminative", "discriminative.fusion": fusion, "negatives.count": 12, **changes})
 
 
 @pytest.mark.parametrize("fusion", ["early", "late"])
@@ -45,7 +45,7 @@ def test_the_user_s_vector_of_late_fusion_does_not_depend_on_the_candidate() -> 
 
 @pytest.mark.parametrize("fusion", ["early", "late"])
 def test_without_the_auxiliary_weight_the_loss_is_the_cross_entropy_of_the_labels(fusion: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    config = settings(fusion, auxiliary_weight=0.0)
+    config = settings(fusion, discriminative={"auxiliary_weight": 0.0})
     candidates = np.array([[2, 30, 31], [3, 32, 33]])
     monkeypatch.setattr("recbench_models.hllm.network.HLLMTraining._labelled", lambda self, own, row, target: candidates)
     training = case.module(CachedItems(VECTORS, torch.device("cpu")), config, [[1, 2, 3]])
@@ -64,7 +64,7 @@ def test_without_the_auxiliary_weight_the_loss_is_the_cross_entropy_of_the_label
 def test_the_auxiliary_weight_adds_the_generative_loss() -> None:
     losses = {}
     for weight in (0.0, 0.1, 1.0):
-        training = case.module(CachedItems(VECTORS, torch.device("cpu")), settings("late", auxiliary_weight=weight))
+        training = case.module(CachedItems(VECTORS, torch.device("cpu")), settings("late", discriminative={"auxiliary_weight": weight}))
         losses[weight] = float(case.loss_and_gradients(training, [0, 1])[0])
     assert losses[0.0] < losses[0.1] < losses[1.0]
 

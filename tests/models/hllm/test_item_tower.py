@@ -23,7 +23,7 @@ def by_hand(tower: ItemTower, item: int) -> Tensor:
     inputs = tower.body.get_input_embeddings()(token)
     if tower.slot is not None:
         inputs = torch.cat([inputs, tower.slot[None]])
-    first = tower.config.max_text_tokens - len(token) if tower.config.item_position == "right" else 0
+    first = tower.config.text.max_tokens - len(token) if tower.config.item.position == "right" else 0
     hidden = tower.body(inputs_embeds=inputs[None], position_ids=(torch.arange(len(inputs)) + first)[None]).last_hidden_state[0]
     return hidden[-1] if tower.slot is not None else hidden.mean(0)
 
@@ -33,7 +33,7 @@ def by_hand(tower: ItemTower, item: int) -> Tensor:
 @pytest.mark.parametrize("position", ["right", "left"])
 @pytest.mark.parametrize("batching", ["buckets", "packed"])
 def test_packed_and_padded_items_have_the_vectors_they_have_alone(kind: str, pooling: str, position: str, batching: str) -> None:
-    tower = case.tower(kind, item_pooling=pooling, item_position=position, item_batching=batching)
+    tower = case.tower(kind, item={"pooling": pooling, "position": position, "batching": batching})
     with torch.no_grad():
         expected = torch.stack([by_hand(tower, int(item)) for item in SOME])
         torch.testing.assert_close(tower(SOME), expected, rtol=0, atol=1e-5)
@@ -43,7 +43,7 @@ def test_packed_and_padded_items_have_the_vectors_they_have_alone(kind: str, poo
 @given(st.lists(st.integers(0, case.N_ITEMS), max_size=30), st.integers(1, 200), st.sampled_from(["buckets", "packed"]))
 @settings(max_examples=30, deadline=None)
 def test_batches_hold_every_item_once_within_bounds(items: list[int], size: int, batching: str) -> None:
-    tower = case.tower(item_batch_tokens=size, item_batching=batching)
+    tower = case.tower(item={"batch_tokens": size, "batching": batching})
     asked = np.array(items, np.int64)
     batches = tower.batches(asked)
     assert sorted(np.concatenate([np.empty(0, np.int64), *batches]).tolist()) == list(range(len(asked)))
@@ -59,7 +59,7 @@ def test_no_item_sees_another(kind: str, batching: str) -> None:
     texts = case.tokens()
     changed = [texts[row].tolist() for row in range(len(texts))]
     changed[7] = [9] * len(changed[7])
-    before, after = (case.tower(kind, t, item_batching=batching) for t in (texts, Ragged.from_lists(changed)))
+    before, after = (case.tower(kind, t, item={"batching": batching}) for t in (texts, Ragged.from_lists(changed)))
     with torch.no_grad():
         left, right = before(SOME), after(SOME)
     is_changed = SOME == 7
@@ -69,7 +69,7 @@ def test_no_item_sees_another(kind: str, batching: str) -> None:
 
 def test_positions_matter_to_an_encoder_alone() -> None:
     for kind, differ in (("decoder", False), ("encoder", True)):
-        left, right = (case.tower(kind, item_position=position) for position in ("left", "right"))
+        left, right = (case.tower(kind, item={"position": position}) for position in ("left", "right"))
         with torch.no_grad():
             distance = float((left(SOME) - right(SOME)).abs().max())
         assert (distance > 1e-3) == differ, (kind, distance)
@@ -110,7 +110,7 @@ def test_computing_again_changes_no_gradient(kind: str, way: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_top_layers_on_stored_states_are_the_whole_tower(kind: str) -> None:
-    live, stored = (case.tower(kind, n_layers=3, item_layers=2, item_pooling="mean") for _ in range(2))
+    live, stored = (case.tower(kind, n_layers=3, item={"layers": 2, "pooling": "mean"}) for _ in range(2))
     assert stored.can_store
     states = np.empty((len(stored.tokens.item), case.WIDTH), np.float32)
     for rows in stored.batches(np.arange(len(stored.tokens))):
@@ -131,26 +131,26 @@ def test_top_layers_on_stored_states_are_the_whole_tower(kind: str) -> None:
 
 
 def test_the_store_is_refused_where_a_learnt_vector_comes_in_below() -> None:
-    assert not case.tower(item_layers=1, item_pooling="token").can_store
-    assert not case.tower(item_layers="all", item_pooling="mean").can_store
+    assert not case.tower(item={"layers": 1, "pooling": "token"}).can_store
+    assert not case.tower(item={"layers": "all", "pooling": "mean"}).can_store
 
 
 def test_a_tower_that_does_more_than_its_layers_is_refused() -> None:
-    tower = case.tower("encoder", item_layers=1, item_pooling="mean")
-    with pytest.raises(BadRequest, match=r"cannot be stored\. Set item_layers=all"):
+    tower = case.tower("encoder", item={"layers": 1, "pooling": "mean"})
+    with pytest.raises(BadRequest, match=r"cannot be stored\. Set item.layers=all"):
         tower.use_stored(np.ones((len(tower.tokens.item), case.WIDTH), np.float32))
 
 
 def test_only_what_is_asked_for_is_trained() -> None:
-    names = {name for name, p in case.tower(item_layers=1, n_layers=3).named_parameters() if p.requires_grad}
+    names = {name for name, p in case.tower(item={"layers": 1}, n_layers=3).named_parameters() if p.requires_grad}
     assert "slot" in names
     assert {name.split(".")[2] for name in names if ".layers." in name} == {"2"}
     assert "body.norm.weight" in names
     assert not [name for name in names if "embed" in name]
-    with pytest.raises(BadRequest, match=r"item_layers=4 are to be trained and the item tower has 3 layers"):
-        case.tower(item_layers=4, n_layers=3)
+    with pytest.raises(BadRequest, match=r"item.layers=4 are to be trained and the item tower has 3 layers"):
+        case.tower(item={"layers": 4}, n_layers=3)
 
 
 def test_too_many_tokens_for_the_positions_are_refused_before_anything_runs() -> None:
-    with pytest.raises(BadRequest, match=r"has 64 positions and needs 81\. Lower max_text_tokens=80"):
-        case.tower("encoder", max_text_tokens=80)
+    with pytest.raises(BadRequest, match=r"has 64 positions and needs 81\. Lower text.max_tokens=80"):
+        case.tower("encoder", text={"max_tokens": 80})

@@ -30,7 +30,14 @@ def texts(order: np.ndarray) -> dict[str, list[str]]:
 
 
 def model(context: LightContext, **changes: object) -> tuple[HLLM, object]:
-    settings = {"item_prompt": "", "max_text_tokens": 6, "max_length": 6, "validate_every_epochs": 100, "n_negatives": 40, **changes}
+    settings = {
+        "text.prompt": "",
+        "text.max_tokens": 6,
+        "sequences.max_length": 6,
+        "training.validate_every_epochs": 100,
+        "negatives.count": 40,
+        **changes,
+    }
     recommender = HLLM(PLUGIN.resolve("smoke", None, settings), Catalogue(N_ITEMS, N_USERS))
     return recommender, recommender.fit(context)
 
@@ -47,7 +54,7 @@ def test_text_is_what_it_learns_from(tmp_path: Path) -> None:
     found = {}
     for name, order in (("own", np.arange(N_ITEMS)), ("one for all", np.zeros(N_ITEMS, np.int64))):
         context = LightContext(train, tmp_path / name, texts(order), judge=lambda ranker: 0.0)
-        recommender, report = model(context, item_steps=75, max_steps=75, max_epochs=40)
+        recommender, report = model(context, joint={"steps": 75}, training={"max_steps": 75, "max_epochs": 40})
         found[name] = recall_at_5(recommender, users)
         assert report.steps == 150
     assert found["own"] > 0.8  # popularity has about 5 / 60
@@ -57,7 +64,7 @@ def test_text_is_what_it_learns_from(tmp_path: Path) -> None:
 def test_item_steps_are_counted_with_the_rest_and_share_a_budget(tmp_path: Path) -> None:
     train = interactions([user[:-1] for user in walks()], N_ITEMS)
     context = LightContext(train, tmp_path, texts(np.arange(N_ITEMS)), judge=lambda ranker: 0.0, budget=Budget.parse("40steps"))
-    _, report = model(context, item_steps=30, item_budget_share=0.25, curve_every_steps=5)
+    _, report = model(context, joint={"steps": 30, "budget_share": 0.25}, training={"curve_every_steps": 5})
     assert (report.steps, report.stopped_by) == (40, "budget")
     steps = [point.step for point in report.curve]
     assert steps == sorted(set(steps))
@@ -65,7 +72,7 @@ def test_item_steps_are_counted_with_the_rest_and_share_a_budget(tmp_path: Path)
     assert report.parameters.trainable == report.parameters.total
 
 
-@pytest.mark.parametrize("changes", [{"item_steps": None, "max_steps": 20}, {"item_steps": 5, "max_steps": 15}])
+@pytest.mark.parametrize("changes", [{"joint.steps": None, "training.max_steps": 20}, {"joint.steps": 5, "training.max_steps": 15}])
 def test_the_weights_that_validation_liked_best_answer(changes: dict[str, object], tmp_path: Path) -> None:
     """End to end, where the item vectors are new at every validation, and on cached vectors."""
     train = interactions([user[:-1] for user in walks()], N_ITEMS)
@@ -76,7 +83,7 @@ def test_the_weights_that_validation_liked_best_answer(changes: dict[str, object
         return -float(seen[-1].sum())
 
     context = LightContext(train, tmp_path, texts(np.arange(N_ITEMS)), judge=judge)
-    recommender, _ = model(context, **changes, max_epochs=9, validate_every_steps=5)
+    recommender, _ = model(context, **changes, training={"max_epochs": 9, "validate_every_steps": 5})
     sums = [float(scores.sum()) for scores in seen]
     assert len({round(total, 6) for total in sums}) >= 3
     np.testing.assert_allclose(recommender.generate(queries([[1, 2]]), 3).scores, seen[int(np.argmin(sums))], atol=1e-6)
@@ -92,7 +99,9 @@ def answers(recommender: HLLM) -> tuple[np.ndarray, np.ndarray]:
 def test_a_saved_model_answers_alike(task: str, tmp_path: Path) -> None:
     train = interactions([user[:-1] for user in walks()], N_ITEMS)
     context = LightContext(train, tmp_path, texts(np.arange(N_ITEMS)), judge=lambda ranker: 0.0)
-    recommender, report = model(context, item_steps=5, max_steps=5, task=task, user_width=16, user_heads=2, user_key_heads=1)
+    recommender, report = model(
+        context, joint={"steps": 5}, training={"max_steps": 5}, task=task, user={"width": 16, "heads": 2, "key_heads": 1}
+    )
     (tmp_path / "saved").mkdir()
     recommender.save(tmp_path / "saved")
     again = HLLM(recommender.config, Catalogue(N_ITEMS, N_USERS))
@@ -114,10 +123,10 @@ def test_a_llama_from_a_folder_serves_as_both_towers(tmp_path: Path) -> None:
     PreTrainedTokenizerFast(tokenizer_object=plain, unk_token="<unk>").save_pretrained(tmp_path / "llm")
     case.body().save_pretrained(tmp_path / "llm")
     train = interactions([user[:-1] for user in walks()], N_ITEMS)
-    named = {"item_tower": str(tmp_path / "llm"), "user_tower": str(tmp_path / "llm"), "item_steps": None, "max_steps": 3}
+    named = {"item.tower": str(tmp_path / "llm"), "user.tower": str(tmp_path / "llm"), "joint.steps": None, "training.max_steps": 3}
     for weights in ("pretrained", "random"):
         context = LightContext(train, tmp_path / weights, texts(np.arange(N_ITEMS)), judge=lambda ranker: 0.0)
-        recommender, _ = model(context, **named, item_weights=weights, user_weights=weights, learning_rate=1e-9)
+        recommender, _ = model(context, **named, item={"weights": weights}, user={"weights": weights}, training={"learning_rate": 1e-9})
         own = recommender._user.tower.body.layers[0].mlp.up_proj.weight.detach()
         pretrained = case.body().layers[0].mlp.up_proj.weight.detach()
         assert torch.allclose(own, pretrained, atol=1e-5) == (weights == "pretrained")
@@ -125,12 +134,12 @@ def test_a_llama_from_a_folder_serves_as_both_towers(tmp_path: Path) -> None:
 
 def test_an_encoder_is_refused_as_user_tower(tmp_path: Path) -> None:
     case.body("encoder").save_pretrained(tmp_path / "bert")
-    config = case.config(user_tower=str(tmp_path / "bert"))
+    config = case.config(user={"tower": str(tmp_path / "bert")})
     with pytest.raises(BadRequest, match=r"is a bert, whose places see what comes after them"):
         case.user_side(config)
 
 
 def test_a_tower_that_is_not_here_says_what_to_do(tmp_path: Path) -> None:
-    config = case.config(item_tower=str(tmp_path / "nowhere"))
-    with pytest.raises(BadRequest, match=r"holds no config\.json.*--set item_tower=PATH, or take --preset cpu"):
+    config = case.config(item={"tower": str(tmp_path / "nowhere")})
+    with pytest.raises(BadRequest, match=r"holds no config\.json.*--set item\.tower=PATH, or take --preset cpu"):
         config.named_files()

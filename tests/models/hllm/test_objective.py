@@ -104,7 +104,7 @@ def cached(seed: int = 0, n_items: int = case.N_ITEMS) -> np.ndarray:
 def test_a_negative_that_is_the_target_never_counts(rule: str, same_text_counts: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     vectors = cached()
     vectors[9] = vectors[4]  # another item with the same text
-    settings_ = case.config(false_negatives=rule, n_negatives=5)
+    settings_ = case.config(negatives={"masked": rule, "count": 5})
     pools = {"with": [4, 1, 2, 9, 3], "without": [1, 2, 3] if not same_text_counts else [1, 2, 9, 3]}
     losses, seen = {}, {}
     for name, pool in pools.items():
@@ -130,11 +130,11 @@ def test_the_guard_warns_once_and_stops_after_twenty_steps_without_a_choice() ->
 
 
 def test_constant_item_vectors_stop_training_with_what_to_change() -> None:
-    settings_ = case.config(false_negatives="cosine")
+    settings_ = case.config(negatives={"masked": "cosine"})
     training = case.module(CachedItems(np.ones((case.N_ITEMS + 1, case.WIDTH), np.float32), torch.device("cpu")), settings_)
     for step in range(19):
         case.loss_and_gradients(training, [0, 1, 2], seed=step)
-    with pytest.raises(StageFailed, match=r"item vectors have collapsed: 1\.0 of 65\.0 candidates.*false_negatives=id"):
+    with pytest.raises(StageFailed, match=r"item vectors have collapsed: 1\.0 of 65\.0 candidates.*negatives\.masked=id"):
         case.loss_and_gradients(training, [0, 1, 2])
     healthy = case.module(CachedItems(cached(), torch.device("cpu")), settings_)
     for step in range(40):

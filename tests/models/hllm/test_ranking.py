@@ -50,7 +50,7 @@ def test_scores_are_cosines_without_the_temperature(search: str) -> None:
     vectors = np.random.default_rng(0).normal(size=(case.N_ITEMS + 1, case.WIDTH)).astype(np.float32)
     asked = queries([[3, 4], [], list(range(20))])
     found = Answers(user, vectors, config, 0).rank(asked, case.N_ITEMS)
-    for row, history in enumerate(([3, 4], [case.N_ITEMS], list(range(20))[-config.max_length :])):
+    for row, history in enumerate(([3, 4], [case.N_ITEMS], list(range(20))[-config.sequences.max_length :])):
         with torch.no_grad():
             state = user.tower(torch.from_numpy(vectors[history])[None])[0, -1].numpy()
         cosine = vectors[:-1] @ state / np.linalg.norm(vectors[:-1], axis=1) / np.linalg.norm(state)

@@ -67,7 +67,7 @@ def test_a_fixed_temperature_stays(tmp_path: Path) -> None:
         (
             lambda t: t.pop("item_llm.model.norm.weight"),
             BadConfig,
-            r"item_llm, lacks 1 tensors of the item_tower, a LlamaModel: 'norm\.weight'",
+            r"item_llm, lacks 1 tensors of the item.tower, a LlamaModel: 'norm\.weight'",
         ),
         (lambda t: t.update({"user_llm.model.layers.9.x": torch.ones(1)}), BadConfig, r"user_llm, holds besides 1 .*'layers\.9\.x'"),
         (
@@ -75,7 +75,7 @@ def test_a_fixed_temperature_stays(tmp_path: Path) -> None:
             BadConfig,
             r"'norm\.weight' has the shape \(3,\) and its place \(32,\)",
         ),
-        (lambda t: t.pop("item_emb_tokens"), BadConfig, "was trained with item_pooling=mean"),
+        (lambda t: t.pop("item_emb_tokens"), BadConfig, "was trained with item.pooling=mean"),
         (lambda t: t.pop("logit_scale"), BadConfig, "is none of HLLM"),
         (lambda t: t.update({"table": torch.ones(1)}), BadConfig, "is none of HLLM: .* holds 'table'"),
         (lambda t: [t.pop(name) for name in list(t) if name.startswith("user_llm")], BadConfig, "is none of HLLM"),
@@ -99,19 +99,19 @@ def test_a_damaged_file_is_a_sentence(tmp_path: Path, content: bytes | None) -> 
 
 def test_the_settings_name_file_or_folder(tmp_path: Path) -> None:
     path = write(tmp_path, {"logit_scale": torch.ones(())})
-    named = {"item_tower": "minilm", "user_tower": "./llm"}
+    named = {"item.tower": "minilm", "user.tower": "./llm"}
     for given in (path, tmp_path):
         assert case.config(checkpoint=str(given), **named).located_checkpoint() == path
     with pytest.raises(DataUnavailable, match=r"there is no file .*nowhere"):
         case.config(checkpoint=str(tmp_path / "nowhere"), **named).located_checkpoint()
-    with pytest.raises(BadConfig, match="name them as item_tower and user_tower"):
+    with pytest.raises(BadConfig, match=r"name them as item\.tower and user\.tower"):
         case.config(checkpoint=str(path))
-    with pytest.raises(BadConfig, match="leave item_weights and user_weights at pretrained"):
-        case.config(checkpoint=str(path), item_weights="random", **named)
+    with pytest.raises(BadConfig, match=r"leave item\.weights and user\.weights at pretrained"):
+        case.config(checkpoint=str(path), item={"weights": "random"}, **named)
 
 
 def test_a_released_checkpoint_given_as_a_tower_says_how_it_is_read(tmp_path: Path) -> None:
     write(tmp_path, {"logit_scale": torch.ones(())})
-    settings: HLLMConfig = case.config(item_tower=str(tmp_path))
+    settings: HLLMConfig = case.config(item={"tower": str(tmp_path)})
     with pytest.raises(BadRequest, match=r"holds no config\.json.*A released checkpoint of HLLM is read with --set checkpoint=PATH"):
-        settings.located("item_tower")
+        settings.item.located()

@@ -15,7 +15,7 @@ S = 4
 
 def examples(kind: str, events: list[list[int]]) -> list[list[int]]:
     """The events of each example, its targets last."""
-    windows = case.windows(case.config(sequences=kind, max_length=S), events, 1000)
+    windows = case.windows(case.config(sequences={"kind": kind, "max_length": S}), events, 1000)
     item, target = windows.padded(np.arange(len(windows)), -5)
     return [[*row[: windows.length[n]].tolist(), int(target[n][target[n] >= 0][-1])] for n, row in enumerate(item)]
 
@@ -30,7 +30,7 @@ def test_newest_is_the_last_chunk_of_every_user() -> None:
 
 
 def test_windows_train_every_event_but_the_first_once() -> None:
-    windows = case.windows(case.config(sequences="windows", max_length=S), [list(range(23)), [5]], 1000)
+    windows = case.windows(case.config(sequences={"kind": "windows", "max_length": S}), [list(range(23)), [5]], 1000)
     _, target = windows.padded(np.arange(len(windows)), -5)
     assert sorted(target[target >= 0].tolist()) == list(range(1, 23))
 
@@ -42,7 +42,7 @@ def test_users_with_nothing_to_predict_have_no_example(kind: str) -> None:
 
 @given(st.lists(st.integers(2, 12), min_size=1, max_size=20), st.integers(1, 6), st.integers(1, 3))
 def test_batches_hold_every_sequence_once_and_enough_for_every_process(lengths: list[int], size: int, n_shares: int) -> None:
-    windows = case.windows(case.config(max_length=S), [list(range(n)) for n in lengths], 1000)
+    windows = case.windows(case.config(sequences={"max_length": S}), [list(range(n)) for n in lengths], 1000)
     batches = batches_of(windows, size, np.random.default_rng(0), n_shares=n_shares)
     assert sorted(np.concatenate(batches).tolist()) == list(range(len(windows)))
     assert all(len(batch) >= min(n_shares, len(windows)) for batch in batches)
@@ -74,7 +74,7 @@ def test_a_sequence_with_the_whole_catalogue_is_a_sentence() -> None:
 
 @pytest.mark.parametrize(("n_negatives", "expected"), [(None, 3 * 7), (50, 50)])
 def test_how_many_negatives_a_batch_has(n_negatives: int | None, expected: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    training = case.module(case.tower(), case.config(n_negatives=n_negatives))
+    training = case.module(case.tower(), case.config(negatives={"count": n_negatives}))
     seen = []
     monkeypatch.setattr(training, "_look_at", seen.append)
     case.loss_and_gradients(training, [0, 3, 5])

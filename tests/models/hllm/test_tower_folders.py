@@ -34,15 +34,15 @@ def llama(tmp_path: Path) -> Path:
 
 
 def fields(**changes: Any) -> dict[str, Any]:
-    return {"text_fields": ["title"], "item_prompt": "", "max_text_tokens": 6, "max_length": 3, **changes}
+    return {"text.fields": ["title"], "text.prompt": "", "text.max_tokens": 6, "sequences.max_length": 3, **changes}
 
 
 def test_an_encoder_decoder_is_no_tower(tmp_path: Path) -> None:
     sizes = {"d_model": 16, "d_kv": 8, "d_ff": 16, "num_layers": 1, "num_heads": 2}
     T5ForConditionalGeneration(T5Config(vocab_size=30, **sizes)).save_pretrained(tmp_path)
     for weights in ("pretrained", "random"):
-        with pytest.raises(BadConfig, match=r"item_tower: .* holds a t5, an encoder-decoder model; a tower is one of the two"):
-            item_body(case.config(item_tower=str(tmp_path), item_weights=weights))
+        with pytest.raises(BadConfig, match=r"item.tower: .* holds a t5, an encoder-decoder model; a tower is one of the two"):
+            item_body(case.config(item={"tower": str(tmp_path), "weights": weights}))
 
 
 def test_bodies_compute_in_float32_whatever_their_files_say(llama: Path) -> None:
@@ -51,7 +51,7 @@ def test_bodies_compute_in_float32_whatever_their_files_say(llama: Path) -> None
         described.pop(key, None)
     (llama / "config.json").write_text(json.dumps(described | {"dtype": "bfloat16"}))
     for weights in ("pretrained", "random"):
-        body = item_body(case.config(item_tower=str(llama), item_weights=weights))
+        body = item_body(case.config(item={"tower": str(llama), "weights": weights}))
         again = body_from(body.config.to_dict())
         assert {parameter.dtype for part in (body, again) for parameter in part.parameters()} == {torch.float32}
 
@@ -59,12 +59,12 @@ def test_bodies_compute_in_float32_whatever_their_files_say(llama: Path) -> None
 def test_a_tower_without_tokenizer_or_with_another_s_is_refused(llama: Path, tmp_path: Path) -> None:
     context = LightContext(interactions([[0, 1]], 4), tmp_path, {"title": TITLES})
     save_tokenizer(llama, ["garden", "kitchen"])
-    with pytest.raises(BadConfig, match=r"tokenizer of the item_tower in .*llm does not know 5 of 5 words"):
-        item_tokens(context, case.config(item_tower=str(llama), **fields()))
+    with pytest.raises(BadConfig, match=r"tokenizer of the item\.tower in .*llm does not know 5 of 5 words"):
+        item_tokens(context, case.config(item={"tower": str(llama)}, **fields()))
     for file in llama.glob("token*"):
         file.unlink()
-    with pytest.raises(DataUnavailable, match=r"item_tower in .*llm has no tokenizer: there is no tokenizer\.json"):
-        item_tokens(context, case.config(item_tower=str(llama), **fields()))
+    with pytest.raises(DataUnavailable, match=r"item.tower in .*llm has no tokenizer: there is no tokenizer\.json"):
+        item_tokens(context, case.config(item={"tower": str(llama)}, **fields()))
 
 
 def test_a_fit_begins_with_a_released_checkpoint(llama: Path, tmp_path: Path) -> None:
@@ -72,8 +72,8 @@ def test_a_fit_begins_with_a_released_checkpoint(llama: Path, tmp_path: Path) ->
     for name, seed in (("item_llm", 7), ("user_llm", 8)):
         tensors |= {f"{name}.model.{key}": tensor.clone() for key, tensor in case.body(seed=seed).state_dict().items()}
     torch.save(tensors, tmp_path / "pytorch_model.bin")
-    named = {"item_tower": str(llama), "user_tower": str(llama), "checkpoint": str(tmp_path), "item_steps": None}
-    settings = case.config(**fields(**named, max_steps=1, learning_rate=1e-9, item_learning_rate=1e-9))
+    named = {"item.tower": str(llama), "user.tower": str(llama), "checkpoint": str(tmp_path), "joint.steps": None}
+    settings = case.config(**fields(**named, training={"max_steps": 1, "learning_rate": 1e-9}, item={"learning_rate": 1e-9}))
     assert tmp_path / "pytorch_model.bin" in settings.named_files()
     context = LightContext(interactions([[0, 1, 2], [2, 3, 1]], 4), tmp_path / "work", {"title": TITLES}, judge=lambda ranker: 0.0)
     recommender = HLLM(settings, Catalogue(4, 2))

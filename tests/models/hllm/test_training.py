@@ -25,7 +25,7 @@ def by_hand(training: HLLMTraining, rows: list[int], seed: int) -> Tensor:
     tower, user, windows = training.items, training.user, training._windows
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        pool = torch.randint(case.N_ITEMS, (training._config.n_negatives,)).tolist()
+        pool = torch.randint(case.N_ITEMS, (training._config.negatives.count,)).tolist()
     negatives = [unit(user.projected(tower(np.array([item]))))[0] for item in pool]
     loss = torch.zeros(())
     item_BT, target_BT = windows.padded(np.array(rows), case.N_ITEMS)
@@ -45,7 +45,7 @@ def by_hand(training: HLLMTraining, rows: list[int], seed: int) -> Tensor:
 
 @pytest.mark.parametrize("kind", ["decoder", "encoder"])
 def test_encoding_every_item_once_changes_neither_loss_nor_gradients(kind: str) -> None:
-    training = case.module(case.tower(kind), case.config(n_negatives=15))
+    training = case.module(case.tower(kind), case.config(negatives={"count": 15}))
     loss, n, gradients = case.loss_and_gradients(training, ROWS, seed=4)
     training.zero_grad()
     expected = by_hand(training, ROWS, seed=4)
@@ -58,8 +58,8 @@ def test_encoding_every_item_once_changes_neither_loss_nor_gradients(kind: str) 
 
 
 def test_the_cache_of_a_frozen_tower_gives_what_the_tower_gives() -> None:
-    tower = case.tower(item_layers="none", item_pooling="mean")
-    settings = case.config(item_layers="none", item_pooling="mean", n_negatives=20)
+    tower = case.tower(item={"layers": "none", "pooling": "mean"})
+    settings = case.config(item={"layers": "none", "pooling": "mean"}, negatives={"count": 20})
     with torch.no_grad():
         vectors = tower(np.arange(case.N_ITEMS + 1)).numpy()
     before = {name: p.clone() for name, p in tower.named_parameters()}
@@ -78,7 +78,7 @@ def test_the_cache_of_a_frozen_tower_gives_what_the_tower_gives() -> None:
 def test_what_fills_up_a_batch_changes_nothing() -> None:
     """Short sequences have the same loss beside long ones, and the filler's vector gets no gradient."""
     vectors = np.random.default_rng(0).normal(size=(case.N_ITEMS + 1, case.WIDTH)).astype(np.float32)
-    settings, events = case.config(n_negatives=12), [[1, 2, 3], [4, 5, 6, 7, 8, 9], [3, 9]]
+    settings, events = case.config(negatives={"count": 12}), [[1, 2, 3], [4, 5, 6, 7, 8, 9], [3, 9]]
     user = case.user_side(settings)
     losses = []
     for filler in (0.0, 100.0):
@@ -92,17 +92,17 @@ def test_what_fills_up_a_batch_changes_nothing() -> None:
 
 
 def test_towers_of_different_width_meet_in_one_matrix() -> None:
-    settings = case.config(user_width=16, user_heads=2, user_key_heads=1)
+    settings = case.config(user={"width": 16, "heads": 2, "key_heads": 1})
     user = case.user_side(settings)
     assert user.projection is not None
     assert user.projection.weight.shape == (16, case.WIDTH)
     gradients = case.loss_and_gradients(case.module(case.tower(), settings, user=user), ROWS)[2]
     assert gradients["user.projection.weight"].abs().sum() > 0
     assert case.user_side().projection is None
-    forced = case.user_side(case.config(projection=True))
+    forced = case.user_side(case.config(user={"projection": True}))
     assert torch.equal(forced.projection.weight, torch.eye(case.WIDTH))
     with pytest.raises(ValueError, match="projection=false"):
-        case.user_side(case.config(user_width=16, user_heads=2, user_key_heads=1, projection=False))
+        case.user_side(case.config(user={"width": 16, "heads": 2, "key_heads": 1, "projection": False}))
 
 
 @pytest.fixture(scope="module")

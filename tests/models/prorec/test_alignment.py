@@ -32,12 +32,12 @@ def test_items_have_no_order_and_both_directions_count() -> None:
 
 
 def adapter(**changes: object) -> Adapter:
-    return Adapter(case.TEXT_WIDTH, case.config(**changes), torch.Generator().manual_seed(0))
+    return Adapter(case.TEXT_WIDTH, 16, case.config(**changes).adapter, torch.Generator().manual_seed(0))
 
 
 @pytest.mark.parametrize("condition", ["self", "collab", "none"])
 def test_the_adapter_begins_as_layer_normalisation(condition: str) -> None:
-    module, vectors, collab = adapter(adaln_condition=condition), torch.randn(10, case.TEXT_WIDTH), torch.randn(10, 16)
+    module, vectors, collab = adapter(adapter={"condition": condition}), torch.randn(10, case.TEXT_WIDTH), torch.randn(10, 16)
     with torch.no_grad():
         found = module(vectors, collab)
         torch.testing.assert_close(found, functional.layer_norm(module.project(vectors), (16,)), rtol=0, atol=1e-6)
@@ -46,7 +46,7 @@ def test_the_adapter_begins_as_layer_normalisation(condition: str) -> None:
 
 
 def test_the_condition_reaches_scale_and_shift_without_a_gradient_to_behaviour() -> None:
-    module = adapter(adaln_condition="collab")
+    module = adapter(adapter={"condition": "collab"})
     torch.nn.init.normal_(module.modulate.weight)
     collab = torch.randn(4, 16, requires_grad=True)
     out = module(torch.randn(4, case.TEXT_WIDTH), collab)
@@ -57,7 +57,7 @@ def test_the_condition_reaches_scale_and_shift_without_a_gradient_to_behaviour()
 
 @pytest.mark.parametrize("kind", ["linear", "mlp"])
 def test_plain_adapters_have_the_width_of_behaviour(kind: str) -> None:
-    assert adapter(adapter=kind)(torch.randn(3, case.TEXT_WIDTH), torch.randn(3, 16)).shape == (3, 16)
+    assert adapter(adapter={"kind": kind})(torch.randn(3, case.TEXT_WIDTH), torch.randn(3, 16)).shape == (3, 16)
 
 
 def joint(tmp_path, align_weight: float = 1.0, **changes: object) -> JointTraining:
@@ -73,7 +73,7 @@ def test_an_item_is_aligned_once_however_often_a_batch_holds_it(tmp_path) -> Non
 
 def test_detached_behaviour_gets_no_gradient_from_the_alignment(tmp_path) -> None:
     for detached in (False, True):
-        module = joint(tmp_path, align_detach_collab=detached)
+        module = joint(tmp_path, align={"detach_collab": detached})
         module._alignment(torch.arange(20)).backward()
         gradient = module.encoder.item_embedding.weight.grad
         assert (gradient is None or gradient.abs().sum() == 0) == detached
@@ -81,7 +81,7 @@ def test_detached_behaviour_gets_no_gradient_from_the_alignment(tmp_path) -> Non
 
 
 def test_so_many_items_at_most_are_aligned(tmp_path) -> None:
-    module = joint(tmp_path, align_max_items=7)
+    module = joint(tmp_path, align={"max_items": 7})
     seen = []
     module.adapter.register_forward_hook(lambda m, inputs, out: seen.append(len(out)))
     module._alignment(torch.arange(50))
@@ -101,4 +101,4 @@ def test_without_alignment_the_encoder_is_trained_as_if_there_were_no_text(tmp_p
     assert losses[0] == losses[1]
     assert torch.equal(*tables)
     # The encoder starts alike, whatever the adapter is.
-    assert torch.equal(joint(tmp_path, adapter="mlp").encoder.item_embedding.weight, module.encoder.item_embedding.weight)
+    assert torch.equal(joint(tmp_path, adapter={"kind": "mlp"}).encoder.item_embedding.weight, module.encoder.item_embedding.weight)

@@ -15,7 +15,7 @@ from recbench_models.prorec.joint import JointTraining, joint_vectors
 
 def din() -> DIN:
     torch.manual_seed(0)
-    encoder = DIN(case.N_ITEMS, case.config()).eval()
+    encoder = DIN(case.N_ITEMS, case.config().collaborative).eval()
     nn.init.normal_(encoder.item_embedding.weight)
     for module in encoder.modules():
         if isinstance(module, nn.BatchNorm1d):
@@ -49,8 +49,8 @@ def test_places_before_the_history_add_nothing() -> None:
 def test_windows_cover_every_place_once() -> None:
     assert din().is_in_GT.sum(0).tolist() == [1.0] * 10
     assert din().is_in_GT.sum(1).tolist() == [4, 2, 2, 1, 1]
-    with pytest.raises(Exception, match=r"add up to 5, not to collab_history=10"):
-        case.config(din_windows=[3, 2])
+    with pytest.raises(Exception, match=r"add up to 5, not to history=10"):
+        case.config(collaborative={"din.windows": [3, 2]})
 
 
 def test_a_target_among_the_negatives_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,7 +70,7 @@ def test_a_target_among_the_negatives_does_not_count(monkeypatch: pytest.MonkeyP
 @pytest.mark.slow
 @pytest.mark.parametrize("encoder", ["din", "sasrec"])
 def test_stage_1_learns_both_tasks(encoder: str, tmp_path: Path) -> None:
-    config = case.config(collab_encoder=encoder, sasrec_heads=2, joint_max_epochs=8, joint_learning_rate=1e-2)
+    config = case.config(collaborative={"encoder": encoder, "sasrec.heads": 2}, joint={"max_epochs": 8, "learning_rate": 1e-2})
     context = case.context(tmp_path)
     before = JointTraining(context, config, case.text(), 1.0)
     found = joint_vectors(context, config, case.text(), tmp_path, align_weight=1.0)
@@ -96,14 +96,14 @@ def test_stage_1_learns_both_tasks(encoder: str, tmp_path: Path) -> None:
 
 
 def test_the_causal_encoder_ranks_for_validation(tmp_path: Path) -> None:
-    module = JointTraining(case.context(tmp_path), case.config(collab_encoder="sasrec"), case.text(), 0.0)
+    module = JointTraining(case.context(tmp_path), case.config(collaborative={"encoder": "sasrec"}), case.text(), 0.0)
     lists = module.generate(queries([[1, 2], [], [5]]), 10)
     assert lists.items.shape == (2, 3, 10)
     assert not np.isin(lists.view("unseen")[0], [1, 2]).any()
 
 
 def test_sequences_may_read_the_sum_of_both_vectors(tmp_path: Path) -> None:
-    module = JointTraining(case.context(tmp_path), case.config(sequence_input="integrated"), case.text(), 0.0)
+    module = JointTraining(case.context(tmp_path), case.config(joint={"sequence_input": "integrated"}), case.text(), 0.0)
     loss, _ = module(np.arange(30))
     loss.backward()
     assert module.adapter.project.weight.grad.abs().sum() > 0

@@ -30,7 +30,7 @@ def test_closed_forms() -> None:
 
 
 def generator(**changes: object) -> tuple[CodeGenerator, Examples]:
-    settings = case.config(dropout=0.0, **changes)
+    settings = case.config(**{"generator.dropout": 0.0, **changes}).generator
     rng = np.random.default_rng(0)
     codes = make_unique(rng.integers(0, 8, (case.N_ITEMS, 2)).astype(np.int32), (8, 8), least_size=8)
     made = CodeGenerator(settings, codes, seed=0)
@@ -39,10 +39,10 @@ def generator(**changes: object) -> tuple[CodeGenerator, Examples]:
 
 
 def training(made: CodeGenerator, examples: Examples, **changes: object) -> DistilledTraining:
-    config = case.config(dropout=0.0, **changes)
+    config = case.config(**{"generator.dropout": 0.0, **changes})
     teacher = torch.from_numpy(np.random.default_rng(1).normal(size=(case.N_ITEMS, 12)).astype(np.float32))
-    student = Student(teacher, made.network.settings.width, config, torch.Generator().manual_seed(0))
-    return DistilledTraining(made.network, examples, [student], config)
+    student = Student(teacher, made.network.settings.width, config.distillation, torch.Generator().manual_seed(0))
+    return DistilledTraining(made.network, examples, [student], config.distillation)
 
 
 ROWS = np.arange(20)
@@ -52,7 +52,7 @@ ROWS = np.arange(20)
 def test_the_codes_loss_is_the_same_with_a_summary_beside_it(position: str) -> None:
     made, examples = generator()
     plain, n = CodeTraining(made.network, examples)(ROWS)
-    module = training(made, examples, kd_position=position, kd_weight=1e-9)
+    module = training(made, examples, distillation={"position": position, "weight": 1e-9})
     torch.manual_seed(0)
     loss, n_too = module(ROWS)
     assert n == n_too
@@ -77,7 +77,7 @@ def test_only_behind_the_code_does_the_summary_know_the_target() -> None:
 @pytest.mark.parametrize("position", ["after", "before", "encoder"])
 def test_gradients_reach_the_network_and_not_the_teacher(position: str) -> None:
     made, examples = generator()
-    module = training(made, examples, kd_position=position, kd_weight=3.0)
+    module = training(made, examples, distillation={"position": position, "weight": 3.0})
     torch.manual_seed(0)
     loss, _ = module(ROWS)
     plain, _ = CodeTraining(made.network, examples)(ROWS)
@@ -93,7 +93,7 @@ def test_the_weight_is_for_the_mean_over_a_code_s_tokens() -> None:
     extra = []
     for weight in (1.0, 2.0):
         torch.manual_seed(0)
-        extra.append((training(made, examples, kd_weight=weight)(ROWS)[0] - plain).item())
+        extra.append((training(made, examples, distillation={"weight": weight})(ROWS)[0] - plain).item())
     assert extra[1] == pytest.approx(2 * extra[0], rel=1e-3)
     assert extra[0] / n / made.network.code_length < 2 * math.log(33)
 

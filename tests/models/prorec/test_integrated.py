@@ -12,21 +12,24 @@ TRAINED = np.arange(10) != 3
 
 
 def fused(**changes: object) -> np.ndarray:
-    return integrated(case.config(**changes), TEXT, COLLAB, ADAPTED, TRAINED)
+    return integrated(case.config(**changes).fusion, TEXT, COLLAB, ADAPTED, TRAINED)
 
 
 def test_each_fusion_is_what_it_says() -> None:
-    np.testing.assert_array_equal(fused(fusion="semantic", domination=False), TEXT)
-    np.testing.assert_array_equal(fused(fusion="collab-only"), COLLAB)
-    np.testing.assert_array_equal(fused(fusion="naive-concat"), np.concatenate([COLLAB, TEXT], 1))
+    np.testing.assert_array_equal(fused(fusion={"kind": "semantic"}, domination=False), TEXT)
+    np.testing.assert_array_equal(fused(fusion={"kind": "collab-only"}), COLLAB)
+    np.testing.assert_array_equal(fused(fusion={"kind": "naive-concat"}), np.concatenate([COLLAB, TEXT], 1))
     unit = [part / np.linalg.norm(part, axis=1, keepdims=True) for part in (np.where(TRAINED[:, None], COLLAB, ADAPTED), ADAPTED)]
-    np.testing.assert_allclose(fused(fusion="concat", block_norm="l2"), np.concatenate(unit, 1), atol=1e-6)
-    np.testing.assert_allclose(fused(fusion="mean", block_norm="l2"), (unit[0] + unit[1]) / 2, atol=1e-6)
+    np.testing.assert_allclose(fused(fusion={"kind": "concat", "block_norm": "l2"}), np.concatenate(unit, 1), atol=1e-6)
+    np.testing.assert_allclose(fused(fusion={"kind": "mean", "block_norm": "l2"}), (unit[0] + unit[1]) / 2, atol=1e-6)
 
 
 @pytest.mark.parametrize("fusion", ["concat", "collab"])
 def test_items_without_events_take_their_text_in_the_place_of_chance(fusion: str) -> None:
-    filled, plain = fused(fusion=fusion, block_norm="none"), fused(fusion=fusion, block_norm="none", fill_untrained=False)
+    filled, plain = (
+        fused(fusion={"kind": fusion, "block_norm": "none"}),
+        fused(fusion={"kind": fusion, "block_norm": "none", "fill_untrained": False}),
+    )
     np.testing.assert_array_equal(filled[3, :4], ADAPTED[3])
     np.testing.assert_array_equal(plain[3, :4], COLLAB[3])
     np.testing.assert_array_equal(filled[TRAINED], plain[TRAINED])

@@ -8,11 +8,12 @@ import pytest
 
 from recbench import registry
 from recbench.core import FitReport
+from recbench.core.config import by_dotted_name
 from recbench.evaluation import Spaces, domination_figures, read_spaces
 from recbench.testing import queries
 from recbench_models.prorec.recommender import PRORec
 
-SHORT = {"max_steps": 12, "joint_max_epochs": 1, "joint_max_steps": 8, "validate_every_epochs": 100}
+SHORT = {"training.max_steps": 12, "joint.max_epochs": 1, "joint.max_steps": 8, "training.validate_every_epochs": 100}
 ASKED = queries([[1, 2, 3], [4], [7, 9, 30]])
 
 
@@ -29,10 +30,20 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[PRORec, FitReport]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "quantizer", [{"quantizer": "rkmeans"}, {"quantizer": "rqvae", "rqvae_epochs": 20, "rqvae_hidden": [16], "rqvae_latent": 8}]
+    "quantizer",
+    [
+        {"codes.quantizer": "rkmeans"},
+        {"codes.quantizer": "rqvae", "codes.rqvae.epochs": 20, "codes.rqvae.hidden": [16], "codes.rqvae.latent": 8},
+    ],
 )
 def test_text_alone_without_distillation_is_tiger(quantizer: dict[str, object], tmp_path: Path) -> None:
-    model, report = trained(tmp_path / "prorec", fusion="semantic", domination=False, kd_weight=0.0, codebook_size=4, **quantizer)
+    model, report = trained(
+        tmp_path / "prorec",
+        fusion={"kind": "semantic"},
+        domination=False,
+        distillation={"weight": 0.0},
+        **{"codes.codebook_size": 4, **quantizer},
+    )
     plugin = registry.models().load("tiger")
     shared = {name: value for name, value in model.config.model_dump(mode="json").items() if name in plugin.config.model_fields}
     tiger = plugin.build(plugin.config.model_validate(shared), None)
@@ -42,18 +53,24 @@ def test_text_alone_without_distillation_is_tiger(quantizer: dict[str, object], 
     for left, right in ((model.generate(ASKED, 10), tiger.generate(ASKED, 10)),):
         np.testing.assert_array_equal(left.items, right.items)
         np.testing.assert_array_equal(left.scores, right.scores)
-    told, report_told = trained(tmp_path / "told", fusion="semantic", domination=False, kd_weight=1.0, codebook_size=4, **quantizer)
+    told, report_told = trained(
+        tmp_path / "told",
+        fusion={"kind": "semantic"},
+        domination=False,
+        distillation={"weight": 1.0},
+        **{"codes.codebook_size": 4, **quantizer},
+    )
     np.testing.assert_array_equal(told.generator.codes.code, tiger.generator.codes.code)
     assert [point.loss for point in report_told.curve] != [point.loss for point in report.curve]
     assert not np.array_equal(told.generate(ASKED, 10).scores, tiger.generate(ASKED, 10).scores)
 
 
 ABLATIONS = {
-    "no-alignment": {"align_weight": 0.0},
-    "no-distillation": {"kd_weight": 0.0},
-    "naive-concat": {"fusion": "naive-concat"},
-    "text-only": {"fusion": "semantic", "domination": False},
-    "collab-only": {"fusion": "collab-only"},
+    "no-alignment": {"align.weight": 0.0},
+    "no-distillation": {"distillation.weight": 0.0},
+    "naive-concat": {"fusion.kind": "naive-concat"},
+    "text-only": {"fusion.kind": "semantic", "domination": False},
+    "collab-only": {"fusion.kind": "collab-only"},
 }
 
 
@@ -68,13 +85,13 @@ def test_each_ablation_changes_loss_and_lists(whole: tuple[PRORec, FitReport], t
 
 def test_the_presets_are_these_ablations() -> None:
     plugin = registry.models().load("prorec")
-    cpu = plugin.resolve("cpu").model_dump(mode="json")
+    cpu = by_dotted_name(plugin.resolve("cpu").model_dump(mode="json"))
     for name, changes in ABLATIONS.items():
-        assert plugin.resolve(name).model_dump(mode="json") == {**cpu, **changes}
+        assert by_dotted_name(plugin.resolve(name).model_dump(mode="json")) == {**cpu, **changes}
 
 
 def test_codes_are_distinct_and_equal_vectors_share_all_but_the_last(tmp_path: Path) -> None:
-    model, report = trained(tmp_path, fusion="semantic", domination=False, kd_weight=0.0)
+    model, report = trained(tmp_path, fusion={"kind": "semantic"}, domination=False, distillation={"weight": 0.0})
     code = model.generator.codes.code
     assert len(np.unique(code, axis=0)) == case.N_ITEMS
     of_text = case.clusters()[1]  # items of a cluster have one and the same text here
@@ -101,7 +118,7 @@ def test_plain_concatenation_is_dominated_more_than_the_balanced_one(tmp_path: P
     from recbench_models.prorec.integrated import normed
     from recbench_models.prorec.joint import joint_vectors
 
-    config = case.config(collab_encoder="sasrec", joint_max_epochs=10, joint_learning_rate=1e-2, joint_patience=None)
+    config = case.config(collaborative={"encoder": "sasrec"}, joint={"max_epochs": 10, "learning_rate": 1e-2, "patience": None})
     context, text = case.context(tmp_path), case.text(scale=10.0)
     plain = joint_vectors(context, config, text, tmp_path, align_weight=0.0)
     joint = joint_vectors(context, config, text, tmp_path, align_weight=1.0)

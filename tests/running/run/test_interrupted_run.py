@@ -19,7 +19,16 @@ pytestmark = pytest.mark.slow
 _COMMAND = [sys.executable, "-P", "-m", "recbench"]
 _TRAIN = [*_COMMAND, "run", "-m", "sasrec", "-d", "demo", "--preset", "smoke", "--threads", "1"]
 _STEPS = 120
-_LONG = ["--set", f"max_steps={_STEPS}", "--set", "max_epochs=200", "--set", "checkpoint_every_s=0.1", "--set", "validate_every_epochs=5"]
+_LONG = [
+    "--set",
+    f"training.max_steps={_STEPS}",
+    "--set",
+    "training.max_epochs=200",
+    "--set",
+    "training.checkpoint_every_s=0.1",
+    "--set",
+    "training.validate_every_epochs=5",
+]
 
 
 def _environment(home: Path) -> dict[str, str]:
@@ -96,7 +105,7 @@ def test_the_same_command_goes_on_after_a_stop_and_ends_with_the_same_ranks(tmp_
 
 
 def test_a_budget_of_seconds_is_kept_and_leaves_a_valid_record(tmp_path: Path) -> None:
-    endless = ["--set", "max_steps=1000000", "--set", "max_epochs=1000000"]
+    endless = ["--set", "training.max_steps=1000000", "--set", "training.max_epochs=1000000"]
     taken = {}
     # What else runs on the machine may take the processor away just when the run has to end: it then gets a longer one.
     for seconds in (8, 16, 48):

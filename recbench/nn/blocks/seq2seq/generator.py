@@ -120,8 +120,7 @@ class CodeGenerator:
         # Parameters, not the state: the one table that head, encoder and decoder share is written once.
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in self.network.named_parameters()}
         save_file(weights, folder / _WEIGHTS)
-        settings = Seq2SeqSettings.model_validate({name: getattr(self.settings, name) for name in Seq2SeqSettings.model_fields})
-        (folder / _SIZES).write_text(settings.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        (folder / _SIZES).write_text(self.settings.model_dump_json(indent=1) + "\n", encoding="utf-8")
 
     @classmethod
     def load(cls, folder: Path) -> "CodeGenerator":

@@ -1,4 +1,4 @@
-"""Settings of the encoder-decoder. Imports no torch, so that a plugin's config may inherit them."""
+"""Settings of the encoder-decoder. Imports no torch, so that a plugin's config may hold them."""
 
 from typing import Literal
 

@@ -114,10 +114,10 @@ class Rqvae(nn.Module):
 
     def __init__(self, vector_ND: Tensor, settings: QuantizerSettings) -> None:
         super().__init__()
-        widths = (vector_ND.shape[1], *settings.rqvae_hidden, settings.rqvae_latent)
+        widths = (vector_ND.shape[1], *settings.rqvae.hidden, settings.rqvae.latent)
         self.register_buffer("vectors", vector_ND, persistent=False)
         self.encoder, self.decoder = _layers(widths), _layers(widths[::-1])
-        self.beta = settings.rqvae_beta
+        self.beta = settings.rqvae.beta
 
     def start(self, settings: QuantizerSettings, seed: int) -> None:
         """Put the codebooks where residual k-means of the untrained encoder's output finds them, level by level."""
@@ -205,11 +205,11 @@ def train_rqvae(context: FitContext, vectors: FloatArray, settings: QuantizerSet
         torch.default_generator.manual_seed(derived_seed(seed, "rqvae", "weights"))
         module = Rqvae(torch.from_numpy(np.array(vectors, dtype=np.float32)), settings)
     module.start(settings, derived_seed(seed, "rqvae", "start"))
-    last_restart = settings.rqvae_restart_share * settings.rqvae_epochs
+    last_restart = settings.rqvae.restart_share * settings.rqvae.epochs
 
     def batches(epoch: int) -> list[RqvaeBatch]:
         order = generator(seed, "rqvae", "order", epoch).permutation(len(vectors))
-        size = settings.rqvae_batch_size
+        size = settings.rqvae.batch_size
         restart_seed = derived_seed(seed, "rqvae", "restart", epoch) if 0 < epoch < last_restart else None
         return [
             RqvaeBatch(order[start : start + size], start == 0, restart_seed if start == 0 else None)
@@ -221,10 +221,10 @@ def train_rqvae(context: FitContext, vectors: FloatArray, settings: QuantizerSet
         module,
         batches=batches,
         settings=TrainingSettings(
-            learning_rate=settings.rqvae_learning_rate,
-            weight_decay=settings.rqvae_weight_decay,
-            clip_norm=settings.rqvae_clip_norm,
-            max_epochs=settings.rqvae_epochs,
+            learning_rate=settings.rqvae.learning_rate,
+            weight_decay=settings.rqvae.weight_decay,
+            clip_norm=settings.rqvae.clip_norm,
+            max_epochs=settings.rqvae.epochs,
         ),
         examples_possible=len(vectors),
         name="rqvae",
@@ -245,11 +245,12 @@ def train_rqvae(context: FitContext, vectors: FloatArray, settings: QuantizerSet
 def _refuse_collapse(usage: Sequence[float], sizes: Sequence[int], settings: QuantizerSettings) -> None:
     level = int(np.argmin(usage))
     if usage[level] < LEAST_USAGE:
-        scaling = "" if settings.rqvae_scaling == "standardised" else "rqvae_scaling=standardised, "
+        scaling = "" if settings.rqvae.scaling == "standardised" else "codes.rqvae.scaling=standardised, "
         raise StageFailed(
             f"The RQ-VAE has collapsed: level {level + 1} uses {round(usage[level] * sizes[level])} of its {sizes[level]} codes "
-            f"after {settings.rqvae_epochs} epochs. Change its settings: {scaling}more rqvae_epochs, a lower rqvae_learning_rate than "
-            f"{settings.rqvae_learning_rate:g}, a smaller codebook_size; or take quantizer=rkmeans."
+            f"after {settings.rqvae.epochs} epochs. Change its settings: {scaling}more codes.rqvae.epochs, a lower "
+            f"codes.rqvae.learning_rate than {settings.rqvae.learning_rate:g}, a smaller codes.codebook_size; or take "
+            "codes.quantizer=rkmeans."
         )
 
 
