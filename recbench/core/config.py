@@ -26,7 +26,7 @@ class PlainValues(BaseModel):
         for key, given in values.items() if isinstance(values, Mapping) else ():
             if key in cls.model_fields and not _is_same_kind(given, taken := getattr(made, key)):
                 shown = list(taken) if isinstance(taken, tuple) else taken
-                raise ValueError(f"{key}={given!r} would be taken as {shown!r}. Write it so if that is meant")
+                raise ValueError(f"{key}={given!r} would be read as {shown!r}. Write {key}={shown!r} if that is meant")
         return made
 
 

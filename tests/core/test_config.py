@@ -26,12 +26,12 @@ def test_a_value_of_another_kind_is_refused_not_converted(key: str, value: objec
     with pytest.raises(BadConfig) as caught:
         plugin.resolve("cpu", {key: value})
     group, _, name = key.partition(".")
-    assert f"{group}: {name}={value!r} would be taken as {taken}." in str(caught.value)
+    assert f"{group}: {name}={value!r} would be read as {taken}." in str(caught.value)
 
 
 def test_a_text_is_no_truth_value() -> None:
     plugin = registry.models(()).load("gram")
-    with pytest.raises(BadConfig, match="prompts: user='yes' would be taken as True"):
+    with pytest.raises(BadConfig, match="prompts: user='yes' would be read as True"):
         plugin.resolve("cpu", {"prompts.user": "yes"})
 
 
@@ -41,10 +41,10 @@ def test_a_card_is_held_to_the_same(tmp_path: Path) -> None:
     card.write_text(sound + '[[filters]]\nkind = "min-rating"\nvalue = 3\n')
     assert load_dataset_card(card).filters[0].model_dump()["value"] == 3.0
     card.write_text(sound + '[[filters]]\nkind = "min-rating"\nvalue = "3"\n')
-    with pytest.raises(BadConfig, match=r"value='3' would be taken as 3\.0"):
+    with pytest.raises(BadConfig, match=r"value='3' would be read as 3\.0"):
         load_dataset_card(card)
     card.write_text(sound + "[counts]\nusers = true\n")
-    with pytest.raises(BadConfig, match="users=True would be taken as 1"):
+    with pytest.raises(BadConfig, match="users=True would be read as 1"):
         load_dataset_card(card)
 
 

@@ -108,7 +108,10 @@ class LoadedRun:
         for item_id in history:
             if item_id not in row_of:
                 name = self.record.dataset.name
-                raise BadRequest(f"Data set {name!r} has no item {item_id!r}.{nearest(item_id, row_of)} Use ids of its catalogue.")
+                raise BadRequest(
+                    f"Data set {name!r} has no item {item_id!r}.{nearest(item_id, row_of)} "
+                    f"Use ids of its catalogue: {CATALOGUE_FILE} of the run's folder lists them."
+                )
         queries = Queries(
             histories=Histories.from_lists([[row_of[item_id] for item_id in history]]),
             user=np.array([-1], dtype=np.int32),

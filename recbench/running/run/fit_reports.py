@@ -40,12 +40,16 @@ def checked_report(report: object, model: str) -> FitReport:
     points = list(curve) if isinstance(curve, list | tuple) else [None]
     if not all(isinstance(point, CurvePoint) for point in points):
         raise checks.refused("curve", curve, "a list of CurvePoint")
+    parameters = _checked_parameters(report.parameters, checks)
+    # Without them nobody could say whether the model saw its examples once.
+    if parameters.trainable and report.steps and not report.examples_possible:
+        raise checks.refused("examples_possible", 0, "for a model with trainable parameters the number of examples of one pass")
     return FitReport(
         steps=checks.count("steps", report.steps),
         epochs=checks.number("epochs", report.epochs, least=0.0),
         examples_seen=checks.count("examples_seen", report.examples_seen),
         examples_possible=checks.count("examples_possible", report.examples_possible),
-        parameters=_checked_parameters(report.parameters, checks),
+        parameters=parameters,
         curve=[_checked_point(point, f"curve[{number}]", checks) for number, point in enumerate(points)],
         chosen=checks.values("chosen", report.chosen),
         stopped_by=checks.word("stopped_by", report.stopped_by, "a word such as `done`, `patience` or `budget`"),

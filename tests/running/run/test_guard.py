@@ -419,3 +419,11 @@ def test_a_call_that_overruns_the_budget_is_ended(swallows: bool, tmp_path: Path
 def test_a_call_after_the_end_of_the_budget_has_the_margin_for_itself(tmp_path: Path) -> None:
     late = Budget("seconds", 1.0, started_at=time.monotonic() - 1000)
     assert guarded(Good(), tmp_path, late).answers(questions(), 2, n_items=4).k == 2
+
+
+def test_a_trained_model_must_say_how_many_examples_a_pass_has() -> None:
+    trained = FitReport(steps=1, epochs=1.0, examples_seen=695, parameters=Parameters(total=19_500, trainable=19_500))
+    with pytest.raises(PluginFailed, match="examples_possible = 0; for a model with trainable parameters"):
+        checked_report(trained, "made up")
+    assert checked_report(replace(trained, examples_possible=6_950), "made up").examples_possible == 6_950
+    assert checked_report(replace(trained, parameters=Parameters(total=19_500)), "made up").examples_possible == 0
