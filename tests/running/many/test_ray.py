@@ -13,8 +13,12 @@ from typing import Any
 import psutil
 import pytest
 
-# Looked for and not imported, which takes seconds in every process that collects tests.
-pytestmark = pytest.mark.skipif(find_spec("ray") is None, reason="ray is not installed: pip install 'ray>=2.40'")
+pytestmark = [
+    # Looked for and not imported, which takes seconds in every process that collects tests.
+    pytest.mark.skipif(find_spec("ray") is None, reason="ray is not installed: pip install 'ray>=2.40'"),
+    # A cluster is a dozen processes, which start one after the other on a busy machine.
+    pytest.mark.timeout(900),
+]
 
 WALKER = Path(__file__).parents[1] / "walker"
 
@@ -25,8 +29,8 @@ def cluster() -> Iterator[Any]:
     from ray.cluster_utils import Cluster
 
     about = {"num_cpus": 1, "object_store_memory": 80_000_000, "include_dashboard": False}
-    # A machine that is gone is noticed within five seconds; one that is only busy must not count as gone.
-    quick = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 1000, "health_check_failure_threshold": 5}
+    # A machine that is gone is noticed within fifteen seconds; one that is only busy, as beside four busy loops, must not count as gone.
+    quick = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 1000, "health_check_failure_threshold": 15}
     cluster = Cluster(initialize_head=True, head_node_args={**about, "_system_config": quick})
     try:
         yield cluster
