@@ -31,6 +31,8 @@ def cluster() -> Iterator[Any]:
     about = {"num_cpus": 1, "object_store_memory": 80_000_000, "include_dashboard": False}
     # A machine that is gone is noticed within fifteen seconds; one that is only busy, as beside four busy loops, must not count as gone.
     quick = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 1000, "health_check_failure_threshold": 15}
+    # Ray gives its workers the lowest priority, which leaves them nothing beside busy loops.
+    quick["worker_niceness"] = 0
     cluster = Cluster(initialize_head=True, head_node_args={**about, "_system_config": quick})
     try:
         yield cluster
