@@ -14,7 +14,7 @@ from recbench.core import FitContext, FitReport, Queries, Rankings
 from recbench.core.errors import BadConfig
 from recbench.core.ragged import LongArray, Ragged
 from recbench.core.seeds import derived_seed
-from recbench.nn.blocks import T5Decoder, T5DecoderParameters, T5Encoder
+from recbench.nn.blocks import T5Decoder, T5DecoderParameters, T5Encoder, new_t5
 from recbench.nn.codes import CodeTrie, batched_beam_search
 from recbench.nn.compute import load_weights
 from recbench.nn.text import load_t5
@@ -194,21 +194,8 @@ def _backbone(settings: BackboneSettings, n_tokens: int, pretrained: Any | None 
         if n_tokens > pretrained.config.vocab_size:  # numbers that tell IDs apart and that no piece stands for
             pretrained.resize_token_embeddings(n_tokens)
         return pretrained
-    return T5ForConditionalGeneration(
-        T5Config(
-            vocab_size=n_tokens,
-            d_model=settings.width,
-            d_kv=settings.head_width,
-            d_ff=settings.hidden,
-            num_layers=settings.n_encoder_layers,
-            num_decoder_layers=settings.n_decoder_layers,
-            num_heads=settings.n_heads,
-            relative_attention_num_buckets=settings.relative_buckets,
-            relative_attention_max_distance=settings.relative_distance,
-            dropout_rate=settings.dropout,
-            feed_forward_proj="relu",
-            pad_token_id=PAD,
-            eos_token_id=EOS,
-            decoder_start_token_id=START,
-        )
-    )
+    distances = {
+        "relative_attention_num_buckets": settings.relative_buckets,
+        "relative_attention_max_distance": settings.relative_distance,
+    }
+    return new_t5(settings, n_tokens, pad=PAD, start=START, end=EOS, **distances)

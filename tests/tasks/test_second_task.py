@@ -1,6 +1,7 @@
 """A second task and a metric of its own, one file each (`half_set.py`, `first_hit.py`): no file of the harness knows them."""
 
 import csv
+import importlib
 import json
 import shutil
 from collections.abc import Iterator
@@ -13,6 +14,9 @@ from typer.testing import CliRunner, Result
 from recbench.cli.app import app
 from recbench.core.errors import BadRequest
 from recbench.evaluation import METRICS
+from recbench.running.host.workplace import Workplace
+from recbench.running.run.splits import load_split
+from recbench.running.stages.store import StageStore
 from recbench.tasks import find_task
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed; install the extra dev")
@@ -220,3 +224,20 @@ def test_every_command_after_a_run_asks_the_task(board: str, here: Path) -> None
     imported = give("import-ranks", "lists.csv", "--model", "again", "-d", "sets.toml")
     assert imported.exit_code == 0, imported.stderr
     assert "First hit@3" in imported.stdout
+
+
+def test_a_changed_rule_of_another_distribution_cuts_anew(here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    source = (Path(__file__).parent / "half_set.py").read_text()
+    workplace = Workplace(tmp_path / "home", None, tmp_path / "runs", tmp_path / "boards")
+    sizes = []
+    for name, text in (
+        ("rule_of_before", source),
+        ("rule_of_after", source.replace("np.flatnonzero(place == 0)", "np.flatnonzero(place > 1)")),
+    ):
+        (tmp_path / f"{name}.py").write_text(text)
+        task = importlib.import_module(name).TASK
+        # Name, options and data are the same: only the sources say that the split is another one.
+        loaded = load_split(str(here / "sets.toml"), task.protocol(), workplace, StageStore(workplace.stages))
+        sizes.append(len(loaded.split.test))
+    assert sizes == [20, 40]

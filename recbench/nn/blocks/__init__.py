@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from recbench.nn.blocks.seq2seq.recommender import CodeRecommender
     from recbench.nn.blocks.seq2seq.settings import Seq2SeqSettings
     from recbench.nn.blocks.sequential import SequenceEncoder
-    from recbench.nn.blocks.t5_blocks import replace_dropout, self_attention
+    from recbench.nn.blocks.t5_blocks import new_t5, replace_dropout, self_attention
     from recbench.nn.blocks.t5_decoder import T5Decoder, T5DecoderParameters
     from recbench.nn.blocks.t5_encoder import T5Encoder
 else:
@@ -20,5 +20,6 @@ else:
 
 __all__ = [
     "SUMMARY", "CausalDecoder", "CodeGenerator", "CodeRecommender", "CodeSeq2Seq", "CodeTraining", "Examples", "Seq2SeqSettings",
-    "SequenceEncoder", "T5Decoder", "T5DecoderParameters", "T5Encoder", "replace_dropout", "self_attention",
+    "SequenceEncoder", "T5Decoder", "T5DecoderParameters", "T5Encoder", "new_t5", "replace_dropout",
+    "self_attention",
 ]  # fmt: skip

@@ -3,16 +3,66 @@
 The library's modules hold the parameters and say what a layer is; only the order of the calls is ours.
 """
 
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from transformers import T5Config, T5ForConditionalGeneration
 
 from recbench.nn.compute.dropout import Dropout
 from recbench.nn.compute.projection import linear
 
 # B rows, N queries, K keys, D width, X heads times head width
+
+
+class T5Sizes(Protocol):
+    """Sizes of a T5, as groups of settings have them."""
+
+    @property
+    def width(self) -> int: ...
+    @property
+    def head_width(self) -> int: ...
+    @property
+    def hidden(self) -> int: ...
+    @property
+    def n_encoder_layers(self) -> int: ...
+    @property
+    def n_decoder_layers(self) -> int: ...
+    @property
+    def n_heads(self) -> int: ...
+    @property
+    def dropout(self) -> float: ...
+
+
+def new_t5(sizes: T5Sizes, n_tokens: int, *, pad: int, start: int, end: int | None, **more: Any) -> T5ForConditionalGeneration:
+    """A T5 with random weights.
+
+    Args:
+        sizes: of its layers.
+        n_tokens: rows of its table of tokens.
+        pad: token that fills short rows.
+        start: token that the decoder reads first.
+        end: token that ends a text; None where codes have no such token.
+        more: further settings of a `T5Config`.
+    """
+    return T5ForConditionalGeneration(
+        T5Config(
+            vocab_size=n_tokens,
+            d_model=sizes.width,
+            d_kv=sizes.head_width,
+            d_ff=sizes.hidden,
+            num_layers=sizes.n_encoder_layers,
+            num_decoder_layers=sizes.n_decoder_layers,
+            num_heads=sizes.n_heads,
+            dropout_rate=sizes.dropout,
+            feed_forward_proj="relu",
+            pad_token_id=pad,
+            decoder_start_token_id=start,
+            eos_token_id=end,
+            **more,
+        )
+    )
 
 
 def self_attention(layer: Any, state_BND: Tensor, bias: Tensor, n_heads: int, dropout: Dropout) -> Tensor:

@@ -11,8 +11,9 @@ from recbench.data import Dataset, DatasetCard, Split, SplitProtocol, locate, ma
 from recbench.data.arrays import open_json
 from recbench.data.card import parse_card
 from recbench.data.dataset import open_interactions
+from recbench.data.plugins import load_reader
 from recbench.running.host.workplace import Workplace
-from recbench.running.stages.keys import hash_sources
+from recbench.running.stages.keys import hash_sources, source_hash_of
 from recbench.running.stages.store import Stage, StageStore
 from recbench.tasks import Task, find_task
 
@@ -54,8 +55,10 @@ def load_split(dataset: str, protocol: SplitProtocol, workplace: Workplace, stor
     def cut(folder: Path) -> None:
         make_split(Dataset.open(read_stage.folder), protocol).save(folder)
 
-    read_stage = store.get("dataset", {"content": located.content_key(), "source": sources}, read)
-    parts = {"dataset": read_stage.key, "protocol": protocol.identity(), "source": sources}
+    # Reader and rule may come from another distribution, whose change must be seen as one of ours is.
+    reader = source_hash_of(load_reader(located.reader))
+    read_stage = store.get("dataset", {"content": located.content_key(), "source": sources, "reader": reader}, read)
+    parts = {"dataset": read_stage.key, "protocol": protocol.identity(), "source": sources, "rule": source_hash_of(protocol.rule.cut)}
     split_stage = store.get(SPLIT_STAGE, parts, cut)
     # Not the whole data set: its strings take as long to read as those of the split, which has the same.
     card = parse_card(open_json(read_stage.folder, "dataset")["card"], str(read_stage.folder))

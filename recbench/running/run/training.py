@@ -93,6 +93,7 @@ class Trainer:
         return {
             "plugin": plugin.card.name,
             "validation_users": plugin.card.validation_users,
+            "validation": [self.task.validation_view, *self.task.validation_metrics],
             "source": plugin_source_hash(plugin.folder),
             "train": self.split.fingerprints.train,
             "valid": self.split.fingerprints.valid,

@@ -1,6 +1,7 @@
 """Parts of a stage key: hashes of values, files and sources."""
 
 import hashlib
+import inspect
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
@@ -13,7 +14,7 @@ from recbench.about import FOLDER
 from recbench.core.config import PluginConfig, canonical_json
 from recbench.core.containment import contained
 from recbench.core.digests import file_sha256
-from recbench.core.errors import BadRequest
+from recbench.core.errors import BadRequest, PluginFailed
 from recbench.running.stages.outside_modules import came_along, imported_from_outside, imports_of, shaping_files
 
 _LARGE_BYTES = 64 << 20
@@ -95,6 +96,18 @@ def plugin_source_hash(folder: Path) -> str:
 def module_source_hash(file: Path) -> str:
     """sha256 of one module's source and of all modules of `recbench.nn` that it reaches through imports."""
     return hash_value({"module": file_sha256(file), "nn": {name: file_sha256(path) for name, path in sorted(_reached([file]).items())}})
+
+
+def source_hash_of(offered: object) -> str:
+    """sha256 of the sources behind a function or an object that another distribution may offer: those of the module that defines it.
+
+    Raises:
+        PluginFailed: no file defines it.
+    """
+    module = inspect.getmodule(offered)
+    if module is None or getattr(module, "__file__", None) is None:
+        raise PluginFailed(f"No file defines {offered!r}, so nobody could see that it changed. Define it in a module.")
+    return module_source_hash(Path(inspect.getfile(module)).resolve())
 
 
 def _source_files(folder: Path) -> list[tuple[str, Path]]:

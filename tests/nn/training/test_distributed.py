@@ -52,12 +52,19 @@ def test_a_port_that_is_taken_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> 
             pass
 
 
-def test_processes_that_never_come_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def port(monkeypatch: pytest.MonkeyPatch) -> int:
+    """A free port of this machine, where the processes are to meet."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+        found: int = free.getsockname()[1]
     monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
-    monkeypatch.setenv("MASTER_PORT", str(port))
+    monkeypatch.setenv("MASTER_PORT", str(found))
+    return found
+
+
+@pytest.mark.usefixtures("port")
+def test_processes_that_never_come_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RECBENCH_WAIT_S", "0")
     monkeypatch.delenv("TORCHELASTIC_USE_AGENT_STORE", raising=False)
     for size, named in ((2, "Rank 1 of the 2 processes"), (4, "Ranks 1, 2, 3 of the 4"), (999_999_999, "5, 6, 7, 8 and others of the")):
@@ -65,12 +72,7 @@ def test_processes_that_never_come_are_named(monkeypatch: pytest.MonkeyPatch) ->
             pass
 
 
-def test_a_first_process_that_never_comes_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
-    monkeypatch.setenv("MASTER_PORT", str(port))
+def test_a_first_process_that_never_comes_is_a_sentence(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RECBENCH_WAIT_S", "1")
     with pytest.raises(BadRequest, match=rf"2 processes cannot meet at 127\.0\.0\.1:{port}: .*rank 0"), connected(World(1, 2), "cpu"):
         pass

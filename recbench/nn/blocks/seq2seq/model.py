@@ -9,10 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import T5Config, T5ForConditionalGeneration
 
 from recbench.nn.blocks.seq2seq.settings import Seq2SeqSettings
-from recbench.nn.blocks.t5_blocks import attend, replace_dropout, self_attention
+from recbench.nn.blocks.t5_blocks import attend, new_t5, replace_dropout, self_attention
 from recbench.nn.codes.catalogue import FIRST_TOKEN
 from recbench.nn.compute.dropout import Dropout
 from recbench.nn.training.losses import full_cross_entropy
@@ -47,21 +46,7 @@ class CodeSeq2Seq(nn.Module):
         super().__init__()
         self.settings = settings
         self.first_user_token = FIRST_CODE + n_code_tokens
-        config = T5Config(
-            vocab_size=self.first_user_token + settings.user_tokens,
-            d_model=settings.width,
-            d_kv=settings.head_width,
-            d_ff=settings.hidden,
-            num_layers=settings.n_encoder_layers,
-            num_decoder_layers=settings.n_decoder_layers,
-            num_heads=settings.n_heads,
-            dropout_rate=settings.dropout,
-            feed_forward_proj="relu",
-            pad_token_id=PAD,
-            decoder_start_token_id=START,
-            eos_token_id=None,
-        )
-        self.t5 = T5ForConditionalGeneration(config)
+        self.t5 = new_t5(settings, self.first_user_token + settings.user_tokens, pad=PAD, start=START, end=None)
         replace_dropout(self.t5)
         self.dropout = Dropout(settings.dropout)
         self.attention_dropout = Dropout(settings.attention_dropout)
