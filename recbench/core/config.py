@@ -67,7 +67,7 @@ def explain(error: ValidationError, known: Sequence[str], where: str, moved: Map
         key = ".".join(str(part) for part in fault["loc"])
         if fault["type"] == "extra_forbidden":
             hint = f" Did you mean {moved[key]!r}?" if moved and key in moved else nearest_setting(key, known)
-            faults.append(f"{where} has no key {key!r}.{hint} Known: {', '.join(_beside(key, known))}.")
+            faults.append(f"{where} has no key {key!r}.{hint} Known: {', '.join(_beside(key, known)) or 'none'}.")
         elif fault["type"] == "missing":
             faults.append(f"{where} lacks the key {key!r}.")
         else:

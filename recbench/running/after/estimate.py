@@ -35,7 +35,7 @@ from recbench.running.host.workplace import Workplace
 from recbench.running.requests import PlanRequest
 from recbench.running.run.folders import readable_record, run_folders
 from recbench.running.run.ranking import RANKING_STAGE
-from recbench.running.run.resolve import check_task, settings_of
+from recbench.running.run.resolve import plugin_for, settings_of
 from recbench.running.run.training import training_stage
 from recbench.tasks import task_of
 
@@ -152,8 +152,7 @@ def make_plan(request: PlanRequest, workplace: Workplace) -> Plan:
     n_entries = len(task.views_of(request.seen)) * task.list_length
     protocol = task.protocol(request.protocol, request.ties)
     models = registry.models(request.plugins)
-    plugin = models.load(request.model)
-    check_task(plugin, task, models)
+    plugin = plugin_for(request.model, task, models)
     device = _device_type(request.device)
     preset, config, _ = settings_of(plugin, request, device)
     settings = config.model_dump(mode="json")

@@ -28,7 +28,7 @@ from recbench.running.host.workplace import Workplace
 from recbench.running.many.executors import Executor, OpenExecutor, Report, work_through
 from recbench.running.requests import MOST_TRIALS, RunRequest, TuneRequest, refuse_count
 from recbench.running.run.folders import RunName
-from recbench.running.run.resolve import check_task
+from recbench.running.run.resolve import plugin_for
 from recbench.running.run.searched_settings import settings_text
 from recbench.running.run.splits import LoadedSplit, load_split
 from recbench.running.run.training import check_needs
@@ -95,8 +95,7 @@ def tune_request(request: TuneRequest, workplace: Workplace, on_change: Callable
     task = task_of(request.dataset)
     protocol = task.protocol(request.protocol, request.ties)
     models = registry.models(request.plugins)
-    plugin = models.load(request.model)
-    check_task(plugin, task, models)
+    plugin = plugin_for(request.model, task, models)
     preset = request.preset or (plugin.card.tune.preset if plugin.card.tune is not None else "")
     drawn = [plugin.trial(number, request.seed, preset) for number in range(request.trials)]
     with closing(open_executor(request, workplace)) as executor:

@@ -125,8 +125,7 @@ def resolve(request: RunRequest, *, command: tuple[str, ...] = (), started_at: f
     task = task_of(request.dataset)
     views = task.views_of(request.seen)
     models = registry.models(request.plugins)
-    plugin = models.load(request.model)
-    check_task(plugin, task, models)
+    plugin = plugin_for(request.model, task, models)
     machine = Machine.resolve(request.device, request.precision, request.threads, local_rank)
     preset, config, tuned = settings_of(plugin, request, machine.device, request.tune_log)
     if tuned is not None and not tuned.gave(config):
@@ -151,6 +150,21 @@ def resolve(request: RunRequest, *, command: tuple[str, ...] = (), started_at: f
         references=reference_models(models, task),
         tuned=tuned,
     )
+
+
+def plugin_for(name: str, task: Task, models: registry.Registry[Plugin]) -> Plugin:
+    """The model of that name, which must answer the task.
+
+    Raises:
+        BadRequest: it does not, or the name holds a preset, as those of `compare` do.
+        UnknownPlugin: there is no such model.
+    """
+    bare, colon, preset = name.partition(":")
+    if colon and bare in models:
+        raise BadRequest(f"--model {name!r}: the preset has an option of its own here: --model {bare} --preset {preset}")
+    plugin = models.load(name)
+    check_task(plugin, task, models)
+    return plugin
 
 
 def check_task(plugin: Plugin, task: Task, models: registry.Registry[Plugin]) -> None:
