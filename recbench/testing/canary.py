@@ -51,7 +51,10 @@ def assert_no_leak(plugin: Plugin, folder: Path, *, preset: str | None = None, o
     for file in sorted(stages[0].keys() | stages[1].keys()):
         if stages[0].get(file) != stages[1].get(file):
             fate = "has other content" if file in stages[0] and file in stages[1] else "is there only once"
-            raise AssertionError(f"{plugin.card.name} leaks: after a change of test targets alone, {file} {fate}.")
+            raise AssertionError(
+                f"{plugin.card.name} leaks: after a change of test targets alone, {file} {fate}. "
+                "Where two trainings with one seed differ, that is the reason: mend it first."
+            )
     if not (np.array_equal(answers[0].items, answers[1].items) and np.array_equal(answers[0].scores, answers[1].scores)):
         raise AssertionError(f"{plugin.card.name} leaks: after a change of test targets alone, it answers the same queries differently.")
 
