@@ -35,6 +35,19 @@ class PluginConfig(PlainValues):
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _groups_are_laid_over_their_defaults(cls, values: Any) -> Any:
+        # Else one value given for a group would put the group's own defaults in the place of those that this class states for it.
+        if not isinstance(values, Mapping):
+            return values
+        defaults = {name: field.default for name, field in cls.model_fields.items() if isinstance(field.default, PluginConfig)}
+        return dict(values) | {
+            name: nested(by_dotted_name(group.model_dump(), type(group)) | by_dotted_name(values[name], type(group)))
+            for name, group in defaults.items()
+            if isinstance(values.get(name), Mapping)
+        }
+
     @property
     def parts(self) -> "dict[str, PluginConfig]":
         """Groups of settings among the fields, by name."""

@@ -1,9 +1,11 @@
 from operator import attrgetter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from recbench import registry
+from recbench.core.config import PluginConfig
 from recbench.core.errors import BadConfig
 from recbench.data.card import load_dataset_card
 
@@ -54,3 +56,34 @@ def test_a_value_that_spans_lines_is_told_on_one(tmp_path: Path) -> None:
     with pytest.raises(BadConfig) as caught:
         load_dataset_card(card)
     assert "\n" not in str(caught.value)
+
+
+class Inner(PluginConfig):
+    width: int = 8
+    rate: float = 0.1
+
+
+class Middle(PluginConfig):
+    inner: Inner = Inner(width=16)
+    depth: int = 1
+
+
+class Outer(PluginConfig):
+    middle: Middle = Middle(inner=Inner(rate=0.5), depth=3)
+
+
+@pytest.mark.parametrize(
+    ("values", "width", "rate", "depth"),
+    [
+        ({}, 8, 0.5, 3),
+        ({"middle": {"depth": 4}}, 8, 0.5, 4),
+        ({"middle": {"inner": {"width": 2}}}, 2, 0.5, 3),
+        ({"middle": Middle()}, 16, 0.1, 1),
+    ],
+)
+def test_one_value_of_a_group_leaves_the_others_as_the_config_states_them(
+    values: dict[str, Any], width: int, rate: float, depth: int
+) -> None:
+    config = Outer.model_validate(values)
+    assert (config.middle.inner.width, config.middle.inner.rate, config.middle.depth) == (width, rate, depth)
+    assert Outer.model_validate(config.model_dump(mode="json")) == config
