@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from recbench.nn.on_demand import on_demand
 
 if TYPE_CHECKING:
+    from recbench.nn.blocks.attention_blocks import BlockSettings, BlockStack, initialise
     from recbench.nn.blocks.causal_decoder import CausalDecoder
     from recbench.nn.blocks.seq2seq.examples import CodeTraining, Examples
     from recbench.nn.blocks.seq2seq.generator import CodeGenerator
@@ -19,7 +20,7 @@ else:
     __getattr__ = on_demand(__name__)
 
 __all__ = [
-    "SUMMARY", "CausalDecoder", "CodeGenerator", "CodeRecommender", "CodeSeq2Seq", "CodeTraining", "Examples", "Seq2SeqSettings",
-    "SequenceEncoder", "T5Decoder", "T5DecoderParameters", "T5Encoder", "new_t5", "replace_dropout",
-    "self_attention",
+    "SUMMARY", "BlockSettings", "BlockStack", "CausalDecoder", "CodeGenerator", "CodeRecommender", "CodeSeq2Seq", "CodeTraining",
+    "Examples", "Seq2SeqSettings", "SequenceEncoder", "T5Decoder", "T5DecoderParameters", "T5Encoder", "initialise", "new_t5",
+    "replace_dropout", "self_attention",
 ]  # fmt: skip
