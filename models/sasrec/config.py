@@ -5,7 +5,7 @@ from typing import Literal, Self
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from recbench.core import PluginConfig
-from recbench.nn.training import TrainingSettings
+from recbench.nn.training import BatchUnit, NextItemLossSettings, TrainingSettings
 
 
 class NetworkSettings(PluginConfig):
@@ -23,14 +23,23 @@ class NetworkSettings(PluginConfig):
     """How many items of the history are read, the newest ones; 50 for short histories, 200 for MovieLens."""
     dropout: float = Field(default=0.5, ge=0, lt=1)
     """On embeddings, attention weights and the outputs of attention and network, in training."""
-    norm: Literal["pre", "post", "original"] = "pre"
-    """Place of layer normalisation; `original` is the odd order of the published code."""
+    norm: Literal["pre", "post", "original", "ligr"] = "pre"
+    """Order of a block and place of layer normalisation; `original` is the odd order of the published code, `ligr` the gated block of
+    eSASRec (arXiv:2508.06450), whose network is SwiGLU."""
     activation: Literal["relu", "gelu"] = "relu"
-    """Activation of each block's network."""
-    init: Literal["xavier", "normal"] = "xavier"
-    """Xavier normal, or normal with standard deviation 0.02."""
+    """Activation of each block's network; `ligr` has its own."""
+    init: Literal["xavier", "xavier-packed", "normal"] = "xavier"
+    """Xavier normal; the same with query, key and value as one matrix; or normal with standard deviation 0.02."""
     embedding_scale: PositiveFloat | Literal["root-width"] = "root-width"
     """Item vectors are multiplied by it at the input; the published code takes the root of the width."""
+    embedding_norm: bool = False
+    """Normalise the sum of item and position vector."""
+    inner_dropout: bool = True
+    """Drop numbers of the inner layer of each block's network too."""
+    attention_output: bool = False
+    """Whether a projection follows the attention heads in the order `original`, whose code has none; the other orders always have it."""
+    layer_norm_eps: PositiveFloat = 1e-8
+    """Added to the variance in layer normalisations."""
 
     @model_validator(mode="after")
     def _heads_divide_width(self) -> Self:
@@ -38,20 +47,24 @@ class NetworkSettings(PluginConfig):
             raise ValueError(f"width={self.width} is not a multiple of n_heads={self.n_heads}")
         return self
 
+    @model_validator(mode="after")
+    def _output_is_a_choice(self) -> Self:
+        if self.attention_output and self.norm != "original":
+            raise ValueError(f"attention_output=true is for norm=original; norm={self.norm} has an output projection anyway")
+        return self
 
-class SASRecConfig(PluginConfig):
+
+class SASRecConfig(NextItemLossSettings):
     """Network, loss, batches and training loop of SASRec."""
 
     network: NetworkSettings = NetworkSettings()
     training: TrainingSettings = TrainingSettings()
-    loss: Literal["bce", "ce", "gbce", "ssm"] = "bce"
-    """`bce`: one sampled negative per target, as published. `ce`: softmax over all items. `gbce`: calibrated sampled loss of
-    arXiv:2308.07192. `ssm`: softmax over sampled items."""
-    n_negatives: PositiveInt = 256
-    """How many negatives `gbce` draws per target, and `ssm` per sequence; `bce` draws one, `ce` none."""
-    calibration: float = Field(default=0.75, ge=0, le=1)
-    """`t` of `gbce`: 0 leaves the probabilities overconfident, 1 corrects them wholly."""
     batch_size: PositiveInt = 128
     """How much a batch holds at most, in the unit of `batch_unit`."""
-    batch_unit: Literal["sequences", "targets"] = "sequences"
+    batch_unit: BatchUnit = "sequences"
     """`targets` gives each (history, target) pair about the same weight, whatever the length of its sequence."""
+    batch_order: Literal["bucketed", "random"] = "bucketed"
+    """`bucketed`: sequences of like length meet, which saves padding. `random`: any sequences meet; a batch of so many sequences then gives
+    every target the same weight, as most published code does."""
+    windows: Literal["all", "newest"] = "all"
+    """What of a user longer than `network.max_length` is trained: all events in overlapping windows, or the newest ones alone."""

@@ -13,7 +13,7 @@ from recbench.core.ragged import LongArray
 from recbench.core.seeds import derived_seed
 from recbench.nn.compute import load_weights
 from recbench.nn.ranking import full_catalogue_topk
-from recbench.nn.training import Windows, length_bucketed, train
+from recbench.nn.training import Windows, logit_vectors, train
 from recbench_models.sasrec.config import SASRecConfig
 from recbench_models.sasrec.network import SASRecTraining, build_encoder
 
@@ -37,20 +37,23 @@ class SASRec:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derived_seed(context.seed, "sasrec", "initial weights"))
             self.encoder = build_encoder(config.network, context.train.n_items)
-        windows = Windows.of(context.train, config.network.max_length)
-        n_targets = windows.n_targets
+        cut = Windows.newest if config.windows == "newest" else Windows.of
+        windows = cut(context.train, config.network.max_length)
 
         def batches(epoch: int) -> list[LongArray]:
             generator = context.generator("batches", epoch)
-            return length_bucketed(n_targets, windows.length, size=config.batch_size, unit=config.batch_unit, generator=generator)
+            bucketed = config.batch_order == "bucketed"
+            return windows.batches(bucketed=bucketed, size=config.batch_size, unit=config.batch_unit, generator=generator)
 
         module = SASRecTraining(self.encoder, config, context.train, windows)
-        return train(context, module, batches=batches, settings=config.training, ranker=self, examples_possible=int(n_targets.sum()))
+        n_targets = int(windows.n_targets.sum())
+        return train(context, module, batches=batches, settings=config.training, ranker=self, examples_possible=n_targets)
 
     def generate(self, queries: Queries, k: int) -> Rankings:
         """The k items with the largest scores; after an empty history all scores are 0 and item rows decide."""
         with torch.inference_mode():
-            return full_catalogue_topk(self.encode(queries.histories), self.encoder.item_ID, queries, k)
+            state_BD, item_ID = logit_vectors(self.config, self.encode(queries.histories), self.encoder.item_ID)
+            return full_catalogue_topk(state_BD, item_ID, queries, k)
 
     def encode(self, histories: Histories) -> Tensor:
         """The state of the newest item of each history, (B, D) float32; zeros for an empty one."""

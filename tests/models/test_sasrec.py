@@ -9,13 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from recbench.core import BadConfig, BadData, BadRequest, Catalogue, Histories, Interactions, Movable, Queries, Ranker
+from recbench.core import BadConfig, BadData, Catalogue, Histories, Interactions, Movable, Queries, Ranker
 from recbench.core.config import by_dotted_name, nested
 from recbench.nn.training.windows import Windows
 from recbench.testing import LightContext, interactions
 from recbench_models.sasrec import PLUGIN
 from recbench_models.sasrec.config import SASRecConfig
-from recbench_models.sasrec.data import NegativeSampler
 from recbench_models.sasrec.network import SASRecTraining, build_encoder
 from recbench_models.sasrec.recommender import SASRec
 
@@ -41,25 +40,6 @@ def fitted(train: Interactions, folder: Path, **overrides: Any) -> SASRec:
     report = model.fit(LightContext(train, folder, judge=lambda _: float(next(rising))))
     assert report.examples_seen > 0
     return model
-
-
-# negatives
-
-
-def test_negatives_are_uniform_over_what_the_user_lacks() -> None:
-    torch.manual_seed(0)
-    sampler = NegativeSampler(interactions([[0, 3, 4, 3], [7], [1, 2, 3, 4, 5, 6, 7]], 8))
-    drawn = sampler.draw(torch.tensor([0, 1, 2, 0]), 20_000)
-    for row, allowed in zip(drawn, ([1, 2, 5, 6, 7], [0, 1, 2, 3, 4, 5, 6], [0], [1, 2, 5, 6, 7]), strict=True):
-        counts = torch.bincount(row, minlength=8)
-        assert torch.nonzero(counts).flatten().tolist() == allowed
-        share = counts[allowed] / 20_000
-        assert (share - 1 / len(allowed)).abs().max() < 0.02
-
-
-def test_a_user_with_all_items_is_named() -> None:
-    with pytest.raises(BadRequest, match="User row 1 has all 3 items"):
-        NegativeSampler(interactions([[0], [2, 1, 0]], 3))
 
 
 # learning

@@ -8,16 +8,26 @@ if TYPE_CHECKING:
     from recbench.nn.training.batch import Batch, Sharded
     from recbench.nn.training.distributed import gather_rows
     from recbench.nn.training.loop import train
-    from recbench.nn.training.losses import binary_cross_entropy, full_cross_entropy, generalised_binary_cross_entropy, sampled_softmax
+    from recbench.nn.training.losses import (
+        binary_cross_entropy,
+        full_cross_entropy,
+        generalised_binary_cross_entropy,
+        sampled_cross_entropy,
+        sampled_softmax,
+    )
+    from recbench.nn.training.negatives import UnseenNegatives
+    from recbench.nn.training.next_item_loss import NextItemLoss, logit_vectors
+    from recbench.nn.training.next_item_settings import NextItemLossSettings
     from recbench.nn.training.optimizer import count_parameters
     from recbench.nn.training.settings import Schedule, TrainingSettings
     from recbench.nn.training.sharding import gathered, is_sharded, shard_weights, whole
-    from recbench.nn.training.windows import Windows, length_bucketed
+    from recbench.nn.training.windows import BatchUnit, Windows, in_random_order, length_bucketed
 else:
     __getattr__ = on_demand(__name__)
 
 __all__ = [
-    "Batch", "Schedule", "Sharded", "TrainingSettings", "Windows", "binary_cross_entropy", "count_parameters", "full_cross_entropy",
-    "gather_rows", "gathered", "generalised_binary_cross_entropy", "is_sharded", "length_bucketed", "sampled_softmax", "shard_weights",
-    "train", "whole",
+    "Batch", "BatchUnit", "NextItemLoss", "NextItemLossSettings", "Schedule", "Sharded", "TrainingSettings",
+    "UnseenNegatives", "Windows", "binary_cross_entropy", "count_parameters", "full_cross_entropy", "gather_rows", "gathered",
+    "generalised_binary_cross_entropy", "in_random_order", "is_sharded", "length_bucketed", "logit_vectors", "sampled_cross_entropy",
+    "sampled_softmax", "shard_weights", "train", "whole",
 ]  # fmt: skip

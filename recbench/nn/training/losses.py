@@ -1,4 +1,4 @@
-"""Losses over a catalogue of items: full cross-entropy in bounded memory, and three that sample negatives.
+"""Losses over a catalogue of items: full cross-entropy in bounded memory, and losses that sample negatives.
 
 Each returns the sum over slots, so that gradients of several processes or of accumulated parts add up; the caller divides by the number of
 slots of the whole batch.
@@ -19,6 +19,8 @@ _CHUNK_BYTES = {"cpu": 3 * 2**20, "cuda": 2**28}
 """On a CPU the logits of a chunk should stay in its caches; a GPU wants few, large kernels."""
 _MIN_CHUNK_SLOTS = 64
 """Fewer slots than that and the products would mostly wait for the items' vectors."""
+_GATHERED_BYTES = {"cpu": 2**20, "cuda": 2**28}
+"""How large the items' vectors that one chunk of slots gathers may be; on a CPU they are used twice while they stand in its caches."""
 
 
 def full_cross_entropy(hidden_SD: Tensor, item_ID: Tensor, target_S: Tensor, *, chunk_bytes: int | None = None) -> Tensor:
@@ -130,3 +132,66 @@ def sampled_softmax(positive_S: Tensor, negative_SK: Tensor, log_rate_SK: Tensor
         negative = negative - log_rate_SK
     positive = positive_S.float()
     return (torch.logsumexp(torch.cat([positive[:, None], negative], 1), 1) - positive).sum()
+
+
+def sampled_cross_entropy(
+    hidden_SD: Tensor, item_ID: Tensor, target_S: Tensor, negative_SK: Tensor, *, mask_hits: bool = False, chunk_bytes: int | None = None
+) -> Tensor:
+    """Sum over slots of `logsumexp(h . e_target, h . e_1 .. h . e_K) - h . e_target`: `sampled_softmax` with negatives of each slot's own.
+
+    Vectors of negatives are gathered for one chunk of slots at a time and both gradients are made in the same pass, so that neither
+    S x K vectors nor their gradients ever stand in memory. Sums are float32 (float64 for float64 inputs), under autocast too. It can be
+    differentiated once.
+
+    Args:
+        hidden_SD: (S, D), what the model knows at each slot.
+        item_ID: (I, D), the items' output vectors.
+        target_S: (S,) int64 rows of `item_ID`.
+        negative_SK: (S, K) int64 rows of `item_ID`.
+        mask_hits: leave out negatives that are the slot's target.
+        chunk_bytes: how large the vectors of one chunk may be; one slot at least is taken. None: what suits the device.
+    """
+    if chunk_bytes is None:
+        chunk_bytes = _GATHERED_BYTES.get(hidden_SD.device.type, _GATHERED_BYTES["cuda"])
+    loss: Tensor = _SampledCrossEntropy.apply(hidden_SD, item_ID, target_S, negative_SK, mask_hits, chunk_bytes)  # type: ignore[no-untyped-call]
+    return loss
+
+
+class _SampledCrossEntropy(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, hidden_SD: Tensor, item_ID: Tensor, target_S: Tensor, negative_SK: Tensor, mask_hits: bool, chunk_bytes: int
+    ) -> Tensor:
+        wants_gradients = any(ctx.needs_input_grad[:2])
+        exact = torch.float64 if hidden_SD.dtype == torch.float64 else torch.float32
+        with torch.autocast(hidden_SD.device.type, enabled=False):
+            hidden, item = hidden_SD.to(exact), item_ID.to(exact)
+            row_bytes = item.element_size() * item.shape[1] * (negative_SK.shape[1] + 1)
+            rows = max(1, chunk_bytes // row_bytes)
+            loss = hidden.new_zeros(())
+            grad_hidden, grad_item = torch.empty_like(hidden), torch.zeros_like(item)
+            for start in range(0, len(hidden), rows):
+                hidden_sD, target_s1 = hidden[start : start + rows], target_S[start : start + rows, None]
+                # The target is column 0. Places are called C.
+                item_sC = torch.cat([target_s1, negative_SK[start : start + rows]], 1)
+                vector_sCD = item.index_select(0, item_sC.flatten()).view(*item_sC.shape, -1)
+                logit_sC = torch.bmm(vector_sCD, hidden_sD[:, :, None]).squeeze(2)
+                if mask_hits:
+                    logit_sC[:, 1:].masked_fill_(item_sC[:, 1:] == target_s1, -torch.inf)
+                total_s1 = logit_sC.logsumexp(1, keepdim=True)
+                loss += (total_s1[:, 0] - logit_sC[:, 0]).sum()
+                if not wants_gradients:
+                    continue
+                weight_sC = logit_sC.sub_(total_s1).exp_()
+                weight_sC[:, 0] -= 1
+                torch.bmm(weight_sC[:, None], vector_sCD, out=grad_hidden[start : start + rows, None])
+                torch.mul(weight_sC[:, :, None], hidden_sD[:, None], out=vector_sCD)
+                grad_item.index_add_(0, item_sC.flatten(), vector_sCD.flatten(0, 1))
+        ctx.save_for_backward(grad_hidden.to(hidden_SD.dtype), grad_item.to(item_ID.dtype))
+        return loss
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None, None, None]:
+        grad_hidden, grad_item = ctx.saved_tensors
+        return grad_hidden * grad, grad_item * grad, None, None, None, None

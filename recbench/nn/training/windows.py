@@ -1,6 +1,7 @@
-"""The train part as windows that no model needs to cut off, and batches of windows of like length."""
+"""The train part as windows that no model needs to cut off, and batches of windows, of like length or in random order."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -8,6 +9,9 @@ from recbench.core import Interactions
 from recbench.core.ragged import IntArray, LongArray
 
 # W windows, B windows of one batch, T columns
+
+BatchUnit = Literal["sequences", "targets"]
+"""What the size of a batch counts."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +52,14 @@ class Windows:
         return cls(train.item, train.offsets[user] + begin, end - begin, first_trained, user)
 
     @classmethod
+    def newest(cls, train: Interactions, max_length: int) -> "Windows":
+        """One window per user: the newest `max_length` inputs, all of whose slots are trained. Older events of longer users are dropped."""
+        n_inputs_U = np.maximum(train.lengths - 1, 0)
+        user = np.flatnonzero(n_inputs_U).astype(np.int64)
+        length = np.minimum(n_inputs_U[user], max_length).astype(np.int64)
+        return cls(train.item, train.offsets[user] + n_inputs_U[user] - length, length, np.zeros(len(user), np.int64), user)
+
+    @classmethod
     def prefixes(cls, train: Interactions, max_length: int) -> "Windows":
         """One window per (prefix, next item) of the train part, cut to its newest `max_length` items; only its last slot is trained."""
         n_prefixes_U = np.maximum(train.lengths - 1, 0)
@@ -73,6 +85,18 @@ class Windows:
         """How many targets each window trains, (W,) int64."""
         return self.length - self.first_trained
 
+    def batches(self, *, bucketed: bool, size: int, unit: BatchUnit, generator: np.random.Generator) -> list[LongArray]:
+        """Every window once, as arrays of window numbers.
+
+        Args:
+            bucketed: windows of like length meet, which saves padding; batches of so many sequences then give every user the same weight
+                instead of every target. False: any windows meet.
+            size, unit, generator: as for `length_bucketed`.
+        """
+        if bucketed:
+            return length_bucketed(self.n_targets, self.length, size=size, unit=unit, generator=generator)
+        return in_random_order(self.n_targets, size=size, unit=unit, generator=generator)
+
     def padded(self, rows: LongArray, fill: int) -> tuple[LongArray, LongArray]:
         """Inputs and targets of windows `rows`, each (B, T) int64; inputs end with `fill`, slots that are not trained have target -1."""
         column_T = np.arange(int(self.length[rows].max(initial=0)))
@@ -94,7 +118,9 @@ class Windows:
         return target_BC, slot_BC
 
 
-def length_bucketed(n_targets: LongArray, length: LongArray, *, size: int, unit: str, generator: np.random.Generator) -> list[LongArray]:
+def length_bucketed(
+    n_targets: LongArray, length: LongArray, *, size: int, unit: BatchUnit, generator: np.random.Generator
+) -> list[LongArray]:
     """Every window once, in batches of like length: which windows meet, and the order of the batches, come from the generator.
 
     Args:
@@ -108,10 +134,19 @@ def length_bucketed(n_targets: LongArray, length: LongArray, *, size: int, unit:
         Arrays of window numbers.
     """
     shuffled = generator.permutation(len(length))
-    order = shuffled[np.argsort(length[shuffled], kind="stable")]
+    batches = _cut(shuffled[np.argsort(length[shuffled], kind="stable")], n_targets, size, unit)
+    return [batches[row] for row in generator.permutation(len(batches))]
+
+
+def in_random_order(n_targets: LongArray, *, size: int, unit: BatchUnit, generator: np.random.Generator) -> list[LongArray]:
+    """Every window once, in batches of any lengths. Arguments and result are those of `length_bucketed`."""
+    return _cut(generator.permutation(len(n_targets)), n_targets, size, unit)
+
+
+def _cut(order: LongArray, n_targets: LongArray, size: int, unit: BatchUnit) -> list[LongArray]:
+    """Window numbers, in their order, as batches that hold at most `size` windows or targets."""
     cuts = np.arange(size, len(order), size) if unit == "sequences" else _cuts_by_targets(np.cumsum(n_targets[order]), size)
-    batches = np.split(order, cuts)
-    return [batches[row] for row in generator.permutation(len(batches)) if len(batches[row])]
+    return [batch for batch in np.split(order, cuts) if len(batch)]
 
 
 def _cuts_by_targets(total: LongArray, size: int) -> LongArray:

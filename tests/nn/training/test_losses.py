@@ -7,7 +7,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from recbench.nn.training.losses import binary_cross_entropy, full_cross_entropy, generalised_binary_cross_entropy, sampled_softmax
+from recbench.nn.training.losses import (
+    binary_cross_entropy,
+    full_cross_entropy,
+    generalised_binary_cross_entropy,
+    sampled_cross_entropy,
+    sampled_softmax,
+)
 
 
 def example(n_slots: int, n_items: int, width: int, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor, Tensor]:
@@ -120,3 +126,50 @@ def test_sampled_softmax_takes_the_rate_off() -> None:
     rate = torch.rand(9, 4) + 0.5
     corrected = sampled_softmax(positive, negative, rate.log())
     assert corrected.item() == pytest.approx(sampled_softmax(positive, negative - rate.log()).item(), rel=1e-6)
+
+
+def all_but(target: Tensor, n_items: int) -> Tensor:
+    """Every other item of each slot, (S, I - 1)."""
+    return torch.stack([torch.tensor([j for j in range(n_items) if j != t]) for t in target.tolist()])
+
+
+@pytest.mark.parametrize("chunk_bytes", [1, 400, None])
+def test_sampling_all_other_items_is_the_full_loss(chunk_bytes: int | None) -> None:
+    hidden, item, target = example(13, 11, 4, torch.float64)
+    everything = torch.arange(11).expand(13, 11)
+    expected = full_cross_entropy(hidden, item, target)
+    wanted = torch.autograd.grad(expected, (hidden, item))
+    for negative, mask_hits in ((all_but(target, 11), False), (everything, True)):
+        loss = sampled_cross_entropy(hidden, item, target, negative, mask_hits=mask_hits, chunk_bytes=chunk_bytes)
+        torch.testing.assert_close(loss, expected)
+        torch.testing.assert_close(torch.autograd.grad(loss, (hidden, item)), wanted)
+    assert sampled_cross_entropy(hidden, item, target, everything) > expected + 0.1
+
+
+@pytest.mark.parametrize("mask_hits", [True, False])
+def test_chunks_of_sampled_slots_equal_the_plain_form(mask_hits: bool) -> None:
+    hidden, item, target = example(40, 9, 5, torch.float64)
+    negative = torch.randint(9, (40, 6), generator=torch.Generator().manual_seed(1))
+    score = torch.einsum("sd,skd->sk", hidden, item[negative])
+    if mask_hits:
+        score = score.masked_fill(negative == target[:, None], -torch.inf)
+    positive = (hidden * item[target]).sum(1)
+    expected = (torch.logsumexp(torch.cat([positive[:, None], score], 1), 1) - positive).sum()
+    wanted = torch.autograd.grad(3 * expected, (hidden, item))
+    loss = sampled_cross_entropy(hidden, item, target, negative, mask_hits=mask_hits, chunk_bytes=5 * 7 * 8 * 3)
+    torch.testing.assert_close(loss, expected)
+    torch.testing.assert_close(torch.autograd.grad(3 * loss, (hidden, item)), wanted)
+
+
+def test_sampled_loss_in_other_types_and_without_gradients() -> None:
+    hidden, item, target = example(20, 30, 8)
+    negative = torch.randint(30, (20, 5), generator=torch.Generator().manual_seed(1))
+    expected = sampled_cross_entropy(hidden, item, target, negative)
+    with torch.no_grad():
+        torch.testing.assert_close(sampled_cross_entropy(hidden, item, target, negative), expected.detach())
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = sampled_cross_entropy(hidden.bfloat16(), item, target, negative)
+    assert loss.dtype == torch.float32
+    assert loss.item() == pytest.approx(expected.item(), rel=0.02)
+    none = torch.zeros(0, dtype=torch.int64)
+    assert sampled_cross_entropy(hidden[:0], item, none, negative[:0]).item() == 0

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recbench.core import Histories, Interactions, TimeKind
-from recbench.nn.training.windows import Windows, length_bucketed
+from recbench.nn.training.windows import BatchUnit, Windows, in_random_order, length_bucketed
 
 
 def interactions_of(lists: list[list[int]], n_items: int) -> Interactions:
@@ -54,17 +54,24 @@ def test_padded_windows_by_hand() -> None:
     st.lists(st.integers(1, 50), min_size=1, max_size=200),
     st.integers(1, 300),
     st.sampled_from(["sequences", "targets"]),
+    st.booleans(),
     st.integers(0, 9),
 )
-def test_batches_hold_every_window_once(lengths: list[int], size: int, unit: str, seed: int) -> None:
+def test_batches_hold_every_window_once(lengths: list[int], size: int, unit: BatchUnit, bucketed: bool, seed: int) -> None:
     length = np.array(lengths)
-    batches = length_bucketed(length, length, size=size, unit=unit, generator=np.random.default_rng(seed))
+
+    def in_batches() -> list[np.ndarray]:
+        generator = np.random.default_rng(seed)
+        if bucketed:
+            return length_bucketed(length, length, size=size, unit=unit, generator=generator)
+        return in_random_order(length, size=size, unit=unit, generator=generator)
+
+    batches = in_batches()
     assert sorted(np.concatenate(batches).tolist()) == list(range(len(length)))
     for batch in batches:
         held = len(batch) if unit == "sequences" else length[batch].sum()
         assert held <= size or len(batch) == 1
-    again = length_bucketed(length, length, size=size, unit=unit, generator=np.random.default_rng(seed))
-    assert [batch.tolist() for batch in batches] == [batch.tolist() for batch in again]
+    assert [batch.tolist() for batch in batches] == [batch.tolist() for batch in in_batches()]
 
 
 def test_epochs_differ_and_batches_are_of_like_length() -> None:
@@ -76,6 +83,38 @@ def test_epochs_differ_and_batches_are_of_like_length() -> None:
     assert slots < 1.1 * length.sum()
 
 
+def test_users_of_any_length_meet_in_random_order() -> None:
+    windows = Windows.of(interactions_of([list(range(1 + u % 20)) for u in range(2000)], 100), max_length=30)
+    batches = {}
+    for bucketed in (True, False):
+        batches[bucketed] = windows.batches(bucketed=bucketed, size=100, unit="sequences", generator=np.random.default_rng(0))
+    spread = {bucketed: np.mean([np.ptp(windows.length[batch]) for batch in found]) for bucketed, found in batches.items()}
+    assert spread[True] < 2
+    assert spread[False] == 18
+    # Batches of about equal weight: the targets of each are as many as 100 windows have on average.
+    assert np.std([windows.n_targets[batch].sum() for batch in batches[False]]) < 100
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.integers(0, 70), min_size=1, max_size=8), st.integers(2, 21))
+def test_newest_events_of_each_user_are_trained(lengths: list[int], max_length: int) -> None:
+    train = interactions_of([list(range(100 * u, 100 * u + n)) for u, n in enumerate(lengths)], 1000)
+    windows = Windows.newest(train, max_length)
+    assert windows.user.tolist() == [u for u, n in enumerate(lengths) if n > 1]
+    for w, user in enumerate(windows.user.tolist()):
+        kept = list(range(100 * user, 100 * user + lengths[user]))[-max_length - 1 :]
+        item, target = windows.padded(np.array([w]), fill=1000)
+        assert item.tolist() == [kept[:-1]]
+        assert target.tolist() == [kept[1:]]
+
+
+def test_newest_by_hand() -> None:
+    windows = Windows.newest(interactions_of([[5, 6, 7, 8], [9], [3, 4]], 10), max_length=2)
+    item, target = windows.padded(np.arange(2), fill=10)
+    assert item.tolist() == [[6, 7], [3, 10]]
+    assert target.tolist() == [[7, 8], [4, -1]]
+
+
 def test_prefixes_by_hand() -> None:
     windows = Windows.prefixes(interactions_of([[5, 6, 7, 8], [9], [3, 4]], 10), max_length=2)
     item, target = windows.padded(np.arange(len(windows)), fill=10)
@@ -85,10 +124,10 @@ def test_prefixes_by_hand() -> None:
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.lists(st.integers(0, 30), min_size=1, max_size=8), st.integers(2, 9), st.booleans())
-def test_trained_slots_are_those_of_the_padded_targets(lengths: list[int], max_length: int, is_cut: bool) -> None:
+@given(st.lists(st.integers(0, 30), min_size=1, max_size=8), st.integers(2, 9), st.sampled_from(["of", "newest", "prefixes"]))
+def test_trained_slots_are_those_of_the_padded_targets(lengths: list[int], max_length: int, cut: str) -> None:
     train = interactions_of([list(range(100 * u, 100 * u + n)) for u, n in enumerate(lengths)], 1000)
-    windows = (Windows.of if is_cut else Windows.prefixes)(train, max_length)
+    windows = getattr(Windows, cut)(train, max_length)
     rows = np.arange(len(windows))
     _, padded = windows.padded(rows, fill=1000)
     target, slot = windows.trained(rows)

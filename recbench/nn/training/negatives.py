@@ -9,7 +9,7 @@ from recbench.core import BadRequest, Interactions
 # U users, B rows, K negatives
 
 
-class NegativeSampler:
+class UnseenNegatives:
     """Draws items that a user does not have, without trial and error.
 
     With a user's distinct items sorted, s_0 < s_1 < ..., the r-th item that is not among them is r + c, where c counts the j with
