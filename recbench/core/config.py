@@ -222,8 +222,25 @@ def moved_settings(flat: Mapping[str, Any], moved: Mapping[str, str]) -> dict[st
 
 
 def flat_settings(values: Mapping[str, Any], moved: Mapping[str, str]) -> dict[str, Any]:
-    """Nested settings by the names of records before schema 4; the opposite of `moved_settings`. Hashes of settings are made of it."""
+    """Nested settings by the names of records before schema 4; the opposite of `moved_settings`."""
     return moved_settings(values, {new: old for old, new in moved.items()})
+
+
+def with_added(values: Mapping[str, Any], added: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested settings of a record with those that the model has gained since; `added` is that of its card."""
+    flat = by_dotted_name(values)
+    return nested(flat | {name: value for name, value in added.items() if name not in flat})
+
+
+def hashed_settings(values: Mapping[str, Any], moved: Mapping[str, str], added: Mapping[str, Any]) -> dict[str, Any]:
+    """What the hash of settings is made of: the same before and after settings were nested or gained.
+
+    Args:
+        values: nested settings of today.
+        moved, added: of the model's card.
+    """
+    flat = by_dotted_name(values)
+    return flat_settings({name: value for name, value in flat.items() if name not in added or value != added[name]}, moved)
 
 
 def _renamed(name: str, names: Mapping[str, str]) -> str:

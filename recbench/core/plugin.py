@@ -326,6 +326,8 @@ class ModelCard(PlainValues):
     """Plugins whose item vectors this one asks for."""
     label: tuple[str, ...] = ()
     """Settings whose values belong in the row's name, such as `loss` or `text.encoder`."""
+    label_unless_default: tuple[str, ...] = ()
+    """Settings that belong in the row's name, as `name=value`, where they are not at their default."""
     backbone: tuple[str, ...] = ()
     """Settings that name pretrained weights, the one that says most about a row first."""
     text: tuple[str, ...] = ()
@@ -344,6 +346,9 @@ class ModelCard(PlainValues):
     moved: dict[str, str] = Field(default_factory=dict)
     """Where settings of records before schema 4 stand today: flat name and dotted name; see `recbench.core.config.moved_settings`.
     In the file `"training.*" = ["patience"]` is short for `patience = "training.patience"`."""
+    added: dict[str, Any] = Field(default_factory=dict)
+    """Settings that the model gained after its first records, by dotted name, each with the value that says what it did before. Records
+    without them are read so, and at this value they do not enter the hash of settings: rows of before and after are one."""
     tune: TuneCard | None = None
     """Search space of `recbench tune`; None: nothing to search."""
 
@@ -463,13 +468,15 @@ class Plugin:
         return self.card.model_copy(update={"presets": presets})
 
     def row_name(self, preset: str, config: PluginConfig) -> str:
-        """`model:preset`, then the loss and the text encoder where the card says they matter."""
+        """`model:preset`, then the loss, the text encoder and what else the card says matters."""
         values = by_dotted_name(config.model_dump(mode="json"), self.config)
-        parts = []
-        for key in self.card.label:
+        for key in (*self.card.label, *self.card.label_unless_default):
             if key not in values:
                 hint = nearest_setting(key, list(values))
                 raise BadConfig(f"The card of {self.card.name!r} labels rows by {key!r}, which is no setting.{hint} Correct it.")
-            if values[key] is not None:
-                parts.append(str(values[key]))
+        parts = [str(values[key]) for key in self.card.label if values[key] is not None]
+        if self.card.label_unless_default:
+            usual = by_dotted_name(self.config().model_dump(mode="json"), self.config)
+            changed = [key for key in self.card.label_unless_default if values[key] != usual[key]]
+            parts += [f"{key.rpartition('.')[2]}={values[key]}" for key in changed]
         return f"{self.card.name}:{preset}" + (f" ({', '.join(parts)})" if parts else "")

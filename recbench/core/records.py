@@ -27,13 +27,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from recbench.core.config import canonical_json, moved_settings
+from recbench.core.config import canonical_json, moved_settings, with_added
 from recbench.core.errors import BadData, refuse_shortage
 from recbench.core.ranking import View
 
 SCHEMA_VERSION = 4
 """2 added `tuned`, `foreign` and `remeasured`; 3 added `StagePart.steps` and `stopped_by`, `FitPart.validations`, the peak of device
-memory, the sums of the model's files and the record's own sum; 4 added `task` and nested `config`, see `RunRecord.with_nested_config`."""
+memory, the sums of the model's files and the record's own sum; 4 added `task` and nested `config`, see `RunRecord.with_present_config`."""
 _READ_VERSIONS = (1, 2, 3, 4)
 _FIRST_SEALED = 3
 LAST_FLAT = 3
@@ -301,7 +301,7 @@ class RunRecord(_Part):
     config: dict[str, Any]
     """All settings, in groups; on one level up to schema 3."""
     config_hash: str
-    """Hash of model name, config (on one level, see `flat_settings`) and budget, without the seed: runs that differ only in their seed
+    """Hash of model name, config (see `hashed_settings`) and budget, without the seed: runs that differ only in their seed
     share it, of whatever schema."""
     budget: str | None
     seed: int
@@ -340,15 +340,15 @@ class RunRecord(_Part):
         """Whether the settings stand on one level, by the names of before schema 4."""
         return self.schema_version <= LAST_FLAT
 
-    def with_nested_config(self, moved: Mapping[str, str]) -> "RunRecord":
-        """The record with its settings as the model has them today: the step from schema 3 to 4. Published records are never written so.
+    def with_present_config(self, moved: Mapping[str, str], added: Mapping[str, Any]) -> "RunRecord":
+        """The record with its settings as the model has them today. Published records are never written so.
 
         Args:
-            moved: `[moved]` of the model's card.
+            moved: `[moved]` of the model's card; leads from schema 3 to 4.
+            added: `[added]` of it; settings that the record does not know.
         """
-        if not self.is_flat:
-            return self
-        return self.model_copy(update={"schema_version": SCHEMA_VERSION, "config": moved_settings(self.config, moved)})
+        config = moved_settings(self.config, moved) if self.is_flat else self.config
+        return self.model_copy(update={"schema_version": SCHEMA_VERSION, "config": with_added(config, added)})
 
     def to_json(self) -> str:
         """The text of `record.json`, the same for equal records; its last key is the sum of all others."""

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
 
-from recbench.core.config import by_dotted_name, canonical_json, explain, moved_settings
+from recbench.core.config import by_dotted_name, canonical_json, explain, moved_settings, with_added
 from recbench.core.errors import BadData
 from recbench.core.seeds import generator
 
@@ -126,7 +126,7 @@ class TuneLog(_Part):
     """`trials.json` of a search, and `tune.json` of a run that took its settings from it. No test figure is in it: none was made."""
 
     schema_version: Literal[1, 2] = 2
-    """2 added nested `Trial.config` and dotted names of settings, see `with_nested_configs`."""
+    """2 added nested `Trial.config` and dotted names of settings, see `with_present_configs`."""
     model: str
     source_hash: str
     """Hash of the plugin's sources."""
@@ -157,20 +157,19 @@ class TuneLog(_Part):
         done = [trial for trial in self.trials if trial.score is not None]
         return max(done, key=lambda trial: (trial.score, -trial.trial), default=None)
 
-    def with_nested_configs(self, moved: Mapping[str, str]) -> "TuneLog":
-        """The log with settings as the model has them today; `moved` is that of its card."""
-        if self.schema_version > 1:
-            return self
+    def with_present_configs(self, moved: Mapping[str, str], added: Mapping[str, Any]) -> "TuneLog":
+        """The log with settings as the model has them today; `moved` and `added` are those of its card."""
+        names = moved if self.schema_version == 1 else {}
         trials = tuple(
             trial.model_copy(
                 update={
-                    "values": by_dotted_name(moved_settings(trial.values, moved)),
-                    "config": moved_settings(trial.config, moved),
+                    "values": by_dotted_name(moved_settings(trial.values, names)),
+                    "config": with_added(moved_settings(trial.config, names), added),
                 }
             )
             for trial in self.trials
         )
-        space = {moved.get(name, name): dimension for name, dimension in self.space.items()}
+        space = {names.get(name, name): dimension for name, dimension in self.space.items()}
         return self.model_copy(update={"schema_version": 2, "space": space, "trials": trials})
 
     def to_json(self) -> str:

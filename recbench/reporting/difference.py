@@ -47,7 +47,7 @@ def diff(first: Path, second: Path, cards: Mapping[str, ModelCard]) -> list[Diff
     """
     one, other = StoredRun.open(first), StoredRun.open(second)
     a, b = (
-        record.with_nested_config(cards[record.model.name].moved) if record.model.name in cards else record
+        record.with_present_config(card.moved, card.added) if (card := cards.get(record.model.name)) else record
         for record in (one.record, other.record)
     )
     return [

@@ -46,8 +46,8 @@ def search_at_fault(run: StoredRun, cards: Mapping[str, ModelCard]) -> list[Faul
     except RecbenchError as error:
         return [Fault(path, None, f"it claims a search for its settings, whose log cannot be read: {error}")]
     record, card = run.record, cards.get(run.record.model.name)
-    if card is not None:  # a run may take its settings from a search of before they were nested
-        record, log = record.with_nested_config(card.moved), log.with_nested_configs(card.moved)
+    if card is not None:  # a run may take its settings from a search of before they were nested or gained
+        record, log = record.with_present_config(card.moved, card.added), log.with_present_configs(card.moved, card.added)
     best = log.best()
     found = None if best is None else (len(log.trials), best.trial, best.score, log.dataset, log.valid)
     if best is not None and found == (claim.trials, claim.trial, claim.score, claim.dataset, claim.valid):

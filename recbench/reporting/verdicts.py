@@ -98,16 +98,19 @@ def _other_text(record: RunRecord, published: Published) -> str:
 def changed_settings(record: RunRecord, card: ModelCard) -> list[str]:
     """Settings in which a run departs from its preset, each as key=value, by key; empty where the card has no such preset any more.
 
-    Only settings that the card's presets name are looked at; see `Plugin.full_card`. They have the names of the record.
+    Only settings that the card's presets name are looked at; see `Plugin.full_card`. They have the names of the record. Settings that the
+    model gained after the record count with the value that says what it did before.
     """
     if record.model.preset not in card.presets:
         return []
     preset = flatten_preset(card.presets, record.model.preset, f"Model {card.name!r}")
-    settings = record.config
+    settings = by_dotted_name(record.config)
+    gained = {name: value for name, value in card.added.items() if name not in settings}
     if record.is_flat:
-        preset = flat_settings(preset, card.moved)
-    else:
-        settings = by_dotted_name(settings)
+        settings = record.config
+        known = {name: value for name, value in preset.items() if name not in gained}
+        preset = flat_settings(known, card.moved) | {name: value for name, value in preset.items() if name in gained}
+    settings = {**settings, **gained}
     changed = sorted(key for key, value in preset.items() if key in settings and _plain(settings[key]) != _plain(value))
     return [f"{key}={settings[key]}" for key in changed]
 

@@ -84,7 +84,7 @@ class PluginContract:
         for preset in card.presets:
             assert plugin.row_name(preset, plugin.resolve(preset)).startswith(f"{card.name}:{preset}")
         settings = setting_names(plugin.config)
-        for name in (*card.label, *card.backbone, *card.text):
+        for name in (*card.label, *card.label_unless_default, *card.added, *card.backbone, *card.text):
             assert name in settings, f"the card names {name!r}, which is no setting"
         for name in card.moved.values():
             assert name in settings or name.startswith(tuple(f"{setting}." for setting in settings)), f"nothing stands at {name!r}"

@@ -2,15 +2,17 @@
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from recbench import registry
-from recbench.core.config import by_dotted_name, flat_settings, toml_text
+from recbench.core.config import by_dotted_name, flat_settings, hashed_settings, nested, toml_text
 from recbench.core.records import LAST_FLAT, read_record
 from recbench.reporting import StoredRun, diff, make_boards
+from recbench.reporting.verdicts import changed_settings
 from recbench.running.after.reproduce import request_of
 from recbench.running.requests import RunRequest
 from recbench.running.run.resolve import resolve, settings_of
@@ -71,13 +73,56 @@ def test_they_do_not_differ(two: tuple[Path, Path]) -> None:
     assert names == ["seed"]
 
 
+@pytest.fixture
+def older(two: tuple[Path, Path]) -> Path:
+    """The nested record as it was before the model gained settings."""
+    added = CARDS["sasrec"].added
+    record = read_record(two[1] / "record.json")
+    flat = by_dotted_name(record.config)
+    assert set(added) <= set(flat)
+    config = nested({name: value for name, value in flat.items() if name not in added})
+    (two[1] / "record.json").write_text(record.model_copy(update={"config": config}).to_json())
+    return two[1]
+
+
+def test_settings_gained_since_count_with_what_was_done_before(two: tuple[Path, Path], older: Path) -> None:
+    assert [row.name for row in diff(two[0], older, CARDS) if row.area == "setting"] == ["seed"]
+    (board,) = make_boards([StoredRun.open(folder) for folder in (two[0], older)], CARDS)
+    assert "2 seeds" in board.sections[0].rows[0].marks("keep")
+    plugin = registry.models().load("sasrec")
+    request = request_of(read_record(older / "record.json"), older)
+    _, config, _ = settings_of(plugin, request, "cpu")
+    assert resolve(replace(request, dataset="demo")).config_hash == read_record(older / "record.json").config_hash
+    assert config == plugin.resolve("paper", None, NESTED)
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_a_preset_that_took_up_a_gained_setting_is_not_what_old_runs_had(two: tuple[Path, Path], older: Path, which: int) -> None:
+    """Flat and nested records do not know the setting; their runs did as `[added]` says."""
+    record = read_record((two[0], older)[which] / "record.json")
+    card = CARDS["sasrec"]
+    before = changed_settings(record, card)
+    presets = {name: {**preset, "batch_order": "random"} for name, preset in card.presets.items()}
+    after = changed_settings(record, card.model_copy(update={"presets": presets}))
+    assert sorted(set(after) - set(before)) == ["batch_order=bucketed"]
+    assert set(before) < set(after)
+
+
+def test_a_gained_setting_enters_the_hash_once_it_is_used() -> None:
+    def hash_of(**overrides: Any) -> str:
+        return resolve(RunRequest("sasrec", "demo", preset="paper", overrides=overrides, threads=1)).config_hash
+
+    assert hash_of() == hash_of(batch_order="bucketed") != hash_of(batch_order="random")
+    assert hash_of() != hash_of(**{"network.layer_norm_eps": 1e-5})
+
+
 def test_both_are_reproduced_by_the_same_request(two: tuple[Path, Path]) -> None:
     plugin = registry.models().load("sasrec")
     first, second = (request_of(read_record(folder / "record.json"), folder) for folder in two)
     assert first.overrides == second.overrides
     assert first.overrides["training"]["learning_rate"] == 0.002
     preset, config, _ = settings_of(plugin, first, "cpu")
-    assert (preset, flat_settings(config.model_dump(mode="json"), plugin.card.moved)) == ("paper", FLAT)
+    assert (preset, hashed_settings(config.model_dump(mode="json"), plugin.card.moved, plugin.card.added)) == ("paper", FLAT)
 
 
 @pytest.mark.parametrize("model", sorted(CARDS))
@@ -116,7 +161,7 @@ def test_the_file_of_a_flat_search_can_still_be_run(tmp_path: Path) -> None:
     (tmp_path / "trials.json").write_text(json.dumps(log))
     mark = {"trials": "trials.json", "sha256": hashlib.sha256((tmp_path / "trials.json").read_bytes()).hexdigest(), "trial": 1}
     (tmp_path / "best.toml").write_text(toml_text(drawn | {"tune": mark}))
-    values, tuned = read_settings(tmp_path / "best.toml", "sasrec", plugin.card.moved)
+    values, tuned = read_settings(tmp_path / "best.toml", plugin.card)
     assert values == {"training": {"learning_rate": 0.002}, "network": {"width": 32}, "loss": "ce"}
     assert tuned is not None
     assert list(tuned.log.space) == ["network.width"]

@@ -156,8 +156,10 @@ def make_plan(request: PlanRequest, workplace: Workplace) -> Plan:
     device = _device_type(request.device)
     preset, config, _ = settings_of(plugin, request, device)
     settings = config.model_dump(mode="json")
-    moved = plugin.card.moved
-    everything = [record.with_nested_config(moved) if record.model.name == request.model else record for record in _past(workplace)]
+    card = plugin.card
+    everything = [
+        record.with_present_config(card.moved, card.added) if record.model.name == request.model else record for record in _past(workplace)
+    ]
     sizes, dataset = _sizes(request.dataset, protocol, everything, workplace)
     if plugin.card.max_items is not None and sizes.n_items > plugin.card.max_items:
         raise BadRequest(f"Model {request.model!r} is not applicable: {sizes.n_items:,} items, its limit is {plugin.card.max_items:,}.")

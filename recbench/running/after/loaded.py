@@ -82,7 +82,8 @@ class LoadedRun:
         item_ids, titles = read_catalogue(folder / CATALOGUE_FILE, record.dataset.n_items)
         with contained(f"model {record.model.name!r}", "its settings"):
             try:
-                config = plugin.config.model_validate(record.with_nested_config(plugin.card.moved).config)
+                present = record.with_present_config(plugin.card.moved, plugin.card.added)
+                config = plugin.config.model_validate(present.config)
             except ValidationError as error:
                 raise BadRequest(
                     f"{record.run_id} was made with settings that model {record.model.name!r} does not take any more: "

@@ -10,7 +10,7 @@ from typing import Any
 
 from recbench import registry
 from recbench.core.budget import Budget
-from recbench.core.config import PluginConfig, flat_settings
+from recbench.core.config import PluginConfig, hashed_settings
 from recbench.core.errors import BadRequest, nearest
 from recbench.core.plugin import Plugin, World
 from recbench.core.ranking import View
@@ -67,9 +67,10 @@ class Resolved:
 
     @property
     def config_hash(self) -> str:
-        """Hash that is equal for runs which differ only in their seed, including those from before settings were nested."""
-        flat = flat_settings(self.settings, self.plugin.card.moved)
-        return hash_value({"model": self.plugin.card.name, "config": flat, "budget": self.budget.text})
+        """Hash that is equal for runs which differ only in their seed, including those from before settings were nested or gained."""
+        card = self.plugin.card
+        config = hashed_settings(self.settings, card.moved, card.added)
+        return hash_value({"model": card.name, "config": config, "budget": self.budget.text})
 
     @property
     def final_ranking(self) -> FinalRanking:
@@ -182,10 +183,10 @@ def settings_of(
     plugin: Plugin, request: RunRequest | PlanRequest, device: str, tune_log: Path | None = None
 ) -> tuple[str, PluginConfig, TunedSettings | None]:
     """Preset and settings of a request, and the search that its config file, or `tune_log`, names."""
-    moved = plugin.card.moved
-    values, tuned = read_settings(request.config_file, request.model, moved) if request.config_file is not None else (None, None)
+    card = plugin.card
+    values, tuned = read_settings(request.config_file, card) if request.config_file is not None else (None, None)
     if tune_log is not None:
-        tuned = read_search(tune_log, moved)
+        tuned = read_search(tune_log, card)
     preset = request.preset or (tuned.log.preset if tuned is not None else plugin.default_preset(device))
     return preset, plugin.resolve(preset, values, request.overrides), tuned
 

@@ -6,7 +6,6 @@ checked by whoever has the record. Settings that are not those of the winning tr
 """
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationErr
 
 from recbench.core.config import PluginConfig, explain, moved_settings, nested, read_toml, toml_text
 from recbench.core.errors import BadConfig, BadData
+from recbench.core.plugin import ModelCard
 from recbench.core.records import TunePart
 from recbench.core.tuning import Trial, TuneLog, read_tune_log, same_settings
 from recbench.evaluation import METRICS
@@ -73,27 +73,26 @@ class TunedSettings:
         return path
 
 
-def read_search(log_file: Path, moved: Mapping[str, str]) -> TunedSettings:
-    """The search in a log of its own; `moved` is that of the model's card.
+def read_search(log_file: Path, card: ModelCard) -> TunedSettings:
+    """The search in a log of its own; `card` is that of its model.
 
     Raises:
         BadData: the log is missing or damaged, or no trial of it was done.
     """
     log, content = read_tune_log(log_file)
-    log = log.with_nested_configs(moved)
+    log = log.with_present_configs(card.moved, card.added)
     best = log.best()
     if best is None:
         raise BadData(f"{log_file}: no trial of this search was done, so no settings come from it. Restore the file or search again.")
     return TunedSettings(log, best, content)
 
 
-def read_settings(path: Path, model: str, moved: Mapping[str, str]) -> tuple[dict[str, Any], TunedSettings | None]:
+def read_settings(path: Path, card: ModelCard) -> tuple[dict[str, Any], TunedSettings | None]:
     """The settings in a config file and, where they come from a search, that search.
 
     Args:
         path: of the file.
-        model: whose settings they are.
-        moved: of its card; what a search of before settings were nested has written is read by it.
+        card: of the model whose settings they are.
 
     Raises:
         BadConfig: the file is no config file, or its section `[tune]` does not fit the log beside it.
@@ -115,13 +114,14 @@ def read_settings(path: Path, model: str, moved: Mapping[str, str]) -> tuple[dic
         fault = f"the sha256 of {mark.trials} is {found[:16]}, not {mark.sha256[:16]}"
     elif best is None or best.trial != mark.trial:
         fault = f"the best of {mark.trials} is trial {best.trial if best else 'none'}, not {mark.trial}"
-    elif log.model != model:
-        fault = f"{mark.trials} is a search over settings of {log.model!r}, not of {model!r}"
+    elif log.model != card.name:
+        fault = f"{mark.trials} is a search over settings of {log.model!r}, not of {card.name!r}"
     if best is None or fault:
         raise BadConfig(f"{path}: {fault}. Restore both files, or remove the section [{SECTION}] to use the settings as your own.")
     if log.schema_version == 1:
-        values, log = moved_settings(values, moved), log.with_nested_configs(moved)
-        best = log.best() or best
+        values = moved_settings(values, card.moved)
+    log = log.with_present_configs(card.moved, card.added)
+    best = log.best() or best
     return values, TunedSettings(log, best, content)
 
 
