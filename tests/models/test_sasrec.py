@@ -1,5 +1,6 @@
 """SASRec: windows, batches, negatives, and that it learns."""
 
+import os
 import time
 from itertools import count
 from pathlib import Path
@@ -9,9 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from recbench.core import BadConfig, BadData, Catalogue, Histories, Interactions, Movable, Queries, Ranker
+from recbench.core import BadConfig, BadData, Catalogue, Histories, Interactions, Movable, Queries, Ranker, SilentProgress
 from recbench.core.config import by_dotted_name, nested
+from recbench.data import locate, make_split, read_dataset
 from recbench.nn.training.windows import Windows
+from recbench.tasks import NEXT_ITEM
 from recbench.testing import LightContext, interactions
 from recbench_models.sasrec import PLUGIN
 from recbench_models.sasrec.config import SASRecConfig
@@ -169,11 +172,128 @@ def test_a_long_history_is_read_from_its_newest_end(tmp_path: Path) -> None:
     assert (state[0] - state[2]).abs().max() > 1e-3
 
 
-@pytest.mark.parametrize("preset", ["paper", "tuned", "cpu", "smoke"])
-def test_presets_resolve(preset: str) -> None:
+@pytest.mark.parametrize(
+    ("preset", "label"),
+    [
+        ("paper", "bce"),
+        ("tuned", "ce"),
+        ("cpu", "ce"),
+        ("smoke", "ce"),
+        ("s3rec", "bce, norm=post"),
+        ("esasrec", "ssm, norm=ligr, negatives_per=slot"),
+        ("ss", "ssm, norm=original, negatives_per=slot"),
+    ],
+)
+def test_rows_are_named_by_loss_and_by_what_is_unusual(preset: str, label: str) -> None:
     config = PLUGIN.resolve(preset)
     assert isinstance(config, SASRecConfig)
-    assert PLUGIN.row_name(preset, config) == f"sasrec:{preset} ({'bce' if preset == 'paper' else 'ce'})"
+    assert PLUGIN.row_name(preset, config) == f"sasrec:{preset} ({label})"
+
+
+def encoder_parameters(preset: str, n_items: int) -> int:
+    config = PLUGIN.resolve(preset)
+    assert isinstance(config, SASRecConfig)
+    return sum(p.numel() for p in build_encoder(config.network, n_items).parameters())
+
+
+def test_presets_have_the_sizes_of_their_sources() -> None:
+    n_items, tables = 12_101, (12_101 + 1 + 50) * 64
+    # The network of S3-Rec, with the norm of its embeddings and without a last one.
+    assert encoder_parameters("s3rec", n_items) == 877_824 == tables + 2 * (12 * 64**2 + 13 * 64) + 2 * 64
+    assert encoder_parameters("esasrec-64", n_items) == tables + 74_368
+    wide = 4 * tables
+    for preset, factor in (("esasrec", 4), ("esasrec-sports", 2), ("esasrec-toys", 1)):
+        assert encoder_parameters(preset, n_items) == wide + (6 + 3 * factor) * 256**2 + 10 * 256
+    # One block of attention with both projections and a network as wide as the states, and the last norm.
+    assert encoder_parameters("ss", n_items) == wide + 6 * 256**2 + 10 * 256 + 2 * 256
+
+
+def test_every_published_number_is_of_a_preset_with_its_settings() -> None:
+    found = {(number.dataset, number.preset) for number in PLUGIN.card.published}
+    assert {preset for _, preset in found if preset == "paper"} == set()
+    assert len(found) == len(PLUGIN.card.published) == 12
+    for number in PLUGIN.card.published:
+        config = PLUGIN.resolve(number.preset)
+        assert isinstance(config, SASRecConfig)
+        assert (config.batch_order, config.windows) == ("random", "newest")
+        assert number.view == "unseen"
+
+
+# batches
+
+
+def test_random_order_trains_what_bucketed_order_does() -> None:
+    """Groups of like length within a batch save padding; they change no loss and no gradient."""
+    rng = np.random.default_rng(0)
+    train = interactions([rng.integers(0, 40, n).tolist() for n in (2, 3, 9, 30, 2, 5, 6, 17, 40)], 40)
+    windows = Windows.newest(train, 20)
+    rows = rng.permutation(len(windows))
+    found = []
+    for order in ("bucketed", "random"):
+        for loss in ("ce", "ssm"):
+            settings = {"loss": loss, "negatives_per": "batch", "n_negatives": 40, "mask_hits": True, "batch_order": order}
+            config = SASRecConfig(**settings, network={"width": 8, "max_length": 20, "dropout": 0.0})
+            torch.manual_seed(1)
+            module = SASRecTraining(build_encoder(config.network, 40), config, train, windows)
+            total, n_targets = module(rows)
+            total.backward()
+            found.append((total.item(), n_targets, module.encoder.item_embedding.weight.grad))
+    for total, n_targets, gradient in found[1:]:
+        assert n_targets == found[0][1]
+        assert total == pytest.approx(found[0][0], rel=1e-5)
+        torch.testing.assert_close(gradient, found[0][2], atol=1e-4, rtol=1e-4)
+
+
+def test_negatives_in_random_order_are_those_of_their_user() -> None:
+    """Each user has all items but one, so that nothing is left to chance: a negative of another user would change the loss."""
+    # Lengths differ through repeats, so that users stand in several groups of a batch.
+    train = interactions([[i for i in range(12) if i != u] + list(range(u)) * 2 for u in range(12)], 12)
+    windows = Windows.newest(train, 50)
+    rows = np.random.default_rng(3).permutation(12)
+    totals = []
+    for order in ("bucketed", "random"):
+        config = SASRecConfig(batch_order=order, network={"width": 12, "max_length": 50, "dropout": 0.0})
+        torch.manual_seed(1)
+        module = SASRecTraining(build_encoder(config.network, 12), config, train, windows)
+        totals.append(module(rows)[0].item())
+    assert len(windows.of_like_length(rows)) > 1
+    assert totals[1] == pytest.approx(totals[0], rel=1e-5)
+
+
+def test_newest_windows_are_used(tmp_path: Path) -> None:
+    train = interactions([list(range(40)), [1, 2, 3]], 40)
+    for windows, n_possible in (("all", 39 + 2), ("newest", 12 + 2)):
+        config = SASRecConfig(loss="ce", windows=windows, network={"width": 8, "max_length": 12}, training={"max_epochs": 1})
+        report = SASRec(config, Catalogue(40, 2)).fit(LightContext(train, tmp_path / windows, judge=lambda _: 0.0))
+        assert (report.examples_possible, report.examples_seen) == (n_possible, n_possible)
+
+
+def test_cosines_rank_as_they_train(tmp_path: Path) -> None:
+    model, train = small_model(tmp_path)
+    model.config = model.config.model_copy(update={"normalise": True, "temperature": 0.05})
+    with torch.no_grad():
+        model.encoder.item_embedding.weight[3] *= 1000
+    ranked = model.generate(queries_of(train.histories()), 40)
+    assert np.nanmax(np.where(np.isfinite(ranked.scores), ranked.scores, np.nan)) <= 20 + 1e-4
+    state = model.encode(train.histories())
+    cosine = torch.nn.functional.cosine_similarity(state[:, None], model.encoder.item_ID[None], dim=-1)
+    best = ranked.view("keep")[:, 0]
+    np.testing.assert_allclose(cosine.max(1).values.detach(), cosine.detach().numpy()[np.arange(len(best)), best], atol=1e-6)
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize(("dataset", "n_dropped", "n_targets"), [("beauty", 3_382, 131_413), ("sports", 1_599, 189_543)])
+def test_newest_windows_of_real_data(dataset: str, n_dropped: int, n_targets: int) -> None:
+    """Counts of the train parts that RUCAIBox/CIKM2020-S3Rec trains."""
+    folder = os.environ.get("RECBENCH_DATA")
+    if not folder:
+        pytest.skip("RECBENCH_DATA is not set")
+    located = locate(dataset, data_dir=Path(folder), home=Path(os.devnull), progress=SilentProgress(), fetch=False)
+    train = make_split(read_dataset(located, SilentProgress()), NEXT_ITEM.protocol()).train
+    assert Windows.of(train, 50).n_targets.sum() == n_targets
+    newest = Windows.newest(train, 50)
+    assert n_targets - newest.n_targets.sum() == n_dropped
+    assert dataset != "beauty" or (train.lengths > 51).sum() == 127
 
 
 def test_heads_must_divide_the_width() -> None:

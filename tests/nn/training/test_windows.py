@@ -1,5 +1,7 @@
 """Stretches of histories: every target is trained, with enough context, in batches of like length."""
 
+from random import Random
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -93,6 +95,16 @@ def test_users_of_any_length_meet_in_random_order() -> None:
     assert spread[False] == 18
     # Batches of about equal weight: the targets of each are as many as 100 windows have on average.
     assert np.std([windows.n_targets[batch].sum() for batch in batches[False]]) < 100
+
+
+@given(st.lists(st.integers(2, 200), min_size=1, max_size=50), st.randoms(use_true_random=False))
+def test_a_batch_in_groups_of_like_length(lengths: list[int], random: Random) -> None:
+    windows = Windows.newest(interactions_of([list(range(n)) for n in lengths], 200), max_length=300)
+    rows = np.array(random.sample(range(len(lengths)), random.randint(1, len(lengths))))
+    groups = windows.of_like_length(rows)
+    assert sorted(np.concatenate(groups).tolist()) == sorted(rows.tolist())
+    assert all(windows.length[group].max() <= 2 * windows.length[group].min() for group in groups)
+    assert len(groups) <= 9
 
 
 @settings(max_examples=100, deadline=None)
