@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from recbench import registry
 from recbench.core import Catalogue, Plugin, PluginConfig
-from recbench.core.config import by_dotted_name, flat_settings, moved_settings, nested, toml_text
+from recbench.core.config import by_dotted_name, flat_settings, hashed_settings, moved_settings, nested, toml_text, with_added
 from recbench.core.errors import BadConfig
 from recbench.core.plugin import ModelCard
 
@@ -123,3 +123,21 @@ def test_two_settings_cannot_move_to_one_place() -> None:
 
 def test_a_list_of_names_is_moved_into_a_group() -> None:
     assert plugin(moved={"training.*": ["rate", "old.steps"]}).card.moved == {"rate": "training.rate", "old.steps": "training.steps"}
+
+
+@given(groups, st.dictionaries(names, values, max_size=3))
+def test_gained_settings_are_filled_in_and_leave_the_hash_alone(tree: dict[str, Any], added: dict[str, Any]) -> None:
+    old = nested({name: value for name, value in by_dotted_name(tree).items() if name.partition(".")[0] not in added})
+    full = with_added(old, added)
+    assert full == old | added
+    assert with_added(full, dict.fromkeys(added, "another value")) == full
+    assert hashed_settings(full, {}, added) == hashed_settings(old, {}, added) == old
+
+
+def test_rows_are_named_by_settings_that_are_not_at_their_default() -> None:
+    made = plugin(label=["width"], label_unless_default=["training.steps", "training.rate"])
+    assert made.row_name("base", made.resolve("base")) == "x:base (16, steps=20)"
+    assert made.row_name("base", made.resolve("base", None, {"training.steps": 10})) == "x:base (16)"
+    unknown = plugin(label_unless_default=["training.stepz"])
+    with pytest.raises(BadConfig, match=r"labels rows by 'training\.stepz', which is no setting. Did you mean 'training\.steps'"):
+        unknown.row_name("base", unknown.resolve("base"))
