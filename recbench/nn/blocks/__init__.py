@@ -7,6 +7,7 @@ from recbench.nn.on_demand import on_demand
 if TYPE_CHECKING:
     from recbench.nn.blocks.attention_blocks import BlockSettings, BlockStack, initialise
     from recbench.nn.blocks.causal_decoder import CausalDecoder
+    from recbench.nn.blocks.history_recommender import HistoryEncoder, HistoryRecommender
     from recbench.nn.blocks.seq2seq.examples import CodeTraining, Examples
     from recbench.nn.blocks.seq2seq.generator import CodeGenerator
     from recbench.nn.blocks.seq2seq.model import SUMMARY, CodeSeq2Seq
@@ -21,6 +22,6 @@ else:
 
 __all__ = [
     "SUMMARY", "BlockSettings", "BlockStack", "CausalDecoder", "CodeGenerator", "CodeRecommender", "CodeSeq2Seq", "CodeTraining",
-    "Examples", "Seq2SeqSettings", "SequenceEncoder", "T5Decoder", "T5DecoderParameters", "T5Encoder", "initialise", "new_t5",
-    "replace_dropout", "self_attention",
+    "Examples", "HistoryEncoder", "HistoryRecommender", "Seq2SeqSettings", "SequenceEncoder", "T5Decoder", "T5DecoderParameters",
+    "T5Encoder", "initialise", "new_t5", "replace_dropout", "self_attention",
 ]  # fmt: skip
