@@ -1,0 +1,35 @@
+"""GRU4Rec with a softmax over all items."""
+
+import torch
+
+from recbench.core import Catalogue, FitContext, FitReport
+from recbench.core.ragged import LongArray
+from recbench.core.seeds import derived_seed
+from recbench.nn.blocks import HistoryRecommender
+from recbench.nn.training import NextItemSoftmax, Windows, length_bucketed, train
+from recbench_models.gru4rec.config import GRU4RecConfig
+from recbench_models.gru4rec.network import GRUEncoder
+
+
+class GRU4Rec(HistoryRecommender[GRUEncoder]):
+    """Ranks items by the inner product of their vector with the state after the newest item of the history."""
+
+    def __init__(self, config: GRU4RecConfig, catalogue: Catalogue) -> None:
+        super().__init__(GRUEncoder(config.network, catalogue.n_items))
+        self.config = config
+
+    def fit(self, context: FitContext) -> FitReport:
+        """Train every prefix of the train part to predict what follows it."""
+        config = self.config
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derived_seed(context.seed, "gru4rec", "initial weights"))
+            self.encoder = GRUEncoder(config.network, context.train.n_items)
+        windows = Windows.of(context.train, config.network.max_length)
+        n_targets = windows.n_targets
+
+        def batches(epoch: int) -> list[LongArray]:
+            generator = context.generator("batches", epoch)
+            return length_bucketed(n_targets, windows.length, size=config.batch_targets, unit="targets", generator=generator)
+
+        module = NextItemSoftmax(self.encoder, windows)
+        return train(context, module, batches=batches, settings=config.training, ranker=self, examples_possible=int(n_targets.sum()))
