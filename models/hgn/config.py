@@ -1,0 +1,30 @@
+"""Settings of HGN."""
+
+from typing import Literal
+
+from pydantic import PositiveInt
+
+from recbench.core import PluginConfig
+from recbench.nn.training import TrainingSettings
+
+
+class NetworkSettings(PluginConfig):
+    """Tables and gates."""
+
+    width: PositiveInt = 50
+    """Size of the vectors of users and items."""
+    max_length: PositiveInt = 5
+    """How many items of the history are read, the newest ones."""
+
+
+class HGNConfig(PluginConfig):
+    """Network, loss, batches and training loop of HGN."""
+
+    network: NetworkSettings = NetworkSettings()
+    training: TrainingSettings = TrainingSettings()
+    loss: Literal["ce", "bpr"] = "ce"
+    """`ce`: softmax over all items. `bpr`: the target is to score higher than items drawn at random, as published."""
+    n_negatives: PositiveInt = 3
+    """How many items `bpr` draws per target."""
+    batch_size: PositiveInt = 4096
+    """How many (prefix, next item) pairs a batch holds at most."""
