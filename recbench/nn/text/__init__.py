@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from recbench.nn.on_demand import on_demand
 
 if TYPE_CHECKING:
+    from recbench.nn.text.attributes import AttributeFields, ItemAttributes, item_attributes
     from recbench.nn.text.fields import held_fields
     from recbench.nn.text.location import EncoderFolder, locate_encoder
     from recbench.nn.text.names import HUB_PREFIX, MINILM, encoder_path, hub_name, is_path
@@ -28,7 +29,8 @@ else:
     __getattr__ = on_demand(__name__)
 
 __all__ = [
-    "HUB_PREFIX", "MINILM", "EncoderFolder", "TextFields", "TextSettings", "TextVectors", "encoder_path", "held_fields", "hub_name",
-    "is_decoder_only", "is_encoder_decoder", "is_path", "load_encoder", "load_model", "load_t5", "locate_encoder", "n_positions",
-    "read_config", "read_t5_config", "read_tokenizer", "refuse_unknown_words", "sentences", "text_vectors", "tokenizer_of",
+    "HUB_PREFIX", "MINILM", "AttributeFields", "EncoderFolder", "ItemAttributes", "TextFields", "TextSettings", "TextVectors",
+    "encoder_path", "held_fields", "hub_name", "is_decoder_only", "is_encoder_decoder", "is_path", "item_attributes", "load_encoder",
+    "load_model", "load_t5", "locate_encoder", "n_positions", "read_config", "read_t5_config", "read_tokenizer", "refuse_unknown_words",
+    "sentences", "text_vectors", "tokenizer_of",
 ]  # fmt: skip
