@@ -468,15 +468,19 @@ class Plugin:
         return self.card.model_copy(update={"presets": presets})
 
     def row_name(self, preset: str, config: PluginConfig) -> str:
-        """`model:preset`, then the loss, the text encoder and what else the card says matters."""
+        """`model:preset`, then the loss, the text encoder and what else the card says matters; `+` stands between the parts of a list."""
         values = by_dotted_name(config.model_dump(mode="json"), self.config)
         for key in (*self.card.label, *self.card.label_unless_default):
             if key not in values:
                 hint = nearest_setting(key, list(values))
                 raise BadConfig(f"The card of {self.card.name!r} labels rows by {key!r}, which is no setting.{hint} Correct it.")
-        parts = [str(values[key]) for key in self.card.label if values[key] is not None]
+
+        def written(key: str) -> str:
+            return "+".join(map(str, values[key])) if isinstance(values[key], list) else str(values[key])
+
+        parts = [written(key) for key in self.card.label if values[key] is not None]
         if self.card.label_unless_default:
             usual = by_dotted_name(self.config().model_dump(mode="json"), self.config)
             changed = [key for key in self.card.label_unless_default if values[key] != usual[key]]
-            parts += [f"{key.rpartition('.')[2]}={values[key]}" for key in changed]
+            parts += [f"{key.rpartition('.')[2]}={written(key)}" for key in changed]
         return f"{self.card.name}:{preset}" + (f" ({', '.join(parts)})" if parts else "")
