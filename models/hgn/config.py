@@ -23,7 +23,7 @@ class HGNConfig(PluginConfig):
     network: NetworkSettings = NetworkSettings()
     training: TrainingSettings = TrainingSettings()
     loss: Literal["ce", "bpr"] = "ce"
-    """`ce`: softmax over all items. `bpr`: the target is to score higher than items drawn at random, as published."""
+    """`ce`: softmax over all items. `bpr`: the target is to score higher than items that the user does not have, as published."""
     n_negatives: PositiveInt = 3
     """How many items `bpr` draws per target."""
     batch_size: PositiveInt = 4096

@@ -4,8 +4,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from recbench.core import Interactions
 from recbench.core.ragged import LongArray
-from recbench.nn.training import Windows, full_cross_entropy
+from recbench.nn.training import UnseenNegatives, Windows, full_cross_entropy
 from recbench_models.hgn.config import HGNConfig, NetworkSettings
 
 # B histories, T columns, L slots, N items, U users, D width, E width of a state: D numbers and a 1, which multiplies the items' biases,
@@ -86,29 +87,33 @@ def with_one(vector_BD: Tensor) -> Tensor:
 
 
 class HGNTraining(nn.Module):
-    """`module(rows)` gives the sum of the losses of prefixes `rows` and the number of their targets, one each."""
+    """`module(rows)` gives the sum of the losses of prefixes `rows` and the number of their targets, one each.
 
-    def __init__(self, encoder: HGNEncoder, config: HGNConfig, prefixes: Windows) -> None:
+    Raises:
+        BadRequest: `bpr`, and a user has every item.
+    """
+
+    def __init__(self, encoder: HGNEncoder, config: HGNConfig, train: Interactions, prefixes: Windows) -> None:
         super().__init__()
         self.encoder = encoder
-        self._config, self._prefixes = config, prefixes
+        self._prefixes, self._n_negatives = prefixes, config.n_negatives
+        self._negatives = UnseenNegatives(train) if config.loss == "bpr" else None
 
     def forward(self, rows: LongArray) -> tuple[Tensor, int]:
         encoder, prefixes = self.encoder, self._prefixes
         device = encoder.user.weight.device
         item_BT, _ = prefixes.padded(rows, encoder.n_items)
         target_B1, _ = prefixes.trained(rows)
-        user_BD = encoder.users(torch.from_numpy(prefixes.user[rows]).to(device))
-        state_BE = encoder(torch.from_numpy(item_BT).to(device), torch.from_numpy(prefixes.length[rows]).to(device), user_BD)
-        return self._loss(state_BE, torch.from_numpy(target_B1[:, 0]).to(device)), len(rows)
+        user_B = torch.from_numpy(prefixes.user[rows]).to(device)
+        length_B = torch.from_numpy(prefixes.length[rows]).to(device)
+        state_BE = encoder(torch.from_numpy(item_BT).to(device), length_B, encoder.users(user_B))
+        return self._loss(state_BE, torch.from_numpy(target_B1[:, 0]).to(device), user_B), len(rows)
 
-    def _loss(self, state_BE: Tensor, target_B: Tensor) -> Tensor:
+    def _loss(self, state_BE: Tensor, target_B: Tensor, user_B: Tensor) -> Tensor:
         item_IE = self.encoder.item_ID
-        if self._config.loss == "ce":
+        if self._negatives is None:
             return full_cross_entropy(state_BE, item_IE, target_B)
-        drawn_BK = torch.randint(self.encoder.n_items - 1, (len(target_B), self._config.n_negatives), device=target_B.device)
-        # All items but the target: those from it on move up by one.
-        drawn_BK += drawn_BK >= target_B[:, None]
+        drawn_BK = self._negatives.draw(user_B, self._n_negatives)
         positive_B = (state_BE * item_IE[target_B]).sum(1)
         negative_BK = torch.einsum("be,bke->bk", state_BE, item_IE[drawn_BK])
         return -functional.logsigmoid(positive_B[:, None] - negative_BK).sum()

@@ -5,7 +5,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from recbench.core import BadRequest, Catalogue, FitContext, FitReport, Queries
+from recbench.core import Catalogue, FitContext, FitReport, Queries
 from recbench.core.ragged import LongArray
 from recbench.core.seeds import derived_seed
 from recbench.nn.blocks import HistoryRecommender
@@ -22,10 +22,8 @@ class HGN(HistoryRecommender[HGNEncoder]):
         self.config = config
 
     def fit(self, context: FitContext) -> FitReport:
-        """Train every prefix of the train part to predict what follows it."""
+        """Train every prefix of the train part to predict what follows it; `BadRequest` where `bpr` finds no negatives of a user."""
         config = self.config
-        if config.loss == "bpr" and context.train.n_items < 2:
-            raise BadRequest("The catalogue has 1 item, so that bpr has no other to draw. Use --set loss=ce.")
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derived_seed(context.seed, "hgn", "initial weights"))
             self.encoder = HGNEncoder(config.network, context.train.n_items, context.train.n_users)
@@ -35,7 +33,7 @@ class HGN(HistoryRecommender[HGNEncoder]):
             order = context.generator("batches", epoch).permutation(len(prefixes))
             return [order[start : start + config.batch_size] for start in range(0, len(order), config.batch_size)]
 
-        module = HGNTraining(self.encoder, config, prefixes)
+        module = HGNTraining(self.encoder, config, context.train, prefixes)
         return train(context, module, batches=batches, settings=config.training, ranker=self, examples_possible=len(prefixes))
 
     def encode(self, queries: Queries) -> Tensor:

@@ -253,16 +253,21 @@ def test_a_data_set_without_attributes_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("preset", "row"),
     [
-        ("paper", "fdsa:paper (categories+brand)"),
-        ("text", "fdsa:text (categories+brand, minilm)"),
-        ("cpu", "fdsa:cpu (categories+brand)"),
-        ("smoke", "fdsa:smoke (categories+brand)"),
+        ("paper", "fdsa:paper"),
+        ("text", "fdsa:text (minilm)"),
+        ("cpu", "fdsa:cpu"),
+        ("smoke", "fdsa:smoke"),
     ],
 )
 def test_presets_resolve(preset: str, row: str) -> None:
     config = PLUGIN.resolve(preset)
     assert isinstance(config, FDSAConfig)
     assert PLUGIN.row_name(preset, config) == row
+
+
+def test_other_attributes_are_part_of_the_row_name() -> None:
+    config = PLUGIN.resolve("cpu", overrides={"attributes.fields": ["brand", "title"]})
+    assert PLUGIN.row_name("cpu", config) == "fdsa:cpu (fields=brand+title)"
 
 
 @pytest.mark.parametrize(

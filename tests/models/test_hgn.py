@@ -148,7 +148,7 @@ def test_every_part_of_the_network_is_trained(loss: str) -> None:
     train = interactions([[0, 1, 2, 3], [4, 5], [6]], N_ITEMS)
     prefixes = Windows.prefixes(train, 5)
     network = encoder_of()
-    total, n_targets = HGNTraining(network, config, prefixes)(np.arange(len(prefixes)))
+    total, n_targets = HGNTraining(network, config, train, prefixes)(np.arange(len(prefixes)))
     assert n_targets == 4
     total.backward()
     for name, parameter in network.named_parameters():
@@ -158,27 +158,29 @@ def test_every_part_of_the_network_is_trained(loss: str) -> None:
 
 
 def test_losses_by_hand() -> None:
-    prefixes = Windows.prefixes(interactions([[0, 1], [4, 0, 2]], N_ITEMS), 5)
+    train = interactions([[0, 1], [4, 0, 2]], N_ITEMS)
+    prefixes = Windows.prefixes(train, 5)
     network = encoder_of()
     user = network.users(torch.from_numpy(prefixes.user))
     item, _ = prefixes.padded(np.arange(3), N_ITEMS)
     score = network(torch.from_numpy(item), torch.from_numpy(prefixes.length), user) @ network.item_ID.T
     target = torch.tensor([1, 0, 2])
-    total, _ = HGNTraining(network, HGNConfig(loss="ce"), prefixes)(np.arange(3))
+    total, _ = HGNTraining(network, HGNConfig(loss="ce"), train, prefixes)(np.arange(3))
     assert total.item() == pytest.approx(torch.nn.functional.cross_entropy(score, target, reduction="sum").item(), rel=1e-5)
-    # So many negatives that their mean is that of all items but the target.
+    # So many negatives that their mean is that of all items which the user does not have.
     torch.manual_seed(0)
-    total, _ = HGNTraining(network, HGNConfig(loss="bpr", n_negatives=20_000), prefixes)(np.arange(3))
+    total, _ = HGNTraining(network, HGNConfig(loss="bpr", n_negatives=20_000), train, prefixes)(np.arange(3))
     margin = score[torch.arange(3), target][:, None] - score
-    others = torch.ones_like(score, dtype=torch.bool)
-    others[torch.arange(3), target] = False
-    expected = -torch.nn.functional.logsigmoid(margin[others]).sum() / (N_ITEMS - 1)
-    assert total.item() / 20_000 == pytest.approx(expected.item(), rel=0.01)
+    expected = 0.0
+    for row, user_row in enumerate(prefixes.user):
+        lacking = [item for item in range(N_ITEMS) if item not in train[user_row]]
+        expected -= torch.nn.functional.logsigmoid(margin[row, lacking]).mean().item()
+    assert total.item() / 20_000 == pytest.approx(expected, rel=0.01)
 
 
-def test_a_catalogue_of_one_item_has_no_negatives(tmp_path: Path) -> None:
-    with pytest.raises(BadRequest, match="The catalogue has 1 item"):
-        fitted(interactions([[0, 0]], 1), tmp_path, loss="bpr")
+def test_a_user_with_every_item_has_no_negatives(tmp_path: Path) -> None:
+    with pytest.raises(BadRequest, match="User row 0 has all 2 items in the train part"):
+        fitted(interactions([[0, 1]], 2), tmp_path, loss="bpr")
 
 
 @pytest.mark.parametrize("loss", ["ce", "bpr"])
