@@ -54,7 +54,7 @@ def measure(options: argparse.Namespace) -> dict[str, float]:
     ranking_s = seconds_of(lambda: model.generate(queries, options.k))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
-    state_BD, item_ID = model.encode(queries.histories), model.encoder.item_ID.detach()
+    state_BD, item_ID = model.encode(queries), model.encoder.item_ID.detach()
     rows = topk._BLOCK_BYTES // (4 * options.items)
 
     def product() -> None:

@@ -167,7 +167,7 @@ def test_an_empty_history_gets_a_list(tmp_path: Path) -> None:
 def test_a_long_history_is_read_from_its_newest_end(tmp_path: Path) -> None:
     model, _ = small_model(tmp_path)
     long = list(range(30))
-    state = model.encode(Histories.from_lists([long, long[-12:], long[-11:]]))
+    state = model.encode(queries_of(Histories.from_lists([long, long[-12:], long[-11:]])))
     torch.testing.assert_close(state[0], state[1], atol=1e-5, rtol=0)
     assert (state[0] - state[2]).abs().max() > 1e-3
 
@@ -275,7 +275,7 @@ def test_cosines_rank_as_they_train(tmp_path: Path) -> None:
         model.encoder.item_embedding.weight[3] *= 1000
     ranked = model.generate(queries_of(train.histories()), 40)
     assert np.nanmax(np.where(np.isfinite(ranked.scores), ranked.scores, np.nan)) <= 20 + 1e-4
-    state = model.encode(train.histories())
+    state = model.encode(queries_of(train.histories()))
     cosine = torch.nn.functional.cosine_similarity(state[:, None], model.encoder.item_ID[None], dim=-1)
     best = ranked.view("keep")[:, 0]
     np.testing.assert_allclose(cosine.max(1).values.detach(), cosine.detach().numpy()[np.arange(len(best)), best], atol=1e-6)
