@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from recbench.nn.training.next_item_loss import NextItemLoss, logit_vectors
     from recbench.nn.training.next_item_settings import NextItemLossSettings
     from recbench.nn.training.next_item_softmax import NextItemSoftmax
+    from recbench.nn.training.next_item_training import NextItemTraining
     from recbench.nn.training.optimizer import count_parameters
     from recbench.nn.training.settings import Schedule, TrainingSettings
     from recbench.nn.training.sharding import gathered, is_sharded, shard_weights, whole
@@ -27,8 +28,8 @@ else:
     __getattr__ = on_demand(__name__)
 
 __all__ = [
-    "Batch", "BatchUnit", "NextItemLoss", "NextItemLossSettings", "NextItemSoftmax", "Schedule", "Sharded", "TrainingSettings",
-    "UnseenNegatives", "Windows", "binary_cross_entropy", "count_parameters", "full_cross_entropy", "gather_rows", "gathered",
-    "generalised_binary_cross_entropy", "in_random_order", "is_sharded", "length_bucketed", "logit_vectors", "sampled_cross_entropy",
-    "sampled_softmax", "shard_weights", "train", "whole",
+    "Batch", "BatchUnit", "NextItemLoss", "NextItemLossSettings", "NextItemSoftmax", "NextItemTraining", "Schedule", "Sharded",
+    "TrainingSettings", "UnseenNegatives", "Windows", "binary_cross_entropy", "count_parameters", "full_cross_entropy", "gather_rows",
+    "gathered", "generalised_binary_cross_entropy", "in_random_order", "is_sharded", "length_bucketed", "logit_vectors",
+    "sampled_cross_entropy", "sampled_softmax", "shard_weights", "train", "whole",
 ]  # fmt: skip
