@@ -15,7 +15,7 @@ from recbench.core.errors import (
     UnknownPlugin,
     VerifyFailed,
 )
-from recbench.core.interactions import Interactions, ItemTable, TimeKind
+from recbench.core.interactions import UNKNOWN_TIME, Interactions, ItemTable, TimeKind
 from recbench.core.plugin import (
     Catalogue,
     CurvePoint,
@@ -35,6 +35,7 @@ from recbench.core.ragged import Histories, Ragged, Targets
 from recbench.core.ranking import VIEWS, Queries, Rankings, View
 
 __all__ = [
+    "UNKNOWN_TIME",
     "VIEWS",
     "BadConfig",
     "BadData",

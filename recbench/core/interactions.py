@@ -12,6 +12,9 @@ from recbench.core.ragged import Histories, LongArray, Ragged
 
 StringArray = NDArray[np.object_]
 
+UNKNOWN_TIME = int(np.iinfo(np.int64).min)
+"""In place of the seconds of an event whose time is not known."""
+
 
 class TimeKind(StrEnum):
     """Meaning of a data set's time stamps."""
@@ -32,16 +35,24 @@ class Interactions(Ragged):
         timestamp: (nnz,) int64, in the unit that `time` names; zeros where there is none.
         n_items: size of the catalogue; items without any event count too.
         time: what the time stamps mean.
+        unix_time: (nnz,) int64 seconds since 1970 that a source tells beside time stamps of another kind, `UNKNOWN_TIME` where it does
+            not know one; None where it tells none. They order nothing.
     """
 
     timestamp: LongArray
     n_items: int
     time: TimeKind
+    unix_time: LongArray | None = None
 
     @property
     def n_users(self) -> int:
         """Number of users, those without events included."""
         return len(self)
+
+    @property
+    def seconds(self) -> LongArray | None:
+        """When each event happened, (nnz,) int64 seconds since 1970, `UNKNOWN_TIME` where that is not known; None where it never is."""
+        return self.timestamp if self.time is TimeKind.SECONDS else self.unix_time
 
     def histories(self) -> Histories:
         """The items alone."""
@@ -55,8 +66,12 @@ class Interactions(Ragged):
         """The events of some users only, renumbered in the order given."""
         from recbench.core.ragged import flat_index
 
-        index, offsets = flat_index(self.offsets, np.asarray(rows, dtype=np.int64))
-        return Interactions(self.item[index], offsets, self.timestamp[index], self.n_items, self.time)
+        return self.at(*flat_index(self.offsets, np.asarray(rows, dtype=np.int64)))
+
+    def at(self, index: LongArray, offsets: LongArray) -> "Interactions":
+        """The events at some places of the flat arrays, as lists with these offsets."""
+        unix_time = None if self.unix_time is None else self.unix_time[index]
+        return Interactions(self.item[index], offsets, self.timestamp[index], self.n_items, self.time, unix_time)
 
 
 @dataclass(frozen=True, eq=False)

@@ -322,6 +322,8 @@ class ModelCard(PlainValues):
     tasks: tuple[str, ...] = ("next-item",)
     """Questions that it can answer."""
     needs: tuple[Literal["item_text", "time"], ...] = ()
+    may_read: tuple[Literal["time"], ...] = ()
+    """What it makes use of where the data set has it."""
     uses: tuple[str, ...] = ()
     """Plugins whose item vectors this one asks for."""
     label: tuple[str, ...] = ()
@@ -351,6 +353,11 @@ class ModelCard(PlainValues):
     without them are read so, and at this value they do not enter the hash of settings: rows of before and after are one."""
     tune: TuneCard | None = None
     """Search space of `recbench tune`; None: nothing to search."""
+
+    @property
+    def reads_time(self) -> bool:
+        """Whether its results can depend on when events happened, beyond their order."""
+        return "time" in (*self.needs, *self.may_read)
 
     @model_validator(mode="after")
     def _presets_exist(self) -> "ModelCard":

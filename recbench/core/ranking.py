@@ -29,7 +29,8 @@ class Queries:
         user: (B,) int32 user rows; -1 for somebody who is not in the data set.
         user_ids: (B,) the source's user ids.
         views: which rankings are wanted.
-        timestamp: (nnz of histories,) int64 where times are known, else None.
+        timestamp: (nnz of histories,) int64 seconds since 1970, `UNKNOWN_TIME` where one is not known; None where none is, as for
+            somebody who is recommended to by item ids alone.
     """
 
     histories: Histories

@@ -15,22 +15,22 @@ from recbench.core.visible import listed
 from recbench.data.reader import RawEvents, RawItems
 from recbench.data.tables import is_parquet, read_csv, read_parquet
 from recbench.data.texts import texts_from_column
-from recbench.data.times import times_from_column, whole_numbers
+from recbench.data.times import seconds_where_known, times_from_column, whole_numbers
 
 PRE_SPLIT: Mapping[str, str] = {
     "item_id_list": "was divided into histories and targets already: its column 'item_id_list' holds the history of each row. "
     "recbench divides data itself; get the file with one row for each event, from before the split."
 }
 """Column of files that are no list of events, with what to say then."""
-EVENT_COLUMNS = ("user_id", "item_id", "timestamp", "position", "rating")
+EVENT_COLUMNS = ("user_id", "item_id", "timestamp", "position", "rating", "unix_time")
 """All that `events_from_table` looks at."""
 _NEEDED = ("user_id", "item_id")
-AS_WRITTEN = ("user_id", "item_id", "timestamp")
+AS_WRITTEN = ("user_id", "item_id", "timestamp", "unix_time")
 """Columns of text files that are not to be read as numbers: ids keep their zeros, times their digits."""
 
 
 def events_from_table(table: pa.Table, file: str) -> RawEvents:
-    """Events of a table with columns user_id, item_id and, where there are any, timestamp, position, rating; others are ignored."""
+    """Events of a table with columns user_id, item_id and any others of `EVENT_COLUMNS`; what is not among these is ignored."""
     user, user_ids = _ids(table, "user_id", file)
     item, item_ids = _ids(table, "item_id", file)
     has = table.column_names
@@ -44,6 +44,7 @@ def events_from_table(table: pa.Table, file: str) -> RawEvents:
         _ratings(table, file),
         whole_numbers(table.column("position"), "position", file) if "position" in has else None,
         fraction=None if times is None else times.fraction,
+        unix_time=seconds_where_known(table.column("unix_time"), "unix_time", file) if "unix_time" in has else None,
     )
 
 

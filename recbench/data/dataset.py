@@ -69,7 +69,10 @@ def save_interactions(folder: Path, name: str, interactions: Interactions) -> No
     save_array(folder, f"{name}.item", interactions.item)
     save_array(folder, f"{name}.offsets", interactions.offsets)
     save_array(folder, f"{name}.timestamp", interactions.timestamp)
-    save_json(folder, name, {"n_items": interactions.n_items, "time": interactions.time.value})
+    if interactions.unix_time is not None:
+        save_array(folder, f"{name}.unix_time", interactions.unix_time)
+    about = {"n_items": interactions.n_items, "time": interactions.time.value, "has_unix_time": interactions.unix_time is not None}
+    save_json(folder, name, about)
 
 
 def open_interactions(folder: Path, name: str) -> Interactions:
@@ -81,6 +84,7 @@ def open_interactions(folder: Path, name: str) -> Interactions:
         open_array(folder, f"{name}.timestamp"),
         int(about["n_items"]),
         TimeKind(about["time"]),
+        open_array(folder, f"{name}.unix_time") if about["has_unix_time"] else None,
     )
 
 

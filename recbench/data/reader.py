@@ -29,6 +29,8 @@ class RawEvents:
         position: (n,) int64, breaks ties of the full time; or None.
         notes: things counted while reading.
         fraction: (n,) float64, what `timestamp` leaves of each time, in seconds from 0 to 1; None where times are whole seconds.
+        unix_time: (n,) int64 seconds since 1970 that stand beside `timestamp`, for sources where that one only orders events;
+            `UNKNOWN_TIME` where one is missing, None where all are.
     """
 
     user: IntArray
@@ -40,6 +42,7 @@ class RawEvents:
     position: LongArray | None = None
     notes: Mapping[str, int | str] = field(default_factory=dict)
     fraction: NDArray[np.float64] | None = None
+    unix_time: LongArray | None = None
 
     def __len__(self) -> int:
         return len(self.user)
@@ -61,6 +64,7 @@ class RawEvents:
             None if self.position is None else self.position[mask],
             self.notes,
             None if self.fraction is None else self.fraction[mask],
+            None if self.unix_time is None else self.unix_time[mask],
         )
 
 

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from recbench.core.config import PluginConfig, explain
 from recbench.core.errors import BadConfig, BadData
-from recbench.core.interactions import Interactions, ItemTable, StringArray, TimeKind
+from recbench.core.interactions import UNKNOWN_TIME, Interactions, ItemTable, StringArray, TimeKind
 from recbench.core.progress import Progress
 from recbench.core.ragged import IntArray, LongArray
 from recbench.data.card import DatasetCard
@@ -207,7 +207,11 @@ def _assemble(
         time = np.arange(len(time), dtype=np.int64) - np.repeat(offsets[:-1], np.diff(offsets))
     elif events.fraction is not None:
         notes[WITHIN_A_SECOND] = _n_within_a_second(user[order], time, events.fraction[order])
-    interactions = Interactions(item_row[events.item[order]], offsets, time, len(items), kind)
+    # Seconds that order events are the real times already.
+    unix_time = None if kind is TimeKind.SECONDS or events.unix_time is None else events.unix_time[order]
+    if unix_time is not None:
+        notes["real times"] = f"unix_time has them for {np.count_nonzero(unix_time != UNKNOWN_TIME):,} of {len(unix_time):,} events"
+    interactions = Interactions(item_row[events.item[order]], offsets, time, len(items), kind, unix_time)
     return Dataset(card, interactions, items, users.ids, notes)
 
 

@@ -124,9 +124,9 @@ class SplitPart:
         user: (B,) int32 user rows.
         histories: what the model is shown, oldest first.
         targets: what it is asked for; sets are sorted.
-        timestamp: (nnz of histories,) int64 seconds since 1970; None where times are not seconds.
+        timestamp: (nnz of histories,) int64 seconds since 1970, `UNKNOWN_TIME` where one is not known; None where none is.
         is_tied: (B,) bool, whether a target has the time stamp of the last event of the history; None where times are not seconds,
-            or are finer than these.
+            or are finer than these; real times beside positions do not count, as they order nothing.
     """
 
     user: IntArray

@@ -5,6 +5,7 @@ import datetime as dt
 import numpy as np
 
 from recbench.core.errors import BadData
+from recbench.core.interactions import UNKNOWN_TIME
 from recbench.core.ragged import IntArray, LongArray
 from recbench.data.card import DatasetCard
 from recbench.data.reader import RawEvents
@@ -21,8 +22,10 @@ def with_time(card: DatasetCard, events: RawEvents, notes: dict[str, int | float
     """The card with its kind of time settled; what was decided, and why, goes into `notes`.
 
     Raises:
-        BadData: the card calls times seconds that cannot be, or speaks of times and there are none.
+        BadData: the card calls times seconds that cannot be, or speaks of times and there are none; or a column unix_time holds none.
     """
+    if events.unix_time is not None:
+        _refuse_other_than_seconds(card.name, events.unix_time)
     if events.timestamp is None:
         if card.time == "detect":
             notes["time"] = "none: there is no column timestamp; the order of the file counts"
@@ -45,6 +48,17 @@ def with_time(card: DatasetCard, events: RawEvents, notes: dict[str, int | float
         return card
     notes["time"] = f"position: {reason[0]}; they are an order only" if reason else "seconds: time stamps are seconds since 1970"
     return card.model_copy(update={"time": "position" if reason else "seconds"})
+
+
+def _refuse_other_than_seconds(name: str, unix_time: LongArray) -> None:
+    known = unix_time[unix_time != UNKNOWN_TIME]
+    _refuse_smaller_units(name, known)
+    last = int(known.max())
+    if last < _FIRST_S or _are_calendar_hours(known):
+        raise BadData(
+            f"{name}: the column 'unix_time' ends with {last}, which is no time in seconds since 1970. "
+            "Convert it to seconds, or give the column another name: then it is ignored."
+        )
 
 
 def _refuse_smaller_units(name: str, timestamp: LongArray) -> None:

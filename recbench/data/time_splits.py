@@ -66,8 +66,7 @@ def _counts_before(events: Interactions, cut: int) -> LongArray:
 
 def _prefixes(events: Interactions, rows: LongArray, lengths: LongArray) -> Interactions:
     """The first `lengths` events of users `rows`."""
-    index, offsets = _prefix_index(events, rows, lengths)
-    return Interactions(events.item[index], offsets, events.timestamp[index], events.n_items, events.time)
+    return events.at(*_prefix_index(events, rows, lengths))
 
 
 def _prefix_index(events: Interactions, rows: LongArray, lengths: LongArray) -> tuple[LongArray, LongArray]:
@@ -91,7 +90,7 @@ def _part(events: Interactions, user: LongArray, n_history: LongArray, targets: 
         user.astype(np.int32),
         Histories(events.item[index], offsets),
         targets,
-        events.timestamp[index] if events.time is TimeKind.SECONDS else None,
+        None if events.seconds is None else events.seconds[index],
         next_time == last_time if events.time is TimeKind.SECONDS else None,
     )
 

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from recbench.core.errors import BadData
+from recbench.core.interactions import UNKNOWN_TIME
 from recbench.core.ragged import LongArray
 
 _TOO_LARGE = 2.0**63
@@ -53,7 +54,7 @@ def times_from_column(column: pa.ChunkedArray, name: str, file: str) -> Times:
     if pa.types.is_decimal(kind):
         column, kind = column.cast(pa.string()), pa.string()
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_null(kind):
-        return _from_text(column.cast(pa.large_string()), name, file)
+        return _from_text(column, name, file)
     _refuse_missing(pc.is_null(column, nan_is_null=True), name, file)
     if pa.types.is_timestamp(kind):
         return _from_units(column.cast(pa.int64()).to_numpy(), _PER_SECOND[kind.unit])
@@ -67,6 +68,24 @@ def times_from_column(column: pa.ChunkedArray, name: str, file: str) -> Times:
     if pa.types.is_integer(kind):
         return Times(_whole(column.to_numpy(), name, file), None)
     raise BadData(f"{file}: the column {name!r} holds {kind}, not whole numbers of seconds, dates or times. {_REMEDY}")
+
+
+def seconds_where_known(column: pa.ChunkedArray, name: str, file: str) -> LongArray | None:
+    """Whole seconds of a column of times that may lack some, (n,) int64 with `UNKNOWN_TIME` there; None where it lacks all.
+
+    Raises:
+        BadData: as `times_from_column`, but for missing values.
+    """
+    column = _plain(column)
+    is_missing = pc.is_null(column, nan_is_null=True)
+    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        is_missing = _says_nothing(_trimmed(column))
+    if not pc.any(pc.invert(is_missing)).as_py():
+        return None
+    # Another value of the column stands in, so that messages name the rows of the file.
+    filled = pc.if_else(is_missing, column[pc.index(is_missing, False).as_py()], column)
+    seconds = times_from_column(filled, name, file).seconds
+    return np.where(is_missing.to_numpy(), UNKNOWN_TIME, seconds)
 
 
 def whole_numbers(column: pa.ChunkedArray, name: str, file: str) -> LongArray:
@@ -126,8 +145,8 @@ def _refuse_missing(is_missing: pa.ChunkedArray, name: str, file: str) -> None:
 
 
 def _from_text(column: pa.ChunkedArray, name: str, file: str) -> Times:
-    text = pc.utf8_trim_whitespace(pc.fill_null(column, ""))
-    _refuse_missing(pc.is_in(pc.utf8_lower(text), _MISSING), name, file)
+    text = _trimmed(column)
+    _refuse_missing(_says_nothing(text), name, file)
     if pc.all(pc.match_substring_regex(text, _DECIMAL)).as_py():
         return _from_decimals(text, name, file)
     is_number = pc.match_substring_regex(text, _NUMBER)
@@ -136,6 +155,14 @@ def _from_text(column: pa.ChunkedArray, name: str, file: str) -> Times:
     if pc.any(is_number).as_py():
         raise _of_two_kinds(text, is_number, name, file)
     return iso_times(text, name, file)
+
+
+def _trimmed(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    return pc.utf8_trim_whitespace(pc.fill_null(column.cast(pa.large_string()), ""))
+
+
+def _says_nothing(text: pa.ChunkedArray) -> pa.ChunkedArray:
+    return pc.is_in(pc.utf8_lower(text), _MISSING)
 
 
 def _of_two_kinds(text: pa.ChunkedArray, is_number: pa.ChunkedArray, name: str, file: str) -> BadData:

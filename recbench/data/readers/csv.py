@@ -18,7 +18,7 @@ class CsvOptions(PluginConfig):
 
 
 class CsvReader:
-    """Columns user_id, item_id, timestamp (and position, rating); item_id and texts. Others are ignored."""
+    """Columns user_id, item_id, timestamp (and position, rating, unix_time); item_id and texts. Others are ignored."""
 
     options = CsvOptions
     needs = ("interactions",)

@@ -13,7 +13,7 @@ class ParquetOptions(PluginConfig):
 
 
 class ParquetReader:
-    """Columns user_id, item_id, timestamp (and position, rating); item_id and texts. Others are ignored."""
+    """Columns user_id, item_id, timestamp (and position, rating, unix_time); item_id and texts. Others are ignored."""
 
     options = ParquetOptions
     needs = ("interactions",)

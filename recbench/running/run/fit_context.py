@@ -128,7 +128,7 @@ class RunContext:
     def train(self) -> Interactions:
         """The train part; its arrays cannot be written to."""
         train = self._split.train
-        return Interactions(train.item, train.offsets, train.timestamp, train.n_items, train.time)
+        return Interactions(train.item, train.offsets, train.timestamp, train.n_items, train.time, train.unix_time)
 
     @property
     def items(self) -> ItemTable:

@@ -42,7 +42,7 @@ class Prepared:
     def rank(self, trained: TrainedModel) -> RankedTest:
         """Lists of all test users, from the cache or now."""
         resolved = self.resolved
-        return rank_test(self.trainer, trained, resolved.final_ranking, reads_times="time" in resolved.plugin.card.needs)
+        return rank_test(self.trainer, trained, resolved.final_ranking, reads_time=resolved.plugin.card.reads_time)
 
 
 def prepare(resolved: Resolved, workplace: Workplace, store: StageStore, *, ranks_test: bool = True) -> Prepared:

@@ -47,8 +47,8 @@ def queries_of_test(split: Split, views: tuple[View, ...]) -> Queries:
     return split.test.queries(split.user_ids, views)
 
 
-def rank_test(trainer: Trainer, trained: TrainedModel, final: FinalRanking, *, reads_times: bool) -> RankedTest:
-    """Lists of every test user in each view, from the cache or now; `reads_times`: whether the model needs times."""
+def rank_test(trainer: Trainer, trained: TrainedModel, final: FinalRanking, *, reads_time: bool) -> RankedTest:
+    """Lists of every test user in each view, from the cache or now; `reads_time`: whether the model does."""
     split, views, k = trainer.split, final.views, final.k
 
     def rank(folder: Path) -> None:
@@ -68,7 +68,7 @@ def rank_test(trainer: Trainer, trained: TrainedModel, final: FinalRanking, *, r
         _RankingFacts(views=views, counters=counters, rank_s=time.perf_counter() - start).write(folder / _FACTS_FILE)
 
     parts = {"training": trained.stage.key, "test": split.fingerprints.test, "k": k, "views": list(views)}
-    if reads_times:
+    if reads_time:
         parts["times"] = hash_times(split.test.timestamp)
     stage = trainer.store.get(RANKING_STAGE, parts, rank)
     facts = _RankingFacts.read(stage.folder / _FACTS_FILE)

@@ -69,7 +69,7 @@ def _beside(trainer: Trainer, plugin: Plugin, own: Mapping[View, NDArray[np.floa
     preset = plugin.card.default.cpu
     config = plugin.resolve(preset)
     trained = trainer.train(plugin, config, 0, None)
-    tested = rank_test(trainer, trained, final, reads_times="time" in plugin.card.needs)
+    tested = rank_test(trainer, trained, final, reads_time=plugin.card.reads_time)
     theirs = _values_per_user(trainer, tested.rankings)
     name = plugin.row_name(preset, config)
     return [

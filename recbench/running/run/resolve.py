@@ -98,8 +98,8 @@ class Resolved:
             "device": self.machine.type,
             "world_size": self.world.size,
         }
-        if "time" in self.plugin.card.needs:
-            identity["times"] = hash_times(loaded.split.train.timestamp, loaded.split.valid.timestamp, loaded.split.test.timestamp)
+        if self.plugin.card.reads_time:
+            identity["times"] = hash_times(loaded.split.train.seconds, loaded.split.valid.timestamp, loaded.split.test.timestamp)
         if self.tuned is not None:
             identity["tune"] = self.tuned.sha256
         identity |= self.named

@@ -87,9 +87,10 @@ class Trainer:
 
         The test part is not in it: a change of test targets must leave every training untouched.
         """
-        needs = {need for card in (plugin.card, *(used.card for used in self._used_by(plugin))) for need in card.needs}
+        cards = (plugin.card, *(used.card for used in self._used_by(plugin)))
         # Fingerprints say which items and in which order, not when: only models that read times depend on those.
-        times = {"times": hash_times(self.split.train.timestamp, self.split.valid.timestamp)} if "time" in needs else {}
+        reads_time = any(card.reads_time for card in cards)
+        times = {"times": hash_times(self.split.train.seconds, self.split.valid.timestamp)} if reads_time else {}
         return {
             "plugin": plugin.card.name,
             "validation_users": plugin.card.validation_users,
@@ -98,7 +99,7 @@ class Trainer:
             "train": self.split.fingerprints.train,
             "valid": self.split.fingerprints.valid,
             "items": hash_value(list(self.split.items.item_ids)),
-            "item_text": self.split.fingerprints.item_text if "item_text" in needs else None,
+            "item_text": self.split.fingerprints.item_text if any("item_text" in card.needs for card in cards) else None,
             **times,
             "precision": self.machine.precision,
             "device": self.machine.type,
