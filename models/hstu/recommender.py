@@ -1,0 +1,62 @@
+"""HSTU (arXiv:2402.17152), the encoder of its research code."""
+
+import torch
+from torch import Tensor
+
+from recbench.core import BadRequest, Catalogue, FitContext, FitReport, Queries, Rankings
+from recbench.core.ragged import LongArray
+from recbench.core.seeds import derived_seed
+from recbench.nn.blocks import HistoryRecommender
+from recbench.nn.ranking import full_catalogue_topk
+from recbench.nn.training import Windows, logit_vectors, train
+from recbench_models.hstu.config import HSTUConfig
+from recbench_models.hstu.data import padded_times
+from recbench_models.hstu.network import HSTUEncoder, HSTUTraining
+
+
+class HSTU(HistoryRecommender[HSTUEncoder]):
+    """Ranks items by the cosine of their vector with the state of the newest slot of the history."""
+
+    def __init__(self, config: HSTUConfig, catalogue: Catalogue) -> None:
+        super().__init__(HSTUEncoder(config.network, catalogue.n_items))
+        self.config = config
+
+    def fit(self, context: FitContext) -> FitReport:
+        """Train every prefix of the train part to predict what follows it.
+
+        Raises:
+            BadRequest: times count and the data set does not know any.
+        """
+        config = self.config
+        if config.network.time_bias == "own" and context.train.seconds is None:
+            raise BadRequest(
+                "Model 'hstu' with network.time_bias='own' reads real times, and this data set's time stamps are of kind "
+                f"{context.train.time.value!r}. Use --set network.time_bias=none, as the presets paper-untimed and cpu-untimed do."
+            )
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derived_seed(context.seed, "hstu", "initial weights"))
+            self.encoder = HSTUEncoder(config.network, context.train.n_items)
+        cut = Windows.newest if config.windows == "newest" else Windows.of
+        windows = cut(context.train, config.network.max_length)
+
+        def batches(epoch: int) -> list[LongArray]:
+            generator = context.generator("batches", epoch)
+            bucketed = config.batch_order == "bucketed"
+            return windows.batches(bucketed=bucketed, size=config.batch_size, unit=config.batch_unit, generator=generator)
+
+        module = HSTUTraining(self.encoder, config, context.train, windows)
+        n_targets = int(windows.n_targets.sum())
+        return train(context, module, batches=batches, settings=config.training, ranker=self, examples_possible=n_targets)
+
+    def generate(self, queries: Queries, k: int) -> Rankings:
+        """The k items with the largest scores; after an empty history all scores are 0 and item rows decide."""
+        with torch.inference_mode():
+            return full_catalogue_topk(*logit_vectors(self.config, self.encode(queries), self.encoder.item_ID), queries, k)
+
+    def states(self, queries: Queries, item_BT: Tensor, length_B: Tensor) -> Tensor:
+        """The states of histories of at least one item, (B, D), from items and, where the queries tell them, times."""
+        time_BT = None
+        if queries.timestamp is not None:
+            histories = queries.histories
+            time_BT = torch.from_numpy(padded_times(queries.timestamp, histories.offsets[:-1], histories.lengths)).to(item_BT.device)
+        return self.encoder.last_states(item_BT, length_B, time_BT)
