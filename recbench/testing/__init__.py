@@ -21,7 +21,7 @@ default), and `small` for other data. Training must be bounded by steps, not by 
 
 from recbench.testing.by_hand import LightContext, interactions, queries
 from recbench.testing.canary import assert_no_leak
-from recbench.testing.contract import PluginContract
+from recbench.testing.contract import PluginContract, heavy_imports
 from recbench.testing.small import read_split, small_split, write_source
 from recbench.testing.training import train
 
@@ -29,6 +29,7 @@ __all__ = [
     "LightContext",
     "PluginContract",
     "assert_no_leak",
+    "heavy_imports",
     "interactions",
     "queries",
     "read_split",

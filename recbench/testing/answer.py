@@ -1,6 +1,11 @@
-"""`python -m recbench.testing.answer FOLDER`: a saved model answers, in a process that has seen neither training nor data."""
+"""`python -m recbench.testing.answer`: saved models answer, in a process that has seen neither training nor data.
+
+Each line of its input is a folder with a model and a question; the line comes back when the answer lies there too.
+"""
 
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -47,7 +52,7 @@ def _plugin(name: str, folder: Path) -> Plugin:
     return registry.models([folder]).load(name)
 
 
-def main(folder: Path) -> None:
+def _answer(folder: Path) -> None:
     """Answer the question in `folder`."""
     question = json.loads((folder / _QUESTION).read_text(encoding="utf-8"))
     plugin = _plugin(question["plugin"], Path(question["folder"]))
@@ -66,5 +71,60 @@ def main(folder: Path) -> None:
     np.savez(folder / _ANSWER, items=rankings.items, scores=rankings.scores)
 
 
+def environment_without_data(folder: Path) -> dict[str, str]:
+    """Variables of a process that knows of no data; its cache would lie in `folder`."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("RECBENCH_")}
+    return kept | {"RECBENCH_HOME": str(folder / "no-data-here")}
+
+
+class Answerer:
+    """The process, which works in `folder`: started when it is first asked, and again where a model ended it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._process: subprocess.Popen[str] | None = None
+
+    def ask(self, folder: Path) -> None:
+        """Have the question in `folder` answered.
+
+        Raises:
+            AssertionError: the process ended instead, with what it printed to stderr.
+        """
+        complaints = self._folder / "stderr.txt"
+        if self._process is None:
+            with complaints.open("w", encoding="utf-8") as stream:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-P", "-m", "recbench.testing.answer"],
+                    cwd=self._folder,
+                    env=environment_without_data(self._folder),
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=stream,
+                    text=True,
+                )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(f"{folder}\n")
+        self._process.stdin.flush()
+        # A model may print lines of its own.
+        if not any(line == f"{folder}\n" for line in self._process.stdout):
+            self.close()
+            raise AssertionError(complaints.read_text(encoding="utf-8"))
+
+    def close(self) -> None:
+        """End the process."""
+        if self._process is not None:
+            self._process.communicate()
+            self._process = None
+
+
+def main() -> None:
+    """Answer one question after the other."""
+    for line in sys.stdin:
+        _answer(Path(line.rstrip("\n")))
+        sys.stdout.write(line)
+        sys.stdout.flush()
+
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main()

@@ -1,11 +1,11 @@
 """Contract of every model plugin, as tests to inherit."""
 
-import os
+import json
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,15 +18,16 @@ from recbench.core.config import setting_names
 from recbench.data import Split
 from recbench.evaluation import check_rankings
 from recbench.running.run.training import MODEL_FOLDER, TrainedModel
-from recbench.running.stages.keys import hash_path
-from recbench.testing.answer import MODEL, read_answer, write_question
-from recbench.testing.canary import assert_no_leak
+from recbench.testing.answer import MODEL, Answerer, environment_without_data, read_answer, write_question
+from recbench.testing.canary import Learnt, assert_equally_blind, learn
 from recbench.testing.small import small_split
 from recbench.testing.training import train
 
 TOLERANCE = 1e-5
 """How far scores may move with the company that a query keeps."""
 _K = 20
+_MANY = 256
+"""Queries of a batch as a run asks for; here some come several times."""
 _HEAVY = ("torch", "transformers", "pandas", "faiss")
 
 
@@ -53,9 +54,22 @@ class PluginContract:
 
     @pytest.fixture(scope="class")
     @classmethod
-    def home(cls, tmp_path_factory: pytest.TempPathFactory) -> Path:
-        """Folder of data and stages of the shared training."""
-        return tmp_path_factory.mktemp("contract")
+    def heavy_imports(cls, plugin: Plugin, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
+        """As the function `heavy_imports` gives it; who tests many plugins may ask once for all."""
+        return heavy_imports([plugin], tmp_path_factory.mktemp("imports"))
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def answerer(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Answerer]:
+        """The process that has seen neither training nor data; who tests many plugins may ask one process for all."""
+        with closing(Answerer(tmp_path_factory.mktemp("answers"))) as found:
+            yield found
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def home(cls, plugin: Plugin, tmp_path_factory: pytest.TempPathFactory) -> Path:
+        """Folder of data and stages of the plugin's shared training, and of no other."""
+        return tmp_path_factory.mktemp(f"contract-{plugin.card.name}")
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -68,6 +82,21 @@ class PluginContract:
     def trained(cls, plugin: Plugin, preset: str, overrides: Mapping[str, Any], small: Split, home: Path) -> TrainedModel:
         """The model that most tests share."""
         return train(plugin, small, home, preset=preset, overrides=overrides)
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def learnt(cls, small: Split, trained: TrainedModel, home: Path) -> Learnt:
+        """What the shared training left."""
+        return Learnt.of(small, trained, home)
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def blind(
+        cls, plugin: Plugin, preset: str, overrides: Mapping[str, Any], learnt: Learnt, tmp_path_factory: pytest.TempPathFactory
+    ) -> Learnt:
+        """The same training in a fresh cache on the small data whose test targets are others."""
+        del learnt  # comes first, with answers from before anything of this training was there
+        return learn(plugin, tmp_path_factory.mktemp("blind"), change_last=True, preset=preset, overrides=overrides)
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -94,30 +123,16 @@ class PluginContract:
             assert number.source, f"the published number for {number.dataset} names no source"
             assert all(0 <= value <= 1 for value in number.metrics.values()), "metrics are fractions"
 
-    def test_import_is_light(self, plugin: Plugin, tmp_path: Path) -> None:
-        code = (
-            "import sys, pathlib; from recbench import registry; folder, name = sys.argv[1:]; models = registry.models();"
-            "installed = name in models and models.load(name).folder == pathlib.Path(folder);"
-            "installed or registry.models([pathlib.Path(folder)]).load(name);"
-            f"print(*[module for module in {_HEAVY!r} if module in sys.modules])"
-        )
-        done = _python(["-c", code, str(plugin.folder), plugin.card.name], tmp_path)
-        assert done.strip() == "", f"importing the plugin imports {done.strip()}"
+    def test_import_is_light(self, plugin: Plugin, heavy_imports: Mapping[str, str]) -> None:
+        assert heavy_imports[plugin.card.name] == "", f"importing the plugin imports {heavy_imports[plugin.card.name]}"
 
     def test_same_seed_same_lists(
-        self,
-        plugin: Plugin,
-        preset: str,
-        overrides: Mapping[str, Any],
-        small: Split,
-        trained: TrainedModel,
-        queries: Queries,
-        tmp_path: Path,
+        self, plugin: Plugin, preset: str, overrides: Mapping[str, Any], small: Split, learnt: Learnt, blind: Learnt, tmp_path: Path
     ) -> None:
-        again = train(plugin, small, tmp_path, preset=preset, overrides=overrides)
-        assert not again.stage.reused
-        assert hash_path(again.stage.folder / MODEL_FOLDER) == hash_path(trained.stage.folder / MODEL_FOLDER)
-        _assert_equal(again.recommender.generate(queries, _K), trained.recommender.generate(queries, _K))
+        # Test targets are no part of a training: where one without them left the same, equal seeds give equal files and lists.
+        if not learnt.learnt_from_the_same(blind) or learnt.difference(blind):
+            again = Learnt.of(small, train(plugin, small, tmp_path, preset=preset, overrides=overrides), tmp_path)
+            assert not learnt.difference(again), f"after another training with the same seed, {learnt.difference(again)}"
 
     def test_lists_are_valid(self, small: Split, trained: TrainedModel, queries: Queries) -> None:
         rankings = _ask(trained.recommender, queries, _K, small)
@@ -153,8 +168,8 @@ class PluginContract:
         whole = _ask(trained.recommender, queries, _K, small)
         longest = int(queries.histories.lengths.argmax())
         orders = [np.array([row]) for row in range(0, len(queries), 7)]
-        orders += [np.array([longest, row]) for row in range(3, len(queries), 7)]
-        orders += [np.arange(len(queries))[::-1]]
+        orders += [np.array([longest, *range(row, min(row + 6, len(queries)))]) for row in range(3, len(queries), 21)]
+        orders += [np.resize(np.arange(len(queries))[::-1], _MANY)]
         for rows in orders:
             _assert_close(_ask(trained.recommender, queries.take(rows), _K, small), whole, rows)
 
@@ -193,14 +208,14 @@ class PluginContract:
 
     def test_new_process_without_the_data_gives_the_same_lists(
         self, plugin: Plugin, preset: str, overrides: Mapping[str, Any], small: Split, home: Path, trained: TrainedModel, queries: Queries,
-        tmp_path: Path,
+        answerer: Answerer, tmp_path: Path,
     ) -> None:  # fmt: skip
         expected = trained.recommender.generate(queries, _K)
         shutil.copytree(trained.stage.folder / MODEL_FOLDER, tmp_path / MODEL)
         config = plugin.resolve(preset, None, overrides).model_dump(mode="json")
         write_question(tmp_path, plugin, config, Catalogue(len(small.items), len(small.user_ids)), queries, _K)
         with _hidden(home):
-            _python(["-P", "-m", "recbench.testing.answer", str(tmp_path)], tmp_path)
+            answerer.ask(tmp_path)
         items, scores = read_answer(tmp_path)
         _assert_equal(Rankings(queries.views, items, scores), expected)
 
@@ -209,8 +224,12 @@ class PluginContract:
         assert files, "save wrote nothing"
         assert not [file.name for file in files if file.suffix in {".pkl", ".pickle", ".pt", ".pth", ".bin", ".joblib"}]
 
-    def test_no_leak(self, plugin: Plugin, preset: str, overrides: Mapping[str, Any], tmp_path: Path) -> None:
-        assert_no_leak(plugin, tmp_path, preset=preset, overrides=overrides)
+    def test_no_leak(
+        self, plugin: Plugin, preset: str, overrides: Mapping[str, Any], learnt: Learnt, blind: Learnt, tmp_path: Path
+    ) -> None:
+        # Where `small` is overridden, the shared training is none on the data of the canary.
+        is_shared = learnt.learnt_from_the_same(blind)
+        assert_equally_blind(plugin, learnt if is_shared else learn(plugin, tmp_path, preset=preset, overrides=overrides), blind)
 
 
 def _ask(recommender: Recommender, queries: Queries, k: int, split: Split) -> Rankings:
@@ -238,13 +257,26 @@ def _assert_close(part: Rankings, whole: Rankings, rows: Sequence[int] | np.ndar
                 assert abs(scores.get(item, score[finite][-1]) - value) <= 2 * TOLERANCE
 
 
-def _python(arguments: list[str], folder: Path) -> str:
-    """Output of a new interpreter; it starts in `folder` and knows of no data."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("RECBENCH_")}
-    environment["RECBENCH_HOME"] = str(folder / "no-data-here")
-    done = subprocess.run([sys.executable, *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False)
+def heavy_imports(plugins: Sequence[Plugin], folder: Path) -> dict[str, str]:
+    """Heavy libraries that importing each plugin imports, by its name: one new interpreter, which starts in `folder`, imports them in turn.
+
+    A library counts for the first plugin that imports it.
+    """
+    code = (
+        "import sys, json, pathlib; from recbench import registry; models = registry.models(); found, known = {}, set()\n"
+        "for folder, name in json.loads(sys.argv[1]):\n"
+        "    installed = name in models and models.load(name).folder == pathlib.Path(folder)\n"
+        "    installed or registry.models([pathlib.Path(folder)]).load(name)\n"
+        f"    heavy = [module for module in {_HEAVY!r} if module in sys.modules and module not in known]\n"
+        "    found[name] = ' '.join(heavy); known.update(heavy)\n"
+        "print(json.dumps(found))"
+    )
+    asked = json.dumps([(str(plugin.folder), plugin.card.name) for plugin in plugins])
+    environment = environment_without_data(folder)
+    done = subprocess.run([sys.executable, "-c", code, asked], cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    return done.stdout
+    found: dict[str, str] = json.loads(done.stdout)
+    return found
 
 
 @contextmanager

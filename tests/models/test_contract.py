@@ -1,6 +1,7 @@
 """Every installed model keeps the contract."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -8,7 +9,8 @@ import pytest
 from recbench import registry
 from recbench.core import Plugin
 from recbench.core.config import setting_names
-from recbench.testing import PluginContract
+from recbench.testing import PluginContract, heavy_imports
+from recbench.testing.answer import Answerer
 
 NAMES = registry.models().names()
 
@@ -19,6 +21,19 @@ class TestContract(PluginContract):
     def plugin(cls, request: pytest.FixtureRequest) -> Plugin:
         return registry.models().load(request.param)
 
+    @pytest.fixture(scope="module")
+    @classmethod
+    def heavy_imports(cls, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
+        """Of all models, by one interpreter."""
+        return heavy_imports([registry.models().load(name) for name in NAMES], tmp_path_factory.mktemp("imports"))
+
+    @pytest.fixture(scope="module")
+    @classmethod
+    def answerer(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Answerer]:
+        """One process for all models."""
+        with closing(Answerer(tmp_path_factory.mktemp("answers"))) as found:
+            yield found
+
     @pytest.fixture(scope="class")
     @classmethod
     def overrides(cls, plugin: Plugin) -> Mapping[str, Any]:
@@ -26,7 +41,7 @@ class TestContract(PluginContract):
         short = {"joint.steps": 4, "training.max_steps": 12, "training.validate_every_steps": 6}
         return {name: value for name, value in short.items() if name in setting_names(plugin.config)}
 
-    # Starts an interpreter with torch for every model.
+    # Loads torch in a process of its own.
     test_new_process_without_the_data_gives_the_same_lists = pytest.mark.slow(
         PluginContract.test_new_process_without_the_data_gives_the_same_lists
     )

@@ -1,6 +1,5 @@
-"""TIGER: the contract, the search against exhaustive scoring, what its codes depend on, and that it learns."""
+"""TIGER: the search against exhaustive scoring, what its codes depend on, and that it learns."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,30 +8,18 @@ import numpy as np
 import pytest
 import torch
 
-from recbench.core import Catalogue, Movable, Plugin, Queries
+from recbench.core import Catalogue, Movable, Queries
 from recbench.core.plugin import Precision
 from recbench.nn.blocks.seq2seq.generator import CodeGenerator
 from recbench.nn.blocks.seq2seq.model import START
 from recbench.nn.blocks.seq2seq.settings import Seq2SeqSettings
 from recbench.nn.codes.catalogue import ItemCodes, make_unique
-from recbench.testing import LightContext, PluginContract, interactions, queries
+from recbench.testing import LightContext, interactions, queries
 from recbench_models.tiger import PLUGIN
 from recbench_models.tiger.recommender import TIGER
 
 THEMES = ("anchor rope sail deck", "dough oven flour yeast", "comet orbit star moon", "spade soil seed rake", "pedal chain wheel brake")
 N_ITEMS = 60
-
-
-class TestContract(PluginContract):
-    @pytest.fixture(scope="class")
-    @classmethod
-    def plugin(cls) -> Plugin:
-        return PLUGIN
-
-    @pytest.fixture(scope="class")
-    @classmethod
-    def overrides(cls) -> Mapping[str, Any]:
-        return {"training.max_steps": 20, "training.max_epochs": 10, "training.validate_every_epochs": 5}
 
 
 def tiny_settings(**changes: Any) -> Seq2SeqSettings:

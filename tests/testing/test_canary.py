@@ -1,15 +1,18 @@
 """The leak canary itself: honest models pass, models that peek do not, however they do it."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from safetensors.numpy import load_file, save_file
 
 from recbench.core import Catalogue, FitContext, FitReport, ModelCard, Plugin, PluginConfig, Queries, Rankings
-from recbench.testing import assert_no_leak, read_split, write_source
+from recbench.testing import PluginContract, assert_no_leak, read_split, small_split, train, write_source
+from recbench.testing.canary import Learnt, learn
 
 Peek = Callable[[FitContext], np.ndarray]
 
@@ -110,6 +113,41 @@ def test_a_model_that_peeks_only_when_it_answers_is_caught(tmp_path: Path) -> No
 
     with pytest.raises(AssertionError, match="answers the same queries differently"):
         assert_no_leak(plugin_that(look, tmp_path / "plugin", trap), tmp_path)
+
+
+def luck(context: FitContext) -> np.ndarray:
+    """Something else at every call."""
+    return np.random.default_rng().permutation(len(context.items))
+
+
+@pytest.mark.parametrize(("look", "broken"), [(train_counts, set()), (counts_of_the_split, {"leak"}), (luck, {"seed", "leak"})])
+def test_the_contract_tells_a_leak_from_a_training_without_a_seed(look: Peek, broken: set[str], tmp_path: Path) -> None:
+    plugin, home = plugin_that(look, tmp_path / "plugin"), tmp_path / "shared"
+    small = small_split(home)
+    learnt = Learnt.of(small, train(plugin, small, home), home)
+    blind = learn(plugin, tmp_path / "blind", change_last=True)
+    contract = PluginContract()
+    (tmp_path / "again").mkdir()
+    with pytest.raises(AssertionError, match=r"with the same seed, .* has other content") if "seed" in broken else nullcontext():
+        contract.test_same_seed_same_lists(plugin, "smoke", {}, small, learnt, blind, tmp_path / "again")
+    with pytest.raises(AssertionError, match="counting leaks") if "leak" in broken else nullcontext():
+        contract.test_no_leak(plugin, "smoke", {}, learnt, blind, tmp_path / "canary")
+
+
+def test_a_contract_on_other_data_trains_twice_on_those_of_the_canary(tmp_path: Path) -> None:
+    plugin = plugin_that(counts_of_the_split, tmp_path / "plugin")
+    other = read_split(_without_the_last_user(write_source(tmp_path / "other")), tmp_path)
+    learnt = Learnt.of(other, train(plugin, other, tmp_path), tmp_path)
+    blind = learn(plugin, tmp_path / "blind", change_last=True)
+    PluginContract().test_same_seed_same_lists(plugin, "smoke", {}, other, learnt, blind, tmp_path / "again")
+    with pytest.raises(AssertionError, match="counting leaks"):
+        PluginContract().test_no_leak(plugin, "smoke", {}, learnt, blind, tmp_path / "canary")
+
+
+def _without_the_last_user(source: Path) -> Path:
+    events = pq.read_table(source / "interactions.parquet")
+    pq.write_table(events.filter(pc.not_equal(events["user_id"], events["user_id"][-1])), source / "interactions.parquet")
+    return source
 
 
 def test_the_two_sources_differ_in_the_last_items_alone(tmp_path: Path) -> None:
