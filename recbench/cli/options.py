@@ -105,7 +105,19 @@ def model_cards(plugins: "Sequence[Path] | None" = None) -> "dict[str, ModelCard
     """Cards of all models that can be imported, by name; published numbers and the list of baselines come from them."""
     from recbench import registry
 
-    return {row.name: row.plugin.full_card() for row in registry.models(tuple(plugins or ())).describe() if row.plugin is not None}
+    return {row.name: row.plugin.full_card for row in registry.models(tuple(plugins or ())).describe() if row.plugin is not None}
+
+
+def model_card(name: str, plugins: "Sequence[Path] | None" = None) -> "ModelCard | None":
+    """The card of one model, none where it cannot be imported: the others need not be for a table of one run."""
+    from recbench import registry
+    from recbench.core.errors import RecbenchError
+
+    found = registry.models(tuple(plugins or ()))
+    try:
+        return found.load(name).full_card
+    except RecbenchError:
+        return None
 
 
 def run_folder(run: str) -> Path:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from recbench.cli.options import Budget, DataDir, Debug, Device, Json, Plugins, Protocol, Threads, Ties, model_cards, workplace
+from recbench.cli.options import Budget, DataDir, Debug, Device, Json, Plugins, Protocol, Threads, Ties, model_card, workplace
 from recbench.cli.terminal import print_json, print_line, stdout, verb
 
 
@@ -80,5 +80,5 @@ def run(
         facts = {"run": record.run_id, "folder": outcome.folder, "is_new": outcome.is_new}
         print_json({**facts, "record": record.model_dump(mode="json"), "references": outcome.references})
         return
-    stdout().print(run_table(record, model_cards(plugin).get(record.model.name), outcome.references), crop=False)
+    stdout().print(run_table(record, model_card(record.model.name, plugin), outcome.references), crop=False)
     print_line(f"record: {outcome.folder}")

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from recbench.cli.options import Debug, Json, Plugins, Run, model_cards, run_folder
+from recbench.cli.options import Debug, Json, Plugins, Run, model_card, run_folder
 from recbench.cli.terminal import print_json, print_line, stdout, verb
 
 
@@ -68,7 +68,7 @@ def show(
         content, table, draw = {"domination": spaces}, domination_table(spaces), plot_domination
     else:
         content, draw = {"record": record.model_dump(mode="json")}, plot_run
-        table = record_table(record, model_cards(plugin).get(record.model.name), read_references(folder, record))
+        table = record_table(record, model_card(record.model.name, plugin), read_references(folder, record))
     picture = draw(folder) if plot else None
     if as_json:
         print_json({"folder": folder, "plot": picture, **content})

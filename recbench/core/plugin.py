@@ -4,6 +4,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -469,6 +470,7 @@ class Plugin:
                 fault = error
         raise BadConfig(f"The card of {self.card.name!r}: {_MOST_DRAWS} draws for trial {number} were all refused, the last so: {fault}")
 
+    @cached_property
     def full_card(self) -> ModelCard:
         """The card with every setting in each preset, those left at their defaults too: what a run's settings are held against."""
         presets = {name: self.resolve(name).model_dump(mode="json") for name in self.card.presets}

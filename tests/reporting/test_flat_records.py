@@ -19,7 +19,7 @@ from recbench.running.run.resolve import resolve, settings_of
 from recbench.running.run.searched_settings import read_settings
 
 RECORDS = Path(__file__).parents[2] / "leaderboards" / "records"
-CARDS = {name: registry.models().load(name).full_card() for name in ("sasrec", "gram")}
+CARDS = {name: registry.models().load(name).full_card for name in ("sasrec", "gram")}
 # As records of schema 3 have them; the hash is that of this very text.
 FLAT = {"loss": "ce", "n_negatives": 256, "calibration": 0.75, "batch_size": 64, "batch_unit": "sequences"}
 FLAT |= {"width": 32, "n_layers": 1, "n_heads": 1, "hidden": None, "max_length": 20, "dropout": 0.25, "norm": "pre"}
