@@ -258,9 +258,10 @@ def _points(counts: mmap.mmap, lanes: int) -> int:
 def campaign(plan: Plan, chosen: Sequence[Scene]) -> list[Case]:
     """All cases, in their order."""
     references = {}
+    begun: dict[tuple[str, ...], Path] = {}
     for scene in chosen:
         template = plan.folder / "templates" / scene.name
-        scenes.prepare(scene, template)
+        scenes.prepare(scene, template, begun)
         references[scene.name] = undisturbed(scene, template, plan.folder / "undisturbed" / scene.name)
         print(f"{scene.name}: {references[scene.name].seconds:.2f} s, {references[scene.name].events} changes of files", flush=True)
     counts = mmap.mmap(-1, 8 * plan.lanes)
@@ -332,7 +333,9 @@ def warm_up(desk: Path, chosen: Sequence[Scene]) -> None:
     scenes.write_shop(desk / "work" / "shop")
     texts = {words for scene in chosen if not scene.has_workers for words in (*scene.prepare, scene.words, *scene.after)}
     runs = sorted({"run --model popularity --dataset shop", *(text for text in texts if text.startswith("run "))})
-    for words in (*runs, "leaderboard publish", "verify"):
+    # One run of each model: other settings import nothing else.
+    of_models = {words.split()[2]: words for words in runs}
+    for words in (*of_models.values(), "leaderboard publish", "verify"):
         import_all(modules_of(scenes.command(words, desk)))
 
 

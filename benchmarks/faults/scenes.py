@@ -80,7 +80,7 @@ def scenes(address: str) -> list[Scene]:
         Scene("leaderboard publish", publish, 8, boards, facts=board_facts, after=("verify",)),
         Scene("leaderboard publish, again", publish, 4, (*boards[:1], publish, *boards[1:]), facts=board_facts, after=("verify",)),
         Scene("leaderboard remeasure", "leaderboard remeasure", 8, (*boards, publish), _age_boards(publish), board_facts, ("verify",)),
-        Scene("cache clean", "cache clean", 4, (f"{_SASREC} --seed 1", _POPULARITY), None, cache_facts, (f"{_SASREC} --seed 1 --again",)),
+        Scene("cache clean", "cache clean", 4, boards[:2], None, cache_facts, (f"{_SASREC} --seed 1 --again",)),
         Scene("data fetch", "data fetch card.toml", 4, (_POPULARITY,), _write_card(address), fetch_facts, ("data check card.toml",)),
         Scene("compare", _COMPARE, 2, (f"{_POPULARITY} --seed 1",), has_workers=True),
         Scene("tune", _TUNE, 2, (_POPULARITY,), facts=tune_facts, has_workers=True),
@@ -101,17 +101,37 @@ def command(words: str, desk: Path) -> Command:
     return Command((*words.split(), *threads), desk / "work", environment(desk))
 
 
-def prepare(scene: Scene, desk: Path) -> None:
-    """Set a desk up as the scene wants it."""
-    (desk / "work").mkdir(parents=True)
-    (desk / "home").mkdir()
-    write_shop(desk / "work" / "shop")
-    for words in scene.prepare:
-        done = end_of(command(words, desk))
-        if done.code:
-            raise SystemExit(f"{scene.name}: recbench {words} ended with {done.code}: {done.errors}")
+def prepare(scene: Scene, desk: Path, begun: dict[tuple[str, ...], Path]) -> None:
+    """Set a desk up as the scene wants it.
+
+    Args:
+        scene: what it is for.
+        desk: is made.
+        begun: desks where some commands were given, by these; scenes that begin alike start from one. Those of this scene are added.
+    """
+    source = _begun(scene.prepare, begun, desk.parent)
+    shutil.copytree(source, desk, symlinks=True)
     if scene.arrange is not None:
         scene.arrange(desk)
+
+
+def _begun(commands: tuple[str, ...], begun: dict[tuple[str, ...], Path], folder: Path) -> Path:
+    """The desk where these commands were given, made below `folder` where there is none yet."""
+    if commands in begun:
+        return begun[commands]
+    if commands:
+        before = _begun(commands[:-1], begun, folder)
+        desk = Path(shutil.copytree(before, folder / f"begun-{len(begun)}", symlinks=True))
+        done = end_of(command(commands[-1], desk))
+        if done.code:
+            raise SystemExit(f"recbench {commands[-1]} ended with {done.code}: {done.errors}")
+    else:
+        desk = folder / "begun-0"
+        (desk / "work").mkdir(parents=True)
+        (desk / "home").mkdir()
+        write_shop(desk / "work" / "shop")
+    begun[commands] = desk
+    return desk
 
 
 def write_shop(folder: Path) -> None:

@@ -1,5 +1,6 @@
 """Synthetic data with independent clusters of behaviour and of text, and what the tests of PRORec share."""
 
+from functools import cache
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ def clusters(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     return rng.permutation(N_ITEMS) % N_CLUSTERS, rng.permutation(N_ITEMS) % N_CLUSTERS
 
 
+@cache
 def walks(seed: int = 1, length: int = 8) -> Interactions:
     """Users who mostly stay within the cluster of behaviour that they are in."""
     rng = np.random.default_rng(seed)

@@ -13,7 +13,7 @@ from recbench.evaluation import Spaces, domination_figures, read_spaces
 from recbench.testing import queries
 from recbench_models.prorec.recommender import PRORec
 
-SHORT = {"training.max_steps": 12, "joint.max_epochs": 1, "joint.max_steps": 8, "training.validate_every_epochs": 100}
+SHORT = {"training.max_steps": 4, "joint.max_epochs": 1, "joint.max_steps": 3, "training.validate_every_epochs": 100}
 ASKED = queries([[1, 2, 3], [4], [7, 9, 30]])
 
 
