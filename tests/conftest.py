@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Generator, Iterator
@@ -50,6 +51,26 @@ def pytest_configure(config: pytest.Config) -> None:
 def session_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cache that all tests of one process share."""
     return tmp_path_factory.mktemp("recbench-home")
+
+
+@pytest.fixture(scope="session")
+def _demo_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache in which `demo` was read and split, and `random` and the references of every run were trained and ranked."""
+    from recbench.running.host.workplace import Workplace
+    from recbench.running.requests import RunRequest
+    from recbench.running.run.execute import run_request
+
+    root = tmp_path_factory.mktemp("demo")
+    workplace = Workplace(root / "home", None, root / "runs", root / "leaderboards")
+    run_request(RunRequest("random", "demo", threads=1), workplace)
+    return workplace.home
+
+
+@pytest.fixture
+def demo_home(tmp_path: Path, _demo_cache: Path) -> Path:
+    """A cache of the test's own at `tmp_path / "home"`, which holds what every run on `demo` needs and no test of a run is about."""
+    home: Path = shutil.copytree(_demo_cache, tmp_path / "home", dirs_exist_ok=True)
+    return home
 
 
 @pytest.fixture(autouse=True)

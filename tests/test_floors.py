@@ -6,6 +6,7 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -67,6 +68,17 @@ class Import:
         return f"{self.file.relative_to(ROOT)}:{self.line} imports {self.module}"
 
 
+@cache
+def parsed(source: str) -> ast.Module:
+    """Most tests here read most files: each is parsed once."""
+    return ast.parse(source)
+
+
+def tree_of(file: Path) -> ast.Module:
+    """The file's syntax tree, which nobody may change."""
+    return parsed(file.read_text(encoding="utf-8"))
+
+
 def imports_of(file: Path) -> Iterator[Import]:
     """All imports of a file, those in functions and under TYPE_CHECKING too; relative ones resolved."""
     package = file.relative_to(ROOT).with_suffix("").parts[:-1]
@@ -85,7 +97,7 @@ def imports_of(file: Path) -> Iterator[Import]:
             in_typing = typing or (isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test))
             yield from walk(child, in_function, in_typing)
 
-    return walk(ast.parse(file.read_text(encoding="utf-8")), False, False)
+    return walk(tree_of(file), False, False)
 
 
 def sources() -> list[tuple[str, Path]]:
@@ -153,7 +165,7 @@ def arrows() -> dict[str, set[str]]:
     modules = {module_of(file): file for file in files}
     found: dict[str, set[str]] = {module: set() for module in modules}
     for module, file in modules.items():
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        for node in ast.walk(tree_of(file)):
             if isinstance(node, ast.Import):
                 found[module] |= {alias.name for alias in node.names}
             elif isinstance(node, ast.ImportFrom):
@@ -230,7 +242,7 @@ def test_models_take_from_nn_what_its_faces_offer() -> None:
     offered = {f"recbench.nn.{wing}": set(face.__all__) for wing, face in faces().items()}
     faults = []
     for file in [*sorted((ROOT / "models").rglob("*.py")), *sorted((ROOT / "docs").rglob("*.py"))]:
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        for node in ast.walk(tree_of(file)):
             if isinstance(node, ast.ImportFrom) and is_within(str(node.module), "recbench.nn"):
                 missing = {alias.name for alias in node.names} - offered.get(str(node.module), set())
                 faults += [f"{file.relative_to(ROOT)}:{node.lineno} imports {name} of {node.module}" for name in sorted(missing)]
@@ -292,7 +304,7 @@ def plugin_names() -> tuple[set[str], set[str]]:
 
 def literals(file: Path) -> Iterator[tuple[int, str]]:
     """String constants of a file that are no docstrings."""
-    tree = ast.parse(file.read_text(encoding="utf-8"))
+    tree = tree_of(file)
     prose = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in prose:
@@ -321,7 +333,7 @@ def test_nothing_prints_or_unpickles() -> None:
     forbidden = {"print", "eval", "exec"}
     faults = []
     for _, file in sources():
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        for node in ast.walk(tree_of(file)):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in forbidden:
                 faults.append(f"{file.relative_to(ROOT)}:{node.lineno} calls {node.func.id}")
         faults += [str(found) for found in imports_of(file) if found.module.split(".")[0] in {"pickle", "dill", "cloudpickle", "joblib"}]

@@ -71,7 +71,7 @@ def recbench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
     """Gives commands in an empty folder, with an empty cache and without the real data."""
     folder, home = tmp_path / "work", tmp_path / "home"
     folder.mkdir()
-    home.mkdir()
+    home.mkdir(exist_ok=True)
     monkeypatch.chdir(folder)
     monkeypatch.setenv("RECBENCH_HOME", str(home))
     monkeypatch.delenv("RECBENCH_DATA", raising=False)

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.usefixtures("demo_home")
+
 SLEEPS = "import time; time.sleep(0.02)"
 NOTES = "with (Path(__file__).parent / 'calls').open('a') as notes: notes.write(f'{len(queries)} {queries.user.tolist()}\\n')"
 CPU = ("--threads", "1", "--device", "cpu")

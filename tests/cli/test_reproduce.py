@@ -6,6 +6,8 @@ import pytest
 
 from recbench.core.records import CodePart, read_record
 
+pytestmark = pytest.mark.usefixtures("demo_home")
+
 
 def test_a_repetition_with_other_code_says_so_in_one_sentence(recbench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("recbench.running.host.provenance.code", lambda: CodePart(version="1.0", commit="0" * 40, is_dirty=False))

@@ -9,6 +9,8 @@ import pytest
 
 from recbench.evaluation import CODES_FILE, read_codes
 
+pytestmark = pytest.mark.usefixtures("demo_home")
+
 CODES = """
     import pyarrow as pa
     import pyarrow.parquet as pq

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.usefixtures("demo_home")
+
 SPACES = """
     import numpy as np
     def make(folder):

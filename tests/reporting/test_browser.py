@@ -57,6 +57,14 @@ class Window:
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.goto(self.address)
 
+    def begin_anew(self) -> None:
+        """Open the page again, and forget what there was."""
+        self.page.goto("about:blank")
+        self.page.emulate_media(color_scheme=None)
+        self.asked.clear()
+        self.complaints.clear()
+        self.page.goto(self.address)
+
     def _answer(self, route: Any) -> None:
         if route.request.url == self.address:
             route.continue_()
@@ -85,12 +93,19 @@ class Window:
         self.page.locator(f'#{group} input[value="{value}"]').check()
 
 
-@pytest.fixture(params=[WIDE, NARROW])
-def window(browser: Any, request: pytest.FixtureRequest) -> Iterator[Window]:
-    """The published page; at the end no request left and nothing was complained about."""
-    opened = Window(browser, BOARDS / "index.html", request.param)
+@pytest.fixture(scope="module", params=[WIDE, NARROW])
+def opened(browser: Any, request: pytest.FixtureRequest) -> Iterator[Window]:
+    """The published page in a window that many tests share: opening one takes the browser longer than most of them."""
+    window = Window(browser, BOARDS / "index.html", request.param)
+    yield window
+    window.context.close()
+
+
+@pytest.fixture
+def window(opened: Window) -> Iterator[Window]:
+    """The published page as it is at first; at the end no request left and nothing was complained about."""
+    opened.begin_anew()
     yield opened
-    opened.context.close()
     assert opened.asked == []
     assert opened.complaints == []
 
@@ -274,19 +289,16 @@ def test_the_chart_has_a_mark_with_a_title_for_each_row(window: Window, boards: 
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [WIDE, NARROW])
-def test_the_page_fits_the_window(browser: Any, tmp_path: Path, width: int, scheme: str) -> None:
-    window = Window(browser, BOARDS / "index.html", width, color_scheme=scheme)
+def test_the_page_fits_the_window(window: Window, tmp_path: Path, scheme: str) -> None:
+    window.page.emulate_media(color_scheme=scheme)
     for chosen in ("all", "overview"):
         window.choose("columns", chosen)
         assert window.overflow() <= 0
     scrolls = window.page.locator("#board-1-rows").evaluate("table => table.parentElement.scrollWidth > table.parentElement.clientWidth")
-    assert scrolls or width == WIDE
-    picture = tmp_path / f"{width}-{scheme}.png"
+    assert scrolls or window.page.viewport_size["width"] == WIDE
+    picture = tmp_path / "page.png"
     window.page.screenshot(path=picture, full_page=True)
     assert picture.stat().st_size > 20_000
-    assert window.complaints == window.asked == []
-    window.context.close()
 
 
 def test_odd_rows_and_names_are_shown_as_they_are(browser: Any, workshop: Any, tmp_path: Path) -> None:

@@ -19,8 +19,8 @@ WALKER = Path(__file__).parents[1] / "walker"
 
 
 @pytest.fixture
-def workplace(tmp_path: Path) -> Workplace:
-    return Workplace(tmp_path / "home", None, tmp_path / "runs", tmp_path / "leaderboards")
+def workplace(tmp_path: Path, demo_home: Path) -> Workplace:
+    return Workplace(demo_home, None, tmp_path / "runs", tmp_path / "leaderboards")
 
 
 @pytest.mark.slow

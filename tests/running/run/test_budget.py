@@ -17,8 +17,8 @@ from recbench.running.stages.store import StageStore
 
 
 @pytest.fixture
-def workplace(tmp_path: Path) -> Workplace:
-    return Workplace(tmp_path / "home", None, tmp_path / "runs", tmp_path / "leaderboards")
+def workplace(tmp_path: Path, demo_home: Path) -> Workplace:
+    return Workplace(demo_home, None, tmp_path / "runs", tmp_path / "leaderboards")
 
 
 def run(workplace: Workplace, model: str, budget: str | None, **options: object) -> RunRecord:

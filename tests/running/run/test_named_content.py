@@ -17,8 +17,8 @@ OLD, NEW = "0" * 40, "f" * 40
 
 
 @pytest.fixture
-def workplace(tmp_path: Path) -> Workplace:
-    return Workplace(tmp_path / "home", None, tmp_path / "runs", tmp_path / "leaderboards")
+def workplace(tmp_path: Path, demo_home: Path) -> Workplace:
+    return Workplace(demo_home, None, tmp_path / "runs", tmp_path / "leaderboards")
 
 
 def run(workplace: Workplace, **settings: object) -> RunOutcome:

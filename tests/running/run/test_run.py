@@ -1,6 +1,7 @@
 import contextlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -23,8 +24,8 @@ from recbench.tasks import NEXT_ITEM
 
 
 @pytest.fixture
-def workplace(tmp_path: Path) -> Workplace:
-    return Workplace(tmp_path / "home", None, tmp_path / "runs", tmp_path / "leaderboards")
+def workplace(tmp_path: Path, demo_home: Path) -> Workplace:
+    return Workplace(demo_home, None, tmp_path / "runs", tmp_path / "leaderboards")
 
 
 def _run(workplace: Workplace, model: str = "popularity", **options: object) -> RunOutcome:
@@ -78,6 +79,7 @@ def test_a_finished_run_is_shown_again_and_again_makes_a_new_one(workplace: Work
 
 
 def test_cost_does_not_depend_on_cache_luck(workplace: Workplace) -> None:
+    shutil.rmtree(workplace.home)
     first, again = _run(workplace), _run(workplace, again=True)
     assert again.record.cost == first.record.cost
 
