@@ -26,7 +26,7 @@ from recbench.evaluation import (
 from recbench.reporting import publish
 from recbench.tasks import NEXT_ITEM
 
-N_USERS, N_ITEMS = 200, 80
+N_USERS, N_ITEMS = 100, 80
 
 
 @dataclass

@@ -36,7 +36,7 @@ def test_seeds_merge_into_one_row_with_mean_deviation_and_two_level_interval(wor
     assert figure.value == pytest.approx(statistics.fmean(values))
     assert figure.std == pytest.approx(np.std(values, ddof=1))
     users = np.stack([run.per_user("ndcg@10", "keep") for run in opened])
-    interval = two_level_bootstrap(users, np.zeros(200))
+    interval = two_level_bootstrap(users, np.zeros(users.shape[-1]))
     assert (figure.low, figure.high) == (interval.low, interval.high)
     assert "3 seeds" in board_row.marks("keep")
 
