@@ -54,7 +54,7 @@ def session_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def _demo_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def demo_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cache in which `demo` was read and split, and `random` and the references of every run were trained and ranked."""
     from recbench.running.host.workplace import Workplace
     from recbench.running.requests import RunRequest
@@ -67,9 +67,9 @@ def _demo_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def demo_home(tmp_path: Path, _demo_cache: Path) -> Path:
+def demo_home(tmp_path: Path, demo_cache: Path) -> Path:
     """A cache of the test's own at `tmp_path / "home"`, which holds what every run on `demo` needs and no test of a run is about."""
-    home: Path = shutil.copytree(_demo_cache, tmp_path / "home", dirs_exist_ok=True)
+    home: Path = shutil.copytree(demo_cache, tmp_path / "home", dirs_exist_ok=True)
     return home
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -69,8 +70,9 @@ def _assert_same_ranks(a: Path, b: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def whole(tmp_path_factory: pytest.TempPathFactory, demo_cache: Path) -> Path:
     folder = tmp_path_factory.mktemp("whole")
+    shutil.copytree(demo_cache, folder / "home")
     process = _start(folder, *_LONG)
     _, errors = process.communicate(timeout=240)
     assert process.returncode == 0, errors
@@ -78,6 +80,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.usefixtures("demo_home")
 def test_the_same_command_goes_on_after_a_stop_and_ends_with_the_same_ranks(tmp_path: Path, whole: Path, how: signal.Signals) -> None:
     process = _start(tmp_path, *_LONG)
     _wait_for_checkpoint(tmp_path, process)
@@ -125,6 +128,7 @@ def test_a_budget_of_seconds_is_kept_and_leaves_a_valid_record(tmp_path: Path) -
     pytest.fail(f"seconds taken by budget: {taken}")
 
 
+@pytest.mark.usefixtures("demo_home")
 def test_two_processes_of_torchrun_train_one_model_and_write_one_record(tmp_path: Path, whole: Path) -> None:
     command = [sys.executable, "-P", "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "recbench", *_TRAIN[4:]]
     done = subprocess.run(
@@ -139,6 +143,7 @@ def test_two_processes_of_torchrun_train_one_model_and_write_one_record(tmp_path
     assert abs(record["metrics"]["keep"]["ndcg@10"]["value"] - alone["metrics"]["keep"]["ndcg@10"]["value"]) < 0.05
 
 
+@pytest.mark.usefixtures("demo_home")
 def test_a_model_that_shares_no_work_is_trained_by_the_first_process_of_torchrun(tmp_path: Path) -> None:
     command = [sys.executable, "-P", "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "recbench"]
     done = subprocess.run(
