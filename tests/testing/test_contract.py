@@ -45,6 +45,14 @@ def moved_by_company(rankings: Rankings, queries: Queries) -> Rankings:
     return replace(rankings, scores=rankings.scores + np.float32(2e-5) * np.float32(len(queries) > 10))
 
 
+def moved_in_sevens(rankings: Rankings, queries: Queries) -> Rankings:
+    return replace(rankings, scores=rankings.scores + np.float32(2e-5) * np.float32(len(queries) == 7))
+
+
+def moved_in_large_batches(rankings: Rankings, queries: Queries) -> Rankings:
+    return replace(rankings, scores=rankings.scores + np.float32(2e-5) * np.float32(len(queries) >= 256))
+
+
 def other_items_in_company(rankings: Rankings, queries: Queries) -> Rankings:
     swapped = rankings.items.copy()
     if len(queries) > 10 and rankings.scores[0, 0, 0] > rankings.scores[0, 0, 1]:
@@ -96,6 +104,8 @@ def question_changed(rankings: Rankings, queries: Queries) -> Rankings:
 
 RULES: list[tuple[str, Spoil]] = [
     ("test_company_of_a_query_does_not_matter", moved_by_company),
+    ("test_company_of_a_query_does_not_matter", moved_in_sevens),
+    ("test_company_of_a_query_does_not_matter", moved_in_large_batches),
     ("test_company_of_a_query_does_not_matter", other_items_in_company),
     ("test_history_is_never_in_the_unseen_view", history_shown),
     ("test_equal_scores_stand_in_the_order_of_rows", ties_reversed),
