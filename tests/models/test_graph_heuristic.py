@@ -151,7 +151,8 @@ def test_the_rule_against_repeats_makes_both_views_equal(tmp_path: Path) -> None
     rankings = model.generate(queries([[0, 1], [2]]), 3)
     np.testing.assert_array_equal(rankings.view("keep"), rankings.view("unseen"))
     assert PLUGIN.row_name("default", PLUGIN.resolve("default")) == "graph-heuristic:default"
-    assert PLUGIN.row_name("default", PLUGIN.resolve("default", None, {"rule": "no-repeats"})) == "graph-heuristic:default (no-repeats)"
+    assert PLUGIN.row_name("default", PLUGIN.resolve("default", None, {"rule": "no-repeats"})) == "graph-heuristic:default (rule=no-repeats)"
+    assert PLUGIN.row_name("minilm", PLUGIN.resolve("minilm")) == "graph-heuristic:minilm (encoder=minilm)"
     with pytest.raises(BadConfig, match="rings have no scores"):
         PLUGIN.resolve("tgh1", None, {"rule": "no-repeats"})
 
@@ -160,10 +161,13 @@ def test_texts_compared_with_reached_items_alone_give_the_same_lists(tmp_path: P
     rng = np.random.default_rng(1)
     lists = [rng.integers(0, 40, 9).tolist() for _ in range(50)]
     model = fitted(lists, 40, tmp_path, texts={"title": random_titles(40)})
-    whole = model.generate(queries(lists), 20)
-    monkeypatch.setattr(walk_module, "_MOST_ITEMS_COMPARED", 39)
-    sparse = model.generate(queries(lists), 20)
-    np.testing.assert_allclose(sparse.scores, whole.scores, rtol=1e-5)
+    scores = []
+    # None, some and all of the queries reach few enough items.
+    for gain in (1000.0, 1.5, 0.0):
+        monkeypatch.setattr(walk_module, "_DENSE_GAIN", gain)
+        scores.append(model.generate(queries(lists), 20).scores)
+    np.testing.assert_allclose(scores[0], scores[1], rtol=1e-5)
+    np.testing.assert_allclose(scores[0], scores[2], rtol=1e-5)
 
 
 @pytest.mark.parametrize("preset", ["default", "tgh1", "tgh2"])
