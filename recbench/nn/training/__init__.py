@@ -23,13 +23,14 @@ if TYPE_CHECKING:
     from recbench.nn.training.optimizer import count_parameters
     from recbench.nn.training.settings import Schedule, TrainingSettings
     from recbench.nn.training.sharding import gathered, is_sharded, shard_weights, whole
+    from recbench.nn.training.stretches import Stretches
     from recbench.nn.training.windows import BatchUnit, Windows, in_random_order, length_bucketed
 else:
     __getattr__ = on_demand(__name__)
 
 __all__ = [
     "Batch", "BatchUnit", "NextItemLoss", "NextItemLossSettings", "NextItemSoftmax", "NextItemTraining", "Schedule", "Sharded",
-    "TrainingSettings", "UnseenNegatives", "Windows", "binary_cross_entropy", "count_parameters", "full_cross_entropy", "gather_rows",
-    "gathered", "generalised_binary_cross_entropy", "in_random_order", "is_sharded", "length_bucketed", "logit_vectors",
+    "Stretches", "TrainingSettings", "UnseenNegatives", "Windows", "binary_cross_entropy", "count_parameters", "full_cross_entropy",
+    "gather_rows", "gathered", "generalised_binary_cross_entropy", "in_random_order", "is_sharded", "length_bucketed", "logit_vectors",
     "sampled_cross_entropy", "sampled_softmax", "shard_weights", "train", "whole",
 ]  # fmt: skip

@@ -102,9 +102,7 @@ class Windows:
 
         What a batch in random order computes for padding is many times what it computes for items; group by group it is less than once.
         """
-        # The place of the highest bit of length - 1: 1, 2, 3 to 4, 5 to 8 and so on.
-        doublings = np.frexp(self.length[rows] - 1)[1]
-        return [rows[doublings == value] for value in np.unique(doublings)]
+        return [rows[group] for group in groups_of_like_length(self.length[rows])]
 
     def padded(self, rows: LongArray, fill: int) -> tuple[LongArray, LongArray]:
         """Inputs and targets of windows `rows`, each (B, T) int64; inputs end with `fill`, slots that are not trained have target -1."""
@@ -150,6 +148,13 @@ def length_bucketed(
 def in_random_order(n_targets: LongArray, *, size: int, unit: BatchUnit, generator: np.random.Generator) -> list[LongArray]:
     """Every window once, in batches of any lengths. Arguments and result are those of `length_bucketed`."""
     return _cut(generator.permutation(len(n_targets)), n_targets, size, unit)
+
+
+def groups_of_like_length(length: LongArray) -> list[LongArray]:
+    """Places in `length`, in groups, shortest first, in none of which one is more than twice as long as another; lengths are at least 1."""
+    # The place of the highest bit of length - 1: 1, 2, 3 to 4, 5 to 8 and so on.
+    doublings = np.frexp(length - 1)[1]
+    return [np.flatnonzero(doublings == value) for value in np.unique(doublings)]
 
 
 def _cut(order: LongArray, n_targets: LongArray, size: int, unit: BatchUnit) -> list[LongArray]:
