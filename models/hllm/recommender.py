@@ -16,7 +16,7 @@ from recbench.core import Catalogue, FitContext, FitReport, Parameters, Queries,
 from recbench.core.ragged import LongArray
 from recbench.core.seeds import derived_seed
 from recbench.nn.compute import load_weights
-from recbench.nn.training import count_parameters, is_sharded, shard_weights, train, whole
+from recbench.nn.training import count_parameters, is_sharded, joined, shard_weights, train, whole
 from recbench_models.hllm.answers import Answers
 from recbench_models.hllm.bodies import body_from, item_body, layer_list
 from recbench_models.hllm.catalogue import item_vectors, store_lower_states
@@ -91,7 +91,7 @@ class HLLM:
             trainable=of_user.trainable + sum(tensor.numel() for tensor in self._tuned.values()),
             embedding=of_user.embedding + of_tower.embedding,
         )
-        report = report if towers is None else _joined(towers, report)
+        report = report if towers is None else joined(towers, report)
         return replace(report, parameters=parameters, artefacts={**report.artefacts, "vectors": vectors_file})
 
     def _read_catalogue(self, context: FitContext, tower: ItemTower) -> Path:
@@ -189,23 +189,3 @@ class HLLM:
         if self._user is None:
             raise RuntimeError("HLLM has no user tower before fit or load.")
         return self._user
-
-
-def _joined(first: FitReport, second: FitReport) -> FitReport:
-    """One report of two trainings, the second one's steps counted on from the first one's."""
-    seconds = first.curve[-1].seconds if first.curve else 0.0
-    behind = [
-        replace(point, step=point.step + first.steps, epoch=point.epoch + first.epochs, seconds=point.seconds + seconds)
-        for point in second.curve
-    ]
-    chosen = dict(second.chosen)
-    chosen["step"] = int(chosen.get("step", second.steps)) + first.steps
-    return replace(
-        second,
-        steps=first.steps + second.steps,
-        epochs=first.epochs + second.epochs,
-        examples_seen=first.examples_seen + second.examples_seen,
-        curve=[*first.curve, *behind],
-        chosen=chosen,
-        resumed_at=first.resumed_at if second.resumed_at is None else second.resumed_at + first.steps,
-    )

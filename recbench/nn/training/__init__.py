@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from recbench.nn.training.next_item_softmax import NextItemSoftmax
     from recbench.nn.training.next_item_training import NextItemTraining
     from recbench.nn.training.optimizer import count_parameters
+    from recbench.nn.training.reports import joined
     from recbench.nn.training.settings import Schedule, TrainingSettings
     from recbench.nn.training.sharding import gathered, is_sharded, shard_weights, whole
     from recbench.nn.training.stretches import Stretches
@@ -31,6 +32,6 @@ else:
 __all__ = [
     "Batch", "BatchUnit", "NextItemLoss", "NextItemLossSettings", "NextItemSoftmax", "NextItemTraining", "Schedule", "Sharded",
     "Stretches", "TrainingSettings", "UnseenNegatives", "Windows", "binary_cross_entropy", "count_parameters", "full_cross_entropy",
-    "gather_rows", "gathered", "generalised_binary_cross_entropy", "in_random_order", "is_sharded", "length_bucketed", "logit_vectors",
-    "sampled_cross_entropy", "sampled_softmax", "shard_weights", "train", "whole",
+    "gather_rows", "gathered", "generalised_binary_cross_entropy", "in_random_order", "is_sharded", "joined", "length_bucketed",
+    "logit_vectors", "sampled_cross_entropy", "sampled_softmax", "shard_weights", "train", "whole",
 ]  # fmt: skip
