@@ -151,7 +151,9 @@ def test_the_rule_against_repeats_makes_both_views_equal(tmp_path: Path) -> None
     rankings = model.generate(queries([[0, 1], [2]]), 3)
     np.testing.assert_array_equal(rankings.view("keep"), rankings.view("unseen"))
     assert PLUGIN.row_name("default", PLUGIN.resolve("default")) == "graph-heuristic:default"
-    assert PLUGIN.row_name("default", PLUGIN.resolve("default", None, {"rule": "no-repeats"})) == "graph-heuristic:default (rule=no-repeats)"
+    assert (
+        PLUGIN.row_name("default", PLUGIN.resolve("default", None, {"rule": "no-repeats"})) == "graph-heuristic:default (rule=no-repeats)"
+    )
     assert PLUGIN.row_name("minilm", PLUGIN.resolve("minilm")) == "graph-heuristic:minilm (encoder=minilm)"
     with pytest.raises(BadConfig, match="rings have no scores"):
         PLUGIN.resolve("tgh1", None, {"rule": "no-repeats"})
