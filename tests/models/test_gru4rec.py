@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recbench.core import Catalogue, Interactions
-from recbench.nn.training import NextItemSoftmax, Windows, count_parameters
+from recbench.nn.training import NextItemLossSettings, NextItemTraining, Windows, count_parameters
 from recbench.testing import LightContext, interactions, queries
 from recbench_models.gru4rec import PLUGIN
 from recbench_models.gru4rec.config import GRU4RecConfig, NetworkSettings
@@ -111,7 +111,9 @@ def test_the_padding_row_stays_zero_and_dropout_works_in_training_alone() -> Non
     torch.testing.assert_close(network(item, length), network(item, length), atol=0, rtol=0)
     network.train()
     assert (network(item, length) - network(item, length)).abs().max() > 0
-    NextItemSoftmax(network, Windows.of(interactions([[1, 2, 3], [4, 5]], N_ITEMS), 5))(np.arange(2))[0].backward()
+    train = interactions([[1, 2, 3], [4, 5]], N_ITEMS)
+    module = NextItemTraining(network, NextItemLossSettings(loss="ce"), train, Windows.of(train, 5), mixes_lengths=False)
+    module(np.arange(2))[0].backward()
     assert network.item_embedding.weight.grad is not None
     assert not network.item_embedding.weight.grad[N_ITEMS].any()
 

@@ -1,5 +1,7 @@
 """The next item at every trained slot of a window, by any of the losses over next items."""
 
+from typing import Any, Protocol
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -8,10 +10,26 @@ from recbench.core import Interactions
 from recbench.core.ragged import LongArray
 from recbench.nn.training.next_item_loss import NextItemLoss
 from recbench.nn.training.next_item_settings import NextItemLossSettings
-from recbench.nn.training.next_item_softmax import SlotEncoder
 from recbench.nn.training.windows import Windows
 
-# B windows, T columns, S trained slots, D width
+# B windows, T columns, S trained slots, N items, D width
+
+
+class SlotEncoder(Protocol):
+    """A `torch.nn.Module` that gives every slot a state, which must not depend on later slots.
+
+    Attributes:
+        n_items: N; item rows are 0..N-1, and row N fills a batch up.
+    """
+
+    n_items: int
+
+    @property
+    def item_ID(self) -> Tensor:  # noqa: N802
+        """Vectors of the items, (N, D): what states are multiplied with."""
+
+    def __call__(self, item_BT: Tensor, length_B: Tensor) -> Any:
+        """The state of every slot, (B, T, D), for items (B, T) int64, oldest first, and lengths (B,) int64."""
 
 
 class NextItemTraining(nn.Module):

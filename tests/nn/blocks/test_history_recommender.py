@@ -9,8 +9,7 @@ from torch import Tensor, nn
 
 from recbench.core import BadData, Movable, Queries, Ranker
 from recbench.nn.blocks import HistoryRecommender
-from recbench.nn.training import NextItemSoftmax, Windows
-from recbench.testing import interactions, queries
+from recbench.testing import queries
 
 
 class WeighedItems(nn.Module):
@@ -111,21 +110,3 @@ def test_saved_weights_come_back_and_others_are_refused(tmp_path: Path) -> None:
         HistoryRecommender(WeighedItems(10, 4, 3)).load(tmp_path)
     model.to("meta")
     assert model.encoder.item_ID.device.type == "meta"
-
-
-def test_the_softmax_is_summed_over_trained_slots() -> None:
-    encoder = network(max_length=4)
-    windows = Windows.of(interactions([[0, 1, 2], [3, 4], [5, 6, 7, 8, 0, 1]], 9), 4)
-    module = NextItemSoftmax(encoder, windows)
-    total, n_targets = module(np.arange(len(windows)))
-    assert n_targets == 2 + 1 + 5
-    expected = torch.zeros(())
-    for row in range(len(windows)):
-        item, target = windows.padded(np.array([row]), 9)
-        state = encoder(torch.from_numpy(item), torch.tensor([item.shape[1]]))[0]
-        log_share = (state @ encoder.item_ID.T).log_softmax(1)
-        for slot, wanted in enumerate(target[0]):
-            expected = expected - (log_share[slot, wanted] if wanted >= 0 else 0.0)
-    assert total.item() == pytest.approx(expected.item(), rel=1e-5)
-    total.backward()
-    assert encoder.table.weight.grad is not None
