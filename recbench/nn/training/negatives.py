@@ -23,7 +23,7 @@ class UnseenNegatives:
         if (count_U >= train.n_items).any():
             raise BadRequest(
                 f"User row {int(count_U.argmax())} has all {train.n_items} items in the train part, so there is no negative to draw. "
-                "Use --set loss=ce."
+                "Use --set loss=ce where the model has that setting, else a model that draws no negatives."
             )
         first_U = np.cumsum(count_U) - count_U
         gap = item - (np.arange(len(item)) - first_U[user])

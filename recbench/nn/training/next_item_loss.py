@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from recbench.core import Interactions
+from recbench.core import BadRequest, Interactions
 from recbench.nn.training.losses import (
     binary_cross_entropy,
     full_cross_entropy,
@@ -38,8 +38,12 @@ class NextItemLoss:
             train: whose items are no negatives of their user.
 
         Raises:
-            BadRequest: a user has every item, so that there is no negative to draw.
+            BadRequest: a user has every item, so that there is no negative to draw; or `gbce` over a catalogue of one item.
         """
+        if settings.loss == "gbce" and train.n_items < 2:
+            raise BadRequest(
+                "loss=gbce is calibrated by the share of the other items that it draws, and the catalogue has 1 item. Use --set loss=ce."
+            )
         self._settings = settings
         is_sampled = settings.loss != "ce"
         self._unseen = UnseenNegatives(train) if is_sampled and settings.draws_from == "unseen" else None

@@ -45,8 +45,13 @@ def test_negatives_are_uniform_over_what_the_user_lacks() -> None:
 
 
 def test_a_user_with_all_items_is_named() -> None:
-    with pytest.raises(BadRequest, match="User row 1 has all 3 items"):
+    with pytest.raises(BadRequest, match=r"User row 1 has all 3 items .* --set loss=ce where the model has that setting"):
         UnseenNegatives(interactions([[0], [2, 1, 0]], 3))
+
+
+def test_a_single_item_cannot_be_calibrated() -> None:
+    with pytest.raises(BadRequest, match=r"catalogue has 1 item\. Use --set loss=ce"):
+        NextItemLoss(NextItemLossSettings(loss="gbce"), interactions([[0, 0]], 1))
 
 
 @pytest.mark.parametrize("loss", ["bce", "gbce", "ssm"])
