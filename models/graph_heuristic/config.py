@@ -40,6 +40,12 @@ class WalkSettings(PluginConfig):
     """Score of the most popular item for that; small, so that it orders items whose scores are else equal. Below 1e-5 the last places of
     float32 lose it."""
 
+    @model_validator(mode="after")
+    def _the_walk_starts_somewhere(self) -> Self:
+        if not any(self.last_weights):
+            raise ValueError(f"last_weights={self.last_weights} let the walk start nowhere; one of them must be above 0")
+        return self
+
     @property
     def reads_text(self) -> bool:
         """Whether any score depends on text."""

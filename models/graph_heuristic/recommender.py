@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 from scipy.sparse import csr_array
 
@@ -47,6 +48,12 @@ class GraphHeuristic:
     def generate(self, queries: Queries, k: int) -> Rankings:
         """The k best items by the method of the settings."""
         return self._scorer.generate(queries, k)
+
+    def item_vectors(self) -> NDArray[np.float32]:
+        """The items' text vectors, (n_items, D), zeros where an item has no text; `BadRequest` where the settings read no text."""
+        if self._likeness is None:
+            raise BadRequest("The graph heuristic has item vectors only where it reads texts. Choose a preset that does, such as default.")
+        return self._likeness.vector_ID
 
     def save(self, folder: Path) -> None:
         """Write graph, popularity and text vectors."""

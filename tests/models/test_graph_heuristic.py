@@ -139,6 +139,20 @@ def test_texts_do_not_matter_without_their_weight_and_equal_texts_move_nothing(t
     np.testing.assert_array_equal(same.items, bare.items)
 
 
+def test_item_vectors_are_those_of_the_texts(tmp_path: Path) -> None:
+    titles = ["red wool hat", "steel anchor", "red wool hat", None]
+    vectors = fitted([[0, 1], [1, 2]], 4, tmp_path, texts={"title": titles}).item_vectors()
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), [1, 1, 1, 0], atol=1e-6)
+    np.testing.assert_allclose(vectors @ vectors.T, [[1, 0, 1, 0], [0, 1, 0, 0], [1, 0, 1, 0], [0] * 4], atol=1e-6)
+    with pytest.raises(BadRequest, match="only where it reads texts"):
+        fitted([[0, 1]], 2, tmp_path, "no-text").item_vectors()
+
+
+def test_a_walk_that_starts_nowhere_is_refused() -> None:
+    with pytest.raises(BadConfig, match="let the walk start nowhere"):
+        PLUGIN.resolve("default", None, {"walk.last_weights": [0.0, 0.0]})
+
+
 def test_data_without_text_are_refused_with_the_preset_that_needs_none(tmp_path: Path) -> None:
     with pytest.raises(BadRequest, match="--preset no-text"):
         fitted([[0, 1]], 2, tmp_path)
