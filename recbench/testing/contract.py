@@ -28,6 +28,8 @@ TOLERANCE = 1e-5
 _K = 20
 _MANY = 256
 """Queries of a batch as a run asks for; here some come several times."""
+_LONG = 250
+"""Events of a history that is longer than any preset `smoke` reads."""
 _HEAVY = ("torch", "transformers", "pandas", "faiss")
 
 
@@ -189,6 +191,14 @@ class PluginContract:
         assert rankings.view("keep")[1, 0] >= 0
         nobody = replace(few.take([]), timestamp=None)
         assert _ask(trained.recommender, nobody, _K, small).items.shape == (len(VIEWS), 0, _K)
+
+    def test_histories_of_one_item_and_of_more_than_a_model_reads(self, small: Split, trained: TrainedModel, queries: Queries) -> None:
+        few = queries.take(np.arange(3))
+        lists: list[list[int]] = [few.histories[0].tolist()[-1:], few.histories[1].tolist(), np.resize(few.histories[2], _LONG).tolist()]
+        asked = replace(few, histories=Histories.from_lists(lists), timestamp=None)
+        rankings = _ask(trained.recommender, asked, _K, small)
+        assert (rankings.items[:, :, 0] >= 0).all(), "a query got an empty list"
+        _assert_close(_ask(trained.recommender, asked.take([0]), _K, small), rankings, [0])
 
     def test_unknown_user(self, small: Split, trained: TrainedModel, queries: Queries) -> None:
         few = queries.take([0, 0, 1])

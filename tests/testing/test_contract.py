@@ -93,6 +93,19 @@ def nothing_for_newcomers(rankings: Rankings, queries: Queries) -> Rankings:
     return replace(rankings, items=items, scores=scores)
 
 
+def nothing_beyond_the_longest(rankings: Rankings, queries: Queries) -> Rankings:
+    items, scores = rankings.items.copy(), rankings.scores.copy()
+    items[:, queries.histories.lengths > 50], scores[:, queries.histories.lengths > 50] = -1, -np.inf
+    return replace(rankings, items=items, scores=scores)
+
+
+def single_items_moved_by_longer_histories(rankings: Rankings, queries: Queries) -> Rankings:
+    lengths = queries.histories.lengths
+    scores = rankings.scores.copy()
+    scores[:, lengths == 1] += np.float32(lengths.max(initial=0) / 1000)
+    return replace(rankings, scores=scores)
+
+
 def short_by_one(rankings: Rankings, queries: Queries) -> Rankings:
     return replace(rankings, items=rankings.items[:, :, :-1], scores=rankings.scores[:, :, :-1])
 
@@ -113,6 +126,8 @@ RULES: list[tuple[str, Spoil]] = [
     ("test_views_agree", views_apart),
     ("test_unknown_user", user_decides),
     ("test_empty_history", nothing_for_newcomers),
+    ("test_histories_of_one_item_and_of_more_than_a_model_reads", nothing_beyond_the_longest),
+    ("test_histories_of_one_item_and_of_more_than_a_model_reads", single_items_moved_by_longer_histories),
     ("test_more_is_asked_than_there_is", short_by_one),
     ("test_questions_are_left_as_they_are", question_changed),
 ]
