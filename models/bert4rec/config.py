@@ -1,34 +1,21 @@
 """Settings of BERT4Rec."""
 
-from typing import Literal, Self
+from typing import Literal
 
-from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import Field, PositiveInt
 
 from recbench.core import PluginConfig
+from recbench.nn.blocks import EncoderSettings
 from recbench.nn.training import TrainingSettings
 
 
-class NetworkSettings(PluginConfig):
+class NetworkSettings(EncoderSettings):
     """The encoder of histories."""
 
-    width: PositiveInt = 64
-    """Size of item vectors and of every slot's state."""
-    n_layers: NonNegativeInt = 2
-    """How many blocks of attention and network."""
-    n_heads: PositiveInt = 2
-    """Attention heads; must divide the width."""
-    hidden: PositiveInt = 256
-    """Inner width of each block's network."""
     max_length: PositiveInt = Field(default=50, ge=2)
     """Slots of the encoder: items of a training example, or of a history with the appended MASK."""
     dropout: float = Field(default=0.2, ge=0, lt=1)
     """On embeddings, attention weights and the outputs of attention and network, in training."""
-
-    @model_validator(mode="after")
-    def _heads_divide_width(self) -> Self:
-        if self.width % self.n_heads:
-            raise ValueError(f"width={self.width} is not a multiple of n_heads={self.n_heads}")
-        return self
 
 
 class BERT4RecConfig(PluginConfig):

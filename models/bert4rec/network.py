@@ -5,14 +5,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from recbench.core.ragged import LongArray
-from recbench.nn.blocks import SequenceEncoder, initialise
+from recbench.nn.blocks import initialise, post_norm_encoder
 from recbench.nn.training import Stretches, full_cross_entropy
 from recbench_models.bert4rec.config import NetworkSettings
 from recbench_models.bert4rec.data import MaskedBatch, hidden_slots
 
 # B sequences, T columns, S hidden slots, N items, D width
-
-_EPS = 1e-12
 
 
 class MaskedItemEncoder(nn.Module):
@@ -29,26 +27,10 @@ class MaskedItemEncoder(nn.Module):
     def __init__(self, settings: NetworkSettings, n_items: int) -> None:
         super().__init__()
         self.n_items, self.max_length = n_items, settings.max_length - 1
-        self.encoder = SequenceEncoder(
-            n_items,
-            width=settings.width,
-            n_layers=settings.n_layers,
-            n_heads=settings.n_heads,
-            hidden=settings.hidden,
-            max_length=settings.max_length,
-            dropout=settings.dropout,
-            norm="post",
-            activation="gelu",
-            init="normal",
-            embedding_norm=True,
-            inner_dropout=False,
-            layer_norm_eps=_EPS,
-            causal=False,
-            has_mask=True,
-        )
+        self.encoder = post_norm_encoder(n_items, settings, causal=False, has_mask=True)
         self.dense = nn.Linear(settings.width, settings.width)
         initialise(self.dense, "normal")
-        self.norm = nn.LayerNorm(settings.width, _EPS)
+        self.norm = nn.LayerNorm(settings.width, self.encoder.block_settings.layer_norm_eps)
         self.item_bias = nn.Parameter(torch.zeros(n_items))
 
     @property

@@ -4,34 +4,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
-from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import Field, PositiveInt, model_validator
 
 from recbench.core import PluginConfig
+from recbench.nn.blocks import EncoderSettings
 from recbench.nn.text import AttributeFields, TextSettings
 from recbench.nn.training import TrainingSettings
 
 
-class NetworkSettings(PluginConfig):
+class NetworkSettings(EncoderSettings):
     """Both streams, which have equal sizes."""
 
-    width: PositiveInt = 64
-    """Size of the vectors of items and attributes and of every slot's state."""
-    n_layers: NonNegativeInt = 2
-    """How many blocks of attention and network each stream has."""
-    n_heads: PositiveInt = 2
-    """Attention heads; must divide the width."""
-    hidden: PositiveInt = 256
-    """Inner width of each block's network."""
-    max_length: PositiveInt = Field(default=50, ge=2)
-    """How many items of the history are read, the newest ones."""
     dropout: float = Field(default=0.5, ge=0, lt=1)
     """On what the blocks read, attention weights, the outputs of attention and network, and the joined state, in training."""
-
-    @model_validator(mode="after")
-    def _heads_divide_width(self) -> Self:
-        if self.width % self.n_heads:
-            raise ValueError(f"width={self.width} is not a multiple of n_heads={self.n_heads}")
-        return self
 
 
 class FDSAConfig(PluginConfig):

@@ -4,15 +4,13 @@ import torch
 from torch import Tensor, nn
 
 from recbench.core.ragged import Histories
-from recbench.nn.blocks import BlockSettings, BlockStack, SequenceEncoder, initialise
+from recbench.nn.blocks import BlockStack, initialise, post_norm_encoder
 from recbench.nn.compute import Dropout
 from recbench.nn.text import ItemAttributes
 from recbench_models.fdsa.config import NetworkSettings
 
 # B histories, T columns, N items, R rows (N items and the padding), U rows without repeats, F fields, A attributes of an item in a field at
 # most, D width, X width of texts
-
-_EPS = 1e-12
 
 
 class AttributeMix(nn.Module):
@@ -90,32 +88,9 @@ class FDSAEncoder(nn.Module):
         super().__init__()
         n_items, width = len(attributes), settings.width
         self.n_items, self.max_length = n_items, settings.max_length
-        self.items = SequenceEncoder(
-            n_items,
-            width=width,
-            n_layers=settings.n_layers,
-            n_heads=settings.n_heads,
-            hidden=settings.hidden,
-            max_length=settings.max_length,
-            dropout=settings.dropout,
-            norm="post",
-            activation="gelu",
-            embedding_norm=True,
-            inner_dropout=False,
-            layer_norm_eps=_EPS,
-        )
+        self.items = post_norm_encoder(n_items, settings)
         self.mix = AttributeMix(attributes, width, text_NX)
-        block = BlockSettings(
-            width,
-            settings.n_heads,
-            settings.hidden,
-            settings.dropout,
-            norm="post",
-            activation="gelu",
-            inner_dropout=False,
-            layer_norm_eps=_EPS,
-        )
-        self.attribute_blocks = BlockStack(settings.n_layers, block)
+        self.attribute_blocks = BlockStack(settings.n_layers, self.items.block_settings)
         self.join = nn.Linear(2 * width, width)
         self.dropout = Dropout(settings.dropout)
         initialise(self, "normal")

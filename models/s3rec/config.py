@@ -1,35 +1,13 @@
 """Settings of S3-Rec."""
 
-from typing import Literal, Self
+from typing import Literal
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 
 from recbench.core import PluginConfig
+from recbench.nn.blocks import EncoderSettings
 from recbench.nn.text import AttributeFields
 from recbench.nn.training import TrainingSettings
-
-
-class NetworkSettings(PluginConfig):
-    """The encoder of histories."""
-
-    width: PositiveInt = 64
-    """Size of item and attribute vectors and of every slot's state."""
-    n_layers: NonNegativeInt = 2
-    """How many blocks of attention and network."""
-    n_heads: PositiveInt = 2
-    """Attention heads; must divide the width."""
-    hidden: PositiveInt = 256
-    """Inner width of each block's network."""
-    max_length: PositiveInt = Field(default=50, ge=2)
-    """How many items are read, the newest ones."""
-    dropout: float = Field(default=0.5, ge=0, lt=1)
-    """On embeddings, attention weights and the outputs of attention and network, in training."""
-
-    @model_validator(mode="after")
-    def _heads_divide_width(self) -> Self:
-        if self.width % self.n_heads:
-            raise ValueError(f"width={self.width} is not a multiple of n_heads={self.n_heads}")
-        return self
 
 
 class PretrainSettings(PluginConfig):
@@ -70,7 +48,7 @@ class PretrainSettings(PluginConfig):
 class S3RecConfig(PluginConfig):
     """Network, attributes, pre-training, and fine-tuning: batches and training loop."""
 
-    network: NetworkSettings = NetworkSettings()
+    network: EncoderSettings = EncoderSettings()
     attributes: AttributeFields = AttributeFields()
     pretrain: PretrainSettings = PretrainSettings()
     training: TrainingSettings = TrainingSettings()

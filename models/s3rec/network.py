@@ -9,30 +9,10 @@ from torch.nn import functional
 from recbench.core.ragged import LongArray, Ragged
 from recbench.nn.blocks import SequenceEncoder, initialise
 from recbench.nn.training import Stretches
-from recbench_models.s3rec.config import NetworkSettings, PretrainSettings
+from recbench_models.s3rec.config import PretrainSettings
 from recbench_models.s3rec.data import hidden_slots, items_outside, segments
 
 # B sequences, T columns, S slots of a task, N items, A attributes, D width, P items of the whole train part
-
-
-def build_encoder(settings: NetworkSettings, n_items: int) -> SequenceEncoder:
-    """The untrained network, initialised with torch's default generator: that of `sasrec:s3rec` with one more row, MASK."""
-    return SequenceEncoder(
-        n_items,
-        width=settings.width,
-        n_layers=settings.n_layers,
-        n_heads=settings.n_heads,
-        hidden=settings.hidden,
-        max_length=settings.max_length,
-        dropout=settings.dropout,
-        norm="post",
-        activation="gelu",
-        init="normal",
-        embedding_norm=True,
-        inner_dropout=False,
-        layer_norm_eps=1e-12,
-        has_mask=True,
-    )
 
 
 def pair_loss(true_S: Tensor, false_S: Tensor, kind: Literal["sigmoid", "logit"]) -> Tensor:

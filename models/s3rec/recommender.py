@@ -8,11 +8,11 @@ import torch
 from recbench.core import Catalogue, FitContext, FitReport
 from recbench.core.ragged import LongArray
 from recbench.core.seeds import derived_seed
-from recbench.nn.blocks import HistoryRecommender, SequenceEncoder
+from recbench.nn.blocks import HistoryRecommender, SequenceEncoder, post_norm_encoder
 from recbench.nn.text import item_attributes
 from recbench.nn.training import NextItemLossSettings, NextItemTraining, Stretches, Windows, joined, train
 from recbench_models.s3rec.config import S3RecConfig
-from recbench_models.s3rec.network import Pretraining, PretrainTasks, build_encoder
+from recbench_models.s3rec.network import Pretraining, PretrainTasks
 
 
 class S3Rec(HistoryRecommender[SequenceEncoder]):
@@ -20,14 +20,14 @@ class S3Rec(HistoryRecommender[SequenceEncoder]):
 
     def __init__(self, config: S3RecConfig, catalogue: Catalogue) -> None:
         self.config = config
-        super().__init__(build_encoder(config.network, catalogue.n_items))
+        super().__init__(post_norm_encoder(catalogue.n_items, config.network, has_mask=True))
 
     def fit(self, context: FitContext) -> FitReport:
         """Pre-train on hidden items, attributes and segments, then train every prefix to predict what follows it."""
         config = self.config
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derived_seed(context.seed, "s3rec", "initial weights"))
-            self.encoder = build_encoder(config.network, context.train.n_items)
+            self.encoder = post_norm_encoder(context.train.n_items, config.network, has_mask=True)
         windows = Windows.newest(context.train, config.network.max_length)
         # Made first: it refuses users who leave no negative to either training.
         finetuning = NextItemTraining(

@@ -2,27 +2,19 @@
 
 from typing import Literal, Self
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import PositiveFloat, PositiveInt, model_validator
 
-from recbench.core import PluginConfig
+from recbench.nn.blocks import EncoderSettings
 from recbench.nn.training import BatchUnit, NextItemLossSettings, TrainingSettings
 
 
-class NetworkSettings(PluginConfig):
+class NetworkSettings(EncoderSettings):
     """The encoder of histories."""
 
-    width: PositiveInt = 64
-    """Size of item vectors and of every slot's state."""
-    n_layers: NonNegativeInt = 2
-    """How many blocks of attention and network."""
     n_heads: PositiveInt = 1
     """Attention heads; must divide the width."""
     hidden: PositiveInt | None = None
     """Inner width of each block's network; none: the width."""
-    max_length: PositiveInt = Field(default=50, ge=2)
-    """How many items of the history are read, the newest ones; 50 for short histories, 200 for MovieLens."""
-    dropout: float = Field(default=0.5, ge=0, lt=1)
-    """On embeddings, attention weights and the outputs of attention and network, in training."""
     norm: Literal["pre", "post", "original", "ligr"] = "pre"
     """Order of a block and place of layer normalisation; `original` is the odd order of the published code, `ligr` the gated block of
     eSASRec (arXiv:2508.06450), whose network is SwiGLU."""
@@ -40,12 +32,6 @@ class NetworkSettings(PluginConfig):
     """Whether a projection follows the attention heads in the order `original`, whose code has none; the other orders always have it."""
     layer_norm_eps: PositiveFloat = 1e-8
     """Added to the variance in layer normalisations."""
-
-    @model_validator(mode="after")
-    def _heads_divide_width(self) -> Self:
-        if self.width % self.n_heads:
-            raise ValueError(f"width={self.width} is not a multiple of n_heads={self.n_heads}")
-        return self
 
     @model_validator(mode="after")
     def _output_is_a_choice(self) -> Self:

@@ -7,13 +7,14 @@ from recbench.nn.on_demand import on_demand
 if TYPE_CHECKING:
     from recbench.nn.blocks.attention_blocks import BlockSettings, BlockStack, initialise
     from recbench.nn.blocks.causal_decoder import CausalDecoder
+    from recbench.nn.blocks.encoder_settings import EncoderSettings
     from recbench.nn.blocks.history_recommender import HistoryEncoder, HistoryRecommender
     from recbench.nn.blocks.seq2seq.examples import CodeTraining, Examples
     from recbench.nn.blocks.seq2seq.generator import CodeGenerator
     from recbench.nn.blocks.seq2seq.model import SUMMARY, CodeSeq2Seq
     from recbench.nn.blocks.seq2seq.recommender import CodeRecommender
     from recbench.nn.blocks.seq2seq.settings import Seq2SeqSettings
-    from recbench.nn.blocks.sequential import SequenceEncoder
+    from recbench.nn.blocks.sequential import SequenceEncoder, post_norm_encoder
     from recbench.nn.blocks.t5_blocks import new_t5, replace_dropout, self_attention
     from recbench.nn.blocks.t5_decoder import T5Decoder, T5DecoderParameters
     from recbench.nn.blocks.t5_encoder import T5Encoder
@@ -22,6 +23,6 @@ else:
 
 __all__ = [
     "SUMMARY", "BlockSettings", "BlockStack", "CausalDecoder", "CodeGenerator", "CodeRecommender", "CodeSeq2Seq", "CodeTraining",
-    "Examples", "HistoryEncoder", "HistoryRecommender", "Seq2SeqSettings", "SequenceEncoder", "T5Decoder", "T5DecoderParameters",
-    "T5Encoder", "initialise", "new_t5", "replace_dropout", "self_attention",
+    "EncoderSettings", "Examples", "HistoryEncoder", "HistoryRecommender", "Seq2SeqSettings", "SequenceEncoder", "T5Decoder",
+    "T5DecoderParameters", "T5Encoder", "initialise", "new_t5", "post_norm_encoder", "replace_dropout", "self_attention",
 ]  # fmt: skip

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from recbench.nn.blocks.attention_blocks import Activation, BlockSettings, BlockStack, Init, Norm, initialise
+from recbench.nn.blocks.encoder_settings import EncoderSettings
 from recbench.nn.compute.dropout import Dropout
 
 # B sequences, T columns (slots of the longest sequence of the batch), D width, N items
@@ -19,6 +20,7 @@ class SequenceEncoder(nn.Module):
     Attributes:
         n_items: N; rows 0..N-1 of `item_embedding` are items, row N is the padding, row N + 1 is MASK where there is one.
         max_length: longest sequence; the newest item stands in slot `max_length - 1`.
+        block_settings: sizes and kind of its blocks.
         causal: whether each slot sees itself and the slots before it only; False: every real slot. May be changed between two calls.
     """
 
@@ -70,8 +72,10 @@ class SequenceEncoder(nn.Module):
         self.position_embedding = nn.Embedding(max_length, width)
         self.embedding_norm = nn.LayerNorm(width, layer_norm_eps) if embedding_norm else nn.Identity()
         self.dropout = Dropout(dropout)
-        settings = BlockSettings(width, n_heads, hidden, dropout, norm, activation, inner_dropout, attention_output, layer_norm_eps)
-        self.blocks = BlockStack(n_layers, settings)
+        self.block_settings = BlockSettings(
+            width, n_heads, hidden, dropout, norm, activation, inner_dropout, attention_output, layer_norm_eps
+        )
+        self.blocks = BlockStack(n_layers, self.block_settings)
         has_last = norm in ("pre", "original") if last_norm is None else last_norm
         self.last_norm = nn.LayerNorm(width, layer_norm_eps) if has_last else nn.Identity()
         initialise(self, init)
@@ -117,3 +121,28 @@ class SequenceEncoder(nn.Module):
         """The state of each sequence's newest item, (B, D); lengths must be at least 1."""
         state_BTD: Tensor = self(item_BT, length_B)
         return state_BTD[torch.arange(len(item_BT), device=item_BT.device), length_B - 1]
+
+
+def post_norm_encoder(n_items: int, settings: EncoderSettings, *, causal: bool = True, has_mask: bool = False) -> SequenceEncoder:
+    """The encoder with blocks as in BERT (arXiv:1810.04805), initialised with torch's default generator.
+
+    The sum of item and position is normalised, blocks are `post` with GELU and no dropout between the layers of their networks, matrices
+    start with standard deviation 0.02.
+    """
+    return SequenceEncoder(
+        n_items,
+        width=settings.width,
+        n_layers=settings.n_layers,
+        n_heads=settings.n_heads,
+        hidden=settings.hidden or settings.width,
+        max_length=settings.max_length,
+        dropout=settings.dropout,
+        norm="post",
+        activation="gelu",
+        init="normal",
+        embedding_norm=True,
+        inner_dropout=False,
+        layer_norm_eps=1e-12,
+        causal=causal,
+        has_mask=has_mask,
+    )

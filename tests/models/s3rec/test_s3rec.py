@@ -19,12 +19,13 @@ from recbench.core import BadConfig, BadRequest, Catalogue, FitReport, Interacti
 from recbench.core.budget import Budget
 from recbench.core.config import by_dotted_name, nested
 from recbench.core.ragged import Ragged
+from recbench.nn.blocks import EncoderSettings, post_norm_encoder
 from recbench.nn.training import Stretches
 from recbench.nn.training import train as train_for_real
 from recbench.testing import LightContext, interactions, queries
 from recbench_models.s3rec import PLUGIN
-from recbench_models.s3rec.config import NetworkSettings, PretrainSettings, S3RecConfig
-from recbench_models.s3rec.network import Pretraining, PretrainTasks, build_encoder, pair_loss
+from recbench_models.s3rec.config import PretrainSettings, S3RecConfig
+from recbench_models.s3rec.network import Pretraining, PretrainTasks, pair_loss
 from recbench_models.s3rec.recommender import S3Rec
 from recbench_models.sasrec import PLUGIN as SASREC
 
@@ -46,7 +47,7 @@ def pretraining(users: Sequence[Sequence[int]], attributes: Sequence[Sequence[in
     """The first training over whole sequences, with weights large enough for their effects to be seen."""
     torch.manual_seed(0)
     config = config_of()
-    encoder = build_encoder(config.network, N_ITEMS)
+    encoder = post_norm_encoder(N_ITEMS, config.network, has_mask=True)
     encoder.causal = False
     settings = PretrainSettings(**pretrain)
     n_attributes = max(max(row, default=0) for row in attributes) + 1
@@ -120,7 +121,7 @@ def test_the_item_task_compares_the_hidden_item_with_another() -> None:
     # With 19 of 20 items in the sequence there is one other.
     torch.manual_seed(0)
     config = config_of({"network": {"max_length": 19}})
-    encoder = build_encoder(config.network, N_ITEMS)
+    encoder = post_norm_encoder(N_ITEMS, config.network, has_mask=True)
     encoder.causal = False
     tasks = PretrainTasks(16, Ragged.from_lists(ATTRIBUTES), 7, "logit")
     module = Pretraining(encoder, tasks, PretrainSettings(mask_rate=0.0), Stretches.tiles(interactions([range(19)], N_ITEMS), 19))
@@ -149,7 +150,7 @@ def test_sequences_are_trained_alike_in_any_company() -> None:
     users = [[*range(19)], [5]]
     config = config_of({"network": {"max_length": 19}})
     torch.manual_seed(0)
-    encoder = build_encoder(config.network, N_ITEMS)
+    encoder = post_norm_encoder(N_ITEMS, config.network, has_mask=True)
     encoder.causal = False
     tasks = PretrainTasks(16, Ragged.from_lists(ATTRIBUTES), 7, "sigmoid")
     settings = PretrainSettings(mask_rate=0.0, segment_weight=0.0, item_weight=0.0)
@@ -216,7 +217,7 @@ def test_without_pretraining_it_is_sasrec(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_number_of_weights() -> None:
     # sasrec:s3rec on beauty has 877,824; MASK is one more row.
-    encoder = build_encoder(NetworkSettings(), 12_101)
+    encoder = post_norm_encoder(12_101, EncoderSettings(), has_mask=True)
     assert sum(weight.numel() for weight in encoder.parameters()) == 877_824 + 64
 
 
