@@ -208,6 +208,22 @@ def test_presets_have_the_sizes_of_their_sources() -> None:
     assert encoder_parameters("ss", n_items) == wide + 6 * 256**2 + 10 * 256 + 2 * 256
 
 
+def test_s3rec_starts_where_scores_tell_nothing() -> None:
+    """Its source logs a first loss of two terms near ln 2 each; other first weights or embeddings that are scaled start elsewhere."""
+    rng = np.random.default_rng(0)
+    train = interactions([rng.permutation(500)[: rng.integers(2, 60)].tolist() for _ in range(60)], 500)
+    windows = Windows.newest(train, 50)
+    first = {}
+    for init in ("normal", "xavier"):
+        config = PLUGIN.resolve("s3rec", overrides={"network.init": init})
+        assert isinstance(config, SASRecConfig)
+        torch.manual_seed(0)
+        total, n_targets = SASRecTraining(build_encoder(config.network, 500), config, train, windows)(np.arange(len(windows)))
+        first[init] = total.item() / n_targets
+    assert first["normal"] == pytest.approx(2 * np.log(2), abs=0.03)
+    assert first["xavier"] > first["normal"] + 0.03
+
+
 def test_every_published_number_is_of_a_preset_with_its_settings() -> None:
     found = {(number.dataset, number.preset) for number in PLUGIN.card.published}
     assert {preset for _, preset in found if preset == "paper"} == set()
@@ -282,7 +298,9 @@ def test_cosines_rank_as_they_train(tmp_path: Path) -> None:
 
 
 @pytest.mark.real_data
-@pytest.mark.parametrize(("dataset", "n_dropped", "n_targets"), [("beauty", 3_382, 131_413), ("sports", 1_599, 189_543)])
+@pytest.mark.parametrize(
+    ("dataset", "n_dropped", "n_targets"), [("beauty", 3_382, 131_413), ("sports", 1_599, 189_543), ("yelp", 7_322, 225_061)]
+)
 def test_newest_windows_of_real_data(dataset: str, n_dropped: int, n_targets: int) -> None:
     """Counts of the train parts that RUCAIBox/CIKM2020-S3Rec trains."""
     folder = os.environ.get("RECBENCH_DATA")
