@@ -56,7 +56,7 @@ class S3Rec(HistoryRecommender[SequenceEncoder]):
         return second if first is None else replace(joined(first, second), examples_seen=second.examples_seen)
 
     def _pretrain(self, context: FitContext) -> FitReport:
-        """Train the encoder to look both ways; it looks back alone again afterwards."""
+        """Train the encoder with attention in both directions; afterwards it is causal again."""
         settings, encoder = self.config.pretrain, self.encoder
         attributes = item_attributes(context.items, self.config.attributes, context.log)
         sequences = context.train.histories().tail(self.config.network.max_length)
