@@ -76,8 +76,8 @@ class GraphHeuristicConfig(PluginConfig):
         fields=("title", "brand", "categories"), optional_fields=("brand", "categories"), encoder="tfidf-svd", labels=False
     )
     rule: Literal["no-repeats"] | None = None
-    """`no-repeats`: items of the history stand behind all others, so that `keep` ranks as `unseen` does; a rule for data in which nobody
-    takes an item twice, and about repeats, not about the graph. For `walk`."""
+    """`no-repeats`: items of the history stand behind all others, so that `keep` ranks as `unseen` does, for data in which nobody takes an
+    item twice. For `walk`."""
 
     @model_validator(mode="after")
     def _the_rule_is_for_walks(self) -> Self:
