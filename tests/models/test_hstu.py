@@ -367,6 +367,7 @@ def test_other_real_times_are_another_run(tmp_path: Path) -> None:
     [
         ("paper", "(ssm, own)", (128, "sequences")),
         ("paper-untimed", "(ssm, none)", (128, "sequences")),
+        ("paper-ml-1m", "(ssm, own)", (128, "sequences")),
         ("cpu", "(ce, own)", (1024, "targets")),
         ("cpu-untimed", "(ce, none)", (1024, "targets")),
         ("smoke", "(ce, own)", (1024, "targets")),
@@ -384,3 +385,23 @@ def test_presets_resolve(preset: str, words: str, batch: tuple[int, str]) -> Non
 def test_the_target_s_time_is_out_of_reach() -> None:
     with pytest.raises(BadConfig, match=r"network\.time_bias='target'.*when the target happens.*own or none"):
         PLUGIN.resolve("cpu", overrides={"network.time_bias": "target"})
+
+
+def test_settings_of_the_source_for_each_data_set() -> None:
+    settings = {}
+    for preset in ("paper", "paper-ml-1m"):
+        config = PLUGIN.resolve(preset)
+        assert isinstance(config, HSTUConfig)
+        net, training = config.network, config.training
+        assert (training.learning_rate, training.betas, training.weight_decay) == (1e-3, (0.9, 0.98), 0.0)
+        sizes = (net.max_length, net.width, net.n_layers, net.n_heads, net.head_width, net.dropout)
+        settings[preset] = (*sizes, config.n_negatives, training.max_epochs)
+    assert settings == {"paper": (50, 64, 4, 4, 16, 0.5, 256, 201), "paper-ml-1m": (200, 50, 2, 1, 50, 0.2, 128, 101)}
+
+
+def test_published_figures_belong_to_presets_that_read_times() -> None:
+    # All of them were printed of code that reads times: a run without times gets no verdict from them.
+    for published in PLUGIN.card.published:
+        config = PLUGIN.resolve(published.preset)
+        assert isinstance(config, HSTUConfig)
+        assert config.network.time_bias == "own"
