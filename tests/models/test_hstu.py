@@ -246,6 +246,15 @@ def test_losses_are_sums_over_targets_and_use_the_temperature() -> None:
     assert module(np.array([1]))[0].item() == pytest.approx(expected.item(), rel=1e-5)
 
 
+def test_windows_in_random_order_keep_their_own_times() -> None:
+    train = timed([[0, 1, 2, 3], [4, 5], [6, 7, 8, 9, 0, 1, 2, 3]], N_ITEMS, FIRST + np.arange(14) ** 2 * DAY)
+    module = training_of("ce", train, batch_order="random")
+    whole, _ = module(np.array([2, 1, 0]))
+    assert whole.item() == pytest.approx(sum(module(np.array([row]))[0].item() for row in range(3)), rel=1e-5)
+    untimed = training_of("ce", replace(train, unix_time=None), batch_order="random")
+    assert abs(untimed(np.array([2, 1, 0]))[0].item() - whole.item()) > 1e-3
+
+
 def test_a_sampled_target_has_no_weight() -> None:
     # All items but the target, drawn again and again: on average the softmax over the sample, without the target, weighs like the whole.
     train = timed([[0, 1, 2, 3, 4, 5]], 6, FIRST + np.arange(6) * DAY)
