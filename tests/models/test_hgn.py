@@ -236,3 +236,9 @@ def test_presets_resolve(preset: str, loss: str) -> None:
     assert isinstance(config, HGNConfig)
     assert config.network.max_length == 5
     assert PLUGIN.row_name(preset, config) == f"hgn:{preset} ({loss})"
+
+
+def test_a_search_tries_decay_on_the_tables() -> None:
+    drawn = [PLUGIN.trial(number, 0, "paper")[1].training for number in range(12)]  # type: ignore[attr-defined]
+    assert drawn[0] == PLUGIN.resolve("paper").training  # type: ignore[attr-defined]
+    assert any(training.weight_decay > 0 and training.decay_on == "all" for training in drawn)
