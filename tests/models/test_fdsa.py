@@ -274,6 +274,8 @@ def test_other_attributes_are_part_of_the_row_name() -> None:
     ("overrides", "message"),
     [
         ({"network.n_heads": 3}, "width=64 is not a multiple of n_heads=3"),
+        ({"attributes.fields": ["brand", "brand"]}, r"attributes\.fields=.*'brand' stands there more than once"),
+        ({"attributes.lists": ["categorie"]}, "lists names 'categorie', which is none of the fields categories, brand"),
         ({"text_encoder": "minilm"}, r"text_encoder=minilm and text_fields=\[\]: the field of text needs both, or neither"),
         ({"text_fields": ["title"]}, r"text_encoder=None and text_fields=\['title'\]"),
         ({"text_encoder": "nonsense", "text_fields": ["title"]}, "the encoder is none of minilm, tfidf-svd"),
