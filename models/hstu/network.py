@@ -14,11 +14,11 @@ from recbench_models.hstu.data import N_BUCKETS, padded_times, time_buckets
 # B histories, T columns, D width, H heads, d width of a head, I all heads together, S trained slots, N items
 
 _EPS = 1e-6
-"""Of the normalisations, which have no weights."""
+"""Epsilon of the layer normalisations, which have no weights."""
 
 
 class HSTULayer(nn.Module):
-    """Each slot sums up the values of the slots up to its own, weighted one by one, and lets gates of its own choose from the sum."""
+    """Gated attention without a softmax: a slot sums the values of the slots up to its own and multiplies the sum by its gate."""
 
     def __init__(self, settings: NetworkSettings) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ class HSTULayer(nn.Module):
         return next_BTD
 
     def _bias(self, n_columns: int, bucket_BTT: Tensor | None) -> Tensor:
-        """What place and time add to the product of query and key, (T, T) or (B, 1, T, T)."""
+        """Bias of place and time on the product of query and key, (T, T) or (B, 1, T, T)."""
         column_T = torch.arange(n_columns, device=self.position_bias.device)
         bias: Tensor = self.position_bias[column_T - column_T[:, None] + self.max_length - 1]
         if self.time_bias is None or bucket_BTT is None:

@@ -392,7 +392,7 @@ def test_presets_resolve(preset: str, words: str, batch: tuple[int, str]) -> Non
 
 
 def test_the_target_s_time_is_out_of_reach() -> None:
-    with pytest.raises(BadConfig, match=r"network\.time_bias='target'.*when the target happens.*own or none"):
+    with pytest.raises(BadConfig, match=r"network\.time_bias='target'.*reads the time of the target.*own or none"):
         PLUGIN.resolve("cpu", overrides={"network.time_bias": "target"})
 
 
