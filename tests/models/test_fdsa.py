@@ -157,6 +157,14 @@ def test_how_weights_start() -> None:
     assert not network.mix.table.weight[len(ATTRIBUTES.values)].any()
 
 
+def test_half_of_a_joined_state_is_dropped_in_training() -> None:
+    network = encoder_of()
+    item, length = torch.randint(0, N_ITEMS, (8, 6)), torch.full((8,), 6)
+    assert (network(item, length) != 0).all()
+    share = (network.train()(item, length) == 0).float().mean().item()
+    assert 0.35 < share < 0.65
+
+
 def test_a_state_ignores_what_follows_its_slot() -> None:
     network = encoder_of()
     item, length = torch.randint(0, N_ITEMS, (4, 6)), torch.full((4,), 6)

@@ -211,8 +211,33 @@ def test_how_weights_start() -> None:
     assert isinstance(layer, HSTULayer)
     assert layer.gate_value_query_key.weight.std().item() == pytest.approx(0.02, rel=0.05)
     assert layer.output.weight.abs().max().item() == pytest.approx(math.sqrt(6 / (64 + 64)), rel=0.01)
+    assert not layer.output.bias.any()
     assert layer.time_bias is not None
     assert layer.time_bias.std().item() == pytest.approx(0.02, rel=0.3)
+
+
+def halved(kept: torch.Tensor, whole: torch.Tensor) -> bool:
+    """Whether some numbers are those of `whole` doubled, and the others, at least a quarter, are zero: a dropout of a half."""
+    share = (kept == 0).float().mean().item()
+    torch.testing.assert_close(kept, torch.where(kept == 0, 0.0, 2 * whole), atol=1e-4, rtol=1e-4)
+    return 0.25 < share < 0.75
+
+
+def test_dropout_stands_on_embeddings_and_on_gated_values() -> None:
+    item, length = torch.randint(0, N_ITEMS, (6, 9)), torch.full((6,), 9)
+    encoder = encoder_of(n_layers=0, dropout=0.5)
+    whole = encoder(item, length)
+    assert halved(encoder.train()(item, length), whole)
+    torch.manual_seed(0)
+    layer = HSTULayer(settings_of(width=6, dropout=0.5))
+    with torch.no_grad():
+        layer.gate_value_query_key.weight *= 50
+        layer.output.weight.copy_(torch.eye(6))
+    x = torch.randn(6, 9, 6)
+    whole = layer.eval()(x, None) - x
+    change = layer.train()(x, None) - x
+    # The residual is added and taken away again, which leaves an error of rounding.
+    assert halved(change.where(change.abs() > 1e-6, 0.0), whole)
 
 
 # losses
