@@ -30,7 +30,7 @@ class FDSAConfig(PluginConfig):
     """Columns of the item table that this text is made of; an item's empty ones, and those that the data set lacks, are skipped."""
     training: TrainingSettings = TrainingSettings()
     batch_targets: PositiveInt = 2048
-    """How many targets a batch holds at most; one sequence at least is in it."""
+    """Most targets of a batch, which holds at least one sequence."""
 
     @model_validator(mode="after")
     def _text_has_encoder_and_columns(self) -> Self:

@@ -16,8 +16,8 @@ from recbench_models.fdsa.config import NetworkSettings
 class AttributeMix(nn.Module):
     """One vector per item: in each of its fields the mean of its attributes' vectors, and of these a weighted mean.
 
-    The weights are the softmax of what a small network says of each field. Fields in which an item has nothing are left out; an item
-    without any, and the padding, have the zero vector.
+    A small network scores each field, and the weights are the softmax of the scores. Fields in which an item has nothing are left out; an
+    item without any, and the padding, have the zero vector.
 
     Args:
         attributes: of N items.

@@ -7,11 +7,10 @@ import torch
 from torch import Tensor
 
 from recbench.core import BadData, Catalogue, FitContext, FitReport
-from recbench.core.ragged import LongArray
 from recbench.core.seeds import derived_seed
 from recbench.nn.blocks import HistoryRecommender
 from recbench.nn.text import ItemAttributes, item_attributes, text_vectors
-from recbench.nn.training import NextItemLossSettings, NextItemTraining, Windows, train
+from recbench.nn.training import NextItemLossSettings, NextItemTraining, Windows, train_next_items
 from recbench_models.fdsa.config import FDSAConfig
 from recbench_models.fdsa.network import FDSAEncoder
 
@@ -41,14 +40,10 @@ class FDSA(HistoryRecommender[FDSAEncoder]):
             torch.manual_seed(derived_seed(context.seed, "fdsa", "initial weights"))
             self.encoder = FDSAEncoder(config.network, self._attributes, self._text_NX)
         windows = Windows.of(context.train, config.network.max_length)
-
-        def batches(epoch: int) -> list[LongArray]:
-            generator = context.generator("batches", epoch)
-            return windows.batches(bucketed=True, size=config.batch_targets, unit="targets", generator=generator)
-
         module = NextItemTraining(self.encoder, NextItemLossSettings(loss="ce"), context.train, windows, mixes_lengths=False)
-        n_targets = int(windows.n_targets.sum())
-        return train(context, module, batches=batches, settings=config.training, ranker=self, examples_possible=n_targets)
+        return train_next_items(
+            context, module, batch_size=config.batch_targets, batch_unit="targets", settings=config.training, ranker=self
+        )
 
     def save(self, folder: Path) -> None:
         """Write the weights, the attributes, and the vectors of texts where there are any."""

@@ -14,11 +14,11 @@ class NetworkSettings(PluginConfig):
     hidden: PositiveInt = 128
     """Size of the recurrent state."""
     n_layers: PositiveInt = 1
-    """How many recurrent layers, one on top of the other."""
+    """Number of stacked recurrent layers."""
     max_length: PositiveInt = Field(default=50, ge=2)
-    """How many items of the history are read, the newest ones."""
+    """Number of newest items of the history that are read."""
     dropout: float = Field(default=0.3, ge=0, lt=1)
-    """On the item vectors that are read, in training."""
+    """Dropout on the input item vectors."""
 
 
 class GRU4RecConfig(PluginConfig):
@@ -27,4 +27,4 @@ class GRU4RecConfig(PluginConfig):
     network: NetworkSettings = NetworkSettings()
     training: TrainingSettings = TrainingSettings()
     batch_targets: PositiveInt = 2048
-    """How many targets a batch holds at most; one sequence at least is in it."""
+    """Most targets of a batch, which holds at least one sequence."""

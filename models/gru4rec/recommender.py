@@ -3,10 +3,9 @@
 import torch
 
 from recbench.core import Catalogue, FitContext, FitReport
-from recbench.core.ragged import LongArray
 from recbench.core.seeds import derived_seed
 from recbench.nn.blocks import HistoryRecommender
-from recbench.nn.training import NextItemLossSettings, NextItemTraining, Windows, train
+from recbench.nn.training import NextItemLossSettings, NextItemTraining, Windows, train_next_items
 from recbench_models.gru4rec.config import GRU4RecConfig
 from recbench_models.gru4rec.network import GRUEncoder
 
@@ -25,11 +24,7 @@ class GRU4Rec(HistoryRecommender[GRUEncoder]):
             torch.manual_seed(derived_seed(context.seed, "gru4rec", "initial weights"))
             self.encoder = GRUEncoder(config.network, context.train.n_items)
         windows = Windows.of(context.train, config.network.max_length)
-
-        def batches(epoch: int) -> list[LongArray]:
-            generator = context.generator("batches", epoch)
-            return windows.batches(bucketed=True, size=config.batch_targets, unit="targets", generator=generator)
-
         module = NextItemTraining(self.encoder, NextItemLossSettings(loss="ce"), context.train, windows, mixes_lengths=False)
-        n_targets = int(windows.n_targets.sum())
-        return train(context, module, batches=batches, settings=config.training, ranker=self, examples_possible=n_targets)
+        return train_next_items(
+            context, module, batch_size=config.batch_targets, batch_unit="targets", settings=config.training, ranker=self
+        )

@@ -14,7 +14,7 @@ class NetworkSettings(PluginConfig):
     width: PositiveInt = 50
     """Size of the vectors of users and items."""
     max_length: PositiveInt = 5
-    """How many items of the history are read, the newest ones."""
+    """Number of newest items of the history that are read."""
 
 
 class HGNConfig(PluginConfig):
@@ -25,6 +25,6 @@ class HGNConfig(PluginConfig):
     loss: Literal["ce", "bpr"] = "ce"
     """`ce`: softmax over all items. `bpr`: the target is to score higher than items that the user does not have, as published."""
     n_negatives: PositiveInt = 3
-    """How many items `bpr` draws per target."""
+    """Number of negatives per target with `bpr`."""
     batch_size: PositiveInt = 4096
-    """How many (prefix, next item) pairs a batch holds at most."""
+    """Most (prefix, next item) pairs of a batch."""

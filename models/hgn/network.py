@@ -47,11 +47,11 @@ class HGNEncoder(nn.Module):
 
     @property
     def item_ID(self) -> Tensor:  # noqa: N802
-        """What states are multiplied with, (N, E): output vectors, and the items' biases as a last column."""
+        """Output vectors of the items, with their biases as the last column, (N, E)."""
         return torch.cat([self.output.weight, self.output_bias[:, None]], 1)
 
     def users(self, user_B: Tensor) -> Tensor:
-        """User vectors (B, D) of rows (B,) int64; the mean of all of them for -1, somebody unknown."""
+        """User vectors (B, D) of rows (B,) int64; for -1, an unknown user, the mean of all user vectors."""
         known_BD = self.user(user_B.clamp(min=0))
         return torch.where(user_B[:, None] >= 0, known_BD, self.user.weight.mean(0))
 
@@ -61,7 +61,7 @@ class HGNEncoder(nn.Module):
         Args:
             item_BT: (B, T) int64 item rows, oldest first, `n_items` after the end.
             length_B: (B,) int64, how many items each history has, at most `max_length`.
-            user_BD: of `users`.
+            user_BD: (B, D) user vectors, as `users` gives them.
         """
         item_BTD = self.input(item_BT)
         column_T = torch.arange(item_BT.shape[1], device=item_BT.device)

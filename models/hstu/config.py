@@ -20,9 +20,9 @@ class NetworkSettings(PluginConfig):
     head_width: PositiveInt = 16
     """Size of each head's queries, keys, values and gates."""
     max_length: PositiveInt = Field(default=50, ge=2)
-    """How many items of the history are read, the newest ones; also the divisor of the attention weights."""
+    """Number of newest items of the history that are read; also the divisor of the attention weights."""
     dropout: float = Field(default=0.5, ge=0, lt=1)
-    """On embeddings and on each layer's gated values, in training."""
+    """Dropout on embeddings and on each layer's gated values."""
     time_bias: Literal["own", "none"] = "own"
     """`own`: attention weights depend on the time between the two events, which the data set must know. `none`: on order alone."""
 
@@ -31,7 +31,7 @@ class NetworkSettings(PluginConfig):
     def _cannot_see_the_target(cls, value: Any) -> Any:
         if value == "target":
             raise ValueError(
-                "the published code also reads when the target happens, which no question tells here, as no other model is told it; "
+                "the published code also reads the time of the target, which queries do not carry, because no other model is given it; "
                 "choose own or none"
             )
         return value

@@ -7,18 +7,18 @@ from torch.nn import functional
 from recbench.core import Interactions
 from recbench.core.ragged import LongArray
 from recbench.nn.compute import Dropout
-from recbench.nn.training import NextItemLoss, Windows
+from recbench.nn.training import NextItemTraining, Windows
 from recbench_models.hstu.config import HSTUConfig, NetworkSettings
 from recbench_models.hstu.data import N_BUCKETS, padded_times, time_buckets
 
 # B histories, T columns, D width, H heads, d width of a head, I all heads together, S trained slots, N items
 
 _EPS = 1e-6
-"""Of the normalisations, which have no weights."""
+"""Epsilon of the layer normalisations, which have no weights."""
 
 
 class HSTULayer(nn.Module):
-    """Each slot sums up the values of the slots up to its own, weighted one by one, and lets gates of its own choose from the sum."""
+    """Gated attention without a softmax: a slot sums the values of the slots up to its own and multiplies the sum by its gate."""
 
     def __init__(self, settings: NetworkSettings) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ class HSTULayer(nn.Module):
         return next_BTD
 
     def _bias(self, n_columns: int, bucket_BTT: Tensor | None) -> Tensor:
-        """What place and time add to the product of query and key, (T, T) or (B, 1, T, T)."""
+        """Bias of place and time on the product of query and key, (T, T) or (B, 1, T, T)."""
         column_T = torch.arange(n_columns, device=self.position_bias.device)
         bias: Tensor = self.position_bias[column_T - column_T[:, None] + self.max_length - 1]
         if self.time_bias is None or bucket_BTT is None:
@@ -111,25 +111,19 @@ class HSTUEncoder(nn.Module):
         return state_BTD[torch.arange(len(item_BT), device=item_BT.device), length_B - 1]
 
 
-class HSTUTraining(nn.Module):
-    """`module(rows)` gives the sum of the losses of windows `rows` and the number of their targets."""
+class HSTUTraining(NextItemTraining):
+    """The network in training, with the loss and the batches that the settings of the model name."""
+
+    encoder: HSTUEncoder
 
     def __init__(self, encoder: HSTUEncoder, config: HSTUConfig, train: Interactions, windows: Windows) -> None:
-        super().__init__()
-        self.encoder = encoder
-        self._windows = windows
+        super().__init__(encoder, config, train, windows, mixes_lengths=config.batch_order == "random")
         self._seconds = train.seconds if encoder.reads_time else None
-        self._loss = NextItemLoss(config, train)
 
-    def forward(self, rows: LongArray) -> tuple[Tensor, int]:
-        encoder, windows = self.encoder, self._windows
-        device = encoder.item_embedding.weight.device
-        item_BT, target_BT = (torch.from_numpy(part).to(device) for part in windows.padded(rows, encoder.n_items))
+    def states(self, rows: LongArray, item_BT: Tensor, length_B: Tensor) -> Tensor:
+        """The state of every slot, (B, T, D), from items and, where they count, times."""
         time_BT = None
         if self._seconds is not None:
-            time_BT = torch.from_numpy(padded_times(self._seconds, windows.start[rows], windows.length[rows])).to(device)
-        state_BTD = encoder(item_BT, torch.from_numpy(windows.length[rows]).to(device), time_BT)
-        row_S, column_S = torch.nonzero(target_BT >= 0, as_tuple=True)
-        user_B = torch.from_numpy(windows.user[rows]).to(device)
-        loss = self._loss(state_BTD[row_S, column_S], encoder.item_ID, target_BT[row_S, column_S], row_S, user_B)
-        return loss, len(row_S)
+            time_BT = torch.from_numpy(padded_times(self._seconds, self.windows.start[rows], self.windows.length[rows])).to(item_BT.device)
+        state_BTD: Tensor = self.encoder(item_BT, length_B, time_BT)
+        return state_BTD

@@ -4,11 +4,10 @@ import torch
 from torch import Tensor
 
 from recbench.core import BadRequest, Catalogue, FitContext, FitReport, Queries, Rankings
-from recbench.core.ragged import LongArray
 from recbench.core.seeds import derived_seed
 from recbench.nn.blocks import HistoryRecommender
 from recbench.nn.ranking import full_catalogue_topk
-from recbench.nn.training import Windows, logit_vectors, train
+from recbench.nn.training import Windows, logit_vectors, train_next_items
 from recbench_models.hstu.config import HSTUConfig
 from recbench_models.hstu.data import padded_times
 from recbench_models.hstu.network import HSTUEncoder, HSTUTraining
@@ -38,15 +37,10 @@ class HSTU(HistoryRecommender[HSTUEncoder]):
             self.encoder = HSTUEncoder(config.network, context.train.n_items)
         cut = Windows.newest if config.windows == "newest" else Windows.of
         windows = cut(context.train, config.network.max_length)
-
-        def batches(epoch: int) -> list[LongArray]:
-            generator = context.generator("batches", epoch)
-            bucketed = config.batch_order == "bucketed"
-            return windows.batches(bucketed=bucketed, size=config.batch_size, unit=config.batch_unit, generator=generator)
-
         module = HSTUTraining(self.encoder, config, context.train, windows)
-        n_targets = int(windows.n_targets.sum())
-        return train(context, module, batches=batches, settings=config.training, ranker=self, examples_possible=n_targets)
+        return train_next_items(
+            context, module, batch_size=config.batch_size, batch_unit=config.batch_unit, settings=config.training, ranker=self
+        )
 
     def generate(self, queries: Queries, k: int) -> Rankings:
         """The k items with the largest scores; after an empty history all scores are 0 and item rows decide."""

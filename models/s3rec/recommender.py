@@ -10,7 +10,7 @@ from recbench.core.ragged import LongArray
 from recbench.core.seeds import derived_seed
 from recbench.nn.blocks import HistoryRecommender, SequenceEncoder, post_norm_encoder
 from recbench.nn.text import item_attributes
-from recbench.nn.training import NextItemLossSettings, NextItemTraining, Stretches, Windows, joined, train
+from recbench.nn.training import NextItemLossSettings, NextItemTraining, Stretches, Windows, joined, train, train_next_items
 from recbench_models.s3rec.config import S3RecConfig
 from recbench_models.s3rec.network import Pretraining, PretrainTasks
 
@@ -37,18 +37,13 @@ class S3Rec(HistoryRecommender[SequenceEncoder]):
         if config.pretrain.epochs:
             first = self._pretrain(context)
             budget = budget.without(steps=first.steps, examples=first.examples_seen)
-
-        def batches(epoch: int) -> list[LongArray]:
-            generator = context.generator("batches", epoch)
-            return windows.batches(bucketed=config.batch_order == "bucketed", size=config.batch_size, unit="sequences", generator=generator)
-
-        second = train(
+        second = train_next_items(
             context,
             finetuning,
-            batches=batches,
+            batch_size=config.batch_size,
+            batch_unit="sequences",
             settings=config.training,
             ranker=self,
-            examples_possible=int(windows.n_targets.sum()),
             name="finetune",
             budget=budget,
         )

@@ -3,11 +3,10 @@
 import torch
 
 from recbench.core import Catalogue, FitContext, FitReport, Queries, Rankings
-from recbench.core.ragged import LongArray
 from recbench.core.seeds import derived_seed
 from recbench.nn.blocks import HistoryRecommender, SequenceEncoder
 from recbench.nn.ranking import full_catalogue_topk
-from recbench.nn.training import Windows, logit_vectors, train
+from recbench.nn.training import Windows, logit_vectors, train_next_items
 from recbench_models.sasrec.config import SASRecConfig
 from recbench_models.sasrec.network import SASRecTraining, build_encoder
 
@@ -27,15 +26,10 @@ class SASRec(HistoryRecommender[SequenceEncoder]):
             self.encoder = build_encoder(config.network, context.train.n_items)
         cut = Windows.newest if config.windows == "newest" else Windows.of
         windows = cut(context.train, config.network.max_length)
-
-        def batches(epoch: int) -> list[LongArray]:
-            generator = context.generator("batches", epoch)
-            bucketed = config.batch_order == "bucketed"
-            return windows.batches(bucketed=bucketed, size=config.batch_size, unit=config.batch_unit, generator=generator)
-
         module = SASRecTraining(self.encoder, config, context.train, windows)
-        n_targets = int(windows.n_targets.sum())
-        return train(context, module, batches=batches, settings=config.training, ranker=self, examples_possible=n_targets)
+        return train_next_items(
+            context, module, batch_size=config.batch_size, batch_unit=config.batch_unit, settings=config.training, ranker=self
+        )
 
     def generate(self, queries: Queries, k: int) -> Rankings:
         """The k items with the largest scores; after an empty history all scores are 0 and item rows decide."""

@@ -157,6 +157,14 @@ def test_how_weights_start() -> None:
     assert not network.mix.table.weight[len(ATTRIBUTES.values)].any()
 
 
+def test_half_of_a_joined_state_is_dropped_in_training() -> None:
+    network = encoder_of()
+    item, length = torch.randint(0, N_ITEMS, (8, 6)), torch.full((8,), 6)
+    assert (network(item, length) != 0).all()
+    share = (network.train()(item, length) == 0).float().mean().item()
+    assert 0.35 < share < 0.65
+
+
 def test_a_state_ignores_what_follows_its_slot() -> None:
     network = encoder_of()
     item, length = torch.randint(0, N_ITEMS, (4, 6)), torch.full((4,), 6)
@@ -274,6 +282,8 @@ def test_other_attributes_are_part_of_the_row_name() -> None:
     ("overrides", "message"),
     [
         ({"network.n_heads": 3}, "width=64 is not a multiple of n_heads=3"),
+        ({"attributes.fields": ["brand", "brand"]}, r"attributes\.fields=.*'brand' stands there more than once"),
+        ({"attributes.lists": ["categorie"]}, "lists names 'categorie', which is none of the fields categories, brand"),
         ({"text_encoder": "minilm"}, r"text_encoder=minilm and text_fields=\[\]: the field of text needs both, or neither"),
         ({"text_fields": ["title"]}, r"text_encoder=None and text_fields=\['title'\]"),
         ({"text_encoder": "nonsense", "text_fields": ["title"]}, "the encoder is none of minilm, tfidf-svd"),

@@ -139,6 +139,20 @@ def test_somebody_unknown_has_the_mean_of_all_users() -> None:
     torch.testing.assert_close(network.last_states(item, length), network(item, length, user[:1]))
 
 
+def test_how_weights_start() -> None:
+    torch.manual_seed(0)
+    network = HGNEncoder(NetworkSettings(), 1000, 800)
+    for table in (network.user.weight, network.input.weight[:1000], network.output.weight):
+        assert table.std().item() == pytest.approx(1 / 50, rel=0.05)
+    assert not network.input.weight[1000].any()
+    assert not network.output_bias.any()
+    assert not network.feature_of_item.bias.any()
+    gates = ((network.feature_of_item, 100), (network.feature_of_user, 100), (network.instance_of_item, 51), (network.instance_of_user, 55))
+    for gate, fans in gates:
+        bound = math.sqrt(6 / fans)
+        assert 0.9 * bound < gate.weight.abs().max().item() <= bound
+
+
 # training
 
 
@@ -236,3 +250,9 @@ def test_presets_resolve(preset: str, loss: str) -> None:
     assert isinstance(config, HGNConfig)
     assert config.network.max_length == 5
     assert PLUGIN.row_name(preset, config) == f"hgn:{preset} ({loss})"
+
+
+def test_a_search_tries_decay_on_the_tables() -> None:
+    drawn = [PLUGIN.trial(number, 0, "paper")[1].training for number in range(12)]  # type: ignore[attr-defined]
+    assert drawn[0] == PLUGIN.resolve("paper").training  # type: ignore[attr-defined]
+    assert any(training.weight_decay > 0 and training.decay_on == "all" for training in drawn)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from recbench.core.errors import BadData, BadRequest, refuse_exhaustion
 from recbench.core.interactions import ItemTable
@@ -29,6 +29,14 @@ class AttributeFields(TextFields):
     """Columns of `fields` that are left out where the data set lacks them; others are of no effect."""
     lists: tuple[str, ...] = ("categories",)
     """Columns of `fields` that hold several attributes, with a comma and a space between two; the value of any other is one attribute."""
+
+    @model_validator(mode="after")
+    def _lists_are_fields(self) -> Self:
+        # The default may stay where other fields are read.
+        unread = [name for name in self.lists if name not in (*self.fields, *type(self).model_fields["lists"].default)]
+        if unread:
+            raise ValueError(f"lists names {unread[0]!r}, which is none of the fields {', '.join(self.fields)}")
+        return self
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,5 +1,6 @@
 """Which text of the items is read, and by what. Imports no torch, so that a plugin's config may hold them."""
 
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
@@ -19,6 +20,14 @@ class TextFields(PluginConfig):
     or that is empty for every item, is an error unless `optional_fields` names it."""
     optional_fields: tuple[str, ...] = ()
     """Columns of `fields` that are left out where the data set lacks them; others are of no effect."""
+
+    @field_validator("fields")
+    @classmethod
+    def _each_field_once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        twice = [name for name, count in Counter(value).items() if count > 1]
+        if twice:
+            raise ValueError(f"{twice[0]!r} stands there more than once")
+        return value
 
 
 class TextSettings(TextFields):

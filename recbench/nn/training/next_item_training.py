@@ -6,11 +6,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from recbench.core import Interactions
+from recbench.core import FitContext, FitReport, Interactions
+from recbench.core.budget import Budget
+from recbench.core.plugin import Ranker
 from recbench.core.ragged import LongArray
+from recbench.nn.training.loop import train
 from recbench.nn.training.next_item_loss import NextItemLoss
 from recbench.nn.training.next_item_settings import NextItemLossSettings
-from recbench.nn.training.windows import Windows
+from recbench.nn.training.settings import TrainingSettings
+from recbench.nn.training.windows import BatchUnit, Windows
 
 # B windows, T columns, S trained slots, N items, D width
 
@@ -33,7 +37,15 @@ class SlotEncoder(Protocol):
 
 
 class NextItemTraining(nn.Module):
-    """`module(rows)` gives the sum of the losses of windows `rows` and the number of their targets, as `train` wants it."""
+    """`module(rows)` gives the sum of the losses of windows `rows` and the number of their targets, as `train` wants it.
+
+    A model that reads more of a window than its items overrides `states`.
+
+    Attributes:
+        encoder: what is trained.
+        windows: of the train part.
+        mixes_lengths: whether windows of any lengths meet in a batch.
+    """
 
     def __init__(
         self, encoder: SlotEncoder, settings: NextItemLossSettings, train: Interactions, windows: Windows, *, mixes_lengths: bool
@@ -51,22 +63,71 @@ class NextItemTraining(nn.Module):
         """
         super().__init__()
         self.encoder = encoder
-        self._windows, self._mixes_lengths = windows, mixes_lengths
+        self.windows, self.mixes_lengths = windows, mixes_lengths
         self._loss = NextItemLoss(settings, train)
 
     def forward(self, rows: LongArray) -> tuple[Tensor, int]:
-        groups = self._windows.of_like_length(rows) if self._mixes_lengths else [rows]
-        states, targets, sequences = zip(*map(self._states, groups), strict=True)
+        groups = self.windows.of_like_length(rows) if self.mixes_lengths else [rows]
+        states, targets, sequences = zip(*map(self._trained, groups), strict=True)
         first = np.cumsum([0, *map(len, groups)])
         sequence_S = torch.cat([part + int(start) for part, start in zip(sequences, first, strict=False)])
         item_ID, target_S = self.encoder.item_ID, torch.cat(targets)
-        user_B = torch.from_numpy(self._windows.user[np.concatenate(groups)]).to(item_ID.device)
+        user_B = torch.from_numpy(self.windows.user[np.concatenate(groups)]).to(item_ID.device)
         return self._loss(torch.cat(states), item_ID, target_S, sequence_S, user_B), len(target_S)
 
-    def _states(self, rows: LongArray) -> tuple[Tensor, Tensor, Tensor]:
+    def states(self, rows: LongArray, item_BT: Tensor, length_B: Tensor) -> Tensor:  # noqa: ARG002
+        """The state of every slot, (B, T, D).
+
+        Args:
+            rows: (B,) numbers of the windows, which say where in the train part these lie.
+            item_BT: (B, T) int64, their items, padded as the encoder reads them.
+            length_B: (B,) int64, their lengths.
+        """
+        state_BTD: Tensor = self.encoder(item_BT, length_B)
+        return state_BTD
+
+    def _trained(self, rows: LongArray) -> tuple[Tensor, Tensor, Tensor]:
         """State (S, D), target (S,) and window, as a place in `rows`, (S,) of each trained slot of windows `rows`."""
         device = self.encoder.item_ID.device
-        item_BT, target_BT = (torch.from_numpy(part).to(device) for part in self._windows.padded(rows, self.encoder.n_items))
-        state_BTD = self.encoder(item_BT, torch.from_numpy(self._windows.length[rows]).to(device))
+        item_BT, target_BT = (torch.from_numpy(part).to(device) for part in self.windows.padded(rows, self.encoder.n_items))
+        state_BTD = self.states(rows, item_BT, torch.from_numpy(self.windows.length[rows]).to(device))
         row_S, column_S = torch.nonzero(target_BT >= 0, as_tuple=True)
         return state_BTD[row_S, column_S], target_BT[row_S, column_S], row_S
+
+
+def train_next_items(
+    context: FitContext,
+    module: NextItemTraining,
+    *,
+    batch_size: int,
+    batch_unit: BatchUnit,
+    settings: TrainingSettings,
+    ranker: Ranker,
+    name: str = "training",
+    budget: Budget | None = None,
+) -> FitReport:
+    """Train `module` on its windows, each once an epoch: in batches of like length unless it mixes lengths.
+
+    Args:
+        context: of the run.
+        module: what is trained.
+        batch_size: how much a batch holds at most.
+        batch_unit: what `batch_size` counts.
+        settings, ranker, name, budget: as for `train`, which also says what is raised.
+    """
+    windows = module.windows
+
+    def batches(epoch: int) -> list[LongArray]:
+        generator = context.generator("batches", epoch)
+        return windows.batches(bucketed=not module.mixes_lengths, size=batch_size, unit=batch_unit, generator=generator)
+
+    return train(
+        context,
+        module,
+        batches=batches,
+        settings=settings,
+        ranker=ranker,
+        examples_possible=int(windows.n_targets.sum()),
+        name=name,
+        budget=budget,
+    )

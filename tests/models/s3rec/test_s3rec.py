@@ -170,14 +170,17 @@ class Asked(NamedTuple):
     arguments: dict[str, Any]
 
 
-def asked_of_the_loop(model: Any, module_name: str, train: Interactions, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Asked:
+LOOP_OF_NEXT_ITEMS = "recbench.nn.training.next_item_training.train"
+
+
+def asked_of_the_loop(model: Any, train: Interactions, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Asked:
     asked = []
 
     def train_nothing(context: LightContext, module: nn.Module, **arguments: Any) -> FitReport:
         asked.append(Asked(module, arguments))
         return FitReport()
 
-    monkeypatch.setattr(f"{module_name}.train", train_nothing)
+    monkeypatch.setattr(LOOP_OF_NEXT_ITEMS, train_nothing)
     model.fit(LightContext(train, folder, TEXTS))
     (only,) = asked
     return only
@@ -187,13 +190,14 @@ def test_without_pretraining_it_is_sasrec(tmp_path: Path, monkeypatch: pytest.Mo
     rng = np.random.default_rng(0)
     train = interactions([rng.integers(0, 100, rng.integers(2, 70)).tolist() for _ in range(300)], 100)
     catalogue = Catalogue(100, len(train))
-    models = {
-        "recbench_models.sasrec.recommender": SASREC.build(SASREC.resolve("s3rec"), catalogue),
-        "recbench_models.s3rec.recommender": PLUGIN.build(PLUGIN.resolve("paper", overrides={"pretrain.epochs": 0}), catalogue),
-    }
-    sasrec, ours = (asked_of_the_loop(model, name, train, tmp_path, monkeypatch) for name, model in models.items())
-    assert ours.arguments.pop("name") == "finetune"
-    assert ours.arguments.pop("budget") == Budget(started_at=ANY)
+    models = (
+        SASREC.build(SASREC.resolve("s3rec"), catalogue),
+        PLUGIN.build(PLUGIN.resolve("paper", overrides={"pretrain.epochs": 0}), catalogue),
+    )
+    sasrec, ours = (asked_of_the_loop(model, train, tmp_path, monkeypatch) for model in models)
+    assert (sasrec.arguments["name"], ours.arguments["name"]) == ("training", "finetune")
+    # The budget of the run: nothing was spent on pre-training.
+    assert (sasrec.arguments["budget"], ours.arguments["budget"]) == (None, Budget(started_at=ANY))
     assert ours.arguments.keys() == sasrec.arguments.keys()
     assert all(ours.arguments[name] == sasrec.arguments[name] for name in ("settings", "examples_possible"))
     batches, expected = ours.arguments["batches"](3), sasrec.arguments["batches"](3)
@@ -246,7 +250,8 @@ def test_it_looks_both_ways_in_pretraining_and_back_alone_afterwards(tmp_path: P
         seen[name] = (module.encoder.causal, "ranker" in arguments)
         return train_for_real(context, module, name=name, **arguments)
 
-    monkeypatch.setattr("recbench_models.s3rec.recommender.train", watched)
+    for loop in ("recbench_models.s3rec.recommender.train", LOOP_OF_NEXT_ITEMS):
+        monkeypatch.setattr(loop, watched)
     model, _ = fitted(some_users(), tmp_path, pretrain={"epochs": 1})
     assert seen == {"pretrain": (False, False), "finetune": (True, True)}
     state = model.encoder(torch.tensor([[1, 2, 3], [1, 2, 9]]), torch.tensor([3, 3]))

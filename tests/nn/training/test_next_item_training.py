@@ -1,12 +1,17 @@
 """Losses at the trained slots of windows, as the training loop asks for them."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-from recbench.nn.training import NextItemLossSettings, NextItemTraining, Windows
-from recbench.testing import interactions
+from recbench.core import Queries, Rankings
+from recbench.core.ragged import LongArray
+from recbench.nn.ranking import full_catalogue_topk
+from recbench.nn.training import BatchUnit, NextItemLossSettings, NextItemTraining, TrainingSettings, Windows, train_next_items
+from recbench.testing import LightContext, interactions
 
 N_ITEMS = 9
 TRAIN = interactions([[0, 1, 2], [3, 4], [5, 6, 7, 8, 0, 1], [2], []], N_ITEMS)
@@ -62,3 +67,49 @@ def test_negatives_are_those_of_the_slots_own_user() -> None:
         chosen = score.gather(1, target[:, None])[:, 0]
         expected -= (nn.functional.logsigmoid(chosen) + nn.functional.logsigmoid(-score[:, lacking])).sum()
     assert total.item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+class Noting(NextItemTraining):
+    """Notes the batches that it is given, and adds a number of its own to the states of each window."""
+
+    def __init__(self, *, mixes_lengths: bool) -> None:
+        super().__init__(Sums(), NextItemLossSettings(loss="ce"), TRAIN, Windows.of(TRAIN, 4), mixes_lengths=mixes_lengths)
+        self.batches: list[list[int]] = []
+
+    def forward(self, rows: LongArray) -> tuple[Tensor, int]:
+        if torch.is_grad_enabled():
+            self.batches.append(rows.tolist())
+        return super().forward(rows)
+
+    def states(self, rows: LongArray, item_BT: Tensor, length_B: Tensor) -> Tensor:
+        assert (length_B == torch.from_numpy(self.windows.length[rows])).all()
+        return super().states(rows, item_BT, length_B) + torch.from_numpy(self.windows.start[rows])[:, None, None]
+
+    def generate(self, queries: Queries, k: int) -> Rankings:
+        return full_catalogue_topk(torch.zeros(len(queries), 4), self.encoder.item_ID, queries, k)
+
+
+def test_states_may_come_from_more_than_the_items() -> None:
+    module = Noting(mixes_lengths=True)
+    whole, n_targets = module(np.arange(len(module.windows)))
+    parts = [module(np.array([row])) for row in range(len(module.windows))]
+    assert n_targets == sum(n for _, n in parts)
+    assert whole.item() == pytest.approx(sum(part.item() for part, _ in parts), rel=1e-5)
+    plain = NextItemTraining(module.encoder, NextItemLossSettings(loss="ce"), TRAIN, module.windows, mixes_lengths=True)
+    assert abs(whole.item() - plain(np.arange(len(module.windows)))[0].item()) > 1
+
+
+@pytest.mark.parametrize(("size", "unit", "n_batches"), [(2, "sequences", 2), (1000, "targets", 1)])
+@pytest.mark.parametrize("mixes_lengths", [False, True])
+def test_every_window_is_trained_once_an_epoch(mixes_lengths: bool, size: int, unit: BatchUnit, n_batches: int, tmp_path: Path) -> None:
+    module = Noting(mixes_lengths=mixes_lengths)
+    settings = TrainingSettings(max_epochs=2, validate_every_epochs=2)
+    report = train_next_items(
+        LightContext(TRAIN, tmp_path, judge=lambda _: 0.0), module, batch_size=size, batch_unit=unit, settings=settings, ranker=module
+    )
+    epochs = module.batches[-2 * n_batches :]
+    for epoch in (epochs[:n_batches], epochs[n_batches:]):
+        assert sorted(row for batch in epoch for row in batch) == list(range(len(module.windows)))
+        if not mixes_lengths:
+            assert all(np.diff(module.windows.length[batch]).min(initial=0) >= 0 for batch in epoch)
+    assert (report.examples_seen, report.examples_possible) == (16, 8)
