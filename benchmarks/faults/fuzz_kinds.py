@@ -328,7 +328,7 @@ def make_settings(folder: Path, rng: random.Random) -> None:
 def judge_settings(folder: Path) -> dict[str, Any]:
     """Every key of the file with the value that the model gets."""
     plugin = registry.models(()).load("sasrec")
-    values, _ = read_settings(folder / "settings.toml", "sasrec", plugin.card.moved)
+    values, _ = read_settings(folder / "settings.toml", plugin.card)
     found = by_dotted_name(plugin.resolve("cpu", values, {}).model_dump(mode="json"))
     return {key: found[key] for key in by_dotted_name(values, plugin.config)}
 
