@@ -39,6 +39,7 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/mypy benchmarks/faults
 
 test: lint
 	$(PYTEST) -m "not gpu and not network" --cov --cov-report=

@@ -236,7 +236,7 @@ def _settle(command: Command, name: str) -> None:
     os.chdir(command.folder)
     os.environ.clear()
     os.environ.update(command.environment)
-    streams = {0: "/dev/null", 1: _path(command, name, "output"), 2: _path(command, name, "errors")}
+    streams: dict[int, str | Path] = {0: "/dev/null", 1: _path(command, name, "output"), 2: _path(command, name, "errors")}
     for number, path in streams.items():
         opened = os.open(path, os.O_RDONLY if number == 0 else os.O_CREAT | os.O_TRUNC | os.O_WRONLY)
         os.dup2(opened, number)

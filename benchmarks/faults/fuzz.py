@@ -28,8 +28,8 @@ import scenes
 from fuzz_kinds import Fixtures, Kind, kinds
 from slow_reader import CannotRead, Figures
 
+from recbench.cli.faults import explain
 from recbench.cli.options import model_cards
-from recbench.cli.terminal import explain
 from recbench.core.errors import RecbenchError
 from recbench.running.host.workplace import Workplace
 from recbench.running.run.splits import load_split
