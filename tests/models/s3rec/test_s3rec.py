@@ -216,7 +216,9 @@ def test_without_pretraining_it_is_sasrec(tmp_path: Path, monkeypatch: pytest.Mo
     assert not of_mask.any()
     expected_gradients = {name: weight.grad for name, weight in sasrec.module.named_parameters()}
     assert gradients.keys() == expected_gradients.keys()
-    assert all(torch.equal(gradients[name], expected_gradients[name]) for name in gradients)
+    # Not to the last bit: several threads add up the gradients of a table's rows in any order.
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(gradient, expected_gradients[name], rtol=1e-5, atol=1e-7)
 
 
 def test_number_of_weights() -> None:
