@@ -6,9 +6,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from recbench.core import Catalogue, FitContext, FitReport, Queries
-from recbench.core.seeds import derived_seed
 from recbench.nn.blocks import HistoryRecommender
-from recbench.nn.training import Stretches, train
+from recbench.nn.training import Stretches, torch_seeded, train
 from recbench_models.bert4rec.config import BERT4RecConfig
 from recbench_models.bert4rec.data import MaskedBatch
 from recbench_models.bert4rec.network import MaskedItemEncoder, MaskedItemTraining
@@ -24,8 +23,7 @@ class BERT4Rec(HistoryRecommender[MaskedItemEncoder]):
     def fit(self, context: FitContext) -> FitReport:
         """Hide items of the train part and train the network to name them."""
         config = self.config
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derived_seed(context.seed, "bert4rec", "initial weights"))
+        with torch_seeded(context.seed, "bert4rec", "initial weights"):
             self.encoder = MaskedItemEncoder(config.network, context.train.n_items)
         cut = Stretches.tiles if config.examples == "tiles" else Stretches.prefixes
         examples = cut(context.train, config.network.max_length)

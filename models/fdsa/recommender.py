@@ -7,10 +7,9 @@ import torch
 from torch import Tensor
 
 from recbench.core import BadData, Catalogue, FitContext, FitReport
-from recbench.core.seeds import derived_seed
 from recbench.nn.blocks import HistoryRecommender
 from recbench.nn.text import ItemAttributes, item_attributes, text_vectors
-from recbench.nn.training import NextItemLossSettings, NextItemTraining, Windows, train_next_items
+from recbench.nn.training import NextItemLossSettings, NextItemTraining, Windows, torch_seeded, train_next_items
 from recbench_models.fdsa.config import FDSAConfig
 from recbench_models.fdsa.network import FDSAEncoder
 
@@ -36,8 +35,7 @@ class FDSA(HistoryRecommender[FDSAEncoder]):
         self._attributes = item_attributes(context.items, config.attributes, context.log)
         if config.text is not None:
             self._text_NX = torch.from_numpy(np.array(text_vectors(context, config.text).vectors))
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derived_seed(context.seed, "fdsa", "initial weights"))
+        with torch_seeded(context.seed, "fdsa", "initial weights"):
             self.encoder = FDSAEncoder(config.network, self._attributes, self._text_NX)
         windows = Windows.of(context.train, config.network.max_length)
         module = NextItemTraining(self.encoder, NextItemLossSettings(loss="ce"), context.train, windows, mixes_lengths=False)

@@ -13,12 +13,11 @@ from transformers import T5Config, T5ForConditionalGeneration
 from recbench.core import FitContext, FitReport, Queries, Rankings
 from recbench.core.errors import BadConfig
 from recbench.core.ragged import LongArray, Ragged
-from recbench.core.seeds import derived_seed
 from recbench.nn.blocks import T5Decoder, T5DecoderParameters, T5Encoder, new_t5
 from recbench.nn.codes import CodeTrie, batched_beam_search
 from recbench.nn.compute import load_weights
 from recbench.nn.text import load_t5
-from recbench.nn.training import train
+from recbench.nn.training import torch_seeded, train
 from recbench_models.gram.config import OWN, BackboneSettings, GRAMConfig
 from recbench_models.gram.data import Examples
 from recbench_models.gram.item_states import ItemStates
@@ -68,8 +67,7 @@ class GRAM:
         vocabulary = prepared.vocabulary
         fixed = (config.prompts.user_start, config.prompts.user_separator, config.prompts.user_end)
         texts = _Texts(prepared.ids.tokens, prepared.prompts, *(vocabulary.mark(text) for text in fixed))
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derived_seed(context.seed, "gram", "initial weights"))
+        with torch_seeded(context.seed, "gram", "initial weights"):
             self._build(_backbone(config.backbone, vocabulary.size, pretrained), texts)
         network = self._trained
         examples = Examples(config, context.train, self._user_prompts)

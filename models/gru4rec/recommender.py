@@ -1,11 +1,8 @@
 """GRU4Rec with a softmax over all items."""
 
-import torch
-
 from recbench.core import Catalogue, FitContext, FitReport
-from recbench.core.seeds import derived_seed
 from recbench.nn.blocks import HistoryRecommender
-from recbench.nn.training import NextItemLossSettings, NextItemTraining, Windows, train_next_items
+from recbench.nn.training import NextItemLossSettings, NextItemTraining, Windows, torch_seeded, train_next_items
 from recbench_models.gru4rec.config import GRU4RecConfig
 from recbench_models.gru4rec.network import GRUEncoder
 
@@ -20,8 +17,7 @@ class GRU4Rec(HistoryRecommender[GRUEncoder]):
     def fit(self, context: FitContext) -> FitReport:
         """Train every prefix of the train part to predict what follows it."""
         config = self.config
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derived_seed(context.seed, "gru4rec", "initial weights"))
+        with torch_seeded(context.seed, "gru4rec", "initial weights"):
             self.encoder = GRUEncoder(config.network, context.train.n_items)
         windows = Windows.of(context.train, config.network.max_length)
         module = NextItemTraining(self.encoder, NextItemLossSettings(loss="ce"), context.train, windows, mixes_lengths=False)

@@ -7,9 +7,8 @@ from torch import Tensor
 
 from recbench.core import Catalogue, FitContext, FitReport, Queries
 from recbench.core.ragged import LongArray
-from recbench.core.seeds import derived_seed
 from recbench.nn.blocks import HistoryRecommender
-from recbench.nn.training import Windows, train
+from recbench.nn.training import Windows, torch_seeded, train
 from recbench_models.hgn.config import HGNConfig
 from recbench_models.hgn.network import HGNEncoder, HGNTraining, with_one
 
@@ -24,8 +23,7 @@ class HGN(HistoryRecommender[HGNEncoder]):
     def fit(self, context: FitContext) -> FitReport:
         """Train every prefix of the train part to predict what follows it; `BadRequest` where `bpr` finds no negatives of a user."""
         config = self.config
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derived_seed(context.seed, "hgn", "initial weights"))
+        with torch_seeded(context.seed, "hgn", "initial weights"):
             self.encoder = HGNEncoder(config.network, context.train.n_items, context.train.n_users)
         prefixes = Windows.prefixes(context.train, config.network.max_length)
 

@@ -14,9 +14,8 @@ from torch import Tensor
 
 from recbench.core import Catalogue, FitContext, FitReport, Parameters, Queries, Rankings
 from recbench.core.ragged import LongArray
-from recbench.core.seeds import derived_seed
 from recbench.nn.compute import load_weights
-from recbench.nn.training import count_parameters, is_sharded, joined, shard_weights, train, whole
+from recbench.nn.training import count_parameters, is_sharded, joined, shard_weights, torch_seeded, train, whole
 from recbench_models.hllm.answers import Answers
 from recbench_models.hllm.bodies import body_from, item_body, layer_list
 from recbench_models.hllm.catalogue import item_vectors, store_lower_states
@@ -53,8 +52,7 @@ class HLLM:
         tokens = item_tokens(context, config)
         n_full = int(np.count_nonzero(tokens.lengths == config.text.max_tokens))
         context.log.info("item texts: %.1f tokens on average, %d of %d as long as may be", tokens.lengths.mean(), n_full, self.n_items)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derived_seed(context.seed, "hllm", "initial weights"))
+        with torch_seeded(context.seed, "hllm", "initial weights"):
             tower = ItemTower(item_body(config), tokens, config)
             self._user = UserSide(config, tower.width)
         checkpoint = config.located_checkpoint()

@@ -3,11 +3,9 @@
 import torch
 from torch import Tensor
 
-from recbench.core import BadRequest, Catalogue, FitContext, FitReport, Queries, Rankings
-from recbench.core.seeds import derived_seed
+from recbench.core import BadRequest, Catalogue, FitContext, FitReport, Queries
 from recbench.nn.blocks import HistoryRecommender
-from recbench.nn.ranking import full_catalogue_topk
-from recbench.nn.training import Windows, logit_vectors, train_next_items
+from recbench.nn.training import Windows, logit_vectors, torch_seeded, train_next_items
 from recbench_models.hstu.config import HSTUConfig
 from recbench_models.hstu.data import padded_times
 from recbench_models.hstu.network import HSTUEncoder, HSTUTraining
@@ -32,8 +30,7 @@ class HSTU(HistoryRecommender[HSTUEncoder]):
                 "Model 'hstu' with network.time_bias='own' reads real times, and this data set's time stamps are of kind "
                 f"{context.train.time.value!r}. Use --set network.time_bias=none, as the presets paper-untimed and cpu-untimed do."
             )
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derived_seed(context.seed, "hstu", "initial weights"))
+        with torch_seeded(context.seed, "hstu", "initial weights"):
             self.encoder = HSTUEncoder(config.network, context.train.n_items)
         cut = Windows.newest if config.windows == "newest" else Windows.of
         windows = cut(context.train, config.network.max_length)
@@ -42,10 +39,9 @@ class HSTU(HistoryRecommender[HSTUEncoder]):
             context, module, batch_size=config.batch_size, batch_unit=config.batch_unit, settings=config.training, ranker=self
         )
 
-    def generate(self, queries: Queries, k: int) -> Rankings:
-        """The k items with the largest scores; after an empty history all scores are 0 and item rows decide."""
-        with torch.inference_mode():
-            return full_catalogue_topk(*logit_vectors(self.config, self.encode(queries), self.encoder.item_ID), queries, k)
+    def multiplied(self, state_BD: Tensor, item_ID: Tensor) -> tuple[Tensor, Tensor]:
+        """States and item vectors as the loss takes them: of length 1 where the settings say so."""
+        return logit_vectors(self.config, state_BD, item_ID)
 
     def states(self, queries: Queries, item_BT: Tensor, length_B: Tensor) -> Tensor:
         """The states of histories of at least one item, (B, D), from items and, where the queries tell them, times."""

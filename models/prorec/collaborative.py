@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from recbench.core import Interactions
 from recbench.core.ragged import LongArray
-from recbench.nn.blocks import SequenceEncoder
+from recbench.nn.blocks import EncoderSettings, SequenceEncoder
 from recbench.nn.training import Windows, full_cross_entropy, sampled_softmax
 from recbench_models.prorec.config import CollaborativeSettings
 
@@ -101,10 +101,11 @@ class Causal(nn.Module):
     def __init__(self, n_items: int, settings: CollaborativeSettings) -> None:
         super().__init__()
         width = settings.width
-        self.encoder = SequenceEncoder(
-            n_items, width=width, n_layers=settings.sasrec.layers, n_heads=settings.sasrec.heads, hidden=4 * width,
-            max_length=settings.history, dropout=settings.dropout, activation="gelu", init="normal",
+        sizes = EncoderSettings(
+            width=width, n_layers=settings.sasrec.layers, n_heads=settings.sasrec.heads, hidden=4 * width,
+            max_length=settings.history, dropout=settings.dropout,
         )  # fmt: skip
+        self.encoder = SequenceEncoder(n_items, sizes, activation="gelu", init="normal")
         self.n_items, self.history = n_items, settings.history
 
     @property

@@ -14,7 +14,7 @@ from recbench.core import FitContext, Queries, Rankings
 from recbench.core.ragged import LongArray
 from recbench.core.seeds import derived_seed
 from recbench.nn.ranking import full_catalogue_topk
-from recbench.nn.training import length_bucketed, train
+from recbench.nn.training import length_bucketed, torch_seeded, train
 from recbench_models.prorec.alignment import Adapter, alignment_loss
 from recbench_models.prorec.collaborative import Causal, collaborative_encoder, sequences_as_tensors
 from recbench_models.prorec.config import PRORecConfig
@@ -52,8 +52,7 @@ class JointTraining(nn.Module):
         super().__init__()
         self.config, self.align_weight = config, align_weight
         self.n_items = len(text)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derived_seed(context.seed, "prorec", "collaborative encoder"))
+        with torch_seeded(context.seed, "prorec", "collaborative encoder"):
             self.encoder = collaborative_encoder(self.n_items, config.collaborative)
         own = torch.Generator().manual_seed(derived_seed(context.seed, "prorec", "adapter"))
         self.adapter = Adapter(text.shape[1], config.collaborative.width, config.adapter, own)

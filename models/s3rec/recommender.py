@@ -3,14 +3,12 @@
 from dataclasses import replace
 
 import numpy as np
-import torch
 
 from recbench.core import Catalogue, FitContext, FitReport
 from recbench.core.ragged import LongArray
-from recbench.core.seeds import derived_seed
 from recbench.nn.blocks import HistoryRecommender, SequenceEncoder, post_norm_encoder
 from recbench.nn.text import item_attributes
-from recbench.nn.training import NextItemLossSettings, NextItemTraining, Stretches, Windows, joined, train, train_next_items
+from recbench.nn.training import NextItemLossSettings, NextItemTraining, Stretches, Windows, joined, torch_seeded, train, train_next_items
 from recbench_models.s3rec.config import S3RecConfig
 from recbench_models.s3rec.network import Pretraining, PretrainTasks
 
@@ -25,8 +23,7 @@ class S3Rec(HistoryRecommender[SequenceEncoder]):
     def fit(self, context: FitContext) -> FitReport:
         """Pre-train on hidden items, attributes and segments, then train every prefix to predict what follows it."""
         config = self.config
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derived_seed(context.seed, "s3rec", "initial weights"))
+        with torch_seeded(context.seed, "s3rec", "initial weights"):
             self.encoder = post_norm_encoder(context.train.n_items, config.network, has_mask=True)
         windows = Windows.newest(context.train, config.network.max_length)
         # Made first: it refuses users who leave no negative to either training.
@@ -56,8 +53,7 @@ class S3Rec(HistoryRecommender[SequenceEncoder]):
         attributes = item_attributes(context.items, self.config.attributes, context.log)
         sequences = context.train.histories().tail(self.config.network.max_length)
         examples = Stretches.prefixes(sequences, self.config.network.max_length)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derived_seed(context.seed, "s3rec", "weights of the tasks"))
+        with torch_seeded(context.seed, "s3rec", "weights of the tasks"):
             tasks = PretrainTasks(self.config.network.width, attributes.joined(), len(attributes.values), settings.pair_loss)
 
         def batches(epoch: int) -> list[LongArray]:

@@ -10,12 +10,7 @@ def build_encoder(settings: NetworkSettings, n_items: int) -> SequenceEncoder:
     """The untrained network, initialised with torch's default generator."""
     return SequenceEncoder(
         n_items,
-        width=settings.width,
-        n_layers=settings.n_layers,
-        n_heads=settings.n_heads,
-        hidden=settings.hidden or settings.width,
-        max_length=settings.max_length,
-        dropout=settings.dropout,
+        settings,
         norm=settings.norm,
         activation=settings.activation,
         init=settings.init,

@@ -1,12 +1,10 @@
 """SASRec (arXiv:1808.09781), with a choice of losses."""
 
-import torch
+from torch import Tensor
 
-from recbench.core import Catalogue, FitContext, FitReport, Queries, Rankings
-from recbench.core.seeds import derived_seed
+from recbench.core import Catalogue, FitContext, FitReport
 from recbench.nn.blocks import HistoryRecommender, SequenceEncoder
-from recbench.nn.ranking import full_catalogue_topk
-from recbench.nn.training import Windows, logit_vectors, train_next_items
+from recbench.nn.training import Windows, logit_vectors, torch_seeded, train_next_items
 from recbench_models.sasrec.config import SASRecConfig
 from recbench_models.sasrec.network import SASRecTraining, build_encoder
 
@@ -21,8 +19,7 @@ class SASRec(HistoryRecommender[SequenceEncoder]):
     def fit(self, context: FitContext) -> FitReport:
         """Train every prefix of the train part to predict what follows it."""
         config = self.config
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derived_seed(context.seed, "sasrec", "initial weights"))
+        with torch_seeded(context.seed, "sasrec", "initial weights"):
             self.encoder = build_encoder(config.network, context.train.n_items)
         cut = Windows.newest if config.windows == "newest" else Windows.of
         windows = cut(context.train, config.network.max_length)
@@ -31,7 +28,6 @@ class SASRec(HistoryRecommender[SequenceEncoder]):
             context, module, batch_size=config.batch_size, batch_unit=config.batch_unit, settings=config.training, ranker=self
         )
 
-    def generate(self, queries: Queries, k: int) -> Rankings:
-        """The k items with the largest scores; after an empty history all scores are 0 and item rows decide."""
-        with torch.inference_mode():
-            return full_catalogue_topk(*logit_vectors(self.config, self.encode(queries), self.encoder.item_ID), queries, k)
+    def multiplied(self, state_BD: Tensor, item_ID: Tensor) -> tuple[Tensor, Tensor]:
+        """States and item vectors as the loss takes them: of length 1 where the settings say so."""
+        return logit_vectors(self.config, state_BD, item_ID)

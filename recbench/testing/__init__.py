@@ -19,7 +19,7 @@ Override the fixtures `preset` and `overrides` to train with other settings than
 default), and `small` for other data. Training must be bounded by steps, not by time: equal seeds have to give equal files.
 """
 
-from recbench.testing.by_hand import LightContext, interactions, queries
+from recbench.testing.by_hand import LightContext, interactions, latest_is_best, queries
 from recbench.testing.canary import assert_no_leak
 from recbench.testing.contract import PluginContract, heavy_imports
 from recbench.testing.small import read_split, small_split, write_source
@@ -31,6 +31,7 @@ __all__ = [
     "assert_no_leak",
     "heavy_imports",
     "interactions",
+    "latest_is_best",
     "queries",
     "read_split",
     "small_split",

@@ -1,7 +1,6 @@
 """BERT4Rec: which items are hidden, what a slot may see, and that it learns."""
 
 import time
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from torch.nn import functional
 from recbench.core import BadConfig, Catalogue, Interactions
 from recbench.core.config import by_dotted_name, nested
 from recbench.nn.training import Stretches
-from recbench.testing import LightContext, interactions, queries
+from recbench.testing import LightContext, interactions, latest_is_best, queries
 from recbench_models.bert4rec import PLUGIN
 from recbench_models.bert4rec.config import BERT4RecConfig, NetworkSettings
 from recbench_models.bert4rec.data import MaskedBatch, hidden_slots
@@ -155,9 +154,7 @@ def fitted(train: Interactions, folder: Path, **overrides: Any) -> BERT4Rec:
     values |= {"training": {"learning_rate": 5e-3, "validate_every_epochs": 1000, "max_epochs": 2}}
     values = by_dotted_name(values, BERT4RecConfig) | by_dotted_name(overrides, BERT4RecConfig)
     model = BERT4Rec(BERT4RecConfig.model_validate(nested(values)), Catalogue(train.n_items, len(train)))
-    # Every validation is better than the one before it: the last weights are taken.
-    rising = count()
-    report = model.fit(LightContext(train, folder, judge=lambda _: float(next(rising))))
+    report = model.fit(LightContext(train, folder, judge=latest_is_best()))
     assert report.examples_seen > 0
     return model
 

@@ -1,6 +1,5 @@
 """FDSA: attributes by hand, two streams, and that it learns."""
 
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +8,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from next_item_case import assert_lists_do_not_depend_on_the_batch, assert_padding_changes_no_state, random_train
 
 from recbench.core import BadConfig, BadData, BadRequest, Catalogue, Interactions
 from recbench.core.config import by_dotted_name, nested
 from recbench.nn.text import ItemAttributes
 from recbench.nn.training import count_parameters
-from recbench.testing import LightContext, interactions, queries
+from recbench.testing import LightContext, interactions, latest_is_best, queries
 from recbench_models.fdsa import PLUGIN
 from recbench_models.fdsa.config import FDSAConfig, NetworkSettings
 from recbench_models.fdsa.network import AttributeMix, FDSAEncoder
@@ -55,15 +55,8 @@ def fitted(train: Interactions, folder: Path, **overrides: Any) -> FDSA:
     values = by_dotted_name(values, FDSAConfig) | by_dotted_name(overrides, FDSAConfig)
     model = FDSA(FDSAConfig.model_validate(nested(values)), Catalogue(train.n_items, len(train)))
     texts = {name: [column[row % 40] for row in range(train.n_items)] for name, column in COLUMNS.items()}
-    # Every validation is better than the one before it: the last weights are taken.
-    rising = count()
-    model.fit(LightContext(train, folder, texts, judge=lambda _: float(next(rising))))
+    model.fit(LightContext(train, folder, texts, judge=latest_is_best()))
     return model
-
-
-def random_train(n_items: int = 40) -> Interactions:
-    rng = np.random.default_rng(2)
-    return interactions([rng.integers(0, n_items, rng.integers(1, 30)).tolist() for _ in range(50)], n_items)
 
 
 # attributes to vectors
@@ -178,15 +171,7 @@ def test_a_state_ignores_what_follows_its_slot() -> None:
 @settings(max_examples=20)
 @given(lengths=st.lists(st.integers(1, 6), min_size=1, max_size=6), seed=st.integers(0, 2**31))
 def test_padding_changes_no_state(lengths: list[int], seed: int) -> None:
-    network = encoder_of()
-    rng = np.random.default_rng(seed)
-    item = torch.full((len(lengths), 6), N_ITEMS)
-    for row, length in enumerate(lengths):
-        item[row, :length] = torch.from_numpy(rng.integers(0, N_ITEMS, length))
-    together = network.last_states(item, torch.tensor(lengths))
-    for row, length in enumerate(lengths):
-        alone = network.last_states(item[row : row + 1, :length], torch.tensor([length]))
-        torch.testing.assert_close(alone[0], together[row], atol=1e-5, rtol=0)
+    assert_padding_changes_no_state(encoder_of(), lengths, 6, seed)
 
 
 # learning
@@ -213,13 +198,7 @@ def test_lists_do_not_depend_on_the_batch(tmp_path: Path) -> None:
     train = random_train()
     model = fitted(train, tmp_path)
     asked = queries([train[user].tolist()[1:] for user in range(50)])
-    whole = model.generate(asked, 10)
-    for size in (1, 7):
-        for start in range(0, 50, size):
-            rows = np.arange(start, min(start + size, 50))
-            part = model.generate(asked.take(rows), 10)
-            np.testing.assert_array_equal(part.items, whole.items[:, rows])
-            np.testing.assert_allclose(part.scores, whole.scores[:, rows], atol=1e-5, rtol=0)
+    assert_lists_do_not_depend_on_the_batch(model, asked)
 
 
 @pytest.mark.parametrize("text", [{}, {"text_encoder": "tfidf-svd", "text_fields": ["title", "description"]}])

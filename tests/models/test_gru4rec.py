@@ -1,7 +1,6 @@
 """GRU4Rec: one step by hand, what a state may depend on, and that it learns."""
 
 import math
-from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +8,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from next_item_case import assert_lists_do_not_depend_on_the_batch, assert_padding_changes_no_state, random_train
 
 from recbench.core import Catalogue, Interactions
 from recbench.nn.training import NextItemLossSettings, NextItemTraining, Windows, count_parameters
-from recbench.testing import LightContext, interactions, queries
+from recbench.testing import LightContext, interactions, latest_is_best, queries
 from recbench_models.gru4rec import PLUGIN
 from recbench_models.gru4rec.config import GRU4RecConfig, NetworkSettings
 from recbench_models.gru4rec.network import GRUEncoder
@@ -35,15 +35,8 @@ def fitted(train: Interactions, folder: Path, *, epochs: int = 2, rate: float = 
         "batch_targets": 1000,
     }
     model = GRU4Rec(GRU4RecConfig.model_validate(values), Catalogue(train.n_items, len(train)))
-    # Every validation is better than the one before it: the last weights are taken.
-    rising = count()
-    model.fit(LightContext(train, folder, judge=lambda _: float(next(rising))))
+    model.fit(LightContext(train, folder, judge=latest_is_best()))
     return model
-
-
-def random_train(n_items: int = 40) -> Interactions:
-    rng = np.random.default_rng(2)
-    return interactions([rng.integers(0, n_items, rng.integers(1, 30)).tolist() for _ in range(50)], n_items)
 
 
 # the network
@@ -85,15 +78,7 @@ def test_a_state_ignores_what_follows_its_slot(n_layers: int) -> None:
 @settings(max_examples=20)
 @given(lengths=st.lists(st.integers(1, 9), min_size=1, max_size=6), seed=st.integers(0, 2**31))
 def test_padding_on_the_right_changes_no_state(lengths: list[int], seed: int) -> None:
-    network = encoder_of()
-    rng = np.random.default_rng(seed)
-    item = torch.full((len(lengths), 12), N_ITEMS)
-    for row, length in enumerate(lengths):
-        item[row, :length] = torch.from_numpy(rng.integers(0, N_ITEMS, length))
-    together = network.last_states(item, torch.tensor(lengths))
-    for row, length in enumerate(lengths):
-        alone = network.last_states(item[row : row + 1, :length], torch.tensor([length]))
-        torch.testing.assert_close(alone[0], together[row], atol=1e-5, rtol=0)
+    assert_padding_changes_no_state(encoder_of(), lengths, 12, seed)
 
 
 def test_number_of_weights_and_how_they_start() -> None:
@@ -142,13 +127,7 @@ def test_same_seed_same_weights(tmp_path: Path) -> None:
 def test_lists_do_not_depend_on_the_batch(tmp_path: Path) -> None:
     model, train = fitted(random_train(), tmp_path), random_train()
     asked = queries([train[user].tolist() for user in range(50)])
-    whole = model.generate(asked, 10)
-    for size in (1, 7):
-        for start in range(0, 50, size):
-            rows = np.arange(start, min(start + size, 50))
-            part = model.generate(asked.take(rows), 10)
-            np.testing.assert_array_equal(part.items, whole.items[:, rows])
-            np.testing.assert_allclose(part.scores, whole.scores[:, rows], atol=1e-5, rtol=0)
+    assert_lists_do_not_depend_on_the_batch(model, asked)
 
 
 def test_a_long_history_is_read_from_its_newest_end(tmp_path: Path) -> None:

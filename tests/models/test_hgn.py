@@ -1,7 +1,6 @@
 """HGN: gates by hand, users known and unknown, and that it learns."""
 
 import math
-from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +8,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from next_item_case import assert_lists_do_not_depend_on_the_batch, random_train
 
 from recbench.core import BadRequest, Catalogue, Interactions
 from recbench.nn.training import Windows
-from recbench.testing import LightContext, interactions, queries
+from recbench.testing import LightContext, interactions, latest_is_best, queries
 from recbench_models.hgn import PLUGIN
 from recbench_models.hgn.config import HGNConfig, NetworkSettings
 from recbench_models.hgn.network import HGNEncoder, HGNTraining
@@ -37,15 +37,8 @@ def fitted(train: Interactions, folder: Path, *, epochs: int = 2, loss: str = "c
         "batch_size": 200,
     }
     model = HGN(HGNConfig.model_validate(values), Catalogue(train.n_items, len(train)))
-    # Every validation is better than the one before it: the last weights are taken.
-    rising = count()
-    model.fit(LightContext(train, folder, judge=lambda _: float(next(rising))))
+    model.fit(LightContext(train, folder, judge=latest_is_best()))
     return model
-
-
-def random_train(n_items: int = 40) -> Interactions:
-    rng = np.random.default_rng(2)
-    return interactions([rng.integers(0, n_items, rng.integers(1, 12)).tolist() for _ in range(50)], n_items)
 
 
 def sigmoid(x: float) -> float:
@@ -211,20 +204,14 @@ def test_learns_a_cycle(loss: str, tmp_path: Path) -> None:
 
 
 def test_lists_do_not_depend_on_the_batch(tmp_path: Path) -> None:
-    train = random_train()
+    train = random_train(longest=11)
     model = fitted(train, tmp_path)
     asked = queries([train[user].tolist()[1:] for user in range(50)])
-    whole = model.generate(asked, 10)
-    for size in (1, 7):
-        for start in range(0, 50, size):
-            rows = np.arange(start, min(start + size, 50))
-            part = model.generate(asked.take(rows), 10)
-            np.testing.assert_array_equal(part.items, whole.items[:, rows])
-            np.testing.assert_allclose(part.scores, whole.scores[:, rows], atol=1e-5, rtol=0)
+    assert_lists_do_not_depend_on_the_batch(model, asked)
 
 
 def test_users_differ_and_an_empty_history_is_ranked_by_its_user(tmp_path: Path) -> None:
-    model = fitted(random_train(), tmp_path)
+    model = fitted(random_train(longest=11), tmp_path)
     network = model.encoder
     state = model.encode(queries([[], [], [3, 4], [3, 4]]))
     torch.testing.assert_close(state[:2, :-1], network.user.weight[:2].detach())
@@ -235,7 +222,7 @@ def test_users_differ_and_an_empty_history_is_ranked_by_its_user(tmp_path: Path)
 
 
 def test_saved_and_loaded_gives_the_same_lists(tmp_path: Path) -> None:
-    model = fitted(random_train(), tmp_path)
+    model = fitted(random_train(longest=11), tmp_path)
     model.save(tmp_path)
     other = HGN(model.config, Catalogue(40, 50))
     other.load(tmp_path)

@@ -2,7 +2,6 @@
 
 import os
 import time
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from recbench.core.config import by_dotted_name, nested
 from recbench.data import locate, make_split, read_dataset
 from recbench.nn.training.windows import Windows
 from recbench.tasks import NEXT_ITEM
-from recbench.testing import LightContext, interactions
+from recbench.testing import LightContext, interactions, latest_is_best
 from recbench_models.sasrec import PLUGIN
 from recbench_models.sasrec.config import SASRecConfig
 from recbench_models.sasrec.network import SASRecTraining, build_encoder
@@ -38,9 +37,7 @@ def fitted(train: Interactions, folder: Path, **overrides: Any) -> SASRec:
     values |= {"training": {"learning_rate": 5e-3, "validate_every_epochs": 1000}}
     values = by_dotted_name(values, SASRecConfig) | by_dotted_name(overrides, SASRecConfig)
     model = SASRec(SASRecConfig.model_validate(nested(values)), Catalogue(train.n_items, len(train)))
-    # Every validation is better than the one before it: the last weights are taken.
-    rising = count()
-    report = model.fit(LightContext(train, folder, judge=lambda _: float(next(rising))))
+    report = model.fit(LightContext(train, folder, judge=latest_is_best()))
     assert report.examples_seen > 0
     return model
 

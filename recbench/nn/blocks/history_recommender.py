@@ -61,7 +61,8 @@ class HistoryRecommender(Generic[EncoderT]):
     """All of a recommender but `fit`, which a model adds: it sets `encoder` to a new network and trains it.
 
     After an empty history all scores are 0, and item rows decide. A model whose network reads more of a query than the items overrides
-    `states`; one that knows something about an empty history overrides `encode`.
+    `states`; one that knows something about an empty history overrides `encode`; one whose loss changes the vectors before it multiplies
+    them overrides `multiplied`.
 
     Attributes:
         encoder: the network, in its present state.
@@ -74,7 +75,11 @@ class HistoryRecommender(Generic[EncoderT]):
     def generate(self, queries: Queries, k: int) -> Rankings:
         """The k items with the largest inner products with the state of the history."""
         with torch.inference_mode():
-            return full_catalogue_topk(self.encode(queries), self.encoder.item_ID, queries, k)
+            return full_catalogue_topk(*self.multiplied(self.encode(queries), self.encoder.item_ID), queries, k)
+
+    def multiplied(self, state_BD: Tensor, item_ID: Tensor) -> tuple[Tensor, Tensor]:
+        """What the inner products are taken of, from states and item vectors: these, unless a model scores by their cosines."""
+        return state_BD, item_ID
 
     def encode(self, queries: Queries) -> Tensor:
         """The state of each history, (B, D) float32; zeros for an empty one."""

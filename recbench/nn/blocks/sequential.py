@@ -27,13 +27,8 @@ class SequenceEncoder(nn.Module):
     def __init__(
         self,
         n_items: int,
+        sizes: EncoderSettings,
         *,
-        width: int,
-        n_layers: int,
-        n_heads: int,
-        hidden: int,
-        max_length: int,
-        dropout: float,
         norm: Norm = "pre",
         activation: Activation = "relu",
         init: Init = "xavier",
@@ -49,12 +44,7 @@ class SequenceEncoder(nn.Module):
         """
         Args:
             n_items: N; the padding row N stays zero for ever.
-            width: D.
-            n_layers: how many blocks.
-            n_heads: attention heads; must divide the width.
-            hidden: inner width of each block's network.
-            max_length: longest sequence.
-            dropout: on the embeddings, the attention weights and the outputs of attention and network.
+            sizes: D and the rest; settings that inherit them may hold more, which is not read.
             norm, activation, init: see the types.
             embedding_scale: item embeddings are multiplied by it before positions are added.
             embedding_norm: normalise the sum of item and position before its dropout.
@@ -66,16 +56,17 @@ class SequenceEncoder(nn.Module):
             has_mask: add one learnt row, MASK, for slots whose item is hidden. It is never scored.
         """
         super().__init__()
-        self.n_items, self.max_length, self.embedding_scale, self.causal = n_items, max_length, embedding_scale, causal
+        width = sizes.width
+        self.n_items, self.max_length, self.embedding_scale, self.causal = n_items, sizes.max_length, embedding_scale, causal
         self._has_mask = has_mask
         self.item_embedding = nn.Embedding(n_items + 1 + has_mask, width, padding_idx=n_items)
-        self.position_embedding = nn.Embedding(max_length, width)
+        self.position_embedding = nn.Embedding(sizes.max_length, width)
         self.embedding_norm = nn.LayerNorm(width, layer_norm_eps) if embedding_norm else nn.Identity()
-        self.dropout = Dropout(dropout)
+        self.dropout = Dropout(sizes.dropout)
         self.block_settings = BlockSettings(
-            width, n_heads, hidden, dropout, norm, activation, inner_dropout, attention_output, layer_norm_eps
+            width, sizes.n_heads, sizes.hidden or width, sizes.dropout, norm, activation, inner_dropout, attention_output, layer_norm_eps
         )
-        self.blocks = BlockStack(n_layers, self.block_settings)
+        self.blocks = BlockStack(sizes.n_layers, self.block_settings)
         has_last = norm in ("pre", "original") if last_norm is None else last_norm
         self.last_norm = nn.LayerNorm(width, layer_norm_eps) if has_last else nn.Identity()
         initialise(self, init)
@@ -131,12 +122,7 @@ def post_norm_encoder(n_items: int, settings: EncoderSettings, *, causal: bool =
     """
     return SequenceEncoder(
         n_items,
-        width=settings.width,
-        n_layers=settings.n_layers,
-        n_heads=settings.n_heads,
-        hidden=settings.hidden or settings.width,
-        max_length=settings.max_length,
-        dropout=settings.dropout,
+        settings,
         norm="post",
         activation="gelu",
         init="normal",

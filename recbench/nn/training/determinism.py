@@ -1,10 +1,24 @@
-"""Equal numbers from equal trainings, on as many threads."""
+"""Equal numbers from equal seeds: first weights, and whole trainings on as many threads."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
+
+from recbench.core.seeds import derived_seed
+
+
+@contextmanager
+def torch_seeded(seed: int, *names: str | int) -> Iterator[None]:
+    """Let torch's default generator of the CPU draw the stream that `names` describe, and go on afterwards as if nothing had been drawn.
+
+    First weights are drawn so: `with torch_seeded(context.seed, "my-model", "initial weights"): self.network = ...`.
+    """
+    with torch.random.fork_rng(devices=[]):
+        # Not torch.manual_seed, which seeds the GPUs as well.
+        torch.default_generator.manual_seed(derived_seed(seed, *names))
+        yield
 
 
 @contextmanager

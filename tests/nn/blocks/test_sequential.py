@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from recbench.nn.blocks.attention_blocks import Init, Norm
+from recbench.nn.blocks.encoder_settings import EncoderSettings
 from recbench.nn.blocks.sequential import SequenceEncoder
 from recbench.nn.compute.dropout import Dropout
 
@@ -15,7 +16,9 @@ NORMS: tuple[Norm, ...] = ("pre", "post", "original", "ligr")
 
 def encoder_of(norm: Norm = "pre", n_items: int = 30, max_length: int = 10, **options: Any) -> SequenceEncoder:
     torch.manual_seed(5)
-    encoder = SequenceEncoder(n_items, width=16, n_layers=2, n_heads=2, hidden=24, max_length=max_length, dropout=0.5, norm=norm, **options)
+    encoder = SequenceEncoder(
+        n_items, EncoderSettings(width=16, n_layers=2, n_heads=2, hidden=24, max_length=max_length, dropout=0.5), norm=norm, **options
+    )
     # Positions and norms away from their start, so that a fault in their use shows.
     for weight in encoder.parameters():
         if weight.dim() == 1:
@@ -108,7 +111,7 @@ def test_right_padding_equals_left_padding_with_a_mask() -> None:
 
 def test_beauty_has_the_published_number_of_parameters() -> None:
     n_items, d, n_layers, length = 12_101, 64, 2, 50
-    encoder = SequenceEncoder(n_items, width=d, n_layers=n_layers, n_heads=1, hidden=d, max_length=length, dropout=0.5)
+    encoder = SequenceEncoder(n_items, EncoderSettings(width=d, n_layers=n_layers, n_heads=1, hidden=d, max_length=length, dropout=0.5))
     count = sum(p.numel() for p in encoder.parameters())
     assert count == (n_items + 1) * d + length * d + n_layers * (6 * d * d + 10 * d) + 2 * d == 828_288
 
@@ -117,7 +120,10 @@ def test_s3rec_has_its_number_of_parameters() -> None:
     """arXiv:2008.07873's network without the norm of the embeddings, and with it."""
     for embedding_norm in (False, True):
         encoder = SequenceEncoder(
-            12_101, width=64, n_layers=2, n_heads=2, hidden=256, max_length=50, dropout=0.5, norm="post", embedding_norm=embedding_norm
+            12_101,
+            EncoderSettings(width=64, n_layers=2, n_heads=2, hidden=256, max_length=50, dropout=0.5),
+            norm="post",
+            embedding_norm=embedding_norm,
         )
         assert sum(p.numel() for p in encoder.parameters()) == 877_824 - 2 * 64 + 2 * 64 * embedding_norm
 
@@ -137,9 +143,13 @@ BEFORE: dict[tuple[Norm, Init], list[float]] = {
 def test_defaults_are_the_networks_of_before(norm: Norm, init: Init) -> None:
     torch.manual_seed(11)
     encoder = SequenceEncoder(
-        30, width=16, n_layers=2, n_heads=2, hidden=24, max_length=10, dropout=0.3, norm=norm, init=init, embedding_scale=4.0,
+        30,
+        EncoderSettings(width=16, n_layers=2, n_heads=2, hidden=24, max_length=10, dropout=0.3),
+        norm=norm,
+        init=init,
+        embedding_scale=4.0,
         activation="gelu" if init == "normal" else "relu",
-    ).eval()  # fmt: skip
+    ).eval()
     state = encoder(*pad([[1, 2, 3, 4, 5], [6, 7, 8]], 30))
     assert state[1, 2, :4].tolist() == pytest.approx(BEFORE[norm, init], abs=2e-6)
     names = ["item_embedding.weight", "position_embedding.weight"]
@@ -203,12 +213,14 @@ def test_states_of_given_vectors_are_those_of_the_items() -> None:
 
 def test_initial_spread() -> None:
     torch.manual_seed(0)
-    normal = SequenceEncoder(2000, width=64, n_layers=1, n_heads=1, hidden=64, max_length=5, dropout=0, init="normal")
+    normal = SequenceEncoder(2000, EncoderSettings(width=64, n_layers=1, n_heads=1, hidden=64, max_length=5, dropout=0), init="normal")
     assert normal.item_ID.std().item() == pytest.approx(0.02, rel=0.03)
-    xavier = SequenceEncoder(2000, width=64, n_layers=1, n_heads=1, hidden=64, max_length=5, dropout=0, init="xavier")
+    xavier = SequenceEncoder(2000, EncoderSettings(width=64, n_layers=1, n_heads=1, hidden=64, max_length=5, dropout=0), init="xavier")
     query_key_value = xavier.blocks[0].attention.query_key_value.weight
     assert query_key_value.std().item() == pytest.approx((2 / 128) ** 0.5, rel=0.05)
-    packed = SequenceEncoder(2000, width=64, n_layers=1, n_heads=1, hidden=64, max_length=5, dropout=0, init="xavier-packed")
+    packed = SequenceEncoder(
+        2000, EncoderSettings(width=64, n_layers=1, n_heads=1, hidden=64, max_length=5, dropout=0), init="xavier-packed"
+    )
     assert packed.blocks[0].attention.query_key_value.weight.std().item() == pytest.approx((2 / 256) ** 0.5, rel=0.05)
     assert packed.blocks[0].attention.output.weight.std().item() == pytest.approx((2 / 128) ** 0.5, rel=0.05)
 

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from recbench.core import FitContext, FitReport, Queries, Rankings, StageFailed
 from recbench.core.ragged import LongArray
-from recbench.core.seeds import derived_seed
 from recbench.nn.blocks.seq2seq.examples import CodeTraining, Examples, user_numbers
 from recbench.nn.blocks.seq2seq.model import EMPTY_HISTORY, FIRST_CODE, PADDED_SLOT, START, CodeSeq2Seq
 from recbench.nn.blocks.seq2seq.settings import Seq2SeqSettings
@@ -21,6 +20,7 @@ from recbench.nn.codes.catalogue import ItemCodes
 from recbench.nn.codes.search import batched_beam_search
 from recbench.nn.codes.trie import CodeTrie
 from recbench.nn.compute.weights import load_weights
+from recbench.nn.training.determinism import torch_seeded
 from recbench.nn.training.loop import train
 from recbench.nn.training.settings import TrainingSettings
 
@@ -44,8 +44,7 @@ class CodeGenerator:
             )
         self.settings, self.codes = settings, codes
         token_IL = torch.from_numpy(codes.tokens(FIRST_CODE)).long()
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derived_seed(seed, "seq2seq", "initial weights"))
+        with torch_seeded(seed, "seq2seq", "initial weights"):
             self.network = CodeSeq2Seq(settings, token_IL, codes.n_tokens)
         self.network.eval()
         self._trie = CodeTrie.from_tokens(codes.tokens(FIRST_CODE))

@@ -19,6 +19,7 @@ from recbench.core.seeds import derived_seed, generator
 from recbench.nn.codes.quantize.quantized import FloatArray, Quantized, unexplained_share
 from recbench.nn.codes.quantize.residual_kmeans import residual_kmeans
 from recbench.nn.codes.quantize.settings import QuantizerSettings
+from recbench.nn.training.determinism import torch_seeded
 from recbench.nn.training.loop import train
 from recbench.nn.training.settings import TrainingSettings
 
@@ -201,8 +202,7 @@ def train_rqvae(context: FitContext, vectors: FloatArray, settings: QuantizerSet
     Raises:
         StageFailed: a level uses less than half of its codes.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(derived_seed(seed, "rqvae", "weights"))
+    with torch_seeded(seed, "rqvae", "weights"):
         module = Rqvae(torch.from_numpy(np.array(vectors, dtype=np.float32)), settings)
     module.start(settings, derived_seed(seed, "rqvae", "start"))
     last_restart = settings.rqvae.restart_share * settings.rqvae.epochs
