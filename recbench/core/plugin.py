@@ -323,8 +323,8 @@ class ModelCard(PlainValues):
     tasks: tuple[str, ...] = ("next-item",)
     """Questions that it can answer."""
     needs: tuple[Literal["item_text", "time"], ...] = ()
-    may_read: tuple[Literal["time"], ...] = ()
-    """What it makes use of where the data set has it."""
+    may_read: tuple[Literal["item_text", "time"], ...] = ()
+    """What it makes use of where the data set has it. `fit` is handed neither texts nor times that stand neither here nor in `needs`."""
     uses: tuple[str, ...] = ()
     """Plugins whose item vectors this one asks for."""
     label: tuple[str, ...] = ()
@@ -354,6 +354,11 @@ class ModelCard(PlainValues):
     without them are read so, and at this value they do not enter the hash of settings: rows of before and after are one."""
     tune: TuneCard | None = None
     """Search space of `recbench tune`; None: nothing to search."""
+
+    @property
+    def reads_text(self) -> bool:
+        """Whether its results can depend on the items' texts."""
+        return "item_text" in (*self.needs, *self.may_read)
 
     @property
     def reads_time(self) -> bool:

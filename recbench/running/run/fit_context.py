@@ -9,15 +9,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
 from recbench.core import seeds
 from recbench.core.budget import Budget
-from recbench.core.errors import BadRequest, PluginFailed
-from recbench.core.interactions import Interactions, ItemTable, StringArray
+from recbench.core.errors import BadConfig, BadRequest, PluginFailed
+from recbench.core.interactions import Interactions, ItemTable, StringArray, TimeKind
 from recbench.core.plugin import Plugin, Precision, Ranker, Validation, World
 from recbench.core.progress import Progress
 from recbench.core.ragged import sealed_copy
@@ -93,6 +93,28 @@ class _Build:
     budget: Budget
 
 
+class UndeclaredTexts(Mapping[str, StringArray]):
+    """Columns of item text for a model whose card does not say that it reads any: no stage would be made again when the texts change."""
+
+    def __init__(self, model: str) -> None:
+        self._model = model
+
+    def _refuse(self) -> NoReturn:
+        raise BadConfig(
+            f"Model {self._model!r} reads item text and its card does not say so, so that no change of the texts would be seen. "
+            'Write needs = ["item_text"] into the card, or may_read = ["item_text"] where it can do without.'
+        )
+
+    def __getitem__(self, name: str) -> StringArray:
+        self._refuse()
+
+    def __iter__(self) -> Iterator[str]:
+        self._refuse()
+
+    def __len__(self) -> int:
+        self._refuse()
+
+
 @dataclass
 class RunContext:
     """The harness's side of `core.plugin.FitContext`: train part, validation by callback, stages, budget.
@@ -126,14 +148,18 @@ class RunContext:
 
     @property
     def train(self) -> Interactions:
-        """The train part; its arrays cannot be written to."""
+        """The train part; its arrays cannot be written to. Without times where the card does not say that they are read."""
         train = self._split.train
+        if not self.plugin.card.reads_time:
+            return Interactions(train.item, train.offsets, np.zeros_like(train.timestamp), train.n_items, TimeKind.NONE)
         return Interactions(train.item, train.offsets, train.timestamp, train.n_items, train.time, train.unix_time)
 
     @property
     def items(self) -> ItemTable:
-        """A copy of the item table with read-only arrays."""
+        """A read-only copy of the item table; asking for its texts is an error where the card does not say that they are read."""
         table = self._split.items
+        if not self.plugin.card.reads_text:
+            return ItemTable(sealed_copy(table.item_ids), UndeclaredTexts(self.plugin.card.name))
         return ItemTable(sealed_copy(table.item_ids), {name: sealed_copy(column) for name, column in table.columns.items()})
 
     @property
@@ -162,7 +188,7 @@ class RunContext:
             users = np.sort(np.random.default_rng(_SUBSET_SEED).choice(len(users), most, replace=False))
         # Each rank takes its own users, none twice: a mean over repeated users would not be the mean over users.
         mine = users[self.world.rank :: self.world.size]
-        totals = validation_sums(GuardedRanker(self.plugin.card.name, ranker), self._task, self._split, mine, self.progress)
+        totals = validation_sums(GuardedRanker(self.plugin.card, ranker), self._task, self._split, mine, self.progress)
         if self.world.size > 1:
             from recbench.nn.training.distributed import sum_over_ranks
 
@@ -180,7 +206,7 @@ class RunContext:
         part = self._split.valid
         queries = part.queries(self._split.user_ids, self.final_ranking.views)
         order = np.random.default_rng(_SUBSET_SEED).permutation(len(queries))
-        guarded = GuardedRanker(self.plugin.card.name, ranker)
+        guarded = GuardedRanker(self.plugin.card, ranker)
         guarded.generate(queries.take(order[:_WARM_UP_USERS]), self.final_ranking.k)
         for n_users in (_REHEARSED_USERS, _MORE_REHEARSED_USERS):
             sample = queries.take(np.sort(order[:n_users]))

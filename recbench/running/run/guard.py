@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -22,7 +23,7 @@ from recbench.core.budget import Budget
 from recbench.core.config import PluginConfig
 from recbench.core.containment import contained, tell
 from recbench.core.errors import PluginFailed
-from recbench.core.plugin import Catalogue, FitContext, FitReport, Plugin
+from recbench.core.plugin import Catalogue, FitContext, FitReport, ModelCard, Plugin
 from recbench.core.ranking import Queries, Rankings
 from recbench.evaluation import check_rankings
 from recbench.running.run.fit_reports import checked_report
@@ -44,9 +45,10 @@ class GuardedRanker:
         raw: the plugin's own object; only measurements of time call it directly, within `calling`.
     """
 
-    def __init__(self, name: str, raw: Any, budget: Budget | None = None) -> None:
+    def __init__(self, card: ModelCard, raw: Any, budget: Budget | None = None) -> None:
         """`budget`: budget of the run; calls that overrun one of seconds are ended."""
-        self.name, self.raw = name, raw
+        self.name, self.raw = card.name, raw
+        self._reads_time = card.reads_time
         self._budget = budget or Budget()
 
     @contextmanager
@@ -61,7 +63,7 @@ class GuardedRanker:
 
     def generate(self, queries: Queries, k: int) -> Rankings:
         """The model's answer to a copy of the queries; unchecked, so nothing but time may be read off it. See `answers`."""
-        asked = queries.sealed()
+        asked = self._copy(queries)
         with self.calling("generate"):
             rankings: Rankings = self.raw.generate(asked, k)
         return rankings
@@ -78,13 +80,17 @@ class GuardedRanker:
         Raises:
             PluginFailed: the lists break the contract; the sentence names the model and the query.
         """
-        asked = queries.sealed()
+        asked = self._copy(queries)
         with self.calling("generate"):
             returned = self.raw.generate(asked, k)
             try:
                 return check_rankings(returned, queries, n_items=n_items, k=k, first_query=first_query)
             except PluginFailed as error:
                 raise PluginFailed(f"Model {self.name!r} broke its contract in generate: {error}") from error
+
+    def _copy(self, queries: Queries) -> Queries:
+        """A copy without times where the card does not say that they are read: no key would know them."""
+        return (queries if self._reads_time else replace(queries, timestamp=None)).sealed()
 
 
 class GuardedModel(GuardedRanker):
@@ -96,7 +102,7 @@ class GuardedModel(GuardedRanker):
         Raises:
             PluginFailed: `build` fails, or returns something without the four methods.
         """
-        super().__init__(plugin.card.name, None, budget)
+        super().__init__(plugin.card, None, budget)
         self._n_items = catalogue.n_items
         with self.calling("build"):
             self.raw = plugin.build(config, catalogue)

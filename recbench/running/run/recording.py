@@ -224,7 +224,7 @@ def _model_part(resolved: Resolved, items: ItemTable) -> ModelPart:
         row_name=resolved.row_name,
         family=card.family,
         is_trivial=card.is_trivial,
-        reads_text="item_text" in card.needs,
+        reads_text=card.reads_text,
         backbone=backbone,
         text=tuple(name for name in fields if name in holding) if card.text else None,
         distribution=resolved.distribution,

@@ -99,7 +99,7 @@ class Trainer:
             "train": self.split.fingerprints.train,
             "valid": self.split.fingerprints.valid,
             "items": hash_value(list(self.split.items.item_ids)),
-            "item_text": self.split.fingerprints.item_text if any("item_text" in card.needs for card in cards) else None,
+            "item_text": self.split.fingerprints.item_text if any(card.reads_text for card in cards) else None,
             **times,
             "precision": self.machine.precision,
             "device": self.machine.type,
