@@ -89,8 +89,7 @@ class CodePlaces:
         if level == AT_RANDOM:
             expected = expected_hit if kind == "recall" else expected_ndcg
             return np.where(self.is_found, expected(self.better_items, np.maximum(self.group, 1), k), 0.0)
-        gain = np.append(np.ones(k) if kind == "recall" else discounts(k), 0.0)
-        return np.where(self.is_found, gain[np.minimum(self._rank(level), k)], 0.0)
+        return np.where(self.is_found, _gain(self._rank(level), kind, k), 0.0)
 
     def _rank(self, level: str) -> LongArray:
         """(Q,) places from 0."""
@@ -98,6 +97,13 @@ class CodePlaces:
             return self.better_codes
         nothing = np.zeros_like(self.before)
         return self.better_items + {BEST: nothing, BY_ROW: self.before, WORST: self.group - 1}[level]
+
+
+def _gain(rank: LongArray, kind: str, k: int) -> FloatArray:
+    """Score of places from 0."""
+    gain = np.append(np.ones(k) if kind == "recall" else discounts(k), 0.0)
+    values: FloatArray = gain[np.minimum(rank, k)]
+    return values
 
 
 def code_groups(table: CodeTable) -> LongArray:
@@ -191,11 +197,18 @@ def _sid_intervals(places: CodePlaces, view: View, cutoffs: Sequence[int], user_
     names = [(kind, k) for k in cutoffs for kind in KINDS]
     if not names:
         return {}
-    values_UM = np.stack([_of_users(places.values(SID, kind, k), user_Q, n_users) for kind, k in names], axis=1)
+    if n_users == len(user_Q):
+        # Users of one rank cannot be told apart: a row for each rank, however many users there are.
+        beyond = max(cutoffs)
+        rank_G, size_G = np.unique(np.where(places.is_found, np.minimum(places.better_codes, beyond), beyond), return_counts=True)
+        values_GM, size_G = np.stack([_gain(rank_G, kind, k) for kind, k in names], axis=1), size_G.astype(np.int64)
+    else:
+        values_UM = np.stack([_of_users(places.values(SID, kind, k), user_Q, n_users) for kind, k in names], axis=1)
+        values_GM, size_G = grouped(values_UM)
     stream = frozen_generator(BOOTSTRAP_SEED, "bootstrap", SID, view)
     return {
         f"{PREFIX}{SID}_{kind}@{k}_{view}_{end}": value
-        for (kind, k), interval in zip(names, bootstrap_means(*grouped(values_UM), stream), strict=True)
+        for (kind, k), interval in zip(names, bootstrap_means(values_GM, size_G, stream), strict=True)
         for end, value in (("low", interval.low), ("high", interval.high))
     }
 

@@ -46,19 +46,8 @@ def _fitness(case: Case) -> tuple[bool, bool]:
 
 def court(section: Section) -> Grid:
     """A line per published number."""
-    header = (
-        "Model",
-        "Metric",
-        "View",
-        "Level",
-        "Source",
-        "Verdict",
-        "Our row",
-        "Published",
-        "At item level",
-        "At code level",
-        "Repeat with",
-    )
+    numbers = ("Published", "At item level", "At code level")
+    header = ("Model", "Metric", "View", "Level", *numbers, "Verdict", "Our row", "Repeat with", "Source")
     rows = []
     for case in cases(section):
         figure, row = case.figure, case.row
@@ -71,16 +60,16 @@ def court(section: Section) -> Grid:
                 metric_title(figure.metric),
                 figure.view,
                 figure.level,
-                f"{figure.source} ({figure.kind})",
-                verdict(figure),
-                row.label,
                 number(figure.published),
                 number(row.mean(figure.metric, view)),
                 number(None if code is None else code.value),
+                verdict(figure),
+                row.label,
                 command_line("run", model=model, dataset=section.dataset.name, preset=figure.preset),
+                f"{figure.source} ({figure.kind})",
             )
         )
-    return Grid(header, tuple(rows), words=(*header[:7], header[-1]))
+    return Grid(header, tuple(rows), words=tuple(title for title in header if title not in numbers))
 
 
 def levels(section: Section, view: View) -> Grid:

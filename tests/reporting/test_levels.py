@@ -1,12 +1,13 @@
 """Published numbers by their level: the verdict, the board, the page, and the rows whose codes are counted."""
 
+import csv
 import io
 from typing import Any
 
 import pytest
 from rich.console import Console
 
-from recbench.reporting import StoredRun, code_report, codes_table, make_boards, run_table
+from recbench.reporting import StoredRun, code_report, codes_table, export_board, make_boards, run_table
 from recbench.reporting.board import Section
 from recbench.reporting.court import court, levels
 from recbench.reporting.markdown import render_pages
@@ -137,7 +138,7 @@ def test_boards_show_models_with_codes_at_both_levels(plain: StoredRun, make_car
     }
     page = render_pages(boards)["toy.md"]
     assert "### The court" in page
-    assert "| sasrec | Recall@10 | keep | sid | A paper (paper) | reproduced | sasrec:paper | 0.3000 |" in page
+    assert "| sasrec | Recall@10 | keep | sid | 0.3000 |" in page
     assert "0.3000 (code level, reproduced)" not in page  # the column of published numbers is about the main metric, ndcg@10
     html = render_page(boards)
     assert '"court":[\n["sasrec","Recall@10","keep","sid"' in html
@@ -169,3 +170,10 @@ def test_codes_are_shown_with_their_scores(plain: StoredRun) -> None:
     text = drawn(codes_table(report))
     for part in ("At code level", "1.500", "test targets that share theirs", "12.5%", "0.8750"):
         assert part in text
+
+
+def test_the_spreadsheet_has_both_levels(plain: StoredRun) -> None:
+    (board,) = make_boards([variant(plain, figures_of_codes()), variant(plain, model="plain")], {})
+    lines = {line["model"]: line for line in csv.DictReader(io.StringIO(export_board(board, "csv")))}
+    assert lines["sasrec"]["ndcg@10_keep_code_level"] == "0.3"
+    assert lines["sasrec"]["ndcg@10_unseen_code_level"] == lines["plain"]["ndcg@10_keep_code_level"] == ""
