@@ -164,16 +164,16 @@ def test_the_order_of_rows_averages_to_chance() -> None:
 
 def test_lists_that_end_too_soon_leave_users_undecided() -> None:
     table = CodeTable(np.array([[0], [0], [0], [1], [2], [3]], np.int32), (4,))
-    # The first list holds two codes and might go on with the target's; the second found it; the third ended by itself.
-    rankings = lists_of([0, 1, 3], [0, 3, 4], [0, 3, -1])
-    targets = Targets.from_lists([[5], [4], [5]])
-    figures = level_figures(table, rankings, targets, queries_of([[], [], []]), cutoffs=(1, 2, 3))
+    # The first list holds two codes and might go on with the target's; the second found it.
+    figures = level_figures(table, lists_of([0, 1, 3], [0, 3, 4]), Targets.from_lists([[5], [4]]), queries_of([[], []]), cutoffs=(1, 2, 3))
     assert figures["codes_undecided@1_keep"] == 0
     assert figures["codes_undecided@2_keep"] == 0
     assert not [name for name in figures if "@3" in name]  # lists of three say nothing about three codes that they may not hold
     longer = level_figures(table, lists_of([0, 1, 2, 3]), Targets.from_lists([[5]]), queries_of([[]]), cutoffs=(3,))
     assert longer["codes_undecided@3_keep"] == 1
     assert longer["codes_sid_recall@3_keep"] == 0
+    ended = level_figures(table, lists_of([0, 1, 2, -1]), Targets.from_lists([[5]]), queries_of([[]]), cutoffs=(3,))
+    assert ended["codes_undecided@3_keep"] == 0  # the model had no more to say
 
 
 def test_figures_of_a_record() -> None:
