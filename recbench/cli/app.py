@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from recbench.cli.cache import clean, ls, size
+from recbench.cli.codes import import_codes
 from recbench.cli.compare import compare
 from recbench.cli.data import check, fetch, stats
 from recbench.cli.diff import diff
@@ -90,6 +91,9 @@ _leaderboard.command()(export)
 _leaderboard.command()(remeasure)
 
 app.command(rich_help_panel=_RESULTS)(verify)
+
+_codes = _group("codes", "Count how often released item codes collide.", _RESULTS, "codes import Beauty.index.json")
+_codes.command("import")(import_codes)
 
 _data = _group("data", "Fetch, describe or check a data set.", _MACHINE, "data stats demo")
 _data.command()(fetch)

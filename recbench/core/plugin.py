@@ -29,7 +29,8 @@ from recbench.core.containment import contained
 from recbench.core.errors import BadConfig
 from recbench.core.interactions import Interactions, ItemTable, StringArray
 from recbench.core.progress import Progress
-from recbench.core.ranking import Queries, Rankings, View
+from recbench.core.published import Published
+from recbench.core.ranking import Queries, Rankings
 from recbench.core.tuning import TuneCard
 
 Precision = Literal["fp32", "bf16"]
@@ -272,27 +273,6 @@ class Movable(Protocol):
 
     def to(self, device: str) -> None:
         """Move to where the run computes: `cpu`, `cuda` or `cuda:N`. Called after `load`; `fit` is told by its context."""
-
-
-class Published(PlainValues):
-    """A number somebody printed, and where."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    dataset: str
-    preset: str = "paper"
-    """The preset that follows the source's settings; only its rows get a verdict."""
-    view: View | Literal["unknown"] = "unknown"
-    metrics: dict[str, float]
-    """Such as {"recall@10": 0.0605}, as fractions."""
-    source: str
-    kind: Literal["paper", "slides", "readme", "issue"]
-    backbone: str | None = None
-    """Text encoder or language model of the source, where one was used; its bare name, such as `sentence-t5-base`."""
-    text: tuple[str, ...] | None = None
-    """Columns of item text that the source read, such as ["title", "brand", "categories", "price"]; None: it does not say, or reads none.
-    A model that reads text gets a verdict only where its run read the same columns."""
-    note: str = ""
 
 
 class DefaultPresets(BaseModel):

@@ -317,7 +317,8 @@ class RunRecord(_Part):
     beyond: dict[View, dict[str, float]]
     """View, then figure: coverage@10, gini@10, entropy@10, popularity_lift@10, tail_share@10, novelty@10."""
     diagnostics: dict[str, float]
-    """Mean list length and share of short lists per view; counters of generative models."""
+    """Mean list length and share of short lists per view; counters of generative models; of models with item codes figures of these and
+    scores at code level."""
     cost: CostPart | None
     """None where the lists were made elsewhere."""
     files: list[FilePart]

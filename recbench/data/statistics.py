@@ -1,5 +1,6 @@
 """Facts to know about a data set before believing a number made on it."""
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -52,6 +53,8 @@ class DatasetStatistics:
     """Test targets without an event in the train part."""
     text_coverage: dict[str, float]
     """Share of items with a value, by text column."""
+    items_of_equal_text: int
+    """Items with text whose columns all equal those of another item: nothing made from text alone tells these apart."""
 
     def to_dict(self) -> dict[str, object]:
         """For `--json`."""
@@ -81,6 +84,7 @@ class DatasetStatistics:
             ("test targets never seen in train or validation", f"{self.test_never_seen:,}"),
             ("test targets never seen in train", f"{self.test_not_in_train:,}"),
             *((f"items with {name}", share(value)) for name, value in self.text_coverage.items()),
+            ("items that share all their text with another", f"{self.items_of_equal_text:,}"),
         ]
 
 
@@ -111,6 +115,7 @@ def stats(dataset: Dataset, split: Split) -> DatasetStatistics:
         test_never_seen=int(np.count_nonzero(known[split.test.targets.item] == 0)),
         test_not_in_train=int(np.count_nonzero(in_train[split.test.targets.item] == 0)),
         text_coverage={name: _coverage(dataset, name) for name in STANDARD_COLUMNS},
+        items_of_equal_text=_items_of_equal_text(dataset),
     )
 
 
@@ -144,6 +149,12 @@ def _single_targets(part: SplitPart, n_users: int) -> LongArray:
     target = np.full(n_users, -1, dtype=np.int64)
     target[part.user[single]] = part.targets.item[part.targets.offsets[single]]
     return target
+
+
+def _items_of_equal_text(dataset: Dataset) -> int:
+    columns = [dataset.items.columns[name] for name in STANDARD_COLUMNS if name in dataset.items.columns]
+    counts = Counter(texts for texts in zip(*columns, strict=True) if any(texts))
+    return sum(count for count in counts.values() if count > 1)
 
 
 def _coverage(dataset: Dataset, name: str) -> float:

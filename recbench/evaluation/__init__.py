@@ -2,6 +2,7 @@
 
 from recbench.core.codes_file import CODES_FILE, CodeTable
 from recbench.evaluation.code_figures import code_figures, main_categories, read_codes
+from recbench.evaluation.code_levels import CodePlaces, code_groups, collision_figures, level_figures, places_in_lists
 from recbench.evaluation.domination import SPACES_FILE, Spaces, domination_figures, read_spaces
 from recbench.evaluation.evaluate import BOOTSTRAP_SEED, Evaluation, Measures, evaluate
 from recbench.evaluation.exposure import TOP, Exposure, beyond_accuracy, exposure_counts
@@ -39,6 +40,7 @@ __all__ = [
     "MISS",
     "SPACES_FILE",
     "TOP",
+    "CodePlaces",
     "CodeTable",
     "Evaluation",
     "Exposure",
@@ -52,6 +54,8 @@ __all__ = [
     "beyond_accuracy",
     "check_rankings",
     "code_figures",
+    "code_groups",
+    "collision_figures",
     "compare_with_best",
     "content_name",
     "domination_figures",
@@ -63,11 +67,13 @@ __all__ = [
     "groups_by_fact",
     "groups_by_size",
     "holm",
+    "level_figures",
     "list_diagnostics",
     "main_categories",
     "minimum_detectable_difference",
     "paired_bootstrap",
     "per_user",
+    "places_in_lists",
     "ranks_of_targets",
     "read_codes",
     "read_exposure",

@@ -1,10 +1,11 @@
 """Words of a record about the item codes of its model."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from recbench.core.errors import BadRequest
-from recbench.core.records import RunRecord
+from recbench.core.ranking import VIEWS, View
+from recbench.core.records import Interval, RunRecord
 
 PREFIX = "codes_"
 """Beginning of the names of these figures in a record's diagnostics; `evaluation.code_figures` says what each one is."""
@@ -44,6 +45,32 @@ class LevelFigures:
 
 
 @dataclass(frozen=True)
+class LevelScores:
+    """One metric of one view at code level and at item level, means over users; see `recbench.evaluation.code_levels`.
+
+    Attributes:
+        metric: such as `recall@10`.
+        view: which lists.
+        sid: a hit on the target's code is a hit, and a code takes one place.
+        item: as the lists stand, which is the metric of boards.
+        item_random, item_by_row, item_worst, item_best: the items of a code in random order, by row, the target last, the target first.
+        inflation: `sid` over `item_random`; None where that is 0.
+        undecided: users for whom the list ended before it said whether the target's code is among the first k; they count as misses.
+    """
+
+    metric: str
+    view: View
+    sid: float
+    item: float
+    item_random: float
+    item_by_row: float
+    item_worst: float
+    item_best: float
+    inflation: float | None
+    undecided: int
+
+
+@dataclass(frozen=True)
 class CodeReport:
     """All figures about the codes of a run; None stands for what the codes do not have, or was not counted when the record was made.
 
@@ -59,6 +86,9 @@ class CodeReport:
         numbered: items whose code ends in a number that only tells them apart, on whatever level; None where a level does that.
         distinct_tokens: of all codes, those numbers left aside; None where each level has tokens of its own.
         repeated: items whose code has a token twice, those numbers left aside; None likewise.
+        targets_in_groups: share of the test targets that share such a code with another item.
+        mean_1_over_g: mean over the test targets of 1 / (items of the target's code).
+        scores: at code level and at item level; empty where a query asks for several items, and in records of before.
     """
 
     items: int
@@ -72,6 +102,9 @@ class CodeReport:
     numbered: int | None
     distinct_tokens: int | None
     repeated: int | None
+    targets_in_groups: float | None
+    mean_1_over_g: float | None
+    scores: tuple[LevelScores, ...]
 
 
 def has_codes(record: RunRecord) -> bool:
@@ -117,7 +150,40 @@ def code_report(record: RunRecord) -> CodeReport:
         numbered=_count(figures, "numbered"),
         distinct_tokens=_count(figures, "distinct_tokens"),
         repeated=_count(figures, "repeated"),
+        targets_in_groups=figures.get("targets_in_groups"),
+        mean_1_over_g=figures.get("mean_1_over_g"),
+        scores=tuple(level_scores(record)),
     )
+
+
+def level_scores(record: RunRecord) -> Iterator[LevelScores]:
+    """Scores at both levels, by view and in the order of the record's metrics; none in records made before they were measured."""
+    figures = record.diagnostics
+    for view in VIEWS:
+        for metric, interval in record.metrics.get(view, {}).items():
+            name = f"{metric}_{view}"
+            if f"{PREFIX}sid_{name}" not in figures:
+                continue
+            yield LevelScores(
+                metric=metric,
+                view=view,
+                sid=figures[f"{PREFIX}sid_{name}"],
+                item=interval.value,
+                item_random=figures[f"{PREFIX}item_random_{name}"],
+                item_by_row=figures[f"{PREFIX}item_by_row_{name}"],
+                item_worst=figures[f"{PREFIX}item_worst_{name}"],
+                item_best=figures[f"{PREFIX}item_best_{name}"],
+                inflation=figures.get(f"{PREFIX}inflation_{name}"),
+                undecided=int(figures[f"{PREFIX}undecided@{metric.partition('@')[2]}_{view}"]),
+            )
+
+
+def sid_interval(record: RunRecord, metric: str, view: View) -> Interval | None:
+    """A metric at code level with its 95 % interval; None where the record has none."""
+    name = f"{PREFIX}sid_{metric}_{view}"
+    if name not in record.diagnostics:
+        return None
+    return Interval(value=record.diagnostics[name], low=record.diagnostics[f"{name}_low"], high=record.diagnostics[f"{name}_high"])
 
 
 def _count(figures: Mapping[str, float], name: str) -> int | None:

@@ -79,6 +79,8 @@ def _values(board: Board, section: Section, board_row: BoardRow) -> dict[str, An
                 figure = row.figure(metric, view)
                 values[f"{metric}_{view}_low"] = figure and figure.low
                 values[f"{metric}_{view}_high"] = figure and figure.high
+                code = row.code_figure(metric, view)
+                values[f"{metric}_{view}_code_level"] = code and code.value
     values |= {
         "parameters": spent and spent.parameters,
         "train_s": spent and spent.train_s,

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from recbench.core.published import Level
 from recbench.core.ranking import View
 from recbench.core.records import CostPart, StagePart
 from recbench.evaluation import METRICS
@@ -106,17 +107,23 @@ def _published_main(board_row: BoardRow, view: View) -> str:
         for figure in board_row.published
         if figure.metric == task.main_metric and (figure.view == view or (figure.view == "unknown" and view == task.main_view))
     ]
-    return "; ".join(f"{figure.published:.4f} ({figure.verdict})" for figure in found) or NOTHING
+    return "; ".join(f"{figure.published:.4f} ({level_title(figure.level)}, {figure.verdict})" for figure in found) or NOTHING
+
+
+def level_title(level: Level) -> str:
+    """`item level`, `code level`, or `level unknown`."""
+    return {"item": "item level", "sid": "code level", "unknown": "level unknown"}[level]
 
 
 def published(section: Section) -> Grid:
     """Every published number beside ours."""
-    header = ("Model", "Metric", "View", "Source", "Verdict", "Published", "Measured", "Difference")
+    header = ("Model", "Metric", "View", "Level", "Source", "Verdict", "Published", "Measured", "Difference")
     rows = [
         (
             board_row.row.label,
             metric_title(figure.metric),
             figure.view,
+            figure.level,
             f"{figure.source} ({figure.kind})",
             verdict(figure),
             *_against(figure),
@@ -124,7 +131,7 @@ def published(section: Section) -> Grid:
         for board_row in section.rows
         for figure in board_row.published
     ]
-    return Grid(header, tuple(rows), words=header[:5])
+    return Grid(header, tuple(rows), words=header[:6])
 
 
 def verdict(figure: PublishedFigure) -> str:

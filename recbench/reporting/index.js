@@ -7,9 +7,10 @@ const INTERVAL = " [95 %]";
 const SECONDS = "Training s";
 const NOTHING = "–";
 const LEAST_SECONDS = 0.1; // figures have one decimal; a logarithmic axis has no zero
-const PUBLISHED = ["Metric", "View", "Published", "Measured", "Difference", "Verdict", "Source"];
+const PUBLISHED = ["Metric", "View", "Level", "Published", "Measured", "Difference", "Verdict", "Source"];
 const MEASURED = ["Measured", "Difference"];
-const PUBLISHED_WORDS = ["Metric", "View", "Verdict", "Source"];
+const PUBLISHED_WORDS = ["Metric", "View", "Level", "Verdict", "Source"];
+const COURT_MEASURED = ["At item level", "At code level"];
 const KINDS = { trivial: "trivial baseline", scoring: "scoring model", generative: "generative model" };
 const SHARED = "Measured while several runs shared the machine: no basis for a comparison.";
 const SVG = document.querySelector("template").content.firstElementChild.namespaceURI;
@@ -113,7 +114,7 @@ function showPublished(text) {
   if (text === NOTHING) return [text];
   return text.split("; ").map((part) => {
     const [, value, verdict] = /^(\S+) \((.*)\)$/.exec(part) ?? ["", part, ""];
-    return make("span", { className: "note" }, value, make("small", { className: verdictClass(verdict) }, verdict));
+    return make("span", { className: "note" }, value, make("small", { className: verdictClass(verdict.split(", ").at(-1)) }, verdict));
   });
 }
 
@@ -151,6 +152,7 @@ function rowColumns(task, scale) {
     of("cost", title, { words: title === "Machine", long: title === "Machine", ascending: !title.endsWith("/s"), print: showCost }),
   );
   const beyond = columns.beyond.map((title) => of("beyond", title, { note: view }));
+  const levels = columns.levels.map((title) => of("levels", title, { note: view }));
   const named = (list, ...titles) => titles.map((title) => list.find((one) => one.title === title));
   const sets = {
     overview: [
@@ -165,7 +167,8 @@ function rowColumns(task, scale) {
     against,
     cost,
     beyond,
-    all: [...accuracy, ...against, ...cost, ...beyond, notes],
+    levels,
+    all: [...accuracy, ...against, ...cost, ...beyond, ...levels, notes],
   };
   return [placed, nameColumn(), ...sets[state.columns], records];
 }
@@ -463,7 +466,7 @@ function boardSection(board) {
   if (about.missing.length) node.append(make("p", { className: "soft" }, `Trivial baselines without a row: ${about.missing.join("; ")}.`));
   const { figure, redraw } = chartFigure(rows);
   redraws.push(redraw);
-  node.append(figure, publishedTable(board, rows));
+  node.append(figure, publishedTable(board, rows), ...courtTable(board, rows));
   return node;
 }
 
@@ -479,6 +482,24 @@ function publishedTable(board, rows) {
   const caption = `Published and measured, ${board.about.title}`;
   const table = sortable(`${board.id}-published`, caption, [nameColumn(), ...shown], lines, { start: ["Model", 1] });
   return make("details", {}, make("summary", {}, `Published numbers beside ours (${lines.length})`), table);
+}
+
+/** Every published number with its level, our figures at both levels and the command that repeats it; no table where there is none. */
+function courtTable(board, rows) {
+  const titles = board.task.columns.court, ourRow = titles.indexOf("Our row") + 1;
+  const byLabel = new Map(rows.map((row) => [row.model, row]));
+  const lines = board.court.filter((cells) => byLabel.has(cells[ourRow]));
+  if (!lines.length) return [];
+  const model = { ...column("Model", ([name]) => name, { words: true }), isName: true };
+  const shown = titles.map((title, place) => {
+    const text = (cells) => cells[place + 1];
+    const show = (cells) => [title === "Verdict" ? make("span", { className: verdictClass(text(cells)) }, text(cells)) : text(cells)];
+    const source = COURT_MEASURED.includes(title) ? (cells) => byLabel.get(cells[ourRow]) : null;
+    const words = title !== "Published" && !source;
+    return column(title, text, { words, long: ["Source", "Verdict", "Repeat with"].includes(title), show, source });
+  });
+  const table = sortable(`${board.id}-court`, `The court, ${board.about.title}`, [model, ...shown], lines, { start: ["Model", 1] });
+  return [make("details", {}, make("summary", {}, `The court: published numbers, their level, ours at both levels (${lines.length})`), table)];
 }
 
 function acrossSection() {
@@ -577,7 +598,7 @@ function start() {
   selection("dataset", boards.map(({ about }) => about.name));
   selection("protocol", boards.map(({ about }) => about.protocol));
   choices("view", Object.fromEntries(VIEWS.map((view) => [view, view])));
-  choices("columns", { overview: "overview", accuracy: "accuracy", against: "significance", cost: "cost", beyond: "beyond accuracy", all: "all" });
+  choices("columns", { overview: "overview", accuracy: "accuracy", against: "significance", cost: "cost", beyond: "beyond accuracy", levels: "code level", all: "all" });
   const input = document.getElementById("model");
   input.addEventListener("input", () => change("model", input.value));
   const form = document.getElementById("filters");

@@ -9,6 +9,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from recbench.core.visible import visible
 from recbench.reporting import grids
 from recbench.reporting.board import Board
+from recbench.reporting.court import court, levels
 from recbench.reporting.grids import Grid, OverviewLine
 from recbench.reporting.standing import Standings, standings
 from recbench.tasks import Task, find_task
@@ -67,6 +68,8 @@ def _environment() -> Environment:
         "validation_title": lambda task: grids.metric_title(task.validation_metrics[0]),
         "accuracy": grids.accuracy,
         "published": grids.published,
+        "court": court,
+        "levels": levels,
         "cost": grids.cost,
         "significance": grids.significance,
         "slices": grids.slices,

@@ -17,6 +17,7 @@ from recbench.core.ranking import View
 from recbench.core.visible import visible
 from recbench.reporting import grids
 from recbench.reporting.board import Board, BoardRow, Section
+from recbench.reporting.court import court, levels
 from recbench.reporting.grids import Grid, OverviewLine
 from recbench.reporting.markdown import MADE_BY
 from recbench.reporting.standing import Standings, standings
@@ -70,6 +71,7 @@ def _columns(section: Section) -> dict[str, Sequence[str]]:
     view = section.task.main_view
     tables = {"accuracy": grids.accuracy(section, view), "beyond": grids.beyond(section, view), "cost": grids.cost(section)}
     tables |= {"against": grids.significance(section), "published": grids.published(section)}
+    tables |= {"levels": levels(section, view), "court": court(section)}
     return {name: _titles(grid) for name, grid in tables.items()}
 
 
@@ -101,21 +103,25 @@ def _across(found: Standings) -> str:
 
 
 def _board(overview: OverviewLine, section: Section) -> str:
-    """One section: a line about it, then a line per row."""
+    """One section: a line about it, then a line per row and per published number on trial."""
     about = asdict(overview) | {
         "targets": grids.targets_line(section),
         "fingerprint": section.test_fingerprint[: grids.HASH_DIGITS],
         "missing": [f"{baseline.model} ({baseline.state}: {baseline.reason})" for baseline in section.missing],
     }
     tables = {"cost": grids.cost(section), "against": grids.significance(section), "published": grids.published(section)}
-    views = {view: {"accuracy": grids.accuracy(section, view), "beyond": grids.beyond(section, view)} for view in section.task.views}
+    views = {
+        view: {"accuracy": grids.accuracy(section, view), "beyond": grids.beyond(section, view), "levels": levels(section, view)}
+        for view in section.task.views
+    }
     made = grids.made(section)
     rows = []
     for board_row in section.rows:
         label = board_row.row.label
         row: dict[str, object] = {"model": label, "kind": _kind(board_row)}
         for view, shown in views.items():
-            row[view] = {name: _cells(grid, label)[0] for name, grid in shown.items()} | {"groups": _groups(board_row, view)}
+            cells = {name: next(iter(_cells(grid, label)), ()) for name, grid in shown.items()}
+            row[view] = cells | {"groups": _groups(board_row, view)}
         row |= {name: _cells(grid, label) for name, grid in tables.items()}
         row["made"] = [
             [line.seed, f"records/{line.run_id}/record.json", line.sha256, line.config_hash, line.machine, line.code, line.date, line.state]
@@ -123,7 +129,8 @@ def _board(overview: OverviewLine, section: Section) -> str:
             if line.row == label
         ]
         rows.append(_line(row))
-    return f'{{"about":{_line(about)},"rows":{_lines(rows)}}}'
+    trial = [_line(cells) for cells in court(section).rows]
+    return f'{{"about":{_line(about)},"rows":{_lines(rows)},"court":{_lines(trial)}}}'
 
 
 def _kind(board_row: BoardRow) -> str:

@@ -13,6 +13,7 @@ from recbench.core.ranking import View
 from recbench.core.records import RunRecord, TunePart
 from recbench.evaluation import METRICS, two_level_bootstrap
 from recbench.reporting.archive import FloatArray, StoredRun
+from recbench.reporting.codes import sid_interval
 from recbench.tasks import Task, find_task
 
 
@@ -167,6 +168,18 @@ class Row:
         values_SU = self.per_user(metric, view)
         interval = two_level_bootstrap(values_SU, np.zeros(values_SU.shape[1]))
         return Figure(value, interval.low, interval.high, self.std(metric, view))
+
+    def code_figure(self, metric: str, view: View) -> Figure | None:
+        """The metric at code level, see docs/protocol.md; None where a run of the row has none.
+
+        Records keep no value per user at that level: the interval of several seeds is the mean of theirs.
+        """
+        found = [interval for run in self.runs if (interval := sid_interval(run.record, metric, view)) is not None]
+        if len(found) < len(self.runs):
+            return None
+        values = [interval.value for interval in found]
+        low, high = (statistics.fmean(getattr(interval, end) for interval in found) for end in ("low", "high"))
+        return Figure(statistics.fmean(values), low, high, statistics.stdev(values) if len(values) > 1 else None)
 
     def per_user(self, metric: str, view: View) -> FloatArray:
         """(n_seeds, n_users), one value of `metric` per seed and test user."""

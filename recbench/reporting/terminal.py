@@ -18,7 +18,7 @@ from recbench.reporting import grids
 from recbench.reporting.archive import StoredRun
 from recbench.reporting.board import Section, protocol_title
 from recbench.reporting.codes import PREFIX as CODE_FIGURES
-from recbench.reporting.codes import CodeReport, has_codes
+from recbench.reporting.codes import CodeReport, LevelScores, has_codes, level_scores
 from recbench.reporting.comparison import Comparison
 from recbench.reporting.difference import Difference
 from recbench.reporting.domination import PREFIX as SPACE_FIGURES
@@ -89,9 +89,25 @@ def run_table(record: RunRecord, card: ModelCard | None, references: Sequence[Re
         *(warning if record.fit.undertrained else ()),
         table,
         *sources,
+        *_level_lines(record),
         *_reference_parts(record, references),
         Text(_cost_sentence(record), style="dim"),
     )
+
+
+def _level_lines(record: RunRecord) -> list[Text]:
+    """The main metric at code level in a line per view; none for a model without codes, and in records of before."""
+    main = find_task(record.task).main_metric
+    return [
+        Text(
+            f"At code level {metric_title(main)} {part.view} is {part.sid:.4f}"
+            + ("" if part.inflation is None else f", {part.inflation:.3f} times item level with the items of a code in random order")
+            + ". More with --codes.",
+            style="dim",
+        )
+        for part in level_scores(record)
+        if part.metric == main
+    ]
 
 
 def _reference_parts(record: RunRecord, references: Sequence[ReferencePart]) -> list[RenderableType]:
@@ -120,7 +136,7 @@ def _reference_cells(part: ReferencePart | None) -> tuple[str, str, str]:
 
 def _source_note(figure: PublishedFigure) -> str:
     reason = f"; {figure.verdict}: {figure.reason}" if figure.reason else ""
-    return f"{figure.source} ({figure.kind}), view {figure.view}{reason}"
+    return f"{figure.source} ({figure.kind}), view {figure.view}, {grids.level_title(figure.level)}{reason}"
 
 
 def _cost_sentence(record: RunRecord) -> str:
@@ -271,11 +287,41 @@ def codes_table(report: CodeReport) -> RenderableType:
         cells += [_share(level.purity), _share(level.purity_random)] if has_purity else []
         table.add_row(*cells)
     parts: list[RenderableType] = [table, _pairs("Whole codes", _of_whole_codes(report))]
+    if report.scores:
+        parts += [_levels_table(report.scores), Text(_LEVELS_NOTE)]
     if has_purity:
         parts.append(
             Text("Purity: items whose category is the most common one under their prefix; at random: the same groups, items shuffled.")
         )
     return Group(*parts)
+
+
+_LEVELS_NOTE = (
+    "At code level a hit on the target's code counts, and all items of a code take one place. In lists: the metric of boards. Random, "
+    "by row, worst, best: the items of a code in that order. Inflation: code level over random. Undecided: users whose list ends too soon."
+)
+
+
+def _levels_table(scores: Sequence[LevelScores]) -> RenderableType:
+    """Scores at code level and at item level: a line per metric and view."""
+    table = _table(
+        "Metric",
+        "View",
+        "At code level",
+        "In lists",
+        "Random",
+        "By row",
+        "Worst",
+        "Best",
+        "Inflation",
+        "Undecided",
+        words=("Metric", "View"),
+    )
+    for part in scores:
+        values = (part.sid, part.item, part.item_random, part.item_by_row, part.item_worst, part.item_best)
+        inflation = NOTHING if part.inflation is None else f"{part.inflation:.3f}"
+        table.add_row(metric_title(part.metric), part.view, *map(grids.number, values), inflation, f"{part.undecided:,}")
+    return table
 
 
 def domination_table(report: DominationReport) -> RenderableType:
@@ -309,6 +355,10 @@ def _of_whole_codes(report: CodeReport) -> dict[str, str]:
         "items that share theirs with another": _share(report.colliding_share),
         "items in the largest such group": f"{report.largest_group:,}",
     }
+    if report.targets_in_groups is not None:
+        facts["test targets that share theirs"] = _share(report.targets_in_groups)
+    if report.mean_1_over_g is not None:
+        facts["mean over test targets of 1 / items of the code"] = grids.number(report.mean_1_over_g)
     if report.numbered is None:
         facts["items whose last code is not 0"] = _share(report.last_nonzero_share)
     counts = {

@@ -6,7 +6,8 @@ from typing import Literal
 
 from recbench.core.config import by_dotted_name, flat_settings, flatten_preset
 from recbench.core.errors import BadRequest
-from recbench.core.plugin import ModelCard, Published
+from recbench.core.plugin import ModelCard
+from recbench.core.published import Level, Published
 from recbench.core.ranking import View
 from recbench.core.records import RunRecord
 from recbench.evaluation import METRICS
@@ -24,8 +25,11 @@ class PublishedFigure:
     Attributes:
         metric: such as `ndcg@10`.
         view: of the source; `unknown` where it does not say.
+        level: of the source: whether it compares items, or codes that items may share.
+        preset: the preset with the source's settings.
         published: the printed value, a fraction.
-        measured: ours in the same view (in the main one where the source's is unknown); None where it was not ranked.
+        measured: ours in the same view (in the main one where the source's is unknown), at code level where the source's level is `sid`,
+            else at item level; None where it was not measured.
         verdict: `reproduced`, `above`, `below`, `not comparable` or `not measured`.
         reason: why it is not comparable or was not measured.
         source, kind: where the number was printed.
@@ -33,6 +37,8 @@ class PublishedFigure:
 
     metric: str
     view: View | Literal["unknown"]
+    level: Level
+    preset: str
     published: float
     measured: float | None
     verdict: Verdict
@@ -137,17 +143,23 @@ def _figures_of(row: Row, published: Published, card: ModelCard) -> Sequence[Pub
     view: View = row.task.main_view if published.view == "unknown" else published.view
     figures = []
     for metric, value in published.metrics.items():
-        why = _why_not_measured(row, metric, view)
-        measured = None if why else row.figure(metric, view)
+        why = _why_not_measured(row, metric, view, published.level)
+        measured = None if why else figure_at_level(row, metric, view, published.level)
         verdict: Verdict = "not measured"
         if measured is not None:
             verdict, why = ("not comparable" if reason else judge(measured, value)), reason
         mean = None if measured is None else measured.value
-        figures.append(PublishedFigure(metric, published.view, value, mean, verdict, why, published.source, published.kind))
+        stated = (published.view, published.level, published.preset)
+        figures.append(PublishedFigure(metric, *stated, value, mean, verdict, why, published.source, published.kind))
     return figures
 
 
-def _why_not_measured(row: Row, metric: str, view: View) -> str:
+def figure_at_level(row: Row, metric: str, view: View, level: Level) -> Figure | None:
+    """The row's figure that a number of this level stands beside: codes for `sid`, items for all else; None where there is none."""
+    return row.code_figure(metric, view) if level == "sid" else row.figure(metric, view)
+
+
+def _why_not_measured(row: Row, metric: str, view: View, level: Level) -> str:
     """Reason why a published metric has no measured value beside it; empty where it can have one."""
     record = row.record
     try:
@@ -158,4 +170,8 @@ def _why_not_measured(row: Row, metric: str, view: View) -> str:
         return f"the run has no lists of the view {view}"
     if k > record.protocol.list_length:
         return f"lists hold {record.protocol.list_length} places"
-    return "" if metric in record.metrics[view] else f"figures are cut off at {', '.join(map(str, row.task.measures.cutoffs))}"
+    if metric not in record.metrics[view]:
+        return f"figures are cut off at {', '.join(map(str, row.task.measures.cutoffs))}"
+    if level == "sid" and row.code_figure(metric, view) is None:
+        return "the run has no scores at code level"
+    return ""

@@ -45,11 +45,18 @@ def test_codes_go_into_the_run_and_are_shown(recbench: Any, coded: Callable[...,
     assert table.level_sizes[0] == 4
     assert record["diagnostics"]["codes_usage_1"] == 1
     assert record["diagnostics"]["codes_purity_random_1"] > 0
+    # No two items share a code: both levels are one.
+    assert record["diagnostics"]["codes_mean_1_over_g"] == 1
+    for view in ("keep", "unseen"):
+        for metric in ("recall@10", "ndcg@20"):
+            assert record["diagnostics"][f"codes_sid_{metric}_{view}"] == pytest.approx(record["metrics"][view][metric]["value"])
     assert CODES_FILE in [part["name"] for part in record["files"]]
     shown = recbench("show", "last", "--codes", "--plugin", plugin)
     assert shown.code == 0, shown.stderr
     assert "Perplexity" in shown.stdout
     assert "Purity" in shown.stdout
+    assert "At code level" in shown.stdout
+    assert "At code level NDCG@10 keep is" in recbench("show", "last", "--plugin", plugin).stdout
     found = recbench("show", "last", "--codes", "--plot", "--json", "--plugin", plugin).json
     assert [level["size"] for level in found["codes"]["levels"]] == list(table.level_sizes)
     assert found["codes"]["distinct"] == len(table.code)

@@ -66,6 +66,7 @@ def test_published_facts(name: str, real_data: Path, tmp_path: Path) -> None:
 def test_repeats_of_yelp(real_data: Path, tmp_path: Path) -> None:
     found = stats(*read_split("yelp", real_data, tmp_path))
     assert found.repeats == 11_830
+    assert found.items_of_equal_text == 1_247
     assert found.test_in_history == pytest.approx(0.067, abs=5e-4)
 
 

@@ -33,10 +33,20 @@ def test_figures_by_hand(write_folder: Callable[..., Path], read: Callable[..., 
     assert (found.valid_never_seen, found.test_never_seen, found.test_not_in_train) == (0, 1, 1)
     assert (found.test_queries, found.users_train_only) == (2, 1)
     assert found.text_coverage == {"title": 0.8, "brand": 0, "categories": 0, "description": 0, "price": 0}
+    assert found.items_of_equal_text == 0
     rows = dict(found.rows())
     assert rows["density"] == "60.0000%"
     assert rows["items with title"] == "80.00%"
     assert found.to_dict()["repeats"] == 1
+
+
+def test_items_of_equal_text_are_counted(write_folder: Callable[..., Path], read: Callable[..., Dataset]) -> None:
+    texts = {"title": ["A", "A", "A", None, None], "brand": ["x", "x", "y", None, None]}
+    dataset = read(write_folder(ROWS, {"item_id": ["a", "b", "c", "d", "e"], **texts}))
+    # a and b; d and e have no text to share.
+    found = stats(dataset, make_split(dataset, NEXT_ITEM.protocol()))
+    assert found.items_of_equal_text == 2
+    assert dict(found.rows())["items that share all their text with another"] == "2"
 
 
 def test_times_that_are_not_seconds_have_no_ties(write_folder: Callable[..., Path], read: Callable[..., Dataset]) -> None:

@@ -249,6 +249,7 @@ def test_figures_across_data_sets_and_beside_published_ones_lead_to_records(brow
     made = {f"#board-{number}-{place}-made" for number, board in enumerate(boards, 1) for place, _ in enumerate(board["rows"], 1)}
     known = made | {line[1] for board in boards for row in board["rows"] for line in row["made"]}
     tables = {"overview-next-item": 2, "across-0": len(boards)}
+    tables |= {f"board-{number}-court": 2 for number, board in enumerate(boards, 1) if board["court"]}
     tables |= {f"board-{number}-published": 2 for number, board in enumerate(boards, 1) if any(row["published"] for row in board["rows"])}
     for table, most in tables.items():
         rows = window.page.locator(f"#{table} > tbody > tr").evaluate_all(
@@ -270,7 +271,7 @@ def test_a_row_unfolds_into_groups_published_numbers_and_records(window: Window,
     button.press("Enter")
     assert button.get_attribute("aria-expanded") == "true"
     detail = body.locator("td.detail").inner_text()
-    for text in [row["keep"]["groups"][0][3], row["published"][0][3], row["published"][0][4], row["made"][0][2]]:
+    for text in [row["keep"]["groups"][0][3], row["published"][0][4], row["published"][0][5], row["made"][0][2]]:
         assert text in detail
     window.header(f"board-{board}-rows", "Model").locator("button").click()
     assert body.locator("td.detail").count() == 1
@@ -278,7 +279,10 @@ def test_a_row_unfolds_into_groups_published_numbers_and_records(window: Window,
     button.click()
     assert body.locator("td.detail").count() == 0
     window.page.locator(f"details:has(#board-{board}-published) summary").click()
-    assert row["published"][0][3] in window.column(f"board-{board}-published", "Verdict")
+    assert row["published"][0][4] in window.column(f"board-{board}-published", "Verdict")
+    # The court lists what a filter leaves, with the same words as the markdown page.
+    window.page.locator(f"details:has(#board-{board}-court) summary").click()
+    assert sorted(window.column(f"board-{board}-court", "Level")) == sorted(line[3] for line in boards[board - 1]["court"])
 
 
 def test_the_chart_has_a_mark_with_a_title_for_each_row(window: Window, boards: list[dict[str, Any]]) -> None:

@@ -76,7 +76,7 @@ def test_no_text_of_a_record_or_card_can_end_the_script(workshop: Any, make_card
     assert page.count("</script>") == 2
     (board,) = figures_of(page)["boards"]
     assert board["about"]["title"] == title
-    assert board["rows"][0]["published"][0][2] == f"{title} (paper)"
+    assert board["rows"][0]["published"][0][3] == f"{title} (paper)"
 
 
 def test_no_text_of_a_record_or_card_steers_a_terminal_or_the_page(workshop: Any, make_card: Any) -> None:

@@ -60,7 +60,7 @@ def test_a_published_metric_that_the_run_lacks_has_a_line(workshop: Any, make_ca
     assert (line.metric, line.figures) == ("recall@200", {"keep": None, "unseen": None})
     text = drawn(run_table(record, card))
     assert "0.2500 [1]" in text
-    assert "[1] A paper (paper), view keep; not measured: lists hold 50 places" in text
+    assert "[1] A paper (paper), view keep, level unknown; not measured: lists hold 50 places" in text
 
 
 def test_a_run_without_published_numbers_needs_no_card(workshop: Any) -> None:

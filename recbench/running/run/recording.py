@@ -115,7 +115,7 @@ def write_run(folder: Path, run_id: str, prepared: Prepared, trained: TrainedMod
     split, rankings = loaded.split, tested.rankings
     measured = write_measured(folder, loaded.task, split, rankings)
     written = [*measured.files, write_curve(trained.report, folder), *folder.glob(REFERENCES_FILE)]
-    codes, code_figures = _keep_codes(folder, resolved, loaded, trained)
+    codes, code_figures = _keep_codes(folder, resolved, loaded, trained, rankings)
     (folder / CONFIG_FILE).write_text(_config_text(resolved), encoding="utf-8")
     write_catalogue(split.items, folder)
     shutil.copytree(trained.stage.folder / MODEL_FOLDER, folder / MODEL_FOLDER, copy_function=link_or_copy)
@@ -180,8 +180,10 @@ def write_curve(report: FitReport, folder: Path) -> Path:
     return path
 
 
-def _keep_codes(folder: Path, resolved: Resolved, loaded: LoadedSplit, trained: TrainedModel) -> tuple[list[Path], dict[str, float]]:
-    """Keep the codes of the items as a file of the run, with their figures; nothing where the model has none."""
+def _keep_codes(
+    folder: Path, resolved: Resolved, loaded: LoadedSplit, trained: TrainedModel, rankings: Rankings
+) -> tuple[list[Path], dict[str, float]]:
+    """Keep the codes of the items as a file of the run, with their figures and scores; nothing where the model has none."""
     source = trained.report.artefacts.get("codes")
     if source is None:
         return [], {}
@@ -194,8 +196,11 @@ def _keep_codes(folder: Path, resolved: Resolved, loaded: LoadedSplit, trained: 
         raise PluginFailed(f"Model {resolved.plugin.card.name!r} gave codes that cannot be read. {error}") from error
     if len(table.code) != len(items):
         raise PluginFailed(f"Model {resolved.plugin.card.name!r} gave codes of {len(table.code)} items; the data set has {len(items)}.")
-    paths = items.columns.get("categories")
-    return [path], evaluation.code_figures(table, None if paths is None else evaluation.main_categories(list(paths)))
+    paths, test = items.columns.get("categories"), loaded.split.test
+    figures = evaluation.code_figures(table, None if paths is None else evaluation.main_categories(list(paths)))
+    figures |= evaluation.collision_figures(table, test.targets)
+    queries, cutoffs = queries_of_test(loaded.split, rankings.views), loaded.task.measures.cutoffs
+    return [path], figures | evaluation.level_figures(table, rankings, test.targets, queries, cutoffs)
 
 
 def _domination(resolved: Resolved, trained: TrainedModel, folder: Path) -> dict[str, float]:
