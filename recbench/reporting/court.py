@@ -21,10 +21,12 @@ class Case:
 
     Attributes:
         figure: the number beside that row.
-        row: the best row with a verdict; without one the best row of the number's preset, else the best of the model.
+        view: the view of our figures: that of the number, or the task's main one where its source does not say.
+        row: the best row in that view with a verdict; without one the best row of the number's preset, else the best of the model.
     """
 
     figure: PublishedFigure
+    view: View
     row: Row
 
 
@@ -37,11 +39,14 @@ def cases(section: Section) -> Iterator[Case]:
         # All rows of a model stand beside the same numbers of its card.
         for figures in zip(*(board_row.published for board_row in rows), strict=True):
             if figures[0].metric in section.task.interval_metrics:
-                yield max(map(Case, figures, (board_row.row for board_row in rows)), key=_fitness)
+                named = figures[0].view
+                view = section.task.main_view if named == "unknown" else named
+                yield max((Case(figure, view, board_row.row) for figure, board_row in zip(figures, rows, strict=True)), key=_fitness)
 
 
-def _fitness(case: Case) -> tuple[bool, bool]:
-    return case.figure.verdict in _JUDGED, case.row.record.model.preset == case.figure.preset
+def _fitness(case: Case) -> tuple[bool, bool, float]:
+    figure, row = case.figure, case.row
+    return figure.verdict in _JUDGED, row.record.model.preset == figure.preset, row.mean(figure.metric, case.view) or 0.0
 
 
 def court(section: Section) -> Grid:
@@ -50,9 +55,8 @@ def court(section: Section) -> Grid:
     header = ("Model", "Metric", "View", "Level", *numbers, "Verdict", "Our row", "Repeat with", "Source")
     rows = []
     for case in cases(section):
-        figure, row = case.figure, case.row
+        figure, view, row = case.figure, case.view, case.row
         model = row.record.model.name
-        view: View = section.task.main_view if figure.view == "unknown" else figure.view
         code = row.code_figure(figure.metric, view)
         rows.append(
             (

@@ -114,6 +114,21 @@ def test_the_court_hears_the_row_that_was_judged(plain: StoredRun, make_card: An
     assert second["At item level"] == f"{item:.4f}"
 
 
+def test_the_court_hears_the_row_that_is_best_in_the_view_of_the_number(plain: StoredRun, make_card: Any) -> None:
+    numbers = [PUBLISHED | {"view": view} for view in ("keep", "unseen", "unknown")]
+    cards = {"sasrec": make_card("sasrec", published=numbers)}
+    runs = []
+    for preset, view in (("cpu", "keep"), ("smoke", "unseen")):
+        run = variant(plain, preset=preset)
+        cell = run.record.metrics[view]["recall@10"]
+        better = {"recall@10": cell.model_copy(update={"value": cell.value + 0.01})}
+        metrics = run.record.metrics | {view: run.record.metrics[view] | better}
+        runs.append(run.with_record(run.record.model_copy(update={"metrics": metrics})))
+    grid = court(section_of(cards, *runs))
+    ours = [dict(zip(grid.header, cells, strict=True))["Our row"] for cells in grid.rows]
+    assert ours == ["sasrec:cpu", "sasrec:smoke", "sasrec:cpu"]
+
+
 def test_boards_show_models_with_codes_at_both_levels(plain: StoredRun, make_card: Any) -> None:
     cards = {"sasrec": make_card("sasrec", published=[PUBLISHED | {"level": "sid"}])}
     before = {
