@@ -7,8 +7,14 @@ from recbench.nn.on_demand import on_demand
 if TYPE_CHECKING:
     from recbench.nn.codes.beam import StepDecoder
     from recbench.nn.codes.catalogue import ItemCodes, make_unique
+    from recbench.nn.codes.product_stage import product_codes
+    from recbench.nn.codes.quantize.balanced_kmeans import balanced_kmeans
     from recbench.nn.codes.quantize.hierarchical_kmeans import hierarchical_kmeans
-    from recbench.nn.codes.quantize.settings import QuantizerSettings
+    from recbench.nn.codes.quantize.quantized import Quantized
+    from recbench.nn.codes.quantize.reassignment import reassign_last_level
+    from recbench.nn.codes.quantize.rqvae import RqvaeExtension, train_rqvae
+    from recbench.nn.codes.quantize.settings import ProductSettings, QuantizerSettings
+    from recbench.nn.codes.quantize.sinkhorn import sinkhorn_codes
     from recbench.nn.codes.search import batched_beam_search
     from recbench.nn.codes.stage import CodesStage, item_codes
     from recbench.nn.codes.trie import CodeTrie
@@ -16,6 +22,7 @@ else:
     __getattr__ = on_demand(__name__)
 
 __all__ = [
-    "CodeTrie", "CodesStage", "ItemCodes", "QuantizerSettings", "StepDecoder", "batched_beam_search",
-    "hierarchical_kmeans", "item_codes", "make_unique",
+    "CodeTrie", "CodesStage", "ItemCodes", "ProductSettings", "Quantized", "QuantizerSettings", "RqvaeExtension", "StepDecoder",
+    "balanced_kmeans", "batched_beam_search", "hierarchical_kmeans", "item_codes", "make_unique", "product_codes",
+    "reassign_last_level", "sinkhorn_codes", "train_rqvae",
 ]  # fmt: skip

@@ -41,17 +41,15 @@ def item_codes(context: FitContext, vectors: NDArray[np.float32], settings: Quan
         StageFailed: a level of an RQ-VAE uses less than half of its codes.
     """
     config = settings.model_dump(mode="json", include={"quantizer", "n_levels", "codebook_size", "seed", settings.quantizer})
-    content = hashlib.sha256(np.ascontiguousarray(vectors).data).hexdigest()
 
     def build(folder: Path) -> None:
         quantized = quantize(context.alone(), vectors, settings, settings.seed)
         codes = make_unique(quantized.codes, quantized.level_sizes, least_size=settings.codebook_size)
         replace(codes, unexplained=quantized.unexplained).save(folder)
 
-    inputs = (f"{vectors.shape} {content}",)
     # Residual k-means is no training that a budget could end early.
     trains = settings.quantizer != "rkmeans"
-    folder = context.common_stage("codes", build, config=config, inputs=inputs, trains=trains)
+    folder = context.common_stage("codes", build, config=config, inputs=[content_key(vectors)], trains=trains)
     return CodesStage(ItemCodes.load(folder), folder)
 
 
@@ -71,3 +69,8 @@ def quantize(context: FitContext, vectors: NDArray[np.float32], settings: Quanti
     from recbench.nn.codes.quantize.rqvae import train_rqvae
 
     return train_rqvae(context, scaled(vectors, settings.rqvae.scaling), settings, seed)
+
+
+def content_key(array: NDArray[np.generic]) -> str:
+    """An array's shape and a hash of its content, as an input of a stage."""
+    return f"{array.shape} {hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()}"

@@ -1,11 +1,9 @@
 """k-means with faiss: no empty clusters, equal vectors together, and the same result on every number of threads."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import numpy as np
 from numpy.typing import NDArray
 
+from recbench.nn.codes.quantize.one_thread import one_thread
 from recbench.nn.codes.quantize.quantized import FloatArray
 
 LongArray = NDArray[np.int64]
@@ -46,19 +44,42 @@ def _kmeans_of_distinct(
         min_points_per_centroid=1,
         spherical=False,
     )
-    with _one_thread():
+    with one_thread():
         clustering.train(vectors, weights=weights)
         centres: FloatArray = np.array(clustering.centroids, dtype=np.float32)
-        squared_distance, nearest = _nearest(vectors, centres)
+        squared_distance, nearest = nearest_centres(vectors, centres)
         # Every round moves unused centres onto vectors that were at none, so the error falls and the loop ends.
         while len(unused := np.flatnonzero(np.bincount(nearest, minlength=n_clusters) == 0)):
             farthest = np.argsort(-squared_distance, kind="stable")[: len(unused)]
             centres[unused] = vectors[farthest]
-            squared_distance, nearest = _nearest(vectors, centres)
+            squared_distance, nearest = nearest_centres(vectors, centres)
     return centres, nearest
 
 
-def _nearest(vectors: FloatArray, centres: FloatArray) -> tuple[FloatArray, LongArray]:
+def more_rounds(
+    vectors: FloatArray, n_clusters: int, centres: FloatArray | None, *, seed: int, iterations: int
+) -> tuple[FloatArray, LongArray]:
+    """Centres (k, d) after more rounds of k-means, and the number of the nearest one to each vector, (n,).
+
+    For quantizers that change the vectors between rounds: clusters that became empty are for faiss to fill.
+
+    Args:
+        vectors: (n, d) float32, more of them than clusters.
+        n_clusters: k.
+        centres: (k, d) to go on from; None: start at random vectors.
+        seed: of the start and of what fills empty clusters.
+        iterations: how many rounds.
+    """
+    import faiss
+
+    clustering = faiss.Kmeans(vectors.shape[1], n_clusters, niter=iterations, seed=seed % _LARGEST_SEED, min_points_per_centroid=1)
+    with one_thread():
+        clustering.train(vectors, init_centroids=centres)
+        found: FloatArray = np.array(clustering.centroids, dtype=np.float32)
+        return found, nearest_centres(vectors, found)[1]
+
+
+def nearest_centres(vectors: FloatArray, centres: FloatArray) -> tuple[FloatArray, LongArray]:
     """Squared distance to the nearest centre and its number, both (n,)."""
     import faiss
 
@@ -66,16 +87,3 @@ def _nearest(vectors: FloatArray, centres: FloatArray) -> tuple[FloatArray, Long
     index.add(centres)
     squared_distance, nearest = index.search(vectors, 1)
     return squared_distance[:, 0], nearest[:, 0]
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """faiss with a single thread, so that nobody's codes depend on the order in which threads add up."""
-    import faiss
-
-    before = faiss.omp_get_max_threads()
-    faiss.omp_set_num_threads(1)
-    try:
-        yield
-    finally:
-        faiss.omp_set_num_threads(before)

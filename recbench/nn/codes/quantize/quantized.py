@@ -1,5 +1,6 @@
 """Result of every quantizer."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,6 +8,9 @@ from numpy.typing import NDArray
 
 IntArray = NDArray[np.int32]
 FloatArray = NDArray[np.float32]
+
+_ROWS_AT_A_TIME = 8192
+"""Rows that are taken to float64 at a time: all of a large catalogue would be twice its vectors."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +38,14 @@ class Quantized:
 
 def unexplained_share(vectors: FloatArray, reconstruction: FloatArray) -> float:
     """Squared error over squared distance from the mean, both in float64; 0 where the vectors do not differ."""
-    spread = float(np.square(vectors - vectors.mean(axis=0, dtype=np.float64)).sum())
-    error = float(np.square(vectors.astype(np.float64) - reconstruction).sum())
-    return error / spread if spread > 0 else 0.0
+    blocks = (slice(start, start + _ROWS_AT_A_TIME) for start in range(0, len(vectors), _ROWS_AT_A_TIME))
+    error = sum(float(np.square(vectors[rows].astype(np.float64) - reconstruction[rows]).sum()) for rows in blocks)
+    return shares_of_spread([error], vectors)[0]
+
+
+def shares_of_spread(errors: Iterable[float], vectors: FloatArray) -> tuple[float, ...]:
+    """Squared errors over the vectors' squared distance from their mean, in float64; 0 where the vectors do not differ."""
+    mean = vectors.mean(axis=0, dtype=np.float64)
+    starts = range(0, len(vectors), _ROWS_AT_A_TIME)
+    spread = sum(float(np.square(vectors[start : start + _ROWS_AT_A_TIME] - mean).sum()) for start in starts)
+    return tuple(float(error) / spread if spread > 0 else 0.0 for error in errors)

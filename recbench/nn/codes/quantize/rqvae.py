@@ -3,8 +3,8 @@
 Shapes: B vectors of a batch, L levels, K codes of a level, D width of the vectors, Z width of the latent space.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Self
 
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from recbench.core.errors import StageFailed
 from recbench.core.plugin import FitContext
 from recbench.core.seeds import derived_seed, generator
-from recbench.nn.codes.quantize.quantized import FloatArray, Quantized, unexplained_share
+from recbench.nn.codes.quantize.quantized import FloatArray, Quantized, shares_of_spread
 from recbench.nn.codes.quantize.residual_kmeans import residual_kmeans
 from recbench.nn.codes.quantize.settings import QuantizerSettings
 from recbench.nn.training.determinism import torch_seeded
@@ -28,6 +28,9 @@ LEAST_USAGE = 0.5
 _START_ITERATIONS = 25
 _ROWS_AT_A_TIME = 8192
 
+Assignment = Callable[[int, Tensor, Tensor], Tensor]
+"""The codes (B,) int64 of residuals (B, Z) on a level (from 0), given its entries (K, Z)."""
+
 
 @dataclass(frozen=True)
 class RqvaeBatch:
@@ -37,18 +40,20 @@ class RqvaeBatch:
         rows: (B,) int64.
         is_first: of its epoch; the count of used codes starts anew.
         restart_seed: what to draw from where codes that the last epoch left unused start again before this batch; else None.
+        epoch_seed: what an extension draws from at the start of this batch's epoch.
     """
 
     rows: NDArray[np.int64]
     is_first: bool = False
     restart_seed: int | None = None
+    epoch_seed: int = 0
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def shard(self, rank: int, size: int) -> Self:
         """Every `size`-th row from `rank` on."""
-        return type(self)(self.rows[rank::size], self.is_first, self.restart_seed)
+        return replace(self, rows=self.rows[rank::size])
 
 
 @dataclass(frozen=True)
@@ -70,10 +75,16 @@ class Quantization:
 
 
 class ResidualQuantizer(nn.Module):
-    """Codebooks of all levels; each quantises what the ones before left over."""
+    """Codebooks of all levels; each quantises what the ones before left over.
 
-    def __init__(self, codebooks: Sequence[Tensor]) -> None:
+    Args:
+        codebooks: (K, Z) of each level.
+        assign: how codes are chosen in training; None: the nearest entry, as outside of it.
+    """
+
+    def __init__(self, codebooks: Sequence[Tensor], assign: Assignment | None = None) -> None:
         super().__init__()
+        self._assign = assign
         # Embeddings, so that no weight decay pulls the entries away from where the residuals are.
         self.levels = nn.ModuleList(nn.Embedding(len(codebook), codebook.shape[1], _weight=codebook.clone()) for codebook in codebooks)
 
@@ -87,8 +98,10 @@ class ResidualQuantizer(nn.Module):
         residual_BZ, sum_BZ = latent_BZ, torch.zeros_like(latent_BZ)
         to_entries_B = to_residuals_B = latent_BZ.new_zeros(len(latent_BZ))
         codes = []
-        for level in self.levels:
-            code_B = nearest(residual_BZ, level.get_parameter("weight"))
+        assign = self._assign if self.training else None
+        for number, level in enumerate(self.levels):
+            entry_KZ = level.get_parameter("weight")
+            code_B = nearest(residual_BZ, entry_KZ) if assign is None else assign(number, residual_BZ.detach(), entry_KZ.detach())
             entry_BZ = level(code_B)
             to_entries_B = to_entries_B + (residual_BZ.detach() - entry_BZ).square().mean(dim=1)
             to_residuals_B = to_residuals_B + (residual_BZ - entry_BZ.detach()).square().mean(dim=1)
@@ -107,46 +120,86 @@ def nearest(vector_BZ: Tensor, codebook_KZ: Tensor) -> Tensor:
         return distance_BK.argmin(dim=1)
 
 
+class RqvaeExtension(nn.Module):
+    """What a model adds to the training of an RQ-VAE; this class adds nothing, and training with it is that without any.
+
+    Tensors that a step of an epoch leaves for later steps stand in buffers: these are kept in checkpoints. What is drawn at random in
+    `loss` and `assign` comes from torch's default generators, which the training loop seeds for every step.
+
+    Attributes:
+        level_weight: weight of the two losses of the levels, which are summed over levels: 1 / L makes their mean of it.
+    """
+
+    level_weight: float = 1.0
+
+    def start(self, latent: FloatArray, settings: QuantizerSettings, seed: int) -> Sequence[FloatArray]:
+        """First codebooks, (K, Z) float32 of each level, from the untrained encoder's output (N, Z)."""
+        return residual_kmeans(
+            latent, n_levels=settings.n_levels, size=settings.codebook_size, seed=seed, iterations=_START_ITERATIONS, restarts=1
+        ).codebooks
+
+    def begin_epoch(self, codebooks: Sequence[Tensor], seed: int) -> None:
+        """Look at the entries, (K, Z) of each level, before the first batch of an epoch, with a seed of the epoch's own."""
+
+    def assign(self, level: int, residual_BZ: Tensor, codebook_KZ: Tensor) -> Tensor:  # noqa: ARG002
+        """Codes of a batch in training, as `Assignment`; the codes that are handed out in the end are those of the nearest entries."""
+        return nearest(residual_BZ, codebook_KZ)
+
+    def loss(self, total_BZ: Tensor, rows_B: Tensor, code_BL: Tensor, codebooks: Sequence[Tensor]) -> Tensor | None:  # noqa: ARG002
+        """One more loss of each vector, (B,) float32, or None.
+
+        Args:
+            total_BZ: the sum of the codes' entries, whose gradient goes on to the encoder as if it were its output.
+            rows_B: int64, which of the vectors these are.
+            code_BL: their codes.
+            codebooks: the entries of each level, (K, Z), with gradient.
+        """
+        return None
+
+
 class Rqvae(nn.Module):
     """Encoder, residual quantizer, decoder; called with a batch it gives the loss."""
 
     vectors: Tensor
     quantizer: ResidualQuantizer
 
-    def __init__(self, vector_ND: Tensor, settings: QuantizerSettings) -> None:
+    def __init__(self, vector_ND: Tensor, settings: QuantizerSettings, extension: RqvaeExtension | None = None) -> None:
         super().__init__()
         widths = (vector_ND.shape[1], *settings.rqvae.hidden, settings.rqvae.latent)
         self.register_buffer("vectors", vector_ND, persistent=False)
         self.encoder, self.decoder = _layers(widths), _layers(widths[::-1])
         self.beta = settings.rqvae.beta
+        self.extension = RqvaeExtension() if extension is None else extension
 
     def start(self, settings: QuantizerSettings, seed: int) -> None:
-        """Put the codebooks where residual k-means of the untrained encoder's output finds them, level by level."""
+        """Put the codebooks where the extension finds them in the untrained encoder's output: by residual k-means, level by level."""
         with torch.no_grad():
             latent = torch.cat([self.encoder(part) for part in torch.split(self.vectors, _ROWS_AT_A_TIME)]).numpy()
-        found = residual_kmeans(
-            latent, n_levels=settings.n_levels, size=settings.codebook_size, seed=seed, iterations=_START_ITERATIONS, restarts=1
-        )
-        self.quantizer = ResidualQuantizer([torch.from_numpy(codebook) for codebook in found.codebooks])
-        for level, size in enumerate(found.level_sizes):
-            self.register_buffer(f"uses_{level}", torch.zeros(size, dtype=torch.int64))
+        codebooks = self.extension.start(latent, settings, seed)
+        self.quantizer = ResidualQuantizer([torch.from_numpy(codebook) for codebook in codebooks], self.extension.assign)
+        for level, codebook in enumerate(codebooks):
+            self.register_buffer(f"uses_{level}", torch.zeros(len(codebook), dtype=torch.int64))
 
     def forward(self, batch: RqvaeBatch) -> tuple[Tensor, int]:
         """Sum of the losses of a batch's vectors, and their number."""
-        vector_BD = self.vectors[torch.from_numpy(batch.rows).to(self.vectors.device)]
+        rows_B = torch.from_numpy(batch.rows).to(self.vectors.device)
+        vector_BD = self.vectors[rows_B]
         latent_BZ = self.encoder(vector_BD)
         # Codes are chosen in full precision, whatever the layers compute in.
         with torch.autocast(vector_BD.device.type, enabled=False):
             latent_BZ = latent_BZ.float()
             if batch.is_first:
                 self._begin_epoch(latent_BZ.detach(), batch.restart_seed)
+                self.extension.begin_epoch([codebook.detach() for codebook in self.quantizer.codebooks], batch.epoch_seed)
             found: Quantization = self.quantizer(latent_BZ)
         self._count(found.code)
         straight_through_BZ = latent_BZ + (found.total - latent_BZ).detach()
         reconstruction_BD = self.decoder(straight_through_BZ).float()
         # Means over D and over Z: the balance between the terms must not depend on how wide the vectors are.
-        loss_B = (vector_BD - reconstruction_BD).square().mean(dim=1) + found.to_entries + self.beta * found.to_residuals
-        return loss_B.sum(), len(batch)
+        levels_B = found.to_entries + self.beta * found.to_residuals
+        loss_B = (vector_BD - reconstruction_BD).square().mean(dim=1) + self.extension.level_weight * levels_B
+        more_B = self.extension.loss(straight_through_BZ, rows_B, found.code, self.quantizer.codebooks)
+        return (loss_B if more_B is None else loss_B + more_B).sum(), len(batch)
 
     def _begin_epoch(self, latent_BZ: Tensor, restart_seed: int | None) -> None:
         residual_BZ = latent_BZ
@@ -168,29 +221,34 @@ class Rqvae(nn.Module):
 
     @torch.no_grad()
     def quantized(self) -> Quantized:
-        """Codes that the trained module makes of its vectors."""
+        """Codes of the nearest entries that the trained module has for its vectors."""
+        self.eval()
         vectors = self.vectors.cpu().numpy()
         # Equal vectors must get equal codes, which the last digit of a distance could prevent: each is looked at once.
-        distinct, row_of = np.unique(vectors + 0.0, axis=0, return_inverse=True)
+        distinct, row_of, counts = np.unique(vectors + 0.0, axis=0, return_inverse=True, return_counts=True)
         row_of = row_of.reshape(-1)
-        codes, levels = [], []
+        codes, last_level, errors = [], [], []
         for start in range(0, len(distinct), _ROWS_AT_A_TIME):
             latent_BZ = self.encoder(torch.from_numpy(distinct[start : start + _ROWS_AT_A_TIME]).to(self.vectors.device))
             code_BL: Tensor = self.quantizer(latent_BZ).code
             entries = [codebook[code_B] for codebook, code_B in zip(self.quantizer.codebooks, code_BL.T, strict=True)]
             sum_LBZ = torch.stack(entries).cumsum(dim=0)
             codes.append(code_BL.cpu().numpy())
-            levels.append(self.decoder(sum_LBZ).cpu().numpy())
-        reconstruction_LND = np.concatenate(levels, axis=1)[:, row_of]
+            level_LBD = self.decoder(sum_LBZ).cpu().numpy()
+            error_LB = np.square(level_LBD - distinct[start : start + _ROWS_AT_A_TIME], dtype=np.float64).sum(axis=2)
+            errors.append(error_LB @ counts[start : start + _ROWS_AT_A_TIME])
+            last_level.append(level_LBD[-1])
         return Quantized(
             codes=np.concatenate(codes)[row_of].astype(np.int32),
             codebooks=tuple(codebook.detach().cpu().numpy() for codebook in self.quantizer.codebooks),
-            reconstruction=reconstruction_LND[-1],
-            unexplained=tuple(unexplained_share(vectors, reconstruction) for reconstruction in reconstruction_LND),
+            reconstruction=np.concatenate(last_level)[row_of],
+            unexplained=shares_of_spread(np.sum(errors, axis=0), vectors),
         )
 
 
-def train_rqvae(context: FitContext, vectors: FloatArray, settings: QuantizerSettings, seed: int) -> Quantized:
+def train_rqvae(
+    context: FitContext, vectors: FloatArray, settings: QuantizerSettings, seed: int, extension: RqvaeExtension | None = None
+) -> Quantized:
     """The codes of an RQ-VAE trained on all these vectors, with its last weights.
 
     Args:
@@ -198,12 +256,13 @@ def train_rqvae(context: FitContext, vectors: FloatArray, settings: QuantizerSet
         vectors: (n, D) float32, scaled as the settings say.
         settings: of the quantizer.
         seed: of the first weights, the order of the vectors and the restarts.
+        extension: what a model adds; None: nothing.
 
     Raises:
         StageFailed: a level uses less than half of its codes.
     """
     with torch_seeded(seed, "rqvae", "weights"):
-        module = Rqvae(torch.from_numpy(np.array(vectors, dtype=np.float32)), settings)
+        module = Rqvae(torch.from_numpy(np.array(vectors, dtype=np.float32)), settings, extension)
     module.start(settings, derived_seed(seed, "rqvae", "start"))
     last_restart = settings.rqvae.restart_share * settings.rqvae.epochs
 
@@ -211,8 +270,9 @@ def train_rqvae(context: FitContext, vectors: FloatArray, settings: QuantizerSet
         order = generator(seed, "rqvae", "order", epoch).permutation(len(vectors))
         size = settings.rqvae.batch_size
         restart_seed = derived_seed(seed, "rqvae", "restart", epoch) if 0 < epoch < last_restart else None
+        epoch_seed = derived_seed(seed, "rqvae", "epoch", epoch)
         return [
-            RqvaeBatch(order[start : start + size], start == 0, restart_seed if start == 0 else None)
+            RqvaeBatch(order[start : start + size], start == 0, restart_seed if start == 0 else None, epoch_seed)
             for start in range(0, len(order), size)
         ]
 

@@ -1,8 +1,8 @@
 """Settings of the quantizers. Imports no torch, so that a plugin's config may hold them."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from recbench.core.config import PluginConfig
 
@@ -60,3 +60,38 @@ class QuantizerSettings(PluginConfig):
     """Seed of the quantizer. Apart from the run's seed: runs of several seeds share their codes."""
     rkmeans: ResidualKMeansSettings = ResidualKMeansSettings()
     rqvae: RQVAESettings = RQVAESettings()
+
+
+class ProductSettings(PluginConfig):
+    """How item vectors become one digit for each stretch of their dimensions: whitening, then (optimized) product quantization."""
+
+    width: PositiveInt = 128
+    """Principal components that the vectors are whitened to; a multiple of `n_digits`."""
+    whitened_on: Literal["all", "train"] = "all"
+    """Items that the whitening is fitted on: all of the catalogue, or those that occur in the train part."""
+    unit_length: bool = False
+    """Divide every whitened vector by its length."""
+    n_digits: PositiveInt = 32
+    """Digits of a code."""
+    codebook_size: PositiveInt = 256
+    """Values of a digit; fewer where there are fewer distinct vectors."""
+    rotation: Literal["opq", "none"] = "opq"
+    """`opq`: an orthogonal matrix, learnt in turns with the codebooks, comes first (Ge et al. 2014). `none`: plain product quantization,
+    many times faster; whitened vectors leave a rotation little to gain."""
+    rounds: PositiveInt = 50
+    """How often the rotation is fitted again."""
+    iterations: PositiveInt = 25
+    """Rounds of k-means for the codebooks."""
+    trained_on: Literal["all", "train"] = "train"
+    """Items that rotation and codebooks are made from."""
+    collisions: Literal["keep", "reassign", "number"] = "keep"
+    """`keep`: items may share a code. `reassign`: items that share one get free values of the last digit (arXiv:2605.25330), as few of them
+    as possible. `number`: one more digit, which only tells items of equal codes apart."""
+    seed: NonNegativeInt = 0
+    """Seed of the quantizer. Apart from the run's seed: runs of several seeds share their codes."""
+
+    @model_validator(mode="after")
+    def _digits_divide_width(self) -> Self:
+        if self.width % self.n_digits:
+            raise ValueError(f"width={self.width} is not a multiple of n_digits={self.n_digits}")
+        return self
