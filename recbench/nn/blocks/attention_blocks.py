@@ -4,7 +4,9 @@ Sequences are padded on the right. A causal block never looks to the right, so p
 both ways is given the slots that are real.
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
@@ -25,7 +27,15 @@ Norm = Literal["pre", "post", "original", "ligr"]
 Init = Literal["xavier", "xavier-packed", "normal"]
 """`xavier`: Xavier normal for every matrix. `xavier-packed`: the same with query, key and value taken as one (3D, D) matrix, which makes
 them smaller. `normal`: normal with standard deviation 0.02. Biases start at zero."""
-Activation = Literal["relu", "gelu"]
+Activation = Literal["relu", "gelu", "gelu-tanh"]
+"""`gelu-tanh` is GPT-2's approximation of `gelu`."""
+
+
+_ACTIVATIONS: Mapping[Activation, Callable[[], nn.Module]] = {
+    "relu": nn.ReLU,
+    "gelu": nn.GELU,
+    "gelu-tanh": partial(nn.GELU, approximate="tanh"),
+}
 
 
 @dataclass(frozen=True)
@@ -36,12 +46,13 @@ class BlockSettings:
         width: D.
         n_heads: attention heads; must divide the width.
         hidden: M, inner width of the network at each slot.
-        dropout: on the attention weights and on the outputs of attention and network.
+        dropout: on the attention weights and, unless `output_dropout` says otherwise, on the outputs of attention and network.
         norm: order of the block.
         activation: of the network; `ligr` has SwiGLU instead.
         inner_dropout: whether the network also drops numbers of its inner layer.
         attention_output: whether a projection follows the heads; None: in every order but `original`, whose code has none.
         layer_norm_eps: added to the variance in layer normalisations.
+        output_dropout: on the outputs of attention and network, before they are added; None: `dropout`.
     """
 
     width: int
@@ -53,6 +64,12 @@ class BlockSettings:
     inner_dropout: bool = True
     attention_output: bool | None = None
     layer_norm_eps: float = 1e-8
+    output_dropout: float | None = None
+
+    @property
+    def after_layers(self) -> float:
+        """`output_dropout` with None resolved."""
+        return self.dropout if self.output_dropout is None else self.output_dropout
 
     @property
     def has_output(self) -> bool:
@@ -104,11 +121,11 @@ class Block(nn.Module):
         self.network_norm = nn.LayerNorm(width, eps)
         self.network = nn.Sequential(
             nn.Linear(width, hidden),
-            nn.GELU() if settings.activation == "gelu" else nn.ReLU(),
+            _ACTIVATIONS[settings.activation](),
             Dropout(settings.dropout if settings.inner_dropout else 0.0),
             nn.Linear(hidden, width),
         )
-        self.dropout = Dropout(settings.dropout)
+        self.dropout = Dropout(settings.after_layers)
 
     def forward(self, x_BTD: Tensor, is_read: Tensor | None = None) -> Tensor:
         """The next state of each slot, (B, T, D); `is_read` as for `SelfAttention`."""
@@ -155,7 +172,7 @@ class LigrBlock(nn.Module):
         self.network_norm = nn.LayerNorm(width, eps)
         self.network = SwiGLU(width, settings.hidden, settings.dropout if settings.inner_dropout else 0.0)
         self.network_gate = nn.Linear(width, width)
-        self.dropout = Dropout(settings.dropout)
+        self.dropout = Dropout(settings.after_layers)
 
     def forward(self, x_BTD: Tensor, is_read: Tensor | None = None) -> Tensor:
         """The next state of each slot, (B, T, D); `is_read` as for `SelfAttention`."""

@@ -54,7 +54,7 @@ def product_codes(context: FitContext, vectors: NDArray[np.float32], settings: P
             )
         replace(_item_codes(white, quantized, settings), unexplained=quantized.unexplained).save(folder)
 
-    folder = context.common_stage("product codes", build, config=config, inputs=inputs)
+    folder = context.common_stage("product-codes", build, config=config, inputs=inputs)
     return CodesStage(ItemCodes.load(folder), folder)
 
 
