@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from recbench.nn.codes.quantize.equal_vectors import first_equal
 from recbench.nn.codes.quantize.product import Rotation, product_quantization
 from recbench.nn.codes.quantize.quantized import unexplained_share
 
@@ -104,6 +105,25 @@ def test_any_vectors_have_codes_and_equal_ones_equal_codes(vectors: np.ndarray[A
     assert max(found.level_sizes) <= size
     of_value = {tuple(row): tuple(code) for row, code in zip((vectors + 0.0).tolist(), found.codes.tolist(), strict=True)}
     assert [of_value[tuple(row)] for row in (vectors + 0.0).tolist()] == [tuple(code) for code in found.codes.tolist()]
+
+
+def test_rounding_that_depends_on_the_row_parts_no_equal_vectors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A matrix product may give equal rows another last digit, and a vector between two entries then another code."""
+    vectors = np.random.default_rng(4).normal(size=(20, 2)).astype(np.float32)
+    vectors[[7, 19]] = vectors[3]
+
+    def by_row(part: np.ndarray[Any, Any], entries: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+        return np.zeros(len(part), np.float32), np.arange(len(part)) % len(entries)
+
+    monkeypatch.setattr("recbench.nn.codes.quantize.product.nearest_centres", by_row)
+    found = product_quantization(vectors, n_digits=2, size=5, seed=0, rotation="none")
+    assert len(np.unique(found.codes[[3, 7, 19]], axis=0)) == 1
+    assert len(np.unique(found.reconstruction[[3, 7, 19]], axis=0)) == 1
+
+
+def test_the_first_of_equal_vectors_is_found_and_zeros_are_equal() -> None:
+    assert first_equal(np.array([[0.0, 1.0], [-0.0, 1.0], [1.0, 0.0], [0.0, 1.0], [1.0, -0.0]], np.float32)).tolist() == [0, 0, 2, 0, 2]
+    assert first_equal(np.empty((0, 3), np.float32)).tolist() == []
 
 
 def test_steps_are_counted() -> None:
