@@ -9,6 +9,7 @@ import pytest
 import torch
 from next_item_case import assert_lists_do_not_depend_on_the_batch, assert_padding_changes_no_state, random_train
 from torch.nn import functional
+from transformers import GPT2Config, GPT2Model
 
 from recbench.core import BadConfig, BadRequest, Catalogue
 from recbench.nn.training.losses import full_cross_entropy
@@ -136,6 +137,33 @@ def test_padding_and_batches_change_nothing() -> None:
     asked = queries([[], *(train[user].tolist() for user in range(30))])
     assert_lists_do_not_depend_on_the_batch(model, asked)
     assert model.generate(asked, 5).items[0, 0].tolist() == [0, 1, 2, 3, 4], "an empty history says nothing"
+
+
+@torch.no_grad()
+def test_states_of_a_full_window_are_those_of_gpt_2() -> None:
+    encoder = encoder_of()
+    reference = GPT2Model(
+        GPT2Config(vocab_size=1, n_positions=9, n_embd=8, n_layer=2, n_head=2, n_inner=16, layer_norm_epsilon=1e-12, use_cache=False)
+    ).eval()
+    ours = {name: weight for name, weight in encoder.state_dict().items() if name.startswith(("blocks", "last_norm", "position"))}
+    names = {
+        "attention_norm": "ln_1",
+        "network_norm": "ln_2",
+        "attention.query_key_value": "attn.c_attn",
+        "attention.output": "attn.c_proj",
+    }
+    names |= {"network.0": "mlp.c_fc", "network.3": "mlp.c_proj", "blocks": "h", "last_norm": "ln_f", "position_embedding": "wpe"}
+    weights = {"wte.weight": torch.zeros(1, 8)}
+    for name, weight in ours.items():
+        theirs = name
+        for mine, published in names.items():
+            theirs = theirs.replace(mine, published)
+        # Its linear layers are stored the other way round.
+        weights[theirs] = weight.T if "c_" in theirs and weight.dim() == 2 else weight
+    reference.load_state_dict(weights)
+    item = torch.arange(18).view(2, 9)
+    expected = reference(inputs_embeds=encoder.item_vectors(item.flatten()).view(2, 9, 8)).last_hidden_state
+    torch.testing.assert_close(encoder(item, torch.tensor([9, 9])), expected, atol=1e-5, rtol=0)
 
 
 def test_batches_of_any_lengths_have_the_loss_of_batches_of_like_length() -> None:

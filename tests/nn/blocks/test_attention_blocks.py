@@ -92,3 +92,24 @@ def test_a_stack_reads_vectors_of_any_kind(norm: Norm) -> None:
     is_moved = (stack(x, length, causal=False) - stack(changed, length, causal=False)).abs().amax(-1) > 1e-6
     assert is_moved[0].all()
     assert is_moved[1].tolist() == [False] * 4 + [True]
+
+
+def test_outputs_of_layers_have_a_dropout_of_their_own() -> None:
+    x, length = torch.randn(2, 5, 8), torch.tensor([5, 3])
+    for norm in ("pre", "ligr"):
+        for dropout, output_dropout, is_random in ((0.0, None, False), (0.0, 0.5, True), (0.5, 0.0, True)):
+            settings = BlockSettings(8, 2, 16, dropout, norm=norm, inner_dropout=False, output_dropout=output_dropout)  # type: ignore[arg-type]
+            torch.manual_seed(0)
+            stack = BlockStack(1, settings)
+            assert (not torch.equal(stack.train()(x, length), stack.eval()(x, length))) == is_random
+        with torch.no_grad():
+            stack[0].attention.output.weight.zero_()
+        assert torch.equal(stack.train()(x, length), stack.eval()(x, length)), "without attention nothing is left to chance"
+
+
+def test_gelu_tanh_is_the_approximation_of_gpt_2() -> None:
+    block = BlockStack(1, BlockSettings(8, 2, 16, 0.0, activation="gelu-tanh"))[0]
+    z = torch.linspace(-3, 3, 16)
+    by_hand = 0.5 * z * (1 + torch.tanh((2 / torch.pi) ** 0.5 * (z + 0.044715 * z**3)))
+    torch.testing.assert_close(block.network[1](z), by_hand)
+    assert not torch.equal(block.network[1](z), torch.nn.functional.gelu(z))

@@ -43,8 +43,8 @@ def product_quantization(
     """The vectors as one digit for each of M stretches of dimensions; the same seed gives the same codes, whatever the number of threads.
 
     An entry of a codebook is as wide as the vectors and zero, before the rotation is undone, outside its stretch: entries add up to the
-    reconstruction as those of a residual quantizer do. Equal vectors have equal codes; unequal ones may share a code. Every entry is the
-    nearest to a vector of `train_rows`, so a digit has fewer entries than `size` only where these differ in fewer ways.
+    reconstruction as those of a residual quantizer do. Equal vectors have equal codes; unequal ones may share a code. Every entry is
+    some trained vector's nearest, so a digit has fewer entries than `size` only where fewer distinct stretches are trained on.
 
     Args:
         vectors: (N, D) float32.
@@ -64,7 +64,7 @@ def product_quantization(
     width = vectors.shape[1]
     if width % n_digits:
         raise ValueError(f"Vectors of width {width} cannot be cut into {n_digits} stretches of one width. Choose a divisor of {width}.")
-    trained = _trained(vectors, train_rows, derived_seed(seed, "product quantization", "rows"))
+    trained = _trained(vectors, train_rows, seed)
     with one_thread():
         rotation_DD = torch.eye(width)
         if rotation == "opq" and len(trained) > size:
@@ -83,7 +83,7 @@ def _trained(vectors: FloatArray, train_rows: LongArray | None, seed: int) -> Te
     if len(rows) == 0:
         raise ValueError("Product quantization was given no vector to train on. Give it at least one row.")
     if len(rows) > _MOST_TRAINED:
-        rows = np.sort(generator(seed, "sample").choice(rows, _MOST_TRAINED, replace=False))
+        rows = np.sort(generator(seed, "product quantization", "rows").choice(rows, _MOST_TRAINED, replace=False))
     return torch.from_numpy(np.ascontiguousarray(vectors[rows], dtype=np.float32))
 
 
