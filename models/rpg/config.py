@@ -24,6 +24,9 @@ class NetworkSettings(EncoderSettings):
     """Dropout on what the first block reads and on attention weights."""
     output_dropout: float = Field(default=0.0, ge=0, lt=1)
     """Dropout on the outputs of attention and network of each block."""
+    embedding_scale: PositiveFloat = 1.0
+    """Item vectors are multiplied by it before positions are added; the source does not. The mean of many digits' vectors is short at first,
+    and positions drown it."""
     heads: Literal["digit", "none"] = "digit"
     """`digit`: a layer of its own turns the state into a query for each digit. `none`: the state is the query of all digits."""
     temperature: PositiveFloat = 0.03

@@ -40,7 +40,7 @@ class RPGEncoder(nn.Module):
         super().__init__()
         width = settings.width
         self.n_items, self.n_digits, self.size = n_items, n_digits, size
-        self.max_length, self.temperature = settings.max_length, settings.temperature
+        self.max_length, self.embedding_scale, self.temperature = settings.max_length, settings.embedding_scale, settings.temperature
         self.digit_embedding = nn.Embedding(n_digits * size, width)
         self.position_embedding = nn.Embedding(settings.max_length, width)
         self.dropout = Dropout(settings.dropout)
@@ -88,7 +88,8 @@ class RPGEncoder(nn.Module):
         vector_BTD = self.item_vectors(item_BT.flatten()).view(*item_BT.shape, -1)
         place_BT = (self.max_length - length_B)[:, None] + torch.arange(item_BT.shape[1], device=item_BT.device)
         place_BTD = self.position_embedding(place_BT.clamp(max=self.max_length - 1))
-        state_BTD: Tensor = self.last_norm(self.blocks(self.dropout(vector_BTD + place_BTD), length_B))
+        read_BTD = self.dropout(vector_BTD * self.embedding_scale + place_BTD)
+        state_BTD: Tensor = self.last_norm(self.blocks(read_BTD, length_B))
         return state_BTD
 
     def last_states(self, item_BT: Tensor, length_B: Tensor) -> Tensor:
