@@ -166,6 +166,20 @@ def test_states_of_a_full_window_are_those_of_gpt_2() -> None:
     torch.testing.assert_close(encoder(item, torch.tensor([9, 9])), expected, atol=1e-5, rtol=0)
 
 
+@torch.no_grad()
+def test_items_are_scaled_before_positions_are_added() -> None:
+    plain, scaled = encoder_of(), encoder_of(embedding_scale=3.0)
+    item, length = torch.tensor([[1, 5, 9]]), torch.tensor([3])
+    assert (plain(item, length) - scaled(item, length)).abs().max() > 1e-2
+    plain.position_embedding.weight.div_(3)
+    # With blocks that add nothing, the last norm takes away a factor of all that is read.
+    for network in (plain, scaled):
+        for block in network.blocks:
+            block.attention.output.weight.zero_()
+            block.network[3].weight.zero_()
+    torch.testing.assert_close(plain(item, length), scaled(item, length), atol=1e-5, rtol=0)
+
+
 def test_batches_of_any_lengths_have_the_loss_of_batches_of_like_length() -> None:
     train = random_train(N_ITEMS)
     windows = Windows.of(train, 9)
