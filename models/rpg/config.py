@@ -25,7 +25,7 @@ class NetworkSettings(EncoderSettings):
     output_dropout: float = Field(default=0.0, ge=0, lt=1)
     """Dropout on the outputs of attention and network of each block."""
     embedding_scale: PositiveFloat = 1.0
-    """Item vectors are multiplied by it before positions are added; in the source they are not. The mean of many digits' vectors is short at
+    """Item vectors are multiplied by it before positions are added; not so in the source. The mean of many digits' vectors is short at
     first beside a position's."""
     heads: Literal["digit", "none"] = "digit"
     """`digit`: a layer of its own turns the state into a query for each digit. `none`: the state is the query of all digits."""
