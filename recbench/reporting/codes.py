@@ -83,7 +83,8 @@ class CodeReport:
         last_nonzero_share: share of items whose last code is not 0: so many could not do without the level that tells them apart.
         is_unique: whether no two whole codes are equal.
         prefix_of_another: items whose whole code is the beginning of a longer one.
-        numbered: items whose code ends in a number that only tells them apart, on whatever level; None where a level does that.
+        numbered: items whose code ends in a number that only tells them apart, on whatever level; None where a level does that,
+            and where nothing does.
         distinct_tokens: of all codes, those numbers left aside; None where each level has tokens of its own.
         repeated: items whose code has a token twice, those numbers left aside; None likewise.
         targets_in_groups: share of the test targets that share such a code with another item.

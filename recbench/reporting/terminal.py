@@ -349,9 +349,11 @@ def domination_table(report: DominationReport) -> RenderableType:
 
 def _of_whole_codes(report: CodeReport) -> dict[str, str]:
     """Facts known of them, by name; records made before a figure was counted have no line for it."""
-    before = "before the level that tells apart" if report.numbered is None else "before the number that tells apart"
+    has_number = report.numbered is not None
+    has_level = not has_number and any(level.is_extra for level in report.levels)
+    before = " before the number that tells apart" if has_number else " before the level that tells apart" if has_level else ""
     facts = {
-        f"different codes {before}": f"{report.distinct:,} for {report.items:,} items",
+        f"different codes{before}": f"{report.distinct:,} for {report.items:,} items",
         "items that share theirs with another": _share(report.colliding_share),
         "items in the largest such group": f"{report.largest_group:,}",
     }
@@ -359,7 +361,7 @@ def _of_whole_codes(report: CodeReport) -> dict[str, str]:
         facts["test targets that share theirs"] = _share(report.targets_in_groups)
     if report.mean_1_over_g is not None:
         facts["mean over test targets of 1 / items of the code"] = grids.number(report.mean_1_over_g)
-    if report.numbered is None:
+    if has_level:
         facts["items whose last code is not 0"] = _share(report.last_nonzero_share)
     counts = {
         "items with a number that tells apart": report.numbered,

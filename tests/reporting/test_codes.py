@@ -95,7 +95,10 @@ def test_codes_that_are_not_unique_are_told(workshop: Any) -> None:
     run = run_with(workshop, ItemCodes(np.array([[0, 1], [0, 1], [0, ENDED]], np.int32), (1, 2)))
     report = code_report(StoredRun.open(run).record)
     assert (report.is_unique, report.prefix_of_another) == (False, 1)
-    assert "no, some share theirs" in drawn(codes_table(report))
+    text = drawn(codes_table(report))
+    assert "no, some share theirs" in text
+    assert "different codes  " in text
+    assert "items whose last code is not 0" not in text  # nothing tells items apart
 
 
 def test_a_record_from_before_has_no_lines_for_what_was_not_counted(workshop: Any) -> None:
