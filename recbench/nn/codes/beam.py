@@ -7,11 +7,12 @@ with:
   (`renormalise`: over the children that are legal).
 * The `n_beams` best candidates that can be continued go on. A candidate that ends a code is accepted if fewer than `n_beams` candidates
   of the step are better, whether these end or not. A node may do both, where a code is a prefix of another.
+* Items that share a code are one candidate. They stand in the list one after the other, with the score of their code.
 * The search runs until no beam is alive. Fewer candidates than beams are no harm: the lists are shorter then.
 * Length norm `hf`: the sum of log-probabilities / (n + 1) ** power, n + 1 being the number of scored tokens, that is the depth of the
   item's node: n identifier tokens and the end token, where codes carry one. `none`: the sum.
 
-`unseen` searches the tree without the leaves of the history: a node all of whose leaves are excluded is no candidate. Beams of both views
+`unseen` searches the tree without the items of the history: a node all of whose items are excluded is no candidate. Beams of both views
 go through the decoder together; each carries for each view a flag that says whether it is one of that view's beams, and each view
 selects among its own candidates alone, so its list is what a search for it alone gives. (Normalisers of `renormalise` differ between the
 views: beams are not shared then, but stand side by side.)
@@ -158,7 +159,7 @@ class _Search:
         self.n_users = len(histories)
         self.excluded = [Excluded(trie, histories) if view == "unseen" else None for view in views]
         self.found: list[list[tuple[Tensor, Tensor, Tensor]]] = [[] for _ in views]
-        """For each view parts of what was accepted: users, items, sums."""
+        """For each view parts of what was accepted: users, nodes that end codes, sums."""
 
     def run(self, use_chains: bool) -> None:
         """Searches until no beam is alive."""
@@ -167,7 +168,7 @@ class _Search:
         while beams is not None:
             height_uW = torch.where(beams.node >= 0, self.trie.height[beams.node], 0)
             if use_chains:
-                below_uW = self.trie.n_leaves[beams.node] - (self.trie.leaf_item[beams.node] >= 0).long()
+                below_uW = self.trie.n_codes[beams.node] - (self.trie.n_ending[beams.node] > 0).long()
                 is_chain_u = ((below_uW == 1) | (beams.node < 0)).all(1) & (height_uW.amax(1) > 1)
                 rows = torch.nonzero(is_chain_u).squeeze(1)
                 if len(rows) == len(is_chain_u):
@@ -187,7 +188,7 @@ class _Search:
         for v, parts in enumerate(self.found):
             if not parts:
                 continue
-            user, item, total = (torch.cat(column) for column in zip(*parts, strict=True))
+            user, item, total = self._listed(v, *(torch.cat(column) for column in zip(*parts, strict=True)))
             if length_norm == "hf":
                 total = total / (self.trie.path[item] >= 0).sum(1) ** length_power
             user_F, item_F, score_F = user.cpu().numpy(), item.cpu().numpy(), total.cpu().numpy()
@@ -199,6 +200,16 @@ class _Search:
             items[v, user_F[listed_F], place_F[listed_F]] = item_F[listed_F]
             scores[v, user_F[listed_F], place_F[listed_F]] = score_F[listed_F]
         return Rankings(self.views, items, scores, {"sequences": int((items >= 0).sum()), "invalid": 0, "duplicates": 0})
+
+    def _listed(self, v: int, user_F: Tensor, node_F: Tensor, total_F: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Users, items and sums of what a view has accepted, without the items that it excludes."""
+        place_Q, item_Q = self.trie.items_at(node_F)
+        user_Q, total_Q = user_F[place_Q], total_F[place_Q]
+        excluded = self.excluded[v]
+        if excluded is None:
+            return user_Q, item_Q, total_Q
+        kept_Q = ~excluded.holds(user_Q, item_Q)
+        return user_Q[kept_Q], item_Q[kept_Q], total_Q[kept_Q]
 
     def _start(self) -> _Beams | None:
         """Every user for whom there is an item at the root; one beam for all views, or one for each where they are not shared."""
@@ -267,7 +278,7 @@ class _Search:
             if may_end:
                 best_uC = _best(spread(total_E, ends_SE[v] | continues_SE[v]), self.n_beams, partial(first_items, v))
                 accepted = torch.nonzero(best_uC.flatten()[place_E] & ends_SE[v]).squeeze(1)
-                self.found[v].append((beams.user[user_E[accepted]], trie.leaf_item[node_E[accepted]], total_E[accepted]))
+                self.found[v].append((beams.user[user_E[accepted]], node_E[accepted], total_E[accepted]))
             if may_continue:
                 goes_on_SuC[v] = _best(spread(total_E, continues_SE[v]), self.n_beams, partial(first_items, v))
         if not goes_on_SuC.any():
@@ -306,7 +317,7 @@ class _Search:
     def _legal(self, beams: _Beams, depth: int, live_N: Tensor, ptr_N1: Tensor, row_E: Tensor, node_E: Tensor) -> tuple[Tensor, Tensor]:
         """For each view and child whether it ends a code and whether it can be continued there; both (S, E) bool."""
         is_of_SE = beams.is_of.flatten(1)[:, live_N][:, row_E]
-        ends_SE = is_of_SE & (self.trie.leaf_item[node_E] >= 0)
+        ends_SE = is_of_SE & (self.trie.n_ending[node_E] > 0)
         continues_SE = is_of_SE & (self.trie.height[node_E] > 0)
         for v, excluded in enumerate(self.excluded):
             if excluded is not None:
@@ -364,7 +375,7 @@ class _Search:
         user_N = beams.user[live_N // beams.node.shape[1]]
         for v, is_of_uW in enumerate(beams.is_of):
             here = torch.nonzero(is_of_uW.flatten()[live_N] & (total_N != -torch.inf)).squeeze(1)
-            self.found[v].append((user_N[here], trie.leaf_item[node_N[here]], total_N[here]))
+            self.found[v].append((user_N[here], node_N[here], total_N[here]))
 
 
 def _first_child(beams: _Beams, live_N: Tensor, ptr_N1: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ class _Touched:
     node: Tensor
     """(T,)."""
     is_ended: Tensor
-    """(T,) bool, whether the code that ends there is gone."""
+    """(T,) bool, whether all items whose code ends there are gone."""
     is_closed: Tensor
     """(T,) bool, whether there is nothing left below, where there was something."""
     number: Tensor
@@ -37,6 +37,7 @@ class Excluded:
         self.trie, self.n_users = trie, len(histories)
         device = trie.device
         pair_P = torch.from_numpy(np.unique(histories.row_of_entry() * trie.n_items + histories.item)).to(device)
+        self._pair_P = pair_P
         user_P, item_P = pair_P // trie.n_items, pair_P % trie.n_items
         n_gone_U = torch.bincount(user_P, minlength=len(histories))
         self.users_without_items = torch.nonzero(n_gone_U == trie.n_items).squeeze(1)
@@ -47,10 +48,21 @@ class Excluded:
             here = torch.nonzero(path_PL[:, level] >= 0).squeeze(1)
             node_Q, item_Q = path_PL[here, level], item_P[here]
             pair, number_Q, count = torch.unique(user_P[here] * trie.n_nodes + node_Q, return_inverse=True, return_counts=True)
-            ended = torch.zeros_like(count).index_add_(0, number_Q, (trie.leaf_item[node_Q] == item_Q).long())
+            ends_Q = path_PL[here, level + 1] < 0 if level + 1 < trie.depth else torch.ones_like(here, dtype=torch.bool)
+            ended = torch.zeros_like(count).index_add_(0, number_Q, ends_Q.long())
             user, node = pair // trie.n_nodes, pair % trie.n_nodes
-            below = trie.n_leaves[node] - (trie.leaf_item[node] >= 0).long()
-            self.levels.append(_Touched(user, node, ended > 0, (below > 0) & (count - ended == below), number_Q, item_Q))
+            at_node = trie.n_ending[node]
+            below = trie.n_leaves[node] - at_node
+            is_ended, is_closed = (at_node > 0) & (ended == at_node), (below > 0) & (count - ended == below)
+            self.levels.append(_Touched(user, node, is_ended, is_closed, number_Q, item_Q))
+
+    def holds(self, user_Q: Tensor, item_Q: Tensor) -> Tensor:
+        """Whether an item is excluded for a user, (Q,) bool."""
+        pair_Q = user_Q * self.trie.n_items + item_Q
+        if not len(self._pair_P):
+            return torch.zeros_like(pair_Q, dtype=torch.bool)
+        place_Q = torch.searchsorted(self._pair_P, pair_Q).clamp(max=len(self._pair_P) - 1)
+        return self._pair_P[place_Q] == pair_Q
 
     def children(self, level: int, user_u: Tensor, node_uW: Tensor, first_child_W: Tensor) -> tuple[Tensor, Tensor]:
         """Which children of the beams no longer end a code, and which can no longer be continued.
