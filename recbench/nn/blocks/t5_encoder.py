@@ -33,13 +33,14 @@ class T5Encoder:
             self._last_norm: Tensor = encoder.final_layer_norm.weight.detach()
             self._layers = [_layer_of(block) for block in encoder.block]
 
-    def __call__(self, token_UM: Tensor, mask_UM: Tensor, is_seen_MM: Tensor | None = None) -> Tensor:
+    def __call__(self, token_UM: Tensor, mask_UM: Tensor, is_seen_MM: Tensor | None = None, place_MD: Tensor | None = None) -> Tensor:
         """The states of all tokens, (U, M, D).
 
         Args:
-            token_UM: (U, M) int64, padded on the right.
+            token_UM: (U, M) int64.
             mask_UM: (U, M) bool, what is real. Nobody reads the rest; what stands there in the result means nothing.
             is_seen_MM: (M, M) bool, whether the token of a row may read the one of a column; None: every real one.
+            place_MD: (M, D), what is added to the vectors of the tokens for where they stand.
         """
         device = token_UM.device
         n_users, n_memory = token_UM.shape
@@ -51,16 +52,18 @@ class T5Encoder:
                 bias = bias.masked_fill(~is_seen_MM, torch.finfo(bias.dtype).min)
             for start in range(0, n_users, chunk):
                 part = slice(start, start + chunk)
-                memory[part] = self._chunk(token_UM[part], mask_UM[part], bias)
+                memory[part] = self._chunk(token_UM[part], mask_UM[part], bias, place_MD)
         return memory
 
-    def _chunk(self, token_uM: Tensor, mask_uM: Tensor, bias_HMM: Tensor) -> Tensor:
+    def _chunk(self, token_uM: Tensor, mask_uM: Tensor, bias_HMM: Tensor, place_MD: Tensor | None) -> Tensor:
         n_users, n_memory = token_uM.shape
         if not mask_uM.all():
             # The smallest number, not minus infinity: a user without any token reads an average, as in the model itself, and not NaN.
             blocked = torch.zeros_like(mask_uM, dtype=bias_HMM.dtype).masked_fill_(~mask_uM, torch.finfo(bias_HMM.dtype).min)
             bias_HMM = torch.maximum(bias_HMM + blocked[:, None, None], bias_HMM.new_tensor(torch.finfo(bias_HMM.dtype).min))
         x_ND = functional.embedding(token_uM.flatten(), self._embedding)
+        if place_MD is not None:
+            x_ND.view(n_users, n_memory, -1).add_(place_MD)
         for projection, self_out, hidden_in, hidden_out, activation, is_gated in self._layers:
             read = projection(self._norm(x_ND)).view(n_users, n_memory, 3, self._n_heads, -1)
             query, key, value = read.permute(2, 0, 3, 1, 4)
