@@ -62,13 +62,8 @@ class CodeTrie:
             tokens: (I, L), or one list of tokens for each item; tokens are not negative.
             may_collide: several items may have the same code; otherwise that is a `ValueError`.
         """
-        token_IL = _padded(tokens)
+        order_I, token_IL, differs_IL = _sorted(_padded(tokens))
         n_items, longest = token_IL.shape
-        order_I = np.lexsort(token_IL.T[::-1])
-        token_IL = token_IL[order_I]
-        differs_IL = np.ones(token_IL.shape, dtype=bool)
-        differs_IL[1:] = token_IL[1:] != token_IL[:-1]
-        np.logical_or.accumulate(differs_IL, axis=1, out=differs_IL)
         is_new_I = differs_IL[:, -1]
         if not may_collide:
             _refuse_equal(order_I, token_IL, is_new_I)
@@ -178,6 +173,17 @@ def _padded(tokens: NDArray[np.integer] | Ragged) -> LongArray:
     if smallest < 0:
         raise ValueError(f"A code holds the token {smallest}. Tokens count from 0.")
     return token_IL
+
+
+def _sorted(token_IL: LongArray) -> tuple[LongArray, LongArray, NDArray[np.bool_]]:
+    """The items in the order of their codes, the codes in that order, and whether each begins otherwise than the one before, up to each
+    depth."""
+    order_I = np.lexsort(token_IL.T[::-1])
+    token_IL = token_IL[order_I]
+    differs_IL = np.ones(token_IL.shape, dtype=bool)
+    differs_IL[1:] = token_IL[1:] != token_IL[:-1]
+    np.logical_or.accumulate(differs_IL, axis=1, out=differs_IL)
+    return order_I, token_IL, differs_IL
 
 
 def _refuse_equal(order_I: LongArray, token_IL: LongArray, is_new_I: NDArray[np.bool_]) -> None:

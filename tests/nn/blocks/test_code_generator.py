@@ -9,7 +9,7 @@ import torch
 
 from recbench.core import Queries, StageFailed
 from recbench.nn.blocks.seq2seq.generator import CodeGenerator
-from recbench.nn.blocks.seq2seq.model import EMPTY_HISTORY, PAD, PADDED_SLOT
+from recbench.nn.blocks.seq2seq.model import EMPTY_HISTORY, NEVER_SEEN, PAD, PADDED_SLOT, START
 from recbench.nn.blocks.seq2seq.settings import Seq2SeqSettings
 from recbench.nn.codes.catalogue import ItemCodes
 from recbench.testing import queries
@@ -95,25 +95,26 @@ def test_one_causal_pass_serves_every_prefix() -> None:
         assert n_targets == len(target)
         return float(loss)
 
-    with pytest.MonkeyPatch.context() as patch:
-        # One more place than slots: padding behind the history is read past the longest one.
-        patch.setattr(network, "places", torch.nn.Embedding.from_pretrained(torch.randn(8, 16)))
-        alone = [loss_of(items[: n + 1], [targets[n]], [n]) for n in range(5)]
-        assert loss_of(items, targets, list(range(5))) == pytest.approx(sum(alone), abs=1e-4)
+    alone = [loss_of(items[: n + 1], [targets[n]], [n]) for n in range(5)]
+    assert loss_of(items, targets, list(range(5))) == pytest.approx(sum(alone), abs=1e-4)
+
+
+def test_codes_of_a_history_stand_side_by_side() -> None:
+    network = CodeGenerator(settings_of(user_tokens=1), ItemCodes(np.array([[0, -1], [0, 1], [1, -1]], np.int32), (2, 2)), 1).network
+    token, slot = network.memory_tokens(torch.tensor([[0, 1, PADDED_SLOT], [2, 0, 1], [EMPTY_HISTORY, -1, -1]]), torch.zeros(3).long())
+    user, end = network.first_user_token, network.end
+    assert (user, end) == (8, 7)
+    assert token.tolist() == [[user, 3, 3, 6, PAD], [user, 4, 3, 3, 6], [user, START, START, PAD, PAD]]
+    assert slot.tolist() == [[-1, 0, 1, 1, NEVER_SEEN], [-1, 0, 1, 2, 2], [-1, 0, 0, NEVER_SEEN, NEVER_SEEN]]
+    assert network.written_tokens.tolist() == [[3, 7, PAD], [3, 6, 7], [4, 7, PAD], [START, START, 7], [PAD, PAD, PAD]]
 
 
 @pytest.mark.parametrize("attention", ["full", "causal"])
-def test_nobody_reads_the_places_that_a_shorter_code_leaves_empty(attention: str) -> None:
-    generator = generator_of(encoder_attention=attention)
-    short = [item for item in range(N_ITEMS) if generator.codes.lengths[item] < N_LEVELS][:4]
-    memories = []
-    for _ in range(2):
-        with torch.no_grad():
-            memories.append(generator.network.encode(torch.tensor([short]), None))
-            generator.network.t5.shared.weight[PAD] += 3.0
-    is_real = memories[0].is_seen(torch.tensor([[len(short) - 1]]))[0, 0]
-    assert int(is_real.sum()) == int(generator.codes.lengths[short].sum())
-    torch.testing.assert_close(memories[0].state_BMD[0, is_real], memories[1].state_BMD[0, is_real])
+def test_padding_and_company_change_nothing(attention: str) -> None:
+    generator = generator_of(encoder_attention=attention, item_places=True)
+    together = generator.generate(queries(HISTORIES), 10).scores
+    for row, history in enumerate(HISTORIES):
+        np.testing.assert_allclose(generator.generate(queries([history]), 10).scores[:, 0], together[:, row], atol=1e-5)
 
 
 def test_places_begin_as_if_there_were_none_and_then_tell_items_apart() -> None:

@@ -88,9 +88,9 @@ class CodeGenerator:
         reader, parameters = T5Encoder(network.t5), T5DecoderParameters(network.t5)
 
         def decoder_of(rows: LongArray) -> T5Decoder:
-            token_BM = network.memory_tokens(*self._read(queries.take(rows)))
-            mask_BM, n_memory = token_BM != PAD, token_BM.shape[1]
-            memory_BMD = reader(token_BM, mask_BM, network.seen_from(n_memory), network.memory_places(n_memory))
+            token_BM, slot_BM = network.memory_tokens(*self._read(queries.take(rows)))
+            mask_BM = token_BM != PAD
+            memory_BMD = reader(token_BM, mask_BM, network.seen_from(slot_BM), network.memory_places(slot_BM))
             return T5Decoder(parameters, memory_BMD, mask_BM, START)
 
         return batched_beam_search(

@@ -36,7 +36,7 @@ class Memory(NamedTuple):
     state_BMD: Tensor
     """States of the tokens, those of padding among them."""
     slot_BM: Tensor
-    """(B or 1, M), the slot of the history that each token belongs to: -1 in front of the first item, `NEVER_SEEN` for padding."""
+    """See `CodeSeq2Seq.memory_tokens`."""
 
     def is_seen(self, slot_BC: Tensor) -> Tensor:
         """Whether a target that may see the slots up to `slot_BC` may read a token, (B, C, M) bool."""
@@ -51,9 +51,9 @@ class CodeSeq2Seq(nn.Module):
         token_IL: (n_items, L) int64, the tokens of every item's code, from `FIRST_CODE` on; `PAD` behind the end of the shorter ones.
         n_code_tokens: how many code tokens there are over all levels.
 
-    Every item of a history has L places, and nobody reads those that a shorter code leaves empty. Where codes are of unequal length, each
-    is written with an end token, so that a code competes with those it is a prefix of; it stands behind the code tokens. User tokens stand
-    behind all of them. Head and input share one table over the whole vocabulary.
+    The codes of a history are read one after the other. Where they are of unequal length, each is written with an end token, so that a code
+    competes with those it is a prefix of; it stands behind the code tokens. User tokens stand behind all of them. Head and input share one
+    table over the whole vocabulary.
     """
 
     item_tokens: Tensor
@@ -105,48 +105,51 @@ class CodeSeq2Seq(nn.Module):
             item_BT: (B, T) item rows, with `PADDED_SLOT` on the right and `EMPTY_HISTORY` for a history without items.
             user_B: (B,) numbers of user tokens, where there are any.
         """
-        token_BM = self.memory_tokens(item_BT, user_B)
+        token_BM, slot_BM = self.memory_tokens(item_BT, user_B)
         stack = self.t5.encoder
         n_memory = token_BM.shape[1]
         bias = stack.block[0].layer[0].SelfAttention.compute_bias(n_memory, n_memory, device=token_BM.device)
-        is_seen_MM = self.seen_from(n_memory)
-        if is_seen_MM is not None:
-            # Padded slots stand to the right of all others, so that nothing but padding sees them.
-            bias = bias.masked_fill(~is_seen_MM, -torch.inf)
-        if is_seen_MM is None or self.end is not None:
+        is_seen_BMM = self.seen_from(slot_BM)
+        if is_seen_BMM is not None:
+            # Padded tokens stand to the right of all others, so that nothing but padding sees them.
+            bias = bias.masked_fill(~is_seen_BMM[:, None], -torch.inf)
+        else:
             bias = bias.masked_fill((token_BM == PAD)[:, None, None, :], -torch.inf)
         read: Tensor = self.t5.shared(token_BM)
-        place_MD = self.memory_places(n_memory)
-        state: Tensor = self.dropout(read if place_MD is None else read + place_MD)
+        place_BMD = self.memory_places(slot_BM)
+        state: Tensor = self.dropout(read if place_BMD is None else read + place_BMD)
         for block in stack.block:
             state = self_attention(block.layer[0], state, bias, self.settings.n_heads, self.attention_dropout)
             state = block.layer[1](state)
-        slot_BM = self._slot_of_memory(n_memory, token_BM.device)[None]
-        if self.end is not None:
-            slot_BM = slot_BM.masked_fill(token_BM == PAD, NEVER_SEEN)
         return Memory(self.dropout(stack.final_layer_norm(state)), slot_BM)
 
-    def memory_tokens(self, item_BT: Tensor, user_B: Tensor | None) -> Tensor:
-        """Tokens that the encoder reads, (B, M) int64; arguments as for `encode`."""
-        token_BM = self.item_tokens[item_BT].flatten(1)
-        if not self.n_front:
-            return token_BM
-        if user_B is None:
-            raise ValueError("The network reads user tokens and none were given.")
-        return torch.cat([self.first_user_token + user_B[:, None], token_BM], 1)
+    def memory_tokens(self, item_BT: Tensor, user_B: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Tokens that the encoder reads, (B, M) int64, `PAD` on the right; arguments as for `encode`.
 
-    def seen_from(self, n_memory: int) -> Tensor | None:
-        """Whether the token of a row may read the one of a column, (M, M) bool; None where each reads all that is real."""
+        With them the slot of the history that each belongs to, (B, M), or (1, M) where it is the same in all rows: -1 in front of the first
+        item; that of padding is newer than any that a target may see.
+        """
+        token_BM = self.item_tokens[item_BT].flatten(1)
+        if self.n_front:
+            if user_B is None:
+                raise ValueError("The network reads user tokens and none were given.")
+            token_BM = torch.cat([self.first_user_token + user_B[:, None], token_BM], 1)
+        place_M = torch.arange(token_BM.shape[1], device=token_BM.device)
+        slot_1M = torch.div(place_M - self.n_front, self.code_length, rounding_mode="floor")[None]
+        return (token_BM, slot_1M) if self.end is None else _packed(token_BM, slot_1M)
+
+    def seen_from(self, slot_BM: Tensor) -> Tensor | None:
+        """Whether the token of a row may read the one of a column, (B or 1, M, M) bool; None where each reads all that is real."""
         if self.settings.encoder_attention == "full":
             return None
-        slot_M = self._slot_of_memory(n_memory, self.item_tokens.device)
-        return slot_M <= slot_M[:, None]
+        return slot_BM[:, None] <= slot_BM[:, :, None]
 
-    def memory_places(self, n_memory: int) -> Tensor | None:
-        """What is added to the vector of each token of a memory for the place of its item in the history, (M, D); None: nothing."""
+    def memory_places(self, slot_BM: Tensor) -> Tensor | None:
+        """What is added to the vector of each token for the place of its item in the history, (B or 1, M, D); None: nothing."""
         if not self.settings.item_places:
             return None
-        places: Tensor = self.places(self._slot_of_memory(n_memory, self.item_tokens.device) + 1)
+        # Padding may have any.
+        places: Tensor = self.places((slot_BM + 1).clamp(max=self.settings.max_history))
         return places
 
     def decode(self, memory: Memory, input_BCL: Tensor, slot_BC: Tensor) -> Tensor:
@@ -208,10 +211,6 @@ class CodeSeq2Seq(nn.Module):
         seen_BCM = memory.is_seen(slot_BC).to(memory.state_BMD.dtype)
         return (seen_BCM @ memory.state_BMD) / seen_BCM.sum(2, keepdim=True)
 
-    def _slot_of_memory(self, n_memory: int, device: torch.device) -> Tensor:
-        """The history's slot that each token of the memory belongs to, (M,); -1 for what stands before the first item."""
-        return torch.div(torch.arange(n_memory, device=device) - self.n_front, self.code_length, rounding_mode="floor")
-
     def _cross_attention(self, layer: Any, state_BND: Tensor, memory_BMD: Tensor, bias: Tensor) -> Tensor:
         attention = layer.EncDecAttention
         query = attention.q(layer.layer_norm(state_BND))
@@ -227,3 +226,10 @@ def _ended(token_IL: Tensor, end: int) -> Tensor:
     some = torch.nonzero(length_I).squeeze(1)
     ended[some, length_I[some]] = end
     return ended
+
+
+def _packed(token_BM: Tensor, slot_1M: Tensor) -> tuple[Tensor, Tensor]:
+    """The real tokens of each row side by side with their slots, padded to the row with the most."""
+    is_gap_BM = token_BM == PAD
+    order_BM = torch.sort(is_gap_BM.byte(), dim=1, stable=True).indices[:, : int((~is_gap_BM).sum(1).max())]
+    return token_BM.gather(1, order_BM), slot_1M.masked_fill(is_gap_BM, NEVER_SEEN).gather(1, order_BM)
