@@ -74,21 +74,21 @@ class DistilledTraining(nn.Module):
     def forward(self, rows: LongArray) -> tuple[Tensor, int]:
         network, settings = self.network, self._settings
         item_BT, user_B, target_BC, slot_BC = self._examples.tensors(rows, network.item_tokens.device)
-        memory_BMD = network.encode(item_BT, user_B)
+        memory = network.encode(item_BT, user_B)
         input_BCL = network.decoder_input(target_BC)
         if settings.position == "after":
             # The last token of the code, which plain training never reads, and the summary token behind it.
             last_BC1 = network.item_tokens[target_BC][..., -1:]
             more_BC2 = torch.cat([last_BC1, torch.full_like(last_BC1, SUMMARY)], -1)
-            state_BCLD = network.decode(memory_BMD, torch.cat([input_BCL, more_BC2], 2), slot_BC)
+            state_BCLD = network.decode(memory, torch.cat([input_BCL, more_BC2], 2), slot_BC)
             summary_BCD, state_BCLD = state_BCLD[:, :, -1], state_BCLD[:, :, :-2]
         else:
-            state_BCLD = network.decode(memory_BMD, input_BCL, slot_BC)
+            state_BCLD = network.decode(memory, input_BCL, slot_BC)
             if settings.position == "before":
                 alone_BC1 = torch.full_like(input_BCL[..., :1], SUMMARY)
-                summary_BCD = network.decode(memory_BMD, alone_BC1, slot_BC)[:, :, 0]
+                summary_BCD = network.decode(memory, alone_BC1, slot_BC)[:, :, 0]
             else:
-                summary_BCD = network.mean_memory(memory_BMD, slot_BC)
+                summary_BCD = network.mean_memory(memory, slot_BC)
         loss, n_targets = network.code_loss(state_BCLD, target_BC)
         is_target_BC = target_BC >= 0
         target_S = target_BC[is_target_BC]

@@ -65,7 +65,8 @@ def trained(lists: list[list[int]], folder: Path, precision: Precision = "fp32",
 def log_likelihoods(generator: CodeGenerator, asked: Queries) -> np.ndarray:
     """The score of every item for each query, (B, n_items), by teacher forcing: what an exhaustive search would rank by."""
     network = generator.network.eval()
-    item_BT, user_B, length_B = generator._read(asked)
+    item_BT, user_B = generator._read(asked)
+    length_B = torch.from_numpy(asked.histories.lengths).clamp(1, generator.settings.max_history)
     code_IL = network.item_tokens[: len(generator.codes)]
     input_IL = torch.cat([code_IL.new_full((len(code_IL), 1), START), code_IL[:, :-1]], 1)
     slot_BI = (length_B[:, None] - 1).expand(-1, len(code_IL))

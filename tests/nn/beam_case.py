@@ -70,12 +70,15 @@ def slow_search(
     renormalise: bool = False,
 ) -> tuple[list[int], list[float]]:
     """Items and scores of one user in one view, by lists and dictionaries: the tree is made of the codes that are not excluded."""
-    alive = {code: item for item, code in enumerate(codes) if item not in set(excluded)}
+    alive: dict[Code, list[int]] = {}
+    for item, code in enumerate(codes):
+        if item not in set(excluded):
+            alive.setdefault(code, []).append(item)
     first_item: dict[Code, int] = {}
     children: dict[Code, set[int]] = {}
-    for code, item in alive.items():
+    for code, items in alive.items():
         for depth in range(len(code) + 1):
-            first_item.setdefault(code[:depth], item)
+            first_item[code[:depth]] = min(items[0], first_item.get(code[:depth], items[0]))
         for depth in range(len(code)):
             children.setdefault(code[:depth], set()).add(code[depth])
     beams: list[tuple[Code, Tensor]] = [((), torch.zeros(()))] if alive else []
@@ -91,7 +94,7 @@ def slow_search(
         candidates.sort(key=lambda c: (-float(c[1]), first_item[c[0]]))
         for code, score in candidates[:n_beams]:
             if code in alive:
-                found.append((float(score / len(code)) if is_normed else float(score), alive[code]))
+                found += [(float(score / len(code)) if is_normed else float(score), item) for item in alive[code]]
         beams = [c for c in candidates if c[0] in children][:n_beams]
     found = sorted(found, key=lambda f: (-f[0], f[1]))[:n_beams]
     return [item for _, item in found], [score for score, _ in found]
@@ -167,8 +170,8 @@ def search(
     k: int | None = None,
     **options: Any,
 ) -> Rankings:
-    """Our search over codes of equal or unequal length."""
-    trie = CodeTrie.from_tokens(ragged(codes))
+    """Our search over codes of equal or unequal length, which several items may share."""
+    trie = CodeTrie.from_tokens(ragged(codes), may_collide=True)
     options.setdefault("views", ("keep", "unseen"))
     return beam_search(decoder, trie, Histories.from_lists(histories), k or n_beams, n_beams=n_beams, **options)
 

@@ -33,13 +33,15 @@ class T5Encoder:
             self._last_norm: Tensor = encoder.final_layer_norm.weight.detach()
             self._layers = [_layer_of(block) for block in encoder.block]
 
-    def __call__(self, token_UM: Tensor, mask_UM: Tensor, is_seen_MM: Tensor | None = None) -> Tensor:
+    def __call__(self, token_UM: Tensor, mask_UM: Tensor, is_seen_UMM: Tensor | None = None, place_UMD: Tensor | None = None) -> Tensor:
         """The states of all tokens, (U, M, D).
 
         Args:
             token_UM: (U, M) int64, padded on the right.
             mask_UM: (U, M) bool, what is real. Nobody reads the rest; what stands there in the result means nothing.
-            is_seen_MM: (M, M) bool, whether the token of a row may read the one of a column; None: every real one.
+            is_seen_UMM: (U, M, M) bool, or (1, M, M) for all users, whether the token of a row may read the one of a column; None: every
+                real one.
+            place_UMD: (U, M, D), or (1, M, D) for all users, what is added to the vectors of the tokens for where they stand.
         """
         device = token_UM.device
         n_users, n_memory = token_UM.shape
@@ -47,20 +49,26 @@ class T5Encoder:
         chunk = max(1, _CHUNK_TOKENS.get(device.type, _MAX_CHUNK_TOKENS) // max(n_memory, 1))
         with torch.inference_mode(), torch.autocast(device.type, enabled=False):
             bias = self._attention.compute_bias(n_memory, n_memory, device=device).to(self._embedding.dtype)
-            if is_seen_MM is not None:
-                bias = bias.masked_fill(~is_seen_MM, torch.finfo(bias.dtype).min)
+            blocked = torch.finfo(bias.dtype).min
+            for_all = is_seen_UMM is None or len(is_seen_UMM) == 1
+            if is_seen_UMM is not None and for_all:
+                bias = bias.masked_fill(~is_seen_UMM, blocked)
             for start in range(0, n_users, chunk):
                 part = slice(start, start + chunk)
-                memory[part] = self._chunk(token_UM[part], mask_UM[part], bias)
+                own = bias if is_seen_UMM is None or for_all else bias.masked_fill(~is_seen_UMM[part, None], blocked)
+                place = place_UMD if place_UMD is None or len(place_UMD) == 1 else place_UMD[part]
+                memory[part] = self._chunk(token_UM[part], mask_UM[part], own, place)
         return memory
 
-    def _chunk(self, token_uM: Tensor, mask_uM: Tensor, bias_HMM: Tensor) -> Tensor:
+    def _chunk(self, token_uM: Tensor, mask_uM: Tensor, bias_HMM: Tensor, place_uMD: Tensor | None) -> Tensor:
         n_users, n_memory = token_uM.shape
         if not mask_uM.all():
             # The smallest number, not minus infinity: a user without any token reads an average, as in the model itself, and not NaN.
             blocked = torch.zeros_like(mask_uM, dtype=bias_HMM.dtype).masked_fill_(~mask_uM, torch.finfo(bias_HMM.dtype).min)
             bias_HMM = torch.maximum(bias_HMM + blocked[:, None, None], bias_HMM.new_tensor(torch.finfo(bias_HMM.dtype).min))
         x_ND = functional.embedding(token_uM.flatten(), self._embedding)
+        if place_uMD is not None:
+            x_ND.view(n_users, n_memory, -1).add_(place_uMD)
         for projection, self_out, hidden_in, hidden_out, activation, is_gated in self._layers:
             read = projection(self._norm(x_ND)).view(n_users, n_memory, 3, self._n_heads, -1)
             query, key, value = read.permute(2, 0, 3, 1, 4)

@@ -7,11 +7,12 @@ with:
   (`renormalise`: over the children that are legal).
 * The `n_beams` best candidates that can be continued go on. A candidate that ends a code is accepted if fewer than `n_beams` candidates
   of the step are better, whether these end or not. A node may do both, where a code is a prefix of another.
+* Items that share a code are one candidate. They stand in the list one after the other, with the score of their code.
 * The search runs until no beam is alive. Fewer candidates than beams are no harm: the lists are shorter then.
 * Length norm `hf`: the sum of log-probabilities / (n + 1) ** power, n + 1 being the number of scored tokens, that is the depth of the
   item's node: n identifier tokens and the end token, where codes carry one. `none`: the sum.
 
-`unseen` searches the tree without the leaves of the history: a node all of whose leaves are excluded is no candidate. Beams of both views
+`unseen` searches the tree without the items of the history: a node all of whose items are excluded is no candidate. Beams of both views
 go through the decoder together; each carries for each view a flag that says whether it is one of that view's beams, and each view
 selects among its own candidates alone, so its list is what a search for it alone gives. (Normalisers of `renormalise` differ between the
 views: beams are not shared then, but stand side by side.)
@@ -29,6 +30,7 @@ import torch
 from torch import Tensor
 
 from recbench.core import Histories, Rankings, View
+from recbench.nn.codes.excluded import Excluded
 from recbench.nn.codes.trie import CodeTrie
 
 # U users, u users still searching, W beams of a user (as many as the user with the most has), N beams in all, R tokens of a beam scored in
@@ -155,9 +157,9 @@ class _Search:
     ) -> None:
         self.decoder, self.trie, self.views, self.n_beams, self.renormalise = decoder, trie, views, n_beams, renormalise
         self.n_users = len(histories)
-        self.excluded = [_Excluded(trie, histories) if view == "unseen" else None for view in views]
+        self.excluded = [Excluded(trie, histories) if view == "unseen" else None for view in views]
         self.found: list[list[tuple[Tensor, Tensor, Tensor]]] = [[] for _ in views]
-        """For each view parts of what was accepted: users, items, sums."""
+        """For each view parts of what was accepted: users, nodes that end codes, sums."""
 
     def run(self, use_chains: bool) -> None:
         """Searches until no beam is alive."""
@@ -166,7 +168,7 @@ class _Search:
         while beams is not None:
             height_uW = torch.where(beams.node >= 0, self.trie.height[beams.node], 0)
             if use_chains:
-                below_uW = self.trie.n_leaves[beams.node] - (self.trie.leaf_item[beams.node] >= 0).long()
+                below_uW = self.trie.n_codes[beams.node] - (self.trie.n_ending[beams.node] > 0).long()
                 is_chain_u = ((below_uW == 1) | (beams.node < 0)).all(1) & (height_uW.amax(1) > 1)
                 rows = torch.nonzero(is_chain_u).squeeze(1)
                 if len(rows) == len(is_chain_u):
@@ -186,7 +188,7 @@ class _Search:
         for v, parts in enumerate(self.found):
             if not parts:
                 continue
-            user, item, total = (torch.cat(column) for column in zip(*parts, strict=True))
+            user, item, total = self._listed(v, *(torch.cat(column) for column in zip(*parts, strict=True)))
             if length_norm == "hf":
                 total = total / (self.trie.path[item] >= 0).sum(1) ** length_power
             user_F, item_F, score_F = user.cpu().numpy(), item.cpu().numpy(), total.cpu().numpy()
@@ -198,6 +200,16 @@ class _Search:
             items[v, user_F[listed_F], place_F[listed_F]] = item_F[listed_F]
             scores[v, user_F[listed_F], place_F[listed_F]] = score_F[listed_F]
         return Rankings(self.views, items, scores, {"sequences": int((items >= 0).sum()), "invalid": 0, "duplicates": 0})
+
+    def _listed(self, v: int, user_F: Tensor, node_F: Tensor, total_F: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Users, items and sums of what a view has accepted, without the items that it excludes."""
+        place_Q, item_Q = self.trie.items_at(node_F)
+        user_Q, total_Q = user_F[place_Q], total_F[place_Q]
+        excluded = self.excluded[v]
+        if excluded is None:
+            return user_Q, item_Q, total_Q
+        kept_Q = ~excluded.holds(user_Q, item_Q)
+        return user_Q[kept_Q], item_Q[kept_Q], total_Q[kept_Q]
 
     def _start(self) -> _Beams | None:
         """Every user for whom there is an item at the root; one beam for all views, or one for each where they are not shared."""
@@ -254,7 +266,7 @@ class _Search:
             first_E = trie.first_item[node_E]
             excluded = self.excluded[v]
             if excluded is not None:
-                child, item = excluded.first_items(depth, beams, _first_child(beams, live_N, ptr_N1))
+                child, item = excluded.first_items(depth, beams.user, beams.node, _first_child(beams, live_N, ptr_N1))
                 first_E[child] = item
             out = torch.full((n_users * n_columns,), trie.n_items, device=place_E.device)
             out[place_E] = first_E
@@ -266,7 +278,7 @@ class _Search:
             if may_end:
                 best_uC = _best(spread(total_E, ends_SE[v] | continues_SE[v]), self.n_beams, partial(first_items, v))
                 accepted = torch.nonzero(best_uC.flatten()[place_E] & ends_SE[v]).squeeze(1)
-                self.found[v].append((beams.user[user_E[accepted]], trie.leaf_item[node_E[accepted]], total_E[accepted]))
+                self.found[v].append((beams.user[user_E[accepted]], node_E[accepted], total_E[accepted]))
             if may_continue:
                 goes_on_SuC[v] = _best(spread(total_E, continues_SE[v]), self.n_beams, partial(first_items, v))
         if not goes_on_SuC.any():
@@ -305,11 +317,11 @@ class _Search:
     def _legal(self, beams: _Beams, depth: int, live_N: Tensor, ptr_N1: Tensor, row_E: Tensor, node_E: Tensor) -> tuple[Tensor, Tensor]:
         """For each view and child whether it ends a code and whether it can be continued there; both (S, E) bool."""
         is_of_SE = beams.is_of.flatten(1)[:, live_N][:, row_E]
-        ends_SE = is_of_SE & (self.trie.leaf_item[node_E] >= 0)
+        ends_SE = is_of_SE & (self.trie.n_ending[node_E] > 0)
         continues_SE = is_of_SE & (self.trie.height[node_E] > 0)
         for v, excluded in enumerate(self.excluded):
             if excluded is not None:
-                ended_X, closed_X = excluded.children(depth, beams, _first_child(beams, live_N, ptr_N1))
+                ended_X, closed_X = excluded.children(depth, beams.user, beams.node, _first_child(beams, live_N, ptr_N1))
                 ends_SE[v, ended_X] = False
                 continues_SE[v, closed_X] = False
         return ends_SE, continues_SE
@@ -363,88 +375,7 @@ class _Search:
         user_N = beams.user[live_N // beams.node.shape[1]]
         for v, is_of_uW in enumerate(beams.is_of):
             here = torch.nonzero(is_of_uW.flatten()[live_N] & (total_N != -torch.inf)).squeeze(1)
-            self.found[v].append((user_N[here], trie.leaf_item[node_N[here]], total_N[here]))
-
-
-@dataclass(frozen=True, eq=False)
-class _Touched:
-    """Nodes that the histories touch at one depth: T pairs of a user and a node with an excluded item at or below it."""
-
-    user: Tensor
-    """(T,)."""
-    node: Tensor
-    """(T,)."""
-    is_ended: Tensor
-    """(T,) bool, whether the code that ends there is gone."""
-    is_closed: Tensor
-    """(T,) bool, whether there is nothing left below, where there was something."""
-    number: Tensor
-    """(Q,), for each such item which of the T pairs it belongs to; by user, then by item."""
-    item: Tensor
-    """(Q,)."""
-
-
-class _Excluded:
-    """Nodes that the tree lacks for a user whose history is excluded."""
-
-    def __init__(self, trie: CodeTrie, histories: Histories) -> None:
-        self.trie, self.n_users = trie, len(histories)
-        device = trie.device
-        pair_P = torch.from_numpy(np.unique(histories.row_of_entry() * trie.n_items + histories.item)).to(device)
-        user_P, item_P = pair_P // trie.n_items, pair_P % trie.n_items
-        n_gone_U = torch.bincount(user_P, minlength=len(histories))
-        self.users_without_items = torch.nonzero(n_gone_U == trie.n_items).squeeze(1)
-        path_PL = trie.path[item_P]
-        self.levels: list[_Touched] = []
-        """For each depth of a child."""
-        for level in range(trie.depth):
-            here = torch.nonzero(path_PL[:, level] >= 0).squeeze(1)
-            node_Q, item_Q = path_PL[here, level], item_P[here]
-            pair, number_Q, count = torch.unique(user_P[here] * trie.n_nodes + node_Q, return_inverse=True, return_counts=True)
-            ended = torch.zeros_like(count).index_add_(0, number_Q, (trie.leaf_item[node_Q] == item_Q).long())
-            user, node = pair // trie.n_nodes, pair % trie.n_nodes
-            below = trie.n_leaves[node] - (trie.leaf_item[node] >= 0).long()
-            self.levels.append(_Touched(user, node, ended > 0, (below > 0) & (count - ended == below), number_Q, item_Q))
-
-    def children(self, level: int, beams: _Beams, first_child_W: Tensor) -> tuple[Tensor, Tensor]:
-        """Which children of the beams no longer end a code, and which can no longer be continued.
-
-        Args:
-            level: depth of the beams.
-            beams: the u x W beams.
-            first_child_W: see `_first_child`.
-        """
-        touched = self.levels[level]
-        x = torch.nonzero(touched.is_ended | touched.is_closed).squeeze(1)
-        child, x = self._numbers(touched, x, beams, first_child_W)
-        return child[touched.is_ended[x]], child[touched.is_closed[x]]
-
-    def first_items(self, level: int, beams: _Beams, first_child_W: Tensor) -> tuple[Tensor, Tensor]:
-        """The children of the beams whose smallest item is excluded, and for each the smallest one that is not. Arguments as above."""
-        touched, trie = self.levels[level], self.trie
-        keys = trie.items_below[level]
-        order_Q = torch.argsort(touched.number, stable=True)
-        number_Q, item_Q = touched.number[order_Q], touched.item[order_Q]
-        start_T = torch.searchsorted(keys, touched.node * trie.n_items)
-        place_Q = torch.searchsorted(keys, touched.node[number_Q] * trie.n_items + item_Q) - start_T[number_Q]
-        # The smallest items below a node are gone for as long as the excluded ones there count up with all: 0, 1, 2, ...
-        nth_Q = torch.arange(len(number_Q), device=keys.device) - torch.searchsorted(number_Q, number_Q)
-        n_gone_T = torch.zeros_like(start_T).index_add_(0, number_Q, (place_Q == nth_Q).long())
-        x = torch.nonzero((n_gone_T > 0) & (n_gone_T < trie.n_leaves[touched.node])).squeeze(1)
-        child, x = self._numbers(touched, x, beams, first_child_W)
-        return child, keys[(start_T + n_gone_T)[x]] % trie.n_items
-
-    def _numbers(self, touched: _Touched, x: Tensor, beams: _Beams, first_child_W: Tensor) -> tuple[Tensor, Tensor]:
-        """The children of the beams that are among the pairs `x` of a user and a node: their numbers, and which pair each one is."""
-        user_X, node_X = touched.user[x], touched.node[x]
-        row_U = torch.full((self.n_users,), -1, device=user_X.device)
-        row_U[beams.user] = torch.arange(len(beams.user), device=user_X.device)
-        row_X, above_X = row_U[user_X], self.trie.parent[node_X]
-        is_here_XW = (beams.node[row_X] == above_X[:, None]) & (row_X >= 0)[:, None]
-        here, w = torch.nonzero(is_here_XW, as_tuple=True)
-        # Edges lead to nodes in their order: edge e ends in node e + 1.
-        first = first_child_W[row_X[here] * beams.node.shape[1] + w]
-        return first + node_X[here] - 1 - self.trie.child_ptr[above_X[here]], x[here]
+            self.found[v].append((user_N[here], node_N[here], total_N[here]))
 
 
 def _first_child(beams: _Beams, live_N: Tensor, ptr_N1: Tensor) -> Tensor:

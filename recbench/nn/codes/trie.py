@@ -1,7 +1,8 @@
 """The codes of all items as one tree in flat arrays, on any device.
 
 A node is a prefix that at least one code begins with. Nodes are numbered level by level, within a level in the order of their tokens, so
-node numbers depend on the codes alone. A code may be a prefix of another; its item then stands on an inner node.
+node numbers depend on the codes alone. A code may be a prefix of another; its item then stands on an inner node. Where several items
+may have one code, they stand on one node.
 """
 
 from dataclasses import dataclass, fields, replace
@@ -27,8 +28,11 @@ class CodeTrie:
         child_ptr: (Z + 1,), the edges to the children of node z are `child_ptr[z]:child_ptr[z + 1]`, by ascending token.
         child_token: (Z - 1,), the token on an edge.
         child_node: (Z - 1,), the node that an edge leads to.
-        leaf_item: (Z,), the item whose code ends at a node; -1 where none does.
-        n_leaves: (Z,), how many codes end at a node or below it.
+        n_ending: (Z,), how many items' codes end at a node.
+        n_leaves: (Z,), how many items' codes end at a node or below it.
+        n_codes: (Z,), how many different codes end at a node or below it.
+        item_order: (I,), the items in the order of their codes, those of one code by their rows.
+        begin: (Z,), where the items at a node and below it begin in `item_order`, those at the node first.
         first_item: (Z,), the smallest item row whose code ends at a node or below it.
         height: (Z,), how many tokens the longest code below a node goes on from there.
         path: (I, L), the nodes of an item's code at depths 1 to L; -1 behind its end.
@@ -39,8 +43,11 @@ class CodeTrie:
     child_ptr: Tensor
     child_token: Tensor
     child_node: Tensor
-    leaf_item: Tensor
+    n_ending: Tensor
     n_leaves: Tensor
+    n_codes: Tensor
+    item_order: Tensor
+    begin: Tensor
     first_item: Tensor
     height: Tensor
     path: Tensor
@@ -48,24 +55,25 @@ class CodeTrie:
     n_tokens: int
 
     @classmethod
-    def from_tokens(cls, tokens: NDArray[np.integer] | Ragged) -> Self:
+    def from_tokens(cls, tokens: NDArray[np.integer] | Ragged, *, may_collide: bool = False) -> Self:
         """The tree of the codes of items 0 to I - 1.
 
         Args:
-            tokens: (I, L), or one list of tokens for each item; tokens are not negative. Two items never have the same code.
+            tokens: (I, L), or one list of tokens for each item; tokens are not negative.
+            may_collide: several items may have the same code; otherwise that is a `ValueError`.
         """
-        token_IL = _padded(tokens)
+        order_I, token_IL, differs_IL = _sorted(_padded(tokens))
         n_items, longest = token_IL.shape
-        order_I = np.lexsort(token_IL.T[::-1])
-        token_IL = token_IL[order_I]
-        differs_IL = np.ones(token_IL.shape, dtype=bool)
-        differs_IL[1:] = token_IL[1:] != token_IL[:-1]
-        np.logical_or.accumulate(differs_IL, axis=1, out=differs_IL)
-        _refuse_equal(order_I, token_IL, differs_IL[:, -1])
+        is_new_I = differs_IL[:, -1]
+        if not may_collide:
+            _refuse_equal(order_I, token_IL, is_new_I)
 
         path_IL = np.full(token_IL.shape, -1, dtype=np.int64)
         parents, edge_tokens = [], []
-        leaves, firsts, items = [np.array([n_items])], [order_I.min(keepdims=True)], [np.array([-1])]
+        length_I = (token_IL >= 0).sum(1)
+        # Of the root; then level by level.
+        ending, leaves, codes = [np.array([0])], [np.array([n_items])], [is_new_I.sum(keepdims=True)]
+        firsts, begins = [order_I.min(keepdims=True)], [np.array([0])]
         above_I = np.zeros(n_items, dtype=np.int64)
         n_nodes = 1
         for level in range(longest):
@@ -74,11 +82,12 @@ class CodeTrie:
             node = n_nodes - 1 + np.cumsum(differs_IL[row, level])
             parents.append(above_I[row[start]])
             edge_tokens.append(token_IL[row[start], level])
+            ending.append(np.add.reduceat((length_I[row] == level + 1).astype(np.int64), start))
             leaves.append(np.diff(start, append=len(row)))
+            codes.append(np.add.reduceat(is_new_I[row].astype(np.int64), start))
             firsts.append(np.minimum.reduceat(order_I[row], start))
-            # A code that ends here sorts in front of those that go on from here.
-            ends = token_IL[row[start], level + 1] < 0 if level + 1 < longest else np.ones(len(start), dtype=bool)
-            items.append(np.where(ends, order_I[row[start]], -1))
+            # Sorted so, codes that end here stand in front of those that go on from here.
+            begins.append(row[start])
             path_IL[row, level] = node
             above_I[row] = node
             n_nodes += len(start)
@@ -91,8 +100,11 @@ class CodeTrie:
             child_ptr=torch.from_numpy(child_ptr),
             child_token=torch.from_numpy(np.concatenate(edge_tokens)),
             child_node=torch.arange(1, n_nodes),
-            leaf_item=torch.from_numpy(np.concatenate(items)),
+            n_ending=torch.from_numpy(np.concatenate(ending)),
             n_leaves=torch.from_numpy(np.concatenate(leaves)),
+            n_codes=torch.from_numpy(np.concatenate(codes)),
+            item_order=torch.from_numpy(order_I),
+            begin=torch.from_numpy(np.concatenate(begins)),
             first_item=torch.from_numpy(np.concatenate(firsts)),
             height=torch.from_numpy(_heights(path_IL, n_nodes)),
             path=torch.from_numpy(path),
@@ -102,13 +114,13 @@ class CodeTrie:
 
     @property
     def n_items(self) -> int:
-        """How many codes there are."""
+        """How many items there are."""
         return len(self.path)
 
     @property
     def n_nodes(self) -> int:
         """How many nodes there are, the root among them."""
-        return len(self.leaf_item)
+        return len(self.n_ending)
 
     @property
     def depth(self) -> int:
@@ -128,6 +140,13 @@ class CodeTrie:
         """
         rows = torch.arange(self.n_items, device=self.device)
         return torch.sort((self.path.T * self.n_items + rows).contiguous(), dim=1).values
+
+    def items_at(self, node_F: Tensor) -> tuple[Tensor, Tensor]:
+        """The items whose codes end at nodes: for each the place of its node in `node_F`, and the item row; by place, then by row."""
+        count_F = self.n_ending[node_F]
+        place_Q = torch.repeat_interleave(torch.arange(len(node_F), device=self.device), count_F)
+        nth_Q = torch.arange(len(place_Q), device=self.device) - (count_F.cumsum(0) - count_F)[place_Q]
+        return place_Q, self.item_order[self.begin[node_F][place_Q] + nth_Q]
 
     def to(self, device: torch.device | str) -> Self:
         """The same tree on another device."""
@@ -154,6 +173,17 @@ def _padded(tokens: NDArray[np.integer] | Ragged) -> LongArray:
     if smallest < 0:
         raise ValueError(f"A code holds the token {smallest}. Tokens count from 0.")
     return token_IL
+
+
+def _sorted(token_IL: LongArray) -> tuple[LongArray, LongArray, NDArray[np.bool_]]:
+    """The items in the order of their codes, the codes in that order, and whether each begins otherwise than the one before, up to each
+    depth."""
+    order_I = np.lexsort(token_IL.T[::-1])
+    token_IL = token_IL[order_I]
+    differs_IL = np.ones(token_IL.shape, dtype=bool)
+    differs_IL[1:] = token_IL[1:] != token_IL[:-1]
+    np.logical_or.accumulate(differs_IL, axis=1, out=differs_IL)
+    return order_I, token_IL, differs_IL
 
 
 def _refuse_equal(order_I: LongArray, token_IL: LongArray, is_new_I: NDArray[np.bool_]) -> None:

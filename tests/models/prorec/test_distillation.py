@@ -9,7 +9,7 @@ import torch
 
 from recbench.nn.blocks.seq2seq.examples import CodeTraining, Examples
 from recbench.nn.blocks.seq2seq.generator import CodeGenerator
-from recbench.nn.blocks.seq2seq.model import SUMMARY
+from recbench.nn.blocks.seq2seq.model import SUMMARY, Memory
 from recbench.nn.codes.catalogue import make_unique
 from recbench_models.prorec.network import DistilledTraining, Student, distillation_loss
 
@@ -104,6 +104,6 @@ def test_the_mean_of_the_encoder_holds_what_a_target_may_see() -> None:
     made.network.settings = made.settings
     slot = torch.tensor([[0, 1]])
     length = made.network.code_length
-    found = made.network.mean_memory(memory, slot)
+    found = made.network.mean_memory(Memory(memory, torch.arange(6)[None] // length), slot)
     torch.testing.assert_close(found[0, 0], memory[0, :length].mean(0))
     torch.testing.assert_close(found[0, 1], memory[0, : 2 * length].mean(0))

@@ -84,8 +84,8 @@ def test_padding_and_company_change_nothing(attention: str) -> None:
 def test_an_empty_history_has_finite_states(attention: str) -> None:
     network = network_of(encoder_attention=attention)
     with torch.no_grad():
-        memory = network.encode(torch.tensor([[EMPTY_HISTORY, PADDED_SLOT], [3, 4]]), None)
-        alone = network.encode(torch.tensor([[EMPTY_HISTORY]]), None)
+        memory = network.encode(torch.tensor([[EMPTY_HISTORY, PADDED_SLOT], [3, 4]]), None).state_BMD
+        alone = network.encode(torch.tensor([[EMPTY_HISTORY]]), None).state_BMD
     assert torch.isfinite(memory).all()
     torch.testing.assert_close(memory[:1, :4], alone, atol=1e-5, rtol=0)
 

@@ -33,12 +33,17 @@ def test_equals_the_library(network: str, monkeypatch: pytest.MonkeyPatch) -> No
 def test_what_may_not_be_seen_changes_nothing() -> None:
     encoder = T5Encoder(model_of("relu"))
     token, everything = torch.randint(3, 50, (2, 6)), torch.ones(2, 6, dtype=torch.bool)
-    earlier = torch.ones(6, 6).tril().bool()
+    earlier = torch.ones(1, 6, 6).tril().bool()
     states = encoder(token, everything, earlier)
     changed = token.clone()
     changed[:, 4:] = 7
     torch.testing.assert_close(encoder(changed, everything, earlier)[:, :4], states[:, :4], atol=1e-6, rtol=0)
     assert (encoder(changed, everything)[:, :4] - encoder(token, everything)[:, :4]).abs().max() > 1e-3
+    # Each user may have rules, and vectors of places, of its own.
+    places = torch.randn(2, 6, 32)
+    both = encoder(token, everything, torch.cat([earlier, torch.ones_like(earlier)]), places)
+    torch.testing.assert_close(both[:1], encoder(token[:1], everything[:1], earlier, places[:1]), atol=1e-6, rtol=0)
+    torch.testing.assert_close(both[1:], encoder(token[1:], everything[1:], None, places[1:]), atol=1e-6, rtol=0)
 
 
 def test_a_user_without_tokens_has_finite_states() -> None:

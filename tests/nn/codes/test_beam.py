@@ -1,5 +1,7 @@
 """The beam search against a plain slow one, on decoders that are tables."""
 
+from itertools import combinations
+
 import numpy as np
 import pytest
 import torch
@@ -13,7 +15,7 @@ from recbench.nn.codes.beam import beam_search
 from recbench.nn.codes.trie import CodeTrie
 
 VOCABULARY = 5
-codes_of = st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=5).map(tuple), min_size=1, max_size=30, unique=True)
+codes_of = st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=5).map(tuple), min_size=1, max_size=30)
 VIEWS = [("keep", "unseen"), ("unseen", "keep"), ("keep",), ("unseen",)]
 
 
@@ -40,7 +42,7 @@ def test_equals_a_slow_search(
     use_chains: bool,
     data: st.DataObject,
 ) -> None:
-    """Unequal lengths, prefix codes, ties, exclusion, views, chains: users of one batch, each as if it were searched alone."""
+    """Unequal lengths, prefix codes, codes of several items, ties, exclusion, views, chains: each user as if it were searched alone."""
     histories = data.draw(st.lists(st.lists(st.integers(0, len(codes) - 1), max_size=40), min_size=1, max_size=4))
     table = random_table(seed, VOCABULARY, n_values=n_values)
     decoder = TableDecoder(table, range(len(histories)), VOCABULARY)
@@ -145,6 +147,40 @@ def test_a_code_that_is_a_prefix_of_another_ends_and_goes_on() -> None:
     ranked = search(TableDecoder(table, [0, 1, 2], VOCABULARY), codes, [[0], [1], [0, 1]], 2)
     assert ranked.view("keep").tolist() == [[0, 1]] * 3
     assert ranked.view("unseen").tolist() == [[1, 2], [0, 2], [2, -1]]
+
+
+def test_items_of_one_code_stand_together_by_their_rows() -> None:
+    """(0,) has items 1, 3 and 4 and takes one of two beams; (1,) has item 0. Where 3 is excluded, the other two stay."""
+    table = scored({(): [0.6, 0.3, 0.05, 0.0]})
+    codes = [(1,), (0,), (2,), (0,), (0,)]
+    decoder = TableDecoder(table, [0, 1, 2], VOCABULARY)
+    ranked = search(decoder, codes, [[3], [1, 3, 4], []], 2, k=4)
+    assert ranked.view("keep").tolist() == [[1, 3, -1, -1]] * 3
+    assert ranked.view("unseen").tolist() == [[1, 4, -1, -1], [0, 2, -1, -1], [1, 3, -1, -1]]
+    five = search(TableDecoder(table, [0], VOCABULARY), codes, [[3]], 5)
+    assert [five.view(view).tolist() for view in ("keep", "unseen")] == [[[1, 3, 4, 0, 2]], [[1, 4, 0, 2, -1]]]
+    assert len(set(five.scores[0, 0, :3].tolist())) == 1
+
+
+def test_the_items_that_are_left_of_a_code_decide_among_equal_scores() -> None:
+    """(0,) has items 0 and 3, (1,) item 1: one beam goes to (0,), and without item 0 to (1,)."""
+    ranked = search(TableDecoder(uniform, [0], VOCABULARY), [(0, 0), (1, 0), (1, 1), (0, 0)], [[0]], 1)
+    assert [ranked.view(view).tolist() for view in ("keep", "unseen")] == [[[0]], [[1]]]
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=4).map(tuple), min_size=60, max_size=60), st.integers(0, 2**32 - 1))
+def test_beams_for_all_codes_give_the_order_of_exhaustive_scores(codes: list[Code], seed: int) -> None:
+    """60 items, codes of 1 to 4 tokens and an end, many of them of several items; equal scores by item row."""
+    ended, history = [(*code, 4) for code in codes], list(range(0, 60, 7))
+    table = random_table(seed, VOCABULARY)
+    scores = [sum(float(table(0, code[:n]).log_softmax(0)[token]) for n, token in enumerate(code)) for code in ended]
+    ranked = search(TableDecoder(table, [0], VOCABULARY), ended, [history], 60)
+    for view, excluded in (("keep", []), ("unseen", history)):
+        best = sorted((item for item in range(60) if item not in excluded), key=lambda item: (-scores[item], item))
+        assert_same_list(ranked.view(view)[0], ranked.scores[ranked.views.index(view), 0], (best, [scores[item] for item in best]))
+        found = [item for item in ranked.view(view)[0].tolist() if item >= 0]
+        assert all(ended[one] != ended[other] or one < other for one, other in combinations(found, 2))
 
 
 def test_length_norm() -> None:

@@ -4,6 +4,7 @@ import time
 
 import numpy as np
 import pytest
+import torch
 from beam_case import Code
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from recbench.core import Ragged
 from recbench.nn.codes.trie import CodeTrie
 
-codes_of = st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=4).map(tuple), min_size=1, max_size=40, unique=True)
+codes_of = st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=4).map(tuple), min_size=1, max_size=40)
 
 
 def children(trie: CodeTrie, node: int) -> dict[int, int]:
@@ -29,7 +30,8 @@ def walk(trie: CodeTrie, code: Code) -> list[int]:
 @settings(max_examples=100, deadline=None)
 @given(codes_of)
 def test_holds_every_code_and_no_other(codes: list[Code]) -> None:
-    trie = CodeTrie.from_tokens(Ragged.from_lists(codes))
+    """Codes of unequal length, some a prefix of others, some of several items."""
+    trie = CodeTrie.from_tokens(Ragged.from_lists(codes), may_collide=True)
     prefixes = {code[:depth] for code in codes for depth in range(len(code) + 1)}
     assert trie.n_nodes == len(prefixes)
     assert trie.n_items == len(codes)
@@ -39,8 +41,13 @@ def test_holds_every_code_and_no_other(codes: list[Code]) -> None:
         below = [item for item, code in enumerate(codes) if code[: len(prefix)] == prefix]
         longer = {code[len(prefix)] for code in codes if code[: len(prefix)] == prefix and len(code) > len(prefix)}
         assert list(children(trie, node)) == sorted(longer)
-        assert trie.leaf_item[node] == (codes.index(prefix) if prefix in codes else -1)
+        here = [item for item in below if codes[item] == prefix]
+        assert trie.n_ending[node] == len(here)
         assert trie.n_leaves[node] == len(below)
+        assert trie.n_codes[node] == len({codes[item] for item in below})
+        assert sorted(trie.item_order[trie.begin[node] :][: len(below)].tolist()) == below
+        place, item = trie.items_at(torch.tensor([node, 0, node]))
+        assert (place.tolist(), item.tolist()) == ([0] * len(here) + [2] * len(here), here * 2)
         assert trie.first_item[node] == min(below)
         assert trie.height[node] == max(len(codes[item]) for item in below) - len(prefix)
         if prefix:
@@ -55,10 +62,11 @@ def test_holds_every_code_and_no_other(codes: list[Code]) -> None:
 def test_a_rectangle_gives_the_tree_of_the_same_lists() -> None:
     tokens = np.array([[3, 9], [3, 8], [1, 8]], dtype=np.int32)
     one, other = CodeTrie.from_tokens(tokens), CodeTrie.from_tokens(Ragged.from_lists(tokens.tolist()))
-    for name in ("child_ptr", "child_token", "child_node", "leaf_item", "n_leaves", "path"):
+    for name in ("child_ptr", "child_token", "child_node", "n_ending", "item_order", "n_leaves", "path"):
         assert getattr(one, name).tolist() == getattr(other, name).tolist()
     assert one.child_token.tolist() == [1, 3, 8, 8, 9]
-    assert one.leaf_item.tolist() == [-1, -1, -1, 2, 1, 0]
+    assert one.n_ending.tolist() == [0, 0, 0, 1, 1, 1]
+    assert one.item_order.tolist() == [2, 1, 0]
     assert one.n_tokens == 10
 
 

@@ -10,9 +10,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from recbench.core import FitContext, FitReport, Queries, Rankings, StageFailed
-from recbench.core.ragged import LongArray
+from recbench.core.ragged import LongArray, Ragged
 from recbench.nn.blocks.seq2seq.examples import CodeTraining, Examples, user_numbers
-from recbench.nn.blocks.seq2seq.model import EMPTY_HISTORY, FIRST_CODE, PADDED_SLOT, START, CodeSeq2Seq
+from recbench.nn.blocks.seq2seq.model import EMPTY_HISTORY, FIRST_CODE, PAD, PADDED_SLOT, START, CodeSeq2Seq
 from recbench.nn.blocks.seq2seq.settings import Seq2SeqSettings
 from recbench.nn.blocks.t5_decoder import T5Decoder, T5DecoderParameters
 from recbench.nn.blocks.t5_encoder import T5Encoder
@@ -32,22 +32,28 @@ class CodeGenerator:
 
     Args:
         settings: of the network.
-        codes: of all items.
+        codes: of all items. They may be of unequal length, but none is empty.
         seed: for the first weights.
+        may_collide: several items may have one code; the lists then hold them by their rows. Otherwise that is a `ValueError`.
+
+    Raises:
+        StageFailed: an item has an empty code.
     """
 
-    def __init__(self, settings: Seq2SeqSettings, codes: ItemCodes, seed: int) -> None:
-        if codes.lengths.min() < codes.n_levels:
+    def __init__(self, settings: Seq2SeqSettings, codes: ItemCodes, seed: int, *, may_collide: bool = False) -> None:
+        if not codes.lengths.all():
             raise StageFailed(
-                f"Item {int(codes.lengths.argmin())} has a code of {int(codes.lengths.min())} levels and others have {codes.n_levels}. "
-                "This network reads codes of one length; make them with recbench.nn.codes.make_unique."
+                f"Item {int(codes.lengths.argmin())} of {len(codes)} has an empty code, which no search can find. Give it a token at least."
             )
         self.settings, self.codes = settings, codes
         token_IL = torch.from_numpy(codes.tokens(FIRST_CODE)).long()
         with torch_seeded(seed, "seq2seq", "initial weights"):
             self.network = CodeSeq2Seq(settings, token_IL, codes.n_tokens)
         self.network.eval()
-        self._trie = CodeTrie.from_tokens(codes.tokens(FIRST_CODE))
+        written = self.network.written_tokens[: len(codes)].numpy()
+        lengths = (written != PAD).sum(1)
+        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        self._trie = CodeTrie.from_tokens(Ragged(written[written != PAD].astype(np.int32), offsets), may_collide=may_collide)
 
     def fit(
         self, context: FitContext, settings: TrainingSettings, around: Callable[[CodeSeq2Seq, Examples], nn.Module] = CodeTraining
@@ -82,10 +88,9 @@ class CodeGenerator:
         reader, parameters = T5Encoder(network.t5), T5DecoderParameters(network.t5)
 
         def decoder_of(rows: LongArray) -> T5Decoder:
-            item_BT, user_B, length_B = self._read(queries.take(rows))
-            token_BM = network.memory_tokens(item_BT, user_B)
-            mask_BM = network.memory_mask(length_B, token_BM.shape[1])
-            memory_BMD = reader(token_BM, mask_BM, network.seen_from(token_BM.shape[1]))
+            token_BM, slot_BM = network.memory_tokens(*self._read(queries.take(rows)))
+            mask_BM = token_BM != PAD
+            memory_BMD = reader(token_BM, mask_BM, network.seen_from(slot_BM), network.memory_places(slot_BM))
             return T5Decoder(parameters, memory_BMD, mask_BM, START)
 
         return batched_beam_search(
@@ -98,20 +103,19 @@ class CodeGenerator:
             renormalise=self.settings.renormalise,
         )
 
-    def _read(self, queries: Queries) -> tuple[Tensor, Tensor | None, Tensor]:
-        """Histories (B, T) and user tokens (B,) as the network wants them, and how many slots of the history each row fills (B,)."""
+    def _read(self, queries: Queries) -> tuple[Tensor, Tensor | None]:
+        """Histories (B, T) and user tokens (B,) as the network wants them."""
         device = self.network.item_tokens.device
         newest = queries.histories.tail(self.settings.max_history)
         item_BT, length_B = torch.from_numpy(newest.padded(PADDED_SLOT)).long(), torch.from_numpy(newest.lengths)
         if item_BT.shape[1] == 0:
             item_BT = item_BT.new_full((len(queries), 1), PADDED_SLOT)
         item_BT[length_B == 0, 0] = EMPTY_HISTORY
-        item_BT, length_B = item_BT.to(device), length_B.clamp(min=1).to(device)
         if not self.settings.user_tokens:
-            return item_BT, None, length_B
+            return item_BT.to(device), None
         # Who is not in the data set has no id of its own: all such read the token of the empty id, which is not theirs alone.
         ids = np.where(queries.user >= 0, queries.user_ids, "")
-        return item_BT, torch.from_numpy(user_numbers(ids, self.settings.user_tokens)).to(device), length_B
+        return item_BT.to(device), torch.from_numpy(user_numbers(ids, self.settings.user_tokens)).to(device)
 
     def save(self, folder: Path) -> None:
         """Write codes, weights and sizes."""
@@ -125,6 +129,7 @@ class CodeGenerator:
     def load(cls, folder: Path) -> "CodeGenerator":
         """Read the folder that `save` wrote; `BadData` where weights and sizes do not fit each other."""
         settings = Seq2SeqSettings.model_validate(json.loads((folder / _SIZES).read_text(encoding="utf-8")))
-        loaded = cls(settings, ItemCodes.load(folder), seed=0)
+        # Whether codes may collide was settled when they were made.
+        loaded = cls(settings, ItemCodes.load(folder), seed=0, may_collide=True)
         load_weights(dict(loaded.network.named_parameters()), folder / _WEIGHTS)
         return loaded

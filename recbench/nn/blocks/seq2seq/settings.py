@@ -31,6 +31,9 @@ class Seq2SeqSettings(PluginConfig):
     its own item and earlier ones, so that one pass over a user serves every prefix of it."""
     max_history: PositiveInt = Field(default=20, ge=2)
     """How many items of the history are read, the newest ones."""
+    item_places: bool = False
+    """Whether every token of the history also has a vector of its item's place in it, which tells the tokens of one item from those of
+    the next."""
     user_tokens: NonNegativeInt = 0
     """How many user tokens there are; the user's id is hashed onto them. 0: none."""
     batch_targets: PositiveInt = 256
