@@ -3,12 +3,15 @@
 # I items of a node, K clusters
 
 from collections import deque
+from inspect import signature
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import eigh, qr, svd
 from scipy.sparse import csr_array, diags_array
 from scipy.sparse.linalg import ArpackNoConvergence, eigsh
+from threadpoolctl import threadpool_limits
 
 from recbench.core import Histories, Interactions, StageFailed
 from recbench.core.ragged import LongArray
@@ -18,6 +21,9 @@ from recbench_models.p5.config import ClusterSettings
 
 _DENSE = 600
 """Nodes of so many items are small enough for all eigenvectors at once."""
+_DRAWS = "rng" in signature(eigsh).parameters
+"""Whether scipy starts again, where a search for eigenvectors has come to an end of a part, from what the system draws unless it is given a
+generator; versions before 1.17 start from a seed of their own."""
 
 
 def co_occurrences(train: Interactions) -> csr_array:
@@ -33,7 +39,8 @@ def cluster_ids(train: Interactions, settings: ClusterSettings, random: np.rando
     """The way to each item through a tree of clusters, then its place in the last of them; all levels share one table of tokens.
 
     Clusters are numbered breadth-first over the whole tree, modulo the size of the table. An item without events is in no cluster: its
-    ID is a single token, counted over such items in random order, and may be the beginning of others.
+    ID is a single token, counted over such items in random order, and may be the beginning of others. The number of threads changes
+    nothing.
     """
     affinity = co_occurrences(train)
     counts = train.item_counts()
@@ -48,7 +55,10 @@ def cluster_ids(train: Interactions, settings: ClusterSettings, random: np.rando
             for place, item in enumerate(members.tolist()):
                 lists[item] = [*path, place]
             continue
-        for part in divided(affinity, members, settings, random):
+        # Where parts of the graph are alike, the last digits of eigenvectors decide between them.
+        with threadpool_limits(limits=1, user_api="blas"):
+            parts = divided(affinity, members, settings, random)
+        for part in parts:
             waiting.append((part, [*path, n_clusters % settings.token_size]))
             n_clusters += 1
     code = Histories.from_lists(lists).padded(-1)
@@ -85,7 +95,7 @@ def spectral_labels(affinity: csr_array, n_clusters: int, random: np.random.Gene
     Args:
         affinity: (I, I), symmetric, a positive sum in each row.
         n_clusters: K < I.
-        random: draws where the search for eigenvectors starts.
+        random: draws where the search for eigenvectors starts, and starts again.
 
     Raises:
         StageFailed: the eigenvectors were not found.
@@ -96,7 +106,8 @@ def spectral_labels(affinity: csr_array, n_clusters: int, random: np.random.Gene
         return qr_labels(eigh(normalised.toarray(), subset_by_index=(len(scale) - n_clusters, len(scale) - 1))[1])
     try:
         # To the last digit: parts that share nothing have equal eigenvalues, of which a coarse search finds one.
-        _, vectors = eigsh(normalised, k=n_clusters, which="LA", v0=random.random(len(scale)), tol=0, maxiter=100 * len(scale))
+        more: dict[str, Any] = {"rng": random} if _DRAWS else {}
+        _, vectors = eigsh(normalised, k=n_clusters, which="LA", v0=random.random(len(scale)), tol=0, maxiter=100 * len(scale), **more)
     except ArpackNoConvergence as error:
         raise StageFailed(
             f"Of the {n_clusters} leading eigenvectors of {len(scale)} items {len(error.eigenvalues)} were found. Ask for fewer clusters "

@@ -11,6 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
+from threadpoolctl import threadpool_limits
 
 from recbench.core import BadConfig, BadData, BadRequest, Catalogue, Interactions, ItemTable
 from recbench.core.seeds import generator
@@ -106,6 +107,18 @@ def test_users_who_share_nothing_are_in_clusters_of_their_own(n_items: int) -> N
     first = codes.code[:, 0]
     assert {*first[:half]}.isdisjoint(first[half : 2 * half])
     assert len({*first[:half]}) == len({*first[half : 2 * half]}) == 1
+
+
+def test_clusters_of_parts_that_are_alike_are_the_same_again_on_any_number_of_threads() -> None:
+    # Blocks that share nothing have equal eigenvalues, more of them than are asked for, and rounding decides between their vectors.
+    rng = np.random.default_rng(1)
+    train = interactions([(30 * block + rng.permutation(30)[:5]).tolist() for block in range(60) for _ in range(30)], 1800)
+    codes = []
+    for n_threads in (1, 2, 3, 1):
+        with threadpool_limits(n_threads, user_api="blas"):
+            codes.append(cluster_ids(train, ClusterSettings(), random()).code)
+    for others in codes[1:]:
+        np.testing.assert_array_equal(others, codes[0])
 
 
 def test_clusters_are_numbered_breadth_first_over_the_whole_tree() -> None:
