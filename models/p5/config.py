@@ -37,7 +37,7 @@ class CategorySettings(AttributeFields):
 class PhraseSettings(PluginConfig):
     """Which column holds the phrases that `phrases` reads."""
 
-    column: str = "idgenrec_text"
+    column: str = "title"
     """Column of the item table; a phrase per item, all different. An item without one has a token of its own."""
 
 

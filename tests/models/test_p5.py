@@ -37,7 +37,7 @@ def random() -> np.random.Generator:
 def texts(n_items: int = N_ITEMS) -> dict[str, list[str | None]]:
     return {
         "categories": [CATEGORIES[item % len(CATEGORIES)] for item in range(n_items)],
-        "idgenrec_text": [f"word{item % 7} word{item // 7}" if item % 3 else f"word{item}" for item in range(n_items)],
+        "title": [f"word{item % 7} word{item // 7}" if item % 3 else f"word{item}" for item in range(n_items)],
     }
 
 
@@ -186,15 +186,15 @@ def test_ids_of_categories_name_the_path_and_count() -> None:
 
 def test_ids_of_phrases_are_their_words(tmp_path: Path) -> None:
     train = interactions([[0, 1, 2]], 3)
-    codes = ids_of("phrases", train, tmp_path, {"idgenrec_text": ["red hat", "hat", "red, hat Red"]})
+    codes = ids_of("phrases", train, tmp_path, {"title": ["red hat", "hat", "red, hat Red"]})
     assert lists_of(codes) == [[0, 1], [1], [0, 1, 2]]
     model = CodeGenerator(tiny(), codes, 0)
     assert sorted(model.generate(queries([[1]]), 3).view("keep")[0].tolist()) == [0, 1, 2]
-    nameless = ids_of("phrases", train, tmp_path / "nameless", {"idgenrec_text": ["!", "a b", None]})
+    nameless = ids_of("phrases", train, tmp_path / "nameless", {"title": ["!", "a b", None]})
     assert lists_of(nameless) == [[2], [0, 1], [3]]
     for columns, error, message in (
-        ({"idgenrec_text": ["a b", "b", "a-b"]}, BadData, "i0000 and i0002 have the same phrase 'a-b'"),
-        ({"title": ["a", "b", "c"]}, BadRequest, "column 'idgenrec_text', which no item"),
+        ({"title": ["a b", "b", "a-b"]}, BadData, "i0000 and i0002 have the same phrase 'a-b'"),
+        ({"brand": ["a", "b", "c"]}, BadRequest, "column 'title', which no item"),
     ):
         with pytest.raises(error, match=message):
             ids_of("phrases", train, tmp_path / message, columns)
@@ -258,7 +258,7 @@ def test_every_method_trains_and_lists_items(method: str, tmp_path: Path) -> Non
 
 def test_presets_of_the_paper_have_its_sizes() -> None:
     methods = {"paper": "cid", "paper-sid": "sid", "paper-semid": "semid", "paper-random": "random", "paper-independent": "independent"}
-    for preset, method in {**methods, "paper-phrases": "phrases"}.items():
+    for preset, method in methods.items():
         config = PLUGIN.resolve(preset)
         assert config.indexing.method == method
         assert (config.indexing.cid.n_clusters, config.indexing.cid.token_size, config.indexing.base) == (20, 500, 100)
