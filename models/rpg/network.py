@@ -4,10 +4,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from recbench.core.ragged import IntArray, LongArray
+from recbench.core.ragged import IntArray
 from recbench.nn.blocks import BlockSettings, BlockStack, initialise
 from recbench.nn.compute import Dropout
-from recbench.nn.training import Windows
+from recbench.nn.training import SlotTraining
 from recbench_models.rpg.config import NetworkSettings
 
 # B histories, T columns, S states, N items, M digits of a code, K values of a digit, D width
@@ -131,29 +131,10 @@ class RPGEncoder(nn.Module):
         return -log_MSK.gather(2, value_MS[:, :, None]).sum() / self.n_digits
 
 
-class RPGTraining(nn.Module):
-    """`module(rows)` gives the sum of the losses of windows `rows` and the number of their targets, as `train` wants it.
+class RPGTraining(SlotTraining):
+    """Training by the cross-entropy of the digits of the next item."""
 
-    Args:
-        encoder: what is trained.
-        windows: of the train part.
-        mixes_lengths: windows of any lengths meet in a batch; they are read in groups of like length, which saves padding.
-    """
+    encoder: RPGEncoder
 
-    def __init__(self, encoder: RPGEncoder, windows: Windows, *, mixes_lengths: bool) -> None:
-        super().__init__()
-        self.encoder, self._windows, self._mixes_lengths = encoder, windows, mixes_lengths
-
-    def forward(self, rows: LongArray) -> tuple[Tensor, int]:
-        groups = self._windows.of_like_length(rows) if self._mixes_lengths else [rows]
-        states, targets = zip(*map(self._trained, groups), strict=True)
-        target_S = torch.cat(targets)
-        return self.encoder.loss(torch.cat(states), target_S), len(target_S)
-
-    def _trained(self, rows: LongArray) -> tuple[Tensor, Tensor]:
-        """State (S, D) and target (S,) of each trained slot of windows `rows`."""
-        device = self.encoder.code_NM.device
-        item_BT, target_BT = (torch.from_numpy(part).to(device) for part in self._windows.padded(rows, self.encoder.n_items))
-        state_BTD = self.encoder(item_BT, torch.from_numpy(self._windows.length[rows]).to(device))
-        is_trained_BT = target_BT >= 0
-        return state_BTD[is_trained_BT], target_BT[is_trained_BT]
+    def loss(self, state_SD: Tensor, target_S: Tensor, sequence_S: Tensor, user_B: Tensor) -> Tensor:  # noqa: ARG002
+        return self.encoder.loss(state_SD, target_S)

@@ -9,7 +9,7 @@ from recbench.nn.blocks import HistoryRecommender
 from recbench.nn.codes import product_codes
 from recbench.nn.ranking import topk_from_scores
 from recbench.nn.text import text_vectors
-from recbench.nn.training import Windows, torch_seeded, train
+from recbench.nn.training import Windows, torch_seeded, train_next_items
 from recbench_models.rpg.config import RPGConfig
 from recbench_models.rpg.network import RPGEncoder, RPGTraining
 
@@ -38,19 +38,9 @@ class RPG(HistoryRecommender[RPGEncoder]):
             self.encoder = _new_encoder(config, context.train.n_items)
         self.encoder.assign(codes.codes.code)
         windows = Windows.of(context.train, config.network.max_length)
-        is_bucketed = config.batch_order == "bucketed"
-
-        def batches(epoch: int) -> list[LongArray]:
-            generator = context.generator("batches", epoch)
-            return windows.batches(bucketed=is_bucketed, size=config.batch_size, unit=config.batch_unit, generator=generator)
-
-        report = train(
-            context,
-            RPGTraining(self.encoder, windows, mixes_lengths=not is_bucketed),
-            batches=batches,
-            settings=config.training,
-            ranker=self,
-            examples_possible=int(windows.n_targets.sum()),
+        module = RPGTraining(self.encoder, windows, mixes_lengths=config.batch_order == "random")
+        report = train_next_items(
+            context, module, batch_size=config.batch_size, batch_unit=config.batch_unit, settings=config.training, ranker=self
         )
         report.artefacts = {**report.artefacts, "codes": codes.file}
         return report

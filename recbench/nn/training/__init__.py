@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from recbench.nn.training.negatives import UnseenNegatives
     from recbench.nn.training.next_item_loss import NextItemLoss, logit_vectors
     from recbench.nn.training.next_item_settings import NextItemLossSettings
-    from recbench.nn.training.next_item_training import NextItemTraining, train_next_items
+    from recbench.nn.training.next_item_training import NextItemTraining, SlotTraining, train_next_items
     from recbench.nn.training.optimizer import count_parameters
     from recbench.nn.training.reports import joined
     from recbench.nn.training.settings import Schedule, TrainingSettings
@@ -30,7 +30,7 @@ else:
     __getattr__ = on_demand(__name__)
 
 __all__ = [
-    "Batch", "BatchUnit", "NextItemLoss", "NextItemLossSettings", "NextItemTraining", "Schedule", "Sharded",
+    "Batch", "BatchUnit", "NextItemLoss", "NextItemLossSettings", "NextItemTraining", "Schedule", "Sharded", "SlotTraining",
     "Stretches", "TrainingSettings", "UnseenNegatives", "Windows", "binary_cross_entropy", "count_parameters", "full_cross_entropy",
     "gather_rows", "gathered", "generalised_binary_cross_entropy", "in_random_order", "is_sharded", "joined", "length_bucketed",
     "logit_vectors", "sampled_cross_entropy", "sampled_softmax", "shard_weights", "torch_seeded", "train",

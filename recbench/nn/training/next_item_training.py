@@ -36,10 +36,10 @@ class SlotEncoder(Protocol):
         """The state of every slot, (B, T, D), for items (B, T) int64, oldest first, and lengths (B,) int64."""
 
 
-class NextItemTraining(nn.Module):
+class SlotTraining(nn.Module):
     """`module(rows)` gives the sum of the losses of windows `rows` and the number of their targets, as `train` wants it.
 
-    A model that reads more of a window than its items overrides `states`.
+    A model says in `loss` what a state should know of its target; one that reads more of a window than its items overrides `states`.
 
     Attributes:
         encoder: what is trained.
@@ -47,33 +47,36 @@ class NextItemTraining(nn.Module):
         mixes_lengths: whether windows of any lengths meet in a batch.
     """
 
-    def __init__(
-        self, encoder: SlotEncoder, settings: NextItemLossSettings, train: Interactions, windows: Windows, *, mixes_lengths: bool
-    ) -> None:
+    def __init__(self, encoder: SlotEncoder, windows: Windows, *, mixes_lengths: bool) -> None:
         """
         Args:
             encoder: what is trained.
-            settings: which loss, how its negatives are drawn.
-            train: whose items are no negatives of their user.
             windows: of the train part.
             mixes_lengths: windows of any lengths meet in a batch; they are read in groups of like length, which saves padding.
-
-        Raises:
-            BadRequest: a user has every item, so that there is no negative to draw.
         """
         super().__init__()
         self.encoder = encoder
         self.windows, self.mixes_lengths = windows, mixes_lengths
-        self._loss = NextItemLoss(settings, train)
 
     def forward(self, rows: LongArray) -> tuple[Tensor, int]:
         groups = self.windows.of_like_length(rows) if self.mixes_lengths else [rows]
         states, targets, sequences = zip(*map(self._trained, groups), strict=True)
         first = np.cumsum([0, *map(len, groups)])
         sequence_S = torch.cat([part + int(start) for part, start in zip(sequences, first, strict=False)])
-        item_ID, target_S = self.encoder.item_ID, torch.cat(targets)
-        user_B = torch.from_numpy(self.windows.user[np.concatenate(groups)]).to(item_ID.device)
-        return self._loss(torch.cat(states), item_ID, target_S, sequence_S, user_B), len(target_S)
+        target_S = torch.cat(targets)
+        user_B = torch.from_numpy(self.windows.user[np.concatenate(groups)]).to(target_S.device)
+        return self.loss(torch.cat(states), target_S, sequence_S, user_B), len(target_S)
+
+    def loss(self, state_SD: Tensor, target_S: Tensor, sequence_S: Tensor, user_B: Tensor) -> Tensor:
+        """Sum of the losses of all trained slots, a scalar.
+
+        Args:
+            state_SD: (S, D) state of each slot.
+            target_S: (S,) int64, the item that follows each slot.
+            sequence_S: (S,) int64, in which of the B windows of the batch the slot stands.
+            user_B: (B,) int64, whose window each is.
+        """
+        raise NotImplementedError
 
     def states(self, rows: LongArray, item_BT: Tensor, length_B: Tensor) -> Tensor:  # noqa: ARG002
         """The state of every slot, (B, T, D).
@@ -88,16 +91,38 @@ class NextItemTraining(nn.Module):
 
     def _trained(self, rows: LongArray) -> tuple[Tensor, Tensor, Tensor]:
         """State (S, D), target (S,) and window, as a place in `rows`, (S,) of each trained slot of windows `rows`."""
-        device = self.encoder.item_ID.device
+        device = next(self.parameters()).device
         item_BT, target_BT = (torch.from_numpy(part).to(device) for part in self.windows.padded(rows, self.encoder.n_items))
         state_BTD = self.states(rows, item_BT, torch.from_numpy(self.windows.length[rows]).to(device))
         row_S, column_S = torch.nonzero(target_BT >= 0, as_tuple=True)
         return state_BTD[row_S, column_S], target_BT[row_S, column_S], row_S
 
 
+class NextItemTraining(SlotTraining):
+    """Training by a loss over inner products of states and items, which the settings name."""
+
+    def __init__(
+        self, encoder: SlotEncoder, settings: NextItemLossSettings, train: Interactions, windows: Windows, *, mixes_lengths: bool
+    ) -> None:
+        """
+        Args:
+            encoder, windows, mixes_lengths: as for `SlotTraining`.
+            settings: which loss, how its negatives are drawn.
+            train: whose items are no negatives of their user.
+
+        Raises:
+            BadRequest: a user has every item, so that there is no negative to draw.
+        """
+        super().__init__(encoder, windows, mixes_lengths=mixes_lengths)
+        self._loss = NextItemLoss(settings, train)
+
+    def loss(self, state_SD: Tensor, target_S: Tensor, sequence_S: Tensor, user_B: Tensor) -> Tensor:
+        return self._loss(state_SD, self.encoder.item_ID, target_S, sequence_S, user_B)
+
+
 def train_next_items(
     context: FitContext,
-    module: NextItemTraining,
+    module: SlotTraining,
     *,
     batch_size: int,
     batch_unit: BatchUnit,
