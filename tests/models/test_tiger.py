@@ -163,7 +163,7 @@ def test_codes_that_mean_something_beat_shuffled_ones(tmp_path: Path) -> None:
 
 
 def test_the_published_presets_have_the_published_sizes() -> None:
-    for preset, width in (("paper", 128), ("paper-13m", 384)):
+    for preset, width in (("original", 128), ("original-13m", 384)):
         config = PLUGIN.resolve(preset)
         assert (
             config.generator.width,
@@ -177,6 +177,32 @@ def test_the_published_presets_have_the_published_sizes() -> None:
             "rqvae",
             "full",
         )
+
+
+def test_each_published_figure_stands_beside_the_recipe_that_made_it() -> None:
+    """Recipes as their sources print them: passes of the RQ-VAE, layers, dropout, rate, targets of a step, user tokens."""
+    recipes = {
+        "paper": ("rqvae", 6, 0.2, 3e-4, 64, 0),
+        "paper-sports": ("rkmeans", 6, 0.2, 1e-4, 256, 0),
+        "paper-toys": ("rkmeans", 6, 0.2, 3e-4, 64, 0),
+        "paper-paischer": ("rqvae", 6, 0.2, 3e-4, 256, 0),
+        "paper-grid": ("rkmeans", 4, 0.1, 5e-4, 256, 0),
+    }
+    for preset, recipe in recipes.items():
+        config = PLUGIN.resolve(preset)
+        generator = config.generator
+        assert (
+            config.codes.quantizer,
+            generator.n_decoder_layers,
+            generator.dropout,
+            config.training.learning_rate,
+            generator.batch_targets,
+            generator.user_tokens,
+        ) == recipe
+    rqvae = PLUGIN.resolve("paper").codes.rqvae
+    assert (rqvae.hidden, rqvae.latent, rqvae.epochs, rqvae.batch_size, rqvae.weight_decay) == ((768, 512, 256), 128, 8000, 2048, 0.1)
+    beside = {(row.dataset, row.preset) for row in PLUGIN.card.published if "cornac" in row.source}
+    assert {("beauty", "paper"), ("sports", "paper-sports"), ("toys", "paper-toys"), ("beauty", "paper-grid")} <= beside
 
 
 def test_asking_before_training_says_so() -> None:
