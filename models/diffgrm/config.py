@@ -107,6 +107,7 @@ class DiffGRMConfig(PluginConfig):
     def _no_more_views_than_digits(self) -> Self:
         if self.loss.n_views is not None and self.loss.n_views > self.codes.n_digits:
             raise ValueError(
-                f"loss.n_views={self.loss.n_views} views would mask different numbers of {self.codes.n_digits} digits; take at most that many"
+                f"loss.n_views={self.loss.n_views} views would mask different numbers of {self.codes.n_digits} digits; take at most that "
+                "many"
             )
         return self

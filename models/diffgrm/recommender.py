@@ -27,7 +27,7 @@ _MAX_BEAMS_AT_A_TIME = 51_200
 
 
 class DiffGRM:
-    """Item text -> vectors -> digits; digits of the next item are filled in any order, items of one code stand in the order of their rows."""
+    """Item text -> vectors -> digits; those of the next item are filled in any order. Items of one code stand in the order of their rows."""
 
     def __init__(self, config: DiffGRMConfig, catalogue: Catalogue) -> None:
         self.config = config
@@ -45,8 +45,9 @@ class DiffGRM:
         codes = product_codes(context, text_vectors(context, config.text).vectors, config.codes)
         if codes.codes.n_extra:
             raise BadRequest(
-                f"codes.collisions=reassign finds no unique codes: more than {config.codes.codebook_size} items share all digits but the "
-                "last. Use --set codes.collisions=keep, more codes.n_digits or a larger codes.codebook_size."
+                f"codes.collisions=reassign finds no unique codes: more than {codes.codes.level_sizes[-2]} items share all digits but the "
+                "last, which has so many values. Use --set codes.collisions=keep, more codes.n_digits, a larger codes.codebook_size, or "
+                "codes.trained_on=all where the train part has few items."
             )
         with torch_seeded(context.seed, "diffgrm", "initial weights"):
             self.network = _new_network(config, context.train.n_items)
@@ -69,9 +70,7 @@ class DiffGRM:
             return [examples[part] for part in parts]
 
         module = DiffGRMTraining(self.network, windows, config.loss, mixes_lengths=config.batch_order == "random")
-        report = train(
-            context, module, batches=batches, settings=config.training, ranker=self, examples_possible=len(examples)
-        )
+        report = train(context, module, batches=batches, settings=config.training, ranker=self, examples_possible=len(examples))
         report.artefacts = {**report.artefacts, "codes": codes.file}
         return report
 

@@ -33,9 +33,7 @@ def released_search(
     lists = CodeLists(codes, views, len(histories), k, excluded)
     for v in range(len(views)):
         lists.add(v, user_F, code_UW[user_F, place_F], score_UW[user_F, place_F])
-    return lists.rankings(
-        sequences=code_UW.numel(), invalid=int((~is_code_UW).sum()), duplicates=int((is_code_UW & is_repeated_UW).sum())
-    )
+    return lists.rankings(sequences=code_UW.numel(), invalid=int((~is_code_UW).sum()), duplicates=int((is_code_UW & is_repeated_UW).sum()))
 
 
 def _written(network: DiffGRMNetwork, memory: Memory, n_beams: int) -> tuple[Tensor, Tensor]:
