@@ -12,7 +12,7 @@ from recbench.nn.compute import Dropout
 from recbench_models.diffgrm.config import NetworkSettings
 
 # B histories, T items of the longest, P slots of a memory (T + 1), S sequences of digits per history (views or beams), R = B S,
-# M digits of a code, K values of a digit, D width, Q queries
+# M digits of a code, K values of a digit, D width, Q queries or digits that are asked for
 
 _LAYER_NORM_EPS = 1e-5
 
@@ -66,23 +66,36 @@ class EncoderBlock(nn.Module):
         return out
 
 
-class DecoderBlock(EncoderBlock):
+class DecoderBlock(nn.Module):
     """Attention of the digits of a code to each other, attention to the history, and a two-layer network."""
 
     def __init__(self, settings: NetworkSettings) -> None:
-        super().__init__(settings)
-        self.memory_norm = nn.LayerNorm(settings.width, _LAYER_NORM_EPS)
-        self.memory_attention = Attention(settings.width, settings.n_heads)
+        super().__init__()
+        width = settings.width
+        self.attention_norm = nn.LayerNorm(width, _LAYER_NORM_EPS)
+        self.attention = Attention(width, settings.n_heads)
+        self.memory_norm = nn.LayerNorm(width, _LAYER_NORM_EPS)
+        self.memory_attention = Attention(width, settings.n_heads)
+        self.network_norm = nn.LayerNorm(width, _LAYER_NORM_EPS)
+        self.network = nn.Sequential(nn.Linear(width, settings.hidden), nn.GELU(), nn.Linear(settings.hidden, width))
+        self.dropout = Dropout(settings.dropout)
 
-    def decode(self, x_RMD: Tensor, memory: Memory) -> Tensor:
-        """The next state of each digit, (R, M, D), where the R = B S codes are those of the B memories in turn."""
-        normed = self.attention_norm(x_RMD)
-        x_RMD = x_RMD + self.dropout(self.attention(normed, normed))
-        # All sequences of a history read it side by side: its keys and values are made once.
-        query_BQD = self.memory_norm(x_RMD).view(len(memory.state_BPD), -1, x_RMD.shape[-1])
-        read_BQD = self.memory_attention(query_BQD, memory.state_BPD, memory.bias_B11P)
-        x_RMD = x_RMD + self.dropout(read_BQD).view_as(x_RMD)
-        out: Tensor = x_RMD + self.dropout(self.network(self.network_norm(x_RMD)))
+    def forward(self, x_RMD: Tensor, memory: Memory, digit_RQ: Tensor | None = None) -> Tensor:
+        """The next state of each digit, (R, M, D), or of the digits `digit_RQ`, (R, Q, D).
+
+        The R = B S codes are those of the B memories in turn.
+        """
+        normed_RMD = self.attention_norm(x_RMD)
+        x_RQD, query_RQD = x_RMD, normed_RMD
+        if digit_RQ is not None:
+            index_RQD = digit_RQ[:, :, None].expand(-1, -1, x_RMD.shape[-1])
+            x_RQD, query_RQD = x_RMD.gather(1, index_RQD), normed_RMD.gather(1, index_RQD)
+        x_RQD = x_RQD + self.dropout(self.attention(query_RQD, normed_RMD))
+        # All codes of a history read it side by side: its keys and values are made once.
+        asking_BQD = self.memory_norm(x_RQD).view(len(memory.state_BPD), -1, x_RQD.shape[-1])
+        read_BQD = self.memory_attention(asking_BQD, memory.state_BPD, memory.bias_B11P)
+        x_RQD = x_RQD + self.dropout(read_BQD).view_as(x_RQD)
+        out: Tensor = x_RQD + self.dropout(self.network(self.network_norm(x_RQD)))
         return out
 
 
@@ -152,21 +165,23 @@ class DiffGRMNetwork(nn.Module):
         bias_BP = torch.cat([torch.where(is_item_BT, 0.0, -torch.inf), n_empty_B[:, None].float().log()], dim=1)
         return Memory(functional.pad(state_BTD, (0, 0, 0, 1)), bias_BP[:, None, None].to(state_BTD.dtype))
 
-    def decode(self, memory: Memory, value_BSM: Tensor, is_masked_BSM: Tensor) -> Tensor:
-        """The state of every digit of S codes for each history, (B, S, M, D).
+    def decode(self, memory: Memory, value_BSM: Tensor, is_masked_BSM: Tensor, digit_BSQ: Tensor | None = None) -> Tensor:
+        """The state of every digit of S codes for each history, (B, S, M, D), or of some, (B, S, Q, D).
 
         Args:
             memory: from `encode`.
             value_BSM: (B, S, M) int64 digits; where they are masked any value will do.
             is_masked_BSM: (B, S, M) bool, which digits are not shown.
+            digit_BSQ: (B, S, Q) int64, the digits whose states are wanted; None: all.
         """
         shown_BSMD = self.digit_embedding(value_BSM + self.first_M)
         x_BSMD = self.dropout(torch.where(is_masked_BSM[..., None], self.mask_vectors, shown_BSMD))
         x_RMD = x_BSMD.flatten(0, 1)
-        for block in self.decoder:
-            x_RMD = block.decode(x_RMD, memory)
-        state_BSMD: Tensor = self.last_norm(x_RMD).view_as(x_BSMD)
-        return state_BSMD
+        for block in self.decoder[:-1]:
+            x_RMD = block(x_RMD, memory)
+        x_RQD = self.decoder[-1](x_RMD, memory, None if digit_BSQ is None else digit_BSQ.flatten(0, 1))
+        state_BSQD: Tensor = self.last_norm(x_RQD).unflatten(0, value_BSM.shape[:2])
+        return state_BSQD
 
     def logits(self, state_RD: Tensor, digit: int) -> Tensor:
         """Logits of the values of one digit, (R, K)."""
@@ -177,3 +192,11 @@ class DiffGRMNetwork(nn.Module):
         table_MKD = self.digit_embedding.weight.view(self.n_digits, self.size, -1)
         logit_MRK = state_RMD.transpose(0, 1) @ table_MKD.transpose(1, 2)
         return torch.log_softmax(logit_MRK.transpose(0, 1).float(), dim=-1)
+
+    def log_probabilities_of(self, state_RQD: Tensor, digit_RQ: Tensor) -> Tensor:
+        """The same for the states of some digits, (R, Q, K) float32."""
+        logit_RQK = torch.empty(*digit_RQ.shape, self.size, device=state_RQD.device)
+        for digit in range(self.n_digits):
+            row, place = torch.nonzero(digit_RQ == digit, as_tuple=True)
+            logit_RQK[row, place] = self.logits(state_RQD[row, place], digit).float()
+        return torch.log_softmax(logit_RQK, dim=-1)

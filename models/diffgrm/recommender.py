@@ -27,7 +27,7 @@ _MAX_BEAMS_AT_A_TIME = 51_200
 
 
 class DiffGRM:
-    """Item text -> vectors -> digits; those of the next item are filled in any order. Items of one code stand in the order of their rows."""
+    """Item text -> vectors -> digits; these are filled in any order. Items of one code stand in the order of their rows."""
 
     def __init__(self, config: DiffGRMConfig, catalogue: Catalogue) -> None:
         self.config = config

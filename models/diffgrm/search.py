@@ -25,7 +25,7 @@ from recbench_models.diffgrm.network import DiffGRMNetwork, Memory
 from recbench_models.diffgrm.partial_codes import Excluded, PartialCodes
 
 # U users, W beams of a user (as many as the user with the most has), R beams in all, E edges of all beams, C candidates of a user, V views,
-# M digits, K values of a digit, F codes found
+# M digits, Q of them not shown, K values of a digit, F codes found
 
 
 def catalogue_search(
@@ -95,10 +95,12 @@ class _Search:
     def _step(self, beams: _Beams, n_shown: int, width: int) -> list[tuple[Tensor, Tensor, Tensor]]:
         """User, node and score of what goes on with one more digit in each view, at most `width` nodes of each user."""
         codes = self._codes
-        log_RMK = self._log_probabilities(beams)
         row_E, edge_E = codes.edges_of(beams.node)
         node_E, user_E = codes.edge_node[edge_E], beams.user[row_E]
-        log_E = log_RMK[row_E, codes.edge_digit[edge_E], codes.edge_value[edge_E]]
+        log_RQK, digit_RQ = self._log_probabilities(beams, codes.n_digits + 1 - n_shown)
+        place_RM = torch.zeros(len(digit_RQ), codes.n_digits, dtype=torch.int64, device=digit_RQ.device)
+        place_RM.scatter_(1, digit_RQ, torch.arange(digit_RQ.shape[1], device=digit_RQ.device).expand_as(digit_RQ))
+        log_E = log_RQK[row_E, place_RM[row_E, codes.edge_digit[edge_E]], codes.edge_value[edge_E]]
         # Edges of one user are neighbours: as a rectangle, each user's candidates are a row.
         place_E, n_columns = _places(user_E, self._n_users)
         node_UC = torch.zeros(self._n_users * n_columns, dtype=torch.int64, device=log_E.device)
@@ -114,15 +116,20 @@ class _Search:
             found.append(self._best(node_UC, score_UC.view(-1, n_columns), n_shown, width))
         return found
 
-    def _log_probabilities(self, beams: _Beams) -> Tensor:
-        """The logarithm of the probability of each value of each digit after each beam, (R, M, K)."""
+    def _log_probabilities(self, beams: _Beams, n_masked: int) -> tuple[Tensor, Tensor]:
+        """For the digits that are not shown the logarithm of the probability of each value after each beam, (R, Q, K), and which digits
+        these are, (R, Q)."""
         codes, network = self._codes, self._network
         place_R, width = _places(beams.user, self._n_users)
-        node_UW = torch.zeros(self._n_users * width, dtype=torch.int64, device=place_R.device)
+        # Where a user has fewer beams any other stands in.
+        node_UW = beams.node[:1].repeat(self._n_users * width)
         node_UW[place_R] = beams.node
         node_UW = node_UW.view(-1, width)
-        state_UWMD = network.decode(self._memory, codes.value[node_UW], codes.is_masked[node_UW])
-        return network.log_probabilities(state_UWMD.flatten(0, 1)[place_R])
+        is_masked_UWM = codes.is_masked[node_UW]
+        digit_UWQ = torch.nonzero(is_masked_UWM)[:, 2].view(*node_UW.shape, n_masked)
+        state_UWQD = network.decode(self._memory, codes.value[node_UW], is_masked_UWM, digit_UWQ)
+        digit_RQ = digit_UWQ.flatten(0, 1)[place_R]
+        return network.log_probabilities_of(state_UWQD.flatten(0, 1)[place_R], digit_RQ), digit_RQ
 
     def _best(self, node_UC: Tensor, score_UC: Tensor, n_shown: int, width: int) -> tuple[Tensor, Tensor, Tensor]:
         """User, node and score of the best candidates, each node once."""
