@@ -13,7 +13,7 @@ from next_item_case import assert_lists_do_not_depend_on_the_batch, random_train
 from torch import Tensor
 from torch.nn import functional
 
-from recbench.core import BadConfig, BadRequest, Catalogue, Queries
+from recbench.core import VIEWS, BadConfig, BadRequest, Catalogue, Histories, Queries
 from recbench.evaluation import check_rankings
 from recbench.nn.training.windows import Windows
 from recbench.testing import LightContext, interactions, latest_is_best, queries
@@ -22,6 +22,7 @@ from recbench_models.diffgrm.config import LossSettings, NetworkSettings
 from recbench_models.diffgrm.network import DiffGRMNetwork, Memory
 from recbench_models.diffgrm.partial_codes import PartialCodes
 from recbench_models.diffgrm.recommender import DiffGRM
+from recbench_models.diffgrm.search import catalogue_search
 from recbench_models.diffgrm.training import DiffGRMTraining
 
 N_ITEMS, SIZE = 40, 4
@@ -103,6 +104,19 @@ def test_partial_codes_of_one_item_do_not_fill_the_beams() -> None:
     model = model_of(network_of(codes), codes, n_beams=8)
     found = model.generate(queries([[1, 2], [5], [9, 3, 3]], views=("keep",)), 8)
     assert (found.items >= 0).all()
+
+
+@torch.no_grad()
+def test_items_of_the_history_take_no_beams_from_others() -> None:
+    codes = random_codes(3)
+    network = network_of(codes)
+    memory = network.encode(torch.tensor([[1, 2]]), torch.tensor([2]))
+    partial = PartialCodes.of(codes, SIZE)
+    likeliest = catalogue_search(network, memory, partial, Histories.from_lists([[]]), 12, views=("keep",), n_beams=12).items[0, 0]
+    found = catalogue_search(network, memory, partial, Histories.from_lists([likeliest.tolist()]), 12, views=VIEWS, n_beams=12)
+    np.testing.assert_array_equal(found.view("keep")[0], likeliest)
+    assert (found.view("unseen") >= 0).all()
+    assert not np.isin(found.view("unseen")[0], likeliest).any()
 
 
 @torch.no_grad()
@@ -333,7 +347,7 @@ def titles() -> list[str]:
 
 
 def trained(lists: list[list[int]], folder: Path, **overrides: Any) -> DiffGRM:
-    values = {"network.dropout": 0.0, "training.max_epochs": 1000, "training.max_steps": 60, "training.validate_every_epochs": 1000}
+    values = {"network.dropout": 0.0, "training.max_epochs": 1000, "training.max_steps": 30, "training.validate_every_epochs": 1000}
     model = PLUGIN.build(PLUGIN.resolve("smoke", None, values | overrides), Catalogue(N_ITEMS, len(lists)))
     report = model.fit(LightContext(interactions(lists, N_ITEMS), folder, {"title": titles()}, judge=latest_is_best()))
     assert report.artefacts["codes"].name == "codes.parquet"
