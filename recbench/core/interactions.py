@@ -1,7 +1,7 @@
 """Users' events and the table of items: what every split and every model is made from."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -81,10 +81,12 @@ class ItemTable:
     Attributes:
         item_ids: (n_items,) the source's ids, as strings, sorted.
         columns: text columns by name, each (n_items,) of str or None.
+        model_columns: further columns of the same form, for models whose cards name them; no part of the item text.
     """
 
     item_ids: StringArray
     columns: Mapping[str, StringArray]
+    model_columns: Mapping[str, StringArray] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.item_ids)

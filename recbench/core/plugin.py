@@ -305,6 +305,8 @@ class ModelCard(PlainValues):
     needs: tuple[Literal["item_text", "time"], ...] = ()
     may_read: tuple[Literal["item_text", "time"], ...] = ()
     """What it makes use of where the data set has it. `fit` is handed neither texts nor times that stand neither here nor in `needs`."""
+    needs_columns: tuple[str, ...] = ()
+    """Columns of the item table beyond its texts that it reads, see `ItemTable.model_columns`; `fit` is handed no others."""
     uses: tuple[str, ...] = ()
     """Plugins whose item vectors this one asks for."""
     label: tuple[str, ...] = ()

@@ -69,6 +69,8 @@ class ModelPart(_Part):
     """Text encoder or language model; a folder's name is followed by the start of its content's hash."""
     text: tuple[str, ...] | None = None
     """Columns of item text that were read and hold any value; None where the settings do not say, or no text is read."""
+    columns: dict[str, str] = {}
+    """Columns of the item table beyond its texts that were read, each with its digest."""
     distribution: str = "recbench"
     """Which installed distribution, or which path, the plugin came from."""
     source_hash: str

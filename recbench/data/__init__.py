@@ -2,6 +2,7 @@
 
 from recbench.data.card import STANDARD_COLUMNS, DatasetCard, load_dataset_card
 from recbench.data.dataset import Dataset
+from recbench.data.fingerprints import column_digest
 from recbench.data.located import Located
 from recbench.data.location import locate
 from recbench.data.plugins import dataset_card, dataset_names, load_reader, reader_names
@@ -26,6 +27,7 @@ __all__ = [
     "SplitProtocol",
     "SplitRule",
     "check",
+    "column_digest",
     "dataset_card",
     "dataset_names",
     "load_dataset_card",

@@ -229,6 +229,9 @@ class DatasetCard(_Part):
     """Text columns that can hold the answer; not read."""
     read_leaking_columns: bool = False
     """Read them all the same; such results belong on no board."""
+    model_columns: tuple[str, ...] = ()
+    """Further columns of the item table for models whose cards name them (`needs_columns`). No part of the item text: no text field and
+    no fingerprint includes them. A source that lacks one is read without it."""
     counts: Counts = Counts()
     is_synthetic: bool = False
     notes: tuple[str, ...] = ()
@@ -240,7 +243,7 @@ class DatasetCard(_Part):
         _refuse_not_finite(options)
         return options
 
-    @field_validator("leaking_columns")
+    @field_validator("leaking_columns", "model_columns")
     @classmethod
     def _names_columns(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         # A column read is saved under its name.
@@ -248,6 +251,16 @@ class DatasetCard(_Part):
         if odd:
             raise ValueError(f"{odd[0]!r} is no name of a column")
         return names
+
+    @model_validator(mode="after")
+    def _model_columns_stand_apart(self) -> "DatasetCard":
+        taken = {"item_id": "the column of ids", **dict.fromkeys(STANDARD_COLUMNS, "a text column")}
+        taken |= dict.fromkeys(self.leaking_columns, "one of leaking_columns")
+        for name in self.model_columns:
+            if name in taken:
+                raise ValueError(f"model_columns names {name!r}, which is {taken[name]}. Name columns that nothing else reads, each once")
+            taken[name] = "named twice"
+        return self
 
     @property
     def text_columns(self) -> tuple[str, ...]:

@@ -13,6 +13,8 @@ from recbench.data.card import DatasetCard, parse_card
 Notes = Mapping[str, int | float | str]
 WITHIN_A_SECOND = "events ordered within a second"
 """Note: how many events stand behind the one before only by the part of their time below a second."""
+_MODEL_COLUMNS = "model_columns"
+"""Name of the list of model columns in a folder; there is none where a table has no such column."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,12 +96,19 @@ def save_items(folder: Path, items: ItemTable) -> None:
     save_json(folder, "columns", list(items.columns))
     for name, column in items.columns.items():
         save_strings(folder, f"column.{name}", column)
+    # Tables without them are written as they were before there were any: splits of older runs stay readable.
+    if items.model_columns:
+        save_json(folder, _MODEL_COLUMNS, list(items.model_columns))
+    for name, column in items.model_columns.items():
+        save_strings(folder, f"model_column.{name}", column)
 
 
 def open_items(folder: Path) -> ItemTable:
     """The item table; its strings are read into memory."""
     columns = {name: open_strings(folder, f"column.{name}") for name in open_json(folder, "columns")}
-    return ItemTable(open_strings(folder, "item_ids"), columns)
+    further = open_json(folder, _MODEL_COLUMNS) if (folder / f"{_MODEL_COLUMNS}.json").is_file() else []
+    model_columns = {name: open_strings(folder, f"model_column.{name}") for name in further}
+    return ItemTable(open_strings(folder, "item_ids"), columns, model_columns)
 
 
 def repeated_pairs(interactions: Interactions) -> int:

@@ -74,6 +74,14 @@ def text_digest(items: ItemTable) -> str:
     return hasher.hexdigest()
 
 
+def column_digest(items: ItemTable, name: str) -> str:
+    """sha256 over item ids and a model column, by its name."""
+    hasher = hashlib.sha256(b"recbench model column 1\n" + _token(_VALUE, name))
+    for item_id, value in zip(items.item_ids, items.model_columns[name], strict=True):
+        hasher.update(_token(_VALUE, item_id) + (_NULL if value is None else _token(_VALUE, value)))
+    return hasher.hexdigest()
+
+
 def _tokens(role: bytes, ids: Iterable[str]) -> list[bytes]:
     return [_token(role, source_id) for source_id in ids]
 

@@ -57,7 +57,7 @@ def read_dataset(located: Located, progress: Progress) -> Dataset:
         notes |= taken
         wanted = _used_ids(events)
         with _guarded(located):
-            raw_items = reader.items(located.files, options, card.text_columns, wanted, progress)
+            raw_items = reader.items(located.files, options, (*card.text_columns, *card.model_columns), wanted, progress)
         items = _item_table(raw_items, wanted, card, reader, located, notes)
         dataset = _assemble(events, items, card, located, notes, are_numbered=located.card.time == "position")
     check_counts(dataset, located.origin)
@@ -118,7 +118,7 @@ def _item_table(
     located: Located,
     notes: dict[str, int | float | str],
 ) -> ItemTable:
-    """The catalogue in the order of its ids, with the texts that are known."""
+    """The catalogue in the order of its ids, with the texts and model columns that are known."""
     if raw is None:
         return ItemTable(string_array(sorted(wanted)), {})
     notes |= raw.notes
@@ -138,15 +138,21 @@ def _item_table(
     else:
         item_ids = sorted(row_of)
         notes["items without events"] = len(row_of) - len(wanted)
+    rows = [row_of.get(item) for item in item_ids]
+    return ItemTable(string_array(item_ids), _filled(raw, card.text_columns, rows), _filled(raw, card.model_columns, rows))
+
+
+def _filled(raw: RawItems, names: Sequence[str], rows: Sequence[int | None]) -> dict[str, StringArray]:
+    """Columns of the catalogue, null for an item whose row is None; one without any value is left out."""
     columns = {}
-    for name in card.text_columns:
+    for name in names:
         values = raw.columns.get(name)
         if values is None:
             continue
-        column = string_array(_text(values[row_of[item]]) if item in row_of else None for item in item_ids)
+        column = string_array(None if row is None else _text(values[row]) for row in rows)
         if any(value is not None for value in column):
             columns[name] = column
-    return ItemTable(string_array(item_ids), columns)
+    return columns
 
 
 def _text(value: str | None) -> str | None:

@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recbench.core.errors import RecbenchError
-from recbench.core.interactions import TimeKind
+from recbench.core.interactions import ItemTable, TimeKind
 from recbench.core.progress import Progress
 from recbench.core.ragged import Histories, LongArray, Targets
 from recbench.data.card import STANDARD_COLUMNS, DatasetCard
 from recbench.data.dataset import WITHIN_A_SECOND, Dataset, repeated_pairs
+from recbench.data.fingerprints import column_digest
 from recbench.data.location import locate
 from recbench.data.reading import read_dataset
 from recbench.data.split import Split, SplitPart, SplitProtocol, make_split
@@ -162,6 +163,14 @@ def _coverage(dataset: Dataset, name: str) -> float:
     return 0.0 if column is None else sum(value is not None for value in column) / max(len(column), 1)
 
 
+def _described(items: ItemTable, name: str) -> str:
+    """How many items have a value in a model column, and its digest."""
+    column = items.model_columns.get(name)
+    if column is None:
+        return f"{name}: no item has a value here; models that need it are refused"
+    return f"{name}: {sum(value is not None for value in column):,} of {len(column):,} items; digest {column_digest(items, name)[:12]}"
+
+
 @dataclass(frozen=True)
 class Finding:
     """One thing that `check` looked at."""
@@ -200,6 +209,7 @@ def check(
         split = make_split(dataset, protocol)
         findings.append(Finding(step, True, f"{len(split.test):,} test queries; test fingerprint {split.fingerprints.test[:12]}"))
         findings.append(Finding("item text", True, f"text fingerprint {split.fingerprints.item_text[:12]}"))
+        findings.extend(Finding("model column", True, _described(dataset.items, name)) for name in dataset.card.model_columns)
     except RecbenchError as error:
         findings.append(Finding(step, False, str(error)))
     return tuple(findings)

@@ -116,7 +116,7 @@ def make_boards(runs: Iterable[StoredRun], cards: Mapping[str, ModelCard]) -> li
         cards: of the models known here, by name.
 
     Raises:
-        SplitMismatch: two records under one name and protocol were made on different test parts or item texts.
+        SplitMismatch: two records under one name and protocol were made on different test parts, item texts or item columns.
     """
     groups: dict[tuple[str, str], list[StoredRun]] = {}
     for run in sorted(runs, key=lambda run: run.record.run_id):
@@ -157,7 +157,7 @@ def tests_against_best(rows: Sequence[Row]) -> list[PairedComparison]:
 
 
 def refuse_mixed_splits(runs: Sequence[StoredRun]) -> None:
-    """Nothing, if all runs were tested on the same targets and read the same text; else a `SplitMismatch` that names two."""
+    """Nothing, if all runs were tested on the same targets and read the same texts and columns; else a `SplitMismatch` that names two."""
     first = runs[0].record
     readers = [run.record for run in runs if run.record.model.reads_text]
     for record in (run.record for run in runs):
@@ -166,6 +166,12 @@ def refuse_mixed_splits(runs: Sequence[StoredRun]) -> None:
     for record in readers:
         if record.fingerprints.item_text != readers[0].fingerprints.item_text:
             raise _mismatch("item texts", readers[0], record, readers[0].fingerprints.item_text, record.fingerprints.item_text)
+    first_with: dict[str, RunRecord] = {}
+    for record in (run.record for run in runs):
+        for name, digest in record.model.columns.items():
+            other = first_with.setdefault(name, record)
+            if other.model.columns[name] != digest:
+                raise _mismatch(f"item columns {name!r}", other, record, other.model.columns[name], digest)
 
 
 def _mismatch(what: str, first: RunRecord, second: RunRecord, one: str, other: str) -> SplitMismatch:

@@ -18,6 +18,7 @@ _DATA_NOTES = {
     "test": "the figures are about other targets and cannot be compared",
     "item_text": "the items have other texts; it counts where a model reads them",
 }
+_COLUMN_NOTE = "the models read other values of this item column"
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ def diff(first: Path, second: Path, cards: Mapping[str, ModelCard]) -> list[Diff
     return [
         *_settings(a, b),
         *_of("data", a.fingerprints.model_dump(), b.fingerprints.model_dump(), _DATA_NOTES, shorten=16),
+        *_of("data", a.model.columns, b.model.columns, dict.fromkeys([*a.model.columns, *b.model.columns], _COLUMN_NOTE), shorten=16),
         *_of("code", _code(a), _code(b), _code_notes(a, b)),
         *_of("library", a.libraries, b.libraries),
         *_of("machine", _machine(a), _machine(b), {"precision": "figures differ in their last digits or more"}),

@@ -93,6 +93,7 @@ def row_key(record: RunRecord) -> str:
         [
             record.fingerprints.test,
             record.fingerprints.item_text if record.model.reads_text else None,
+            record.model.columns,
             record.protocol.model_dump(mode="json"),
             record.model.name,
             record.model.row_name,

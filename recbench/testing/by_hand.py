@@ -62,12 +62,14 @@ class LightContext:
         train: the train part.
         folder: where checkpoints and stages go.
         texts: columns of the item table.
+        columns: its model columns.
         judge: what `validate` reports as NDCG@10; without it validation is refused.
     """
 
     train: Interactions
     folder: Path
     texts: Mapping[str, Sequence[str | None]] = field(default_factory=dict)
+    columns: Mapping[str, Sequence[str | None]] = field(default_factory=dict, kw_only=True)
     judge: Callable[[Ranker], float] | None = None
     seed: int = 0
     device: str = "cpu"
@@ -89,9 +91,10 @@ class LightContext:
 
     @property
     def items(self) -> ItemTable:
-        """Items i0000, i0001, ... with `texts`."""
+        """Items i0000, i0001, ... with `texts` and `columns`."""
         ids = np.array([f"i{row:04d}" for row in range(self.train.n_items)], object)
-        return ItemTable(ids, {name: np.array(values, object) for name, values in self.texts.items()})
+        texts, columns = ({name: np.array(values, object) for name, values in part.items()} for part in (self.texts, self.columns))
+        return ItemTable(ids, texts, columns)
 
     @property
     def user_ids(self) -> StringArray:

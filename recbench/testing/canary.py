@@ -71,7 +71,8 @@ def learn(
         preset: as in `train`; must bound training by steps.
         overrides: settings laid over it.
     """
-    split = read_split(write_source(home / "datasets" / "small", change_last=change_last), home)
+    columns = plugin.card.needs_columns
+    split = read_split(write_source(home / "datasets" / "small", change_last=change_last, columns=columns), home, columns=columns)
     return Learnt.of(split, train(plugin, split, home, preset=preset, overrides=overrides), home)
 
 

@@ -75,9 +75,9 @@ class PluginContract:
 
     @pytest.fixture(scope="class")
     @classmethod
-    def small(cls, home: Path) -> Split:
-        """The data."""
-        return small_split(home)
+    def small(cls, plugin: Plugin, home: Path) -> Split:
+        """The data, with a phrase for each item in every column that the card needs."""
+        return small_split(home, columns=plugin.card.needs_columns)
 
     @pytest.fixture(scope="class")
     @classmethod

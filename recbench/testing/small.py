@@ -1,5 +1,7 @@
 """A small data set with everything that trips models up: cold items, equal times, items bought twice, short users."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,13 +23,14 @@ _WORDS = ("anchor", "dough", "comet", "spade", "pedal", "canvas", "harness", "pa
 _KINDS = ("light", "sturdy", "compact", "classic", "small", "large", "quiet", "bright", "folding", "plain")
 
 
-def write_source(folder: Path, *, change_last: bool = False) -> Path:
+def write_source(folder: Path, *, change_last: bool = False, columns: Sequence[str] = ()) -> Path:
     """The folder, filled with `interactions.parquet` and `items.parquet`, the same at every call.
 
     Args:
         folder: is made.
         change_last: put another item in the place of every user's last one. All else stays the same to the byte of a cell:
             under leave-one-out, train and validation part do not change, popularity over all events does.
+        columns: further columns of the item table, each with a phrase per item, all different; some phrases begin others.
     """
     rng = generator(0, "small data")
     users, items, times = [], [], []
@@ -61,18 +64,26 @@ def write_source(folder: Path, *, change_last: bool = False) -> Path:
         "title": [None if item % 50 == 49 else f"{_KINDS[item % 7]} {_WORDS[item // _THEME]} {item % _THEME}" for item in range(_N_ITEMS)],
         "categories": [None if item % 50 == 49 else f"{_WORDS[item // _THEME]}, {_KINDS[item % 10]}" for item in range(_N_ITEMS)],
     }
-    pq.write_table(pa.table(texts), folder / "items.parquet")
+    phrases = [f"{_WORDS[item // _THEME]} {_KINDS[item % 10]}" + " again" * (item % _THEME // 10) for item in range(_N_ITEMS)]
+    pq.write_table(pa.table(texts | dict.fromkeys(columns, phrases)), folder / "items.parquet")
     return folder
 
 
-def read_split(source: Path, cache: Path) -> Split:
-    """The leave-one-out split of a folder of data, memory-mapped from files below `cache` and so not writable."""
+def read_split(source: Path, cache: Path, *, columns: Sequence[str] = ()) -> Split:
+    """The leave-one-out split of a folder of data, memory-mapped from files below `cache` and so not writable.
+
+    Args:
+        source: the folder.
+        cache: a folder.
+        columns: model columns to read.
+    """
     progress = SilentProgress()
     located = locate(str(source), data_dir=None, home=cache, progress=progress, fetch=False)
+    located = replace(located, card=located.card.model_copy(update={"model_columns": tuple(columns)}))
     make_split(read_dataset(located, progress), NEXT_ITEM.protocol()).save(cache / "split")
     return Split.open(cache / "split")
 
 
-def small_split(folder: Path) -> Split:
-    """The split of the small data set; source and split lie below `folder`."""
-    return read_split(write_source(folder / "datasets" / "small"), folder)
+def small_split(folder: Path, *, columns: Sequence[str] = ()) -> Split:
+    """The split of the small data set with these model columns; source and split lie below `folder`."""
+    return read_split(write_source(folder / "datasets" / "small", columns=columns), folder, columns=columns)

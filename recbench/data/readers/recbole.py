@@ -30,7 +30,7 @@ class RecboleOptions(PluginConfig):
     time: str = "timestamp"
     """Column of the .inter file with times."""
     columns: dict[str, str] = Field(default_factory=dict)
-    """Standard text column -> column of the .item file, without its type. Columns of standard name need no entry."""
+    """Standard text column, or model column -> column of the .item file, without its type. Columns of these names need no entry."""
     separator: str = ""
     """What sets the parts of `categories` apart where that column is a `token_seq`; default: the first of `, `, `|`, `;` and a blank
     that the column holds."""

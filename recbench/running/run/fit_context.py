@@ -115,6 +115,20 @@ class UndeclaredTexts(Mapping[str, StringArray]):
         self._refuse()
 
 
+class DeclaredColumns(dict[str, StringArray]):
+    """The model columns that a card names; no stage would be made again when another one changes, so asking for that is an error."""
+
+    def __init__(self, model: str, columns: Mapping[str, StringArray]) -> None:
+        super().__init__(columns)
+        self._model = model
+
+    def __missing__(self, name: str) -> NoReturn:
+        raise BadConfig(
+            f"Model {self._model!r} reads the item column {name!r} and its card does not say so, so that no change of it would be seen. "
+            f'Write needs_columns = ["{name}"] into the card.'
+        )
+
+
 @dataclass
 class RunContext:
     """The harness's side of `core.plugin.FitContext`: train part, validation by callback, stages, budget.
@@ -156,11 +170,12 @@ class RunContext:
 
     @property
     def items(self) -> ItemTable:
-        """A read-only copy of the item table; asking for its texts is an error where the card does not say that they are read."""
-        table = self._split.items
-        if not self.plugin.card.reads_text:
-            return ItemTable(sealed_copy(table.item_ids), UndeclaredTexts(self.plugin.card.name))
-        return ItemTable(sealed_copy(table.item_ids), {name: sealed_copy(column) for name, column in table.columns.items()})
+        """A read-only copy of the item table; asking for texts or columns is an error where the card does not say that they are read."""
+        table, card = self._split.items, self.plugin.card
+        columns = DeclaredColumns(card.name, {name: sealed_copy(table.model_columns[name]) for name in card.needs_columns})
+        if not card.reads_text:
+            return ItemTable(sealed_copy(table.item_ids), UndeclaredTexts(card.name), columns)
+        return ItemTable(sealed_copy(table.item_ids), {name: sealed_copy(column) for name, column in table.columns.items()}, columns)
 
     @property
     def user_ids(self) -> StringArray:

@@ -39,7 +39,7 @@ from recbench.running.run.ranking import RANKING_STAGE, RankedTest, queries_of_t
 from recbench.running.run.references import REFERENCES_FILE
 from recbench.running.run.resolve import Resolved
 from recbench.running.run.splits import LoadedSplit
-from recbench.running.run.training import MODEL_FOLDER, TrainedModel, link_or_copy
+from recbench.running.run.training import MODEL_FOLDER, TrainedModel, column_digests, link_or_copy
 from recbench.running.stages.keys import hash_value, plugin_source_hash
 from recbench.running.stages.store import Stage
 from recbench.tasks import Task
@@ -232,6 +232,7 @@ def _model_part(resolved: Resolved, items: ItemTable) -> ModelPart:
         reads_text=card.reads_text,
         backbone=backbone,
         text=tuple(name for name in fields if name in holding) if card.text else None,
+        columns=column_digests(resolved.cards, items),
         distribution=resolved.distribution,
         source_hash=plugin_source_hash(resolved.plugin.folder),
     )

@@ -12,7 +12,7 @@ from recbench import registry
 from recbench.core.budget import Budget
 from recbench.core.config import PluginConfig, hashed_settings
 from recbench.core.errors import BadRequest, nearest
-from recbench.core.plugin import Plugin, World
+from recbench.core.plugin import ModelCard, Plugin, World
 from recbench.core.ranking import View
 from recbench.data import SplitProtocol
 from recbench.running.host.machine import Machine
@@ -23,7 +23,7 @@ from recbench.running.run.ranking import RANKING_STAGE
 from recbench.running.run.references import reference_models
 from recbench.running.run.searched_settings import TunedSettings, read_search, read_settings
 from recbench.running.run.splits import LoadedSplit
-from recbench.running.run.training import training_stage
+from recbench.running.run.training import column_digests, training_stage, used_by
 from recbench.running.stages.keys import hash_times, hash_value, named_content, plugin_source_hash
 from recbench.running.stages.store import cache_entries
 from recbench.tasks import Task, task_of
@@ -65,6 +65,11 @@ class Resolved:
         """The settings as JSON values."""
         return self.config.model_dump(mode="json")
 
+    @cached_property
+    def cards(self) -> tuple[ModelCard, ...]:
+        """The cards of the model and of those whose vectors it may ask for."""
+        return (self.plugin.card, *(used.card for used in used_by(self.plugin, self.load_plugin)))
+
     @property
     def config_hash(self) -> str:
         """Hash that is equal for runs which differ only in their seed, including those from before settings were nested or gained."""
@@ -98,8 +103,11 @@ class Resolved:
             "device": self.machine.type,
             "world_size": self.world.size,
         }
-        if self.plugin.card.reads_time:
+        cards = self.cards
+        if any(card.reads_time for card in cards):
             identity["times"] = hash_times(loaded.split.train.seconds, loaded.split.valid.timestamp, loaded.split.test.timestamp)
+        if columns := column_digests(cards, loaded.split.items):
+            identity["model_columns"] = columns
         if self.tuned is not None:
             identity["tune"] = self.tuned.sha256
         identity |= self.named

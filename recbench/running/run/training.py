@@ -6,7 +6,7 @@ import os
 import platform
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 
 from recbench.core.budget import Budget
 from recbench.core.config import PluginConfig
-from recbench.core.errors import BadData, BadRequest, BudgetTooSmall, PluginFailed, Untrained
-from recbench.core.plugin import Catalogue, CurvePoint, FitReport, Parameters, Plugin, World
+from recbench.core.errors import BadData, BadRequest, BudgetTooSmall, PluginFailed, Untrained, nearest
+from recbench.core.interactions import ItemTable
+from recbench.core.plugin import Catalogue, CurvePoint, FitReport, ModelCard, Parameters, Plugin, World
 from recbench.core.progress import Progress
 from recbench.core.records import StagePart
-from recbench.data import Split
+from recbench.data import Split, column_digest
 from recbench.running.host.machine import Machine
 from recbench.running.run.fit_context import FinalRanking, RunContext
 from recbench.running.run.fit_reports import checked_report
@@ -87,10 +88,11 @@ class Trainer:
 
         The test part is not in it: a change of test targets must leave every training untouched.
         """
-        cards = (plugin.card, *(used.card for used in self._used_by(plugin)))
+        cards = (plugin.card, *(used.card for used in used_by(plugin, self.load_plugin)))
         # Fingerprints say which items and in which order, not when: only models that read times depend on those.
         reads_time = any(card.reads_time for card in cards)
         times = {"times": hash_times(self.split.train.seconds, self.split.valid.timestamp)} if reads_time else {}
+        columns = column_digests(cards, self.split.items)
         return {
             "plugin": plugin.card.name,
             "validation_users": plugin.card.validation_users,
@@ -101,6 +103,7 @@ class Trainer:
             "items": hash_value(list(self.split.items.item_ids)),
             "item_text": self.split.fingerprints.item_text if any(card.reads_text for card in cards) else None,
             **times,
+            **({"model_columns": columns} if columns else {}),
             "precision": self.machine.precision,
             "device": self.machine.type,
             "architecture": platform.machine(),
@@ -175,21 +178,10 @@ class Trainer:
                 "presets": other.card.presets,
                 "default": other.card.default.model_dump(),
             }
-            for other in self._used_by(plugin)
+            for other in used_by(plugin, self.load_plugin)
         }
         parts = {**inputs, "config": config.model_dump(mode="json"), "seed": seed, "budget": budget_text, "uses": used}
         return parts | named_content(config)
-
-    def _used_by(self, plugin: Plugin) -> list[Plugin]:
-        """The plugins whose vectors this one may ask for, those that they ask in turn included."""
-        found: dict[str, Plugin] = {}
-        waiting = list(plugin.card.uses)
-        while waiting:
-            name = waiting.pop()
-            if name not in found:
-                found[name] = self.load_plugin(name)
-                waiting += found[name].card.uses
-        return list(found.values())
 
     def _vectors_of(
         self, model: str, preset: str | None, overrides: Mapping[str, Any], seed: int, asker: RunContext
@@ -206,9 +198,34 @@ class Trainer:
         return trained.recommender.item_vectors(asker.plugin.card.name)
 
 
+def used_by(plugin: Plugin, load_plugin: Callable[[str], Plugin]) -> list[Plugin]:
+    """The plugins whose vectors this one may ask for, those that they ask in turn included."""
+    found: dict[str, Plugin] = {}
+    waiting = list(plugin.card.uses)
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found[name] = load_plugin(name)
+            waiting += found[name].card.uses
+    return list(found.values())
+
+
+def column_digests(cards: Iterable[ModelCard], items: ItemTable) -> dict[str, str]:
+    """The model columns that these cards name and the data set has, each with its digest."""
+    named = sorted({name for card in cards for name in card.needs_columns})
+    return {name: column_digest(items, name) for name in named if name in items.model_columns}
+
+
 def check_needs(plugin: Plugin, split: Split) -> None:
     """Raises a `BadRequest` where the data set cannot serve the model."""
     card, items = plugin.card, split.items
+    for name in card.needs_columns:
+        if name not in items.model_columns:
+            raise BadRequest(
+                f"Model {card.name!r} reads the item column {name!r}, which this data set does not hand to models."
+                f"{nearest(name, items.model_columns)} Choose another model or data set, or add the column to the item table and name it "
+                "under model_columns in the card of the data set."
+            )
     if "item_text" in card.needs and not items.has_text:
         raise BadRequest(f"Model {card.name!r} reads item text and this data set has none. Choose another model or data set.")
     if "time" in card.needs and split.train.time != "seconds":
