@@ -13,9 +13,9 @@ from scipy.sparse import csr_array, diags_array
 from scipy.sparse.linalg import ArpackNoConvergence, eigsh
 from threadpoolctl import threadpool_limits
 
-from recbench.core import Histories, Interactions, StageFailed
+from recbench.core import Interactions, StageFailed
 from recbench.core.ragged import LongArray
-from recbench.nn.codes import ItemCodes
+from recbench.nn.codes import ItemCodes, codes_from_lists
 from recbench.nn.ranking import binary_matrix
 from recbench_models.p5.config import ClusterSettings
 
@@ -61,9 +61,7 @@ def cluster_ids(train: Interactions, settings: ClusterSettings, random: np.rando
         for part in parts:
             waiting.append((part, [*path, n_clusters % settings.token_size]))
             n_clusters += 1
-    code = Histories.from_lists(lists).padded(-1)
-    size = max(settings.token_size, int(code.max(initial=0)) + 1)
-    return ItemCodes(code, (size,) * code.shape[1], shared_tokens=True)
+    return codes_from_lists(lists, least_size=settings.token_size)
 
 
 def divided(affinity: csr_array, members: LongArray, settings: ClusterSettings, random: np.random.Generator) -> list[LongArray]:

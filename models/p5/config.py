@@ -34,26 +34,18 @@ class CategorySettings(AttributeFields):
     """Of no effect: IDs of categories need categories."""
 
 
-class PhraseSettings(PluginConfig):
-    """Which column holds the phrases that `phrases` reads."""
-
-    column: str = "title"
-    """Column of the item table; a phrase per item, all different. An item without one has a token of its own."""
-
-
 class IndexingSettings(PluginConfig):
     """How items get their IDs."""
 
-    method: Literal["sid", "cid", "semid", "phrases", "random", "independent"] = "cid"
+    method: Literal["sid", "cid", "semid", "random", "independent"] = "cid"
     """`sid`: numbered in the order in which users have them. `cid`: clusters of items that users have together. `semid`: categories.
-    `phrases`: words of a column. `random`: random numbers. `independent`: a token per item."""
+    `random`: random numbers. `independent`: a token per item."""
     seed: NonNegativeInt = 0
     """Of all random order; its own, so that runs of other seeds have the same IDs."""
     base: int = Field(default=100, ge=2)
     """A number n of `sid` and `random` is two tokens, n div base and n mod base."""
     cid: ClusterSettings = ClusterSettings()
     semid: CategorySettings = CategorySettings()
-    phrases: PhraseSettings = PhraseSettings()
 
 
 class P5Config(PluginConfig):

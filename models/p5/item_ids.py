@@ -8,17 +8,16 @@ from recbench.core import FitContext, Interactions
 from recbench.core.ragged import LongArray
 from recbench.core.seeds import generator
 from recbench.nn.codes import CodesStage, ItemCodes
+from recbench_models.p5.categories import category_ids
 from recbench_models.p5.clusters import cluster_ids
 from recbench_models.p5.config import IndexingSettings
-from recbench_models.p5.names import category_ids, phrase_ids
 
 
 def item_ids(context: FitContext, settings: IndexingSettings) -> CodesStage:
     """All items' IDs, which differ from one another, and the folder of the stage that holds them.
 
     Raises:
-        BadRequest: the items have no text in the columns that the method reads.
-        BadData: two items have one phrase.
+        BadRequest: the items have no text in the column that the method reads.
     """
 
     def build(folder: Path) -> None:
@@ -38,8 +37,6 @@ def _made(context: FitContext, settings: IndexingSettings) -> ItemCodes:
             return cluster_ids(context.train, settings.cid, random)
         case "semid":
             return category_ids(context.items, settings.semid, context.log, random)
-        case "phrases":
-            return phrase_ids(context.items, settings.phrases.column)
         case "sid":
             return number_ids(sequential_numbers(context.train, random), settings.base)
         case "random":

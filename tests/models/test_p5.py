@@ -13,20 +13,20 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_array
 from threadpoolctl import threadpool_limits
 
-from recbench.core import BadConfig, BadData, BadRequest, Catalogue, Interactions, ItemTable
+from recbench.core import BadConfig, BadRequest, Catalogue, Interactions, ItemTable
 from recbench.core.seeds import generator
 from recbench.nn.blocks import CodeGenerator, Seq2SeqSettings
 from recbench.nn.codes import CodeTrie, ItemCodes
 from recbench.testing import LightContext, assert_no_leak, interactions, queries
 from recbench_models.p5 import PLUGIN
+from recbench_models.p5.categories import category_ids
 from recbench_models.p5.clusters import cluster_ids, co_occurrences, qr_labels, spectral_labels
 from recbench_models.p5.config import ClusterSettings, IndexingSettings
 from recbench_models.p5.item_ids import item_ids, number_ids, sequential_numbers
-from recbench_models.p5.names import category_ids
 from recbench_models.p5.recommender import P5
 
 N_ITEMS = 60
-METHODS = ["sid", "cid", "semid", "phrases", "random", "independent"]
+METHODS = ["sid", "cid", "semid", "random", "independent"]
 CATEGORIES = ["Shop, Tools, Saws", "Shop, Tools, Saws", "Shop, Tools", "Shop, Garden", None]
 
 
@@ -35,10 +35,7 @@ def random() -> np.random.Generator:
 
 
 def texts(n_items: int = N_ITEMS) -> dict[str, list[str | None]]:
-    return {
-        "categories": [CATEGORIES[item % len(CATEGORIES)] for item in range(n_items)],
-        "title": [f"word{item % 7} word{item // 7}" if item % 3 else f"word{item}" for item in range(n_items)],
-    }
+    return {"categories": [CATEGORIES[item % len(CATEGORIES)] for item in range(n_items)]}
 
 
 def ids_of(method: str, train: Interactions, folder: Path, columns: dict[str, list[str | None]] | None = None, **changes: Any) -> ItemCodes:
@@ -184,22 +181,6 @@ def test_ids_of_categories_name_the_path_and_count() -> None:
     assert len(orders) > 1
 
 
-def test_ids_of_phrases_are_their_words(tmp_path: Path) -> None:
-    train = interactions([[0, 1, 2]], 3)
-    codes = ids_of("phrases", train, tmp_path, {"title": ["red hat", "hat", "red, hat Red"]})
-    assert lists_of(codes) == [[0, 1], [1], [0, 1, 2]]
-    model = CodeGenerator(tiny(), codes, 0)
-    assert sorted(model.generate(queries([[1]]), 3).view("keep")[0].tolist()) == [0, 1, 2]
-    nameless = ids_of("phrases", train, tmp_path / "nameless", {"title": ["!", "a b", None]})
-    assert lists_of(nameless) == [[2], [0, 1], [3]]
-    for columns, error, message in (
-        ({"title": ["a b", "b", "a-b"]}, BadData, "i0000 and i0002 have the same phrase 'a-b'"),
-        ({"brand": ["a", "b", "c"]}, BadRequest, "column 'title', which no item"),
-    ):
-        with pytest.raises(error, match=message):
-            ids_of("phrases", train, tmp_path / message, columns)
-
-
 def test_categories_that_no_item_has_are_refused(tmp_path: Path) -> None:
     with pytest.raises(BadRequest, match="categories"):
         ids_of("semid", blocks(), tmp_path, {"title": ["t"] * N_ITEMS})
@@ -248,7 +229,7 @@ def test_remembers_which_item_follows(tmp_path: Path) -> None:
     assert (model.generate(asked, 10).view("keep")[:, 0] == targets).mean() > 0.7  # 0.9 is usual, 1 / 60 is chance
 
 
-@pytest.mark.parametrize("method", ["sid", "semid", "phrases", "random", "independent"])
+@pytest.mark.parametrize("method", ["sid", "semid", "random", "independent"])
 def test_every_method_trains_and_lists_items(method: str, tmp_path: Path) -> None:
     lists = [row.tolist() for row in np.random.default_rng(1).integers(0, N_ITEMS, (6, 5))]
     model = trained(lists, method, tmp_path, **{"training.max_steps": 2})

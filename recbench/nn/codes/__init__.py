@@ -7,6 +7,7 @@ from recbench.nn.on_demand import on_demand
 if TYPE_CHECKING:
     from recbench.nn.codes.beam import StepDecoder
     from recbench.nn.codes.catalogue import ItemCodes, make_unique
+    from recbench.nn.codes.from_lists import codes_from_lists
     from recbench.nn.codes.product_stage import product_codes
     from recbench.nn.codes.quantize.balanced_kmeans import balanced_kmeans
     from recbench.nn.codes.quantize.hierarchical_kmeans import hierarchical_kmeans
@@ -23,6 +24,6 @@ else:
 
 __all__ = [
     "CodeTrie", "CodesStage", "ItemCodes", "ProductSettings", "Quantized", "QuantizerSettings", "RqvaeExtension", "StepDecoder",
-    "balanced_kmeans", "batched_beam_search", "hierarchical_kmeans", "item_codes", "make_unique", "product_codes",
+    "balanced_kmeans", "batched_beam_search", "codes_from_lists", "hierarchical_kmeans", "item_codes", "make_unique", "product_codes",
     "reassign_last_level", "sinkhorn_codes", "train_rqvae",
 ]  # fmt: skip
