@@ -18,6 +18,7 @@ from recbench.core import BadData, Interactions, SilentProgress, TimeKind
 from recbench.core.codes_file import CODES_FILE, ENDED
 from recbench.evaluation import code_figures, main_categories, read_codes
 from recbench.nn.codes.catalogue import FIRST_TOKEN, ItemCodes, make_unique
+from recbench.nn.codes.from_lists import codes_from_lists
 from recbench.nn.codes.quantize.residual_kmeans import residual_kmeans
 from recbench.nn.codes.quantize.settings import QuantizerSettings, ResidualKMeansSettings, RQVAESettings
 from recbench.nn.codes.stage import item_codes
@@ -274,3 +275,13 @@ def test_codes_of_real_films_follow_their_genres(tmp_path: Path) -> None:
     for code in np.unique(shuffled):
         residual[shuffled == code] -= residual[shuffled == code].mean(axis=0)
     assert figures["codes_unexplained_1"] < 0.8 * np.square(residual).sum() / np.square(scaled).sum()
+
+
+@given(st.lists(st.lists(st.integers(0, 9), min_size=1, max_size=4), min_size=1, max_size=6), st.integers(1, 12))
+def test_lists_are_codes_over_one_table(lists: list[list[int]], least_size: int) -> None:
+    codes = codes_from_lists(lists, least_size=least_size)
+    assert [row[row >= 0].tolist() for row in codes.code] == lists
+    assert codes.n_tokens == max(least_size, 1 + max(map(max, lists)))
+    # A token is one token wherever it stands.
+    is_there = codes.code != ENDED
+    np.testing.assert_array_equal(codes.tokens()[is_there], codes.code[is_there] + FIRST_TOKEN)
