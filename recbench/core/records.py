@@ -33,7 +33,8 @@ from recbench.core.ranking import View
 
 SCHEMA_VERSION = 4
 """2 added `tuned`, `foreign` and `remeasured`; 3 added `StagePart.steps` and `stopped_by`, `FitPart.validations`, the peak of device
-memory, the sums of the model's files and the record's own sum; 4 added `task` and nested `config`, see `RunRecord.with_present_config`."""
+memory, the sums of the model's files and the record's own sum; 4 added `task` and `ModelPart.columns`, and nested `config`, see
+`RunRecord.with_present_config`."""
 _READ_VERSIONS = (1, 2, 3, 4)
 _FIRST_SEALED = 3
 LAST_FLAT = 3

@@ -28,13 +28,17 @@ def workplace(tmp_path: Path) -> Workplace:
 
 @pytest.fixture
 def handed(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """What `random` finds in its context; its card needs the columns under `needs`, and it asks for those under `asks`."""
+    """What `random` finds in its context; its card needs the columns under `needs`, and it asks for those under `asks`.
+
+    The card of `popularity` says that it may ask for vectors of `random`.
+    """
     found: dict[str, Any] = {"needs": (), "asks": ()}
     original = Registry.load
 
     def load(self: Registry[Plugin], name: str) -> Plugin:
         plugin = original(self, name)
-        return replace(plugin, card=plugin.card.model_copy(update={"needs_columns": found["needs"]})) if name == "random" else plugin
+        changes = {"random": {"needs_columns": found["needs"]}, "popularity": {"uses": ("random",)}}
+        return replace(plugin, card=plugin.card.model_copy(update=changes.get(name, {})))
 
     def fit(self: Random, context: FitContext) -> FitReport:
         found["columns"] = list(context.items.model_columns)
@@ -60,8 +64,8 @@ def shop(folder: Path, phrases: Sequence[str], card: str = f'model_columns = ["{
     return path
 
 
-def run(workplace: Workplace, source: Path, **options: Any) -> RunOutcome:
-    outcome = run_request(RunRequest("random", str(source), threads=1, **options), workplace)
+def run(workplace: Workplace, source: Path, model: str = "random") -> RunOutcome:
+    outcome = run_request(RunRequest(model, str(source), threads=1), workplace)
     assert outcome is not None
     return outcome
 
@@ -116,3 +120,14 @@ def test_a_column_that_the_model_does_not_name_is_refused(workplace: Workplace, 
     handed["asks"] = (COLUMN,)
     with pytest.raises(BadConfig, match=f"'random' reads the item column '{COLUMN}' and its card does not say so"):
         run(workplace, shop(tmp_path / "a", PHRASES))
+
+
+def test_columns_of_a_model_that_is_asked_are_part_of_the_asker_s_keys(
+    workplace: Workplace, tmp_path: Path, handed: dict[str, Any]
+) -> None:
+    first, second = shop(tmp_path / "a", PHRASES), shop(tmp_path / "b", PHRASES[::-1])
+    assert run(workplace, first, "popularity").record.run_id == run(workplace, second, "popularity").record.run_id
+    handed["needs"] = (COLUMN,)
+    one, other = run(workplace, first, "popularity"), run(workplace, second, "popularity")
+    assert one.record.run_id != other.record.run_id
+    assert not {stage.name: stage.reused for stage in other.record.stages}["training-popularity"]
