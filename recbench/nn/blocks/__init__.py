@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from recbench.nn.blocks.history_recommender import HistoryEncoder, HistoryRecommender
     from recbench.nn.blocks.seq2seq.examples import CodeTraining, Examples
     from recbench.nn.blocks.seq2seq.generator import CodeGenerator
-    from recbench.nn.blocks.seq2seq.model import FIRST_CODE, START, SUMMARY, CodeSeq2Seq
+    from recbench.nn.blocks.seq2seq.model import FIRST_CODE, NEVER_SEEN, PAD, START, SUMMARY, CodeSeq2Seq
     from recbench.nn.blocks.seq2seq.recommender import CodeRecommender
     from recbench.nn.blocks.seq2seq.settings import Seq2SeqSettings
     from recbench.nn.blocks.sequential import SequenceEncoder, post_norm_encoder
@@ -22,7 +22,8 @@ else:
     __getattr__ = on_demand(__name__)
 
 __all__ = [
-    "FIRST_CODE", "START", "SUMMARY", "BlockSettings", "BlockStack", "CausalDecoder", "CodeGenerator", "CodeRecommender", "CodeSeq2Seq",
-    "CodeTraining", "EncoderSettings", "Examples", "HistoryEncoder", "HistoryRecommender", "Seq2SeqSettings", "SequenceEncoder",
-    "T5Decoder", "T5DecoderParameters", "T5Encoder", "initialise", "new_t5", "post_norm_encoder", "replace_dropout", "self_attention",
+    "FIRST_CODE", "NEVER_SEEN", "PAD", "START", "SUMMARY", "BlockSettings", "BlockStack", "CausalDecoder", "CodeGenerator",
+    "CodeRecommender", "CodeSeq2Seq", "CodeTraining", "EncoderSettings", "Examples", "HistoryEncoder", "HistoryRecommender",
+    "Seq2SeqSettings", "SequenceEncoder", "T5Decoder", "T5DecoderParameters", "T5Encoder", "initialise", "new_t5", "post_norm_encoder",
+    "replace_dropout", "self_attention",
 ]  # fmt: skip
