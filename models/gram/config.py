@@ -8,7 +8,7 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_va
 
 from recbench.core import PluginConfig
 from recbench.core.errors import BadRequest
-from recbench.nn.text import HUB_PREFIX, EncoderFolder, TextSettings, hub_name, is_path, locate_encoder
+from recbench.nn.text import EncoderFolder, TextSettings, hub_name, is_path, locate_encoder
 from recbench.nn.training import TrainingSettings
 
 Setting = bool | int | float | str
@@ -69,7 +69,7 @@ class BackboneSettings(PluginConfig):
 
     def named_revisions(self) -> Mapping[str, str]:
         """The commit of a backbone of the hub; `DataUnavailable` where it is not here and cannot be had."""
-        return {} if hub_name(self.name) is None else {"name": HUB_PREFIX + self.located().name}
+        return {} if hub_name(self.name) is None else {"name": self.located().revision}
 
     def located(self) -> EncoderFolder:
         """Folder of the pretrained backbone; a sentence that names the ways out where it is missing. Nothing else is taken in its place."""

@@ -8,7 +8,17 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 
 from recbench.core import PluginConfig
 from recbench.core.errors import BadRequest, DataUnavailable
-from recbench.nn.text import HUB_PREFIX, MINILM, EncoderFolder, TextFields, encoder_path, hub_name, is_path, locate_encoder
+from recbench.nn.text import (
+    MINILM,
+    SMOLLM2,
+    EncoderFolder,
+    TextFields,
+    encoder_path,
+    has_revisions,
+    is_path,
+    is_pretrained_name,
+    locate_encoder,
+)
 from recbench.nn.training import TrainingSettings
 
 OWN = "scratch"
@@ -49,9 +59,11 @@ class TowerSettings(PluginConfig):
     @field_validator("tower")
     @classmethod
     def _tower_has_a_known_form(cls, value: str) -> str:
-        if value in {OWN, MINILM} or is_path(value) or hub_name(value) is not None:
+        if value == OWN or is_pretrained_name(value):
             return value
-        raise ValueError(f"the tower {value!r} is none of {OWN}, {MINILM}, hf:OWNER/NAME, hf:OWNER/NAME@REVISION or the path of a folder")
+        raise ValueError(
+            f"the tower {value!r} is none of {OWN}, {MINILM}, {SMOLLM2}, hf:OWNER/NAME, hf:OWNER/NAME@REVISION or the path of a folder"
+        )
 
     def located(self) -> EncoderFolder:
         """Folder of the tower's files; a sentence with the ways out where they are not here. Nothing else is taken in their place."""
@@ -69,11 +81,11 @@ class TowerSettings(PluginConfig):
 
     def named_files(self) -> tuple[Path, ...]:
         """The folder of a tower that is given by path or lies in a package."""
-        return (self.located().folder,) if self.tower != OWN and hub_name(self.tower) is None else ()
+        return (self.located().folder,) if self.tower != OWN and not has_revisions(self.tower) else ()
 
     def named_revisions(self) -> Mapping[str, str]:
-        """The commit of a tower of the hub."""
-        return {} if hub_name(self.tower) is None else {"tower": HUB_PREFIX + self.located().name}
+        """The commit of a tower of the hub, or which SmolLM2 was converted."""
+        return {"tower": self.located().revision} if has_revisions(self.tower) else {}
 
 
 class ItemSettings(TowerSettings):
@@ -81,8 +93,8 @@ class ItemSettings(TowerSettings):
 
     SETTING = "item.tower"
     tower: str = MINILM
-    """`minilm`, `hf:OWNER/NAME`, `hf:OWNER/NAME@REVISION` or the path of a folder: a decoder or encoder that the transformers library
-    loads. `scratch`: a small decoder with random weights over the words of the items' texts."""
+    """`minilm`, `smollm2`, `hf:OWNER/NAME`, `hf:OWNER/NAME@REVISION` or the path of a folder: a decoder or encoder that the transformers
+    library loads. `scratch`: a small decoder with random weights over the words of the items' texts."""
     pooling: Literal["token", "mean"] = "token"
     """`token`: the last state of a learnt vector behind the text, `[ITEM]` of the paper. `mean`: the mean of the text's last states."""
     position: Literal["right", "left"] = "right"

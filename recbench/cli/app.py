@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from recbench.cli.cache import clean, ls, size
+from recbench.cli.cache import add, clean, ls, size
 from recbench.cli.codes import import_codes
 from recbench.cli.compare import compare
 from recbench.cli.data import check, fetch, stats
@@ -100,7 +100,8 @@ _data.command()(fetch)
 _data.command()(stats)
 _data.command()(check)
 
-_cache = _group("cache", "Show or empty the cache of data sets and finished stages.", _MACHINE, "cache ls")
+_cache = _group("cache", "Show, fill or empty the cache of data sets, models and finished stages.", _MACHINE, "cache ls")
+_cache.command()(add)
 _cache.command()(ls)
 _cache.command()(size)
 _cache.command()(clean)

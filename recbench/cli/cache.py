@@ -1,4 +1,4 @@
-"""`recbench cache ls|size|clean`."""
+"""`recbench cache add|ls|size|clean`."""
 
 from datetime import UTC, datetime
 from typing import Annotated
@@ -16,6 +16,26 @@ def size_text(n_bytes: float) -> str:
             return f"{n_bytes:.0f} B" if unit == "B" else f"{n_bytes:.1f} {unit}"
         n_bytes /= 1000
     return f"{n_bytes:.1f} TB"
+
+
+@verb
+def add(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What to add; `smollm2` is known.")],
+    force: Annotated[bool, typer.Option("--force", help="Convert again what is there.")] = False,
+    as_json: Json = False,
+    debug: Debug = False,  # noqa: ARG001 (read by `verb`)
+) -> None:
+    """Convert the pretrained model of an installed package into the cache, once; runs find it there and never convert.
+
+    Example: recbench cache add smollm2
+    """
+    from recbench.running.upkeep.pretrained import add_pretrained
+
+    added = add_pretrained(name, workplace(), again=force)
+    if as_json:
+        print_json({"name": added.name, "folder": added.folder, "is_new": added.is_new})
+        return
+    print_line(f"{added.name} {'is now' if added.is_new else 'is'} in {added.folder}")
 
 
 @verb
@@ -76,7 +96,9 @@ def size(as_json: Json = False, debug: Debug = False) -> None:  # noqa: ARG001
 def clean(
     kinds: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[KIND]...", help="Kinds to remove, as `cache ls` shows them. Default: all but `download`."),
+        typer.Argument(
+            metavar="[KIND]...", help="Kinds to remove, as `cache ls` shows them. Default: all but `download` and `pretrained`."
+        ),
     ] = None,
     as_json: Json = False,
     debug: Debug = False,  # noqa: ARG001 (read by `verb`)

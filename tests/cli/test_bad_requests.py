@@ -63,6 +63,7 @@ RUN = ("run", "-m", "popularity", "-d", "demo")
         (("verify",), ("no folder leaderboards", "recbench leaderboard publish --boards leaderboards")),
         (("verify", "--json", "--boards", "a b"), ("a b: there is no such folder", "recbench leaderboard publish --boards 'a b'")),
         (("data", "stats", "beuaty"), ("'beuaty'", "Did you mean 'beauty'?")),
+        (("cache", "add", "smolm2"), ("'smolm2'", "Did you mean 'smollm2'?")),
         (("cache", "clean", "partal"), ("'partal'", "Did you mean 'partial'?")),
     ],
 )

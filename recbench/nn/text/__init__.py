@@ -8,7 +8,16 @@ if TYPE_CHECKING:
     from recbench.nn.text.attributes import AttributeFields, ItemAttributes, item_attributes
     from recbench.nn.text.fields import held_fields
     from recbench.nn.text.location import EncoderFolder, locate_encoder
-    from recbench.nn.text.names import HUB_PREFIX, MINILM, encoder_path, hub_name, is_path
+    from recbench.nn.text.names import (
+        HUB_PREFIX,
+        MINILM,
+        SMOLLM2,
+        encoder_path,
+        has_revisions,
+        hub_name,
+        is_path,
+        is_pretrained_name,
+    )
     from recbench.nn.text.pretrained import (
         is_decoder_only,
         is_encoder_decoder,
@@ -29,8 +38,8 @@ else:
     __getattr__ = on_demand(__name__)
 
 __all__ = [
-    "HUB_PREFIX", "MINILM", "AttributeFields", "EncoderFolder", "ItemAttributes", "TextFields", "TextSettings", "TextVectors",
-    "encoder_path", "held_fields", "hub_name", "is_decoder_only", "is_encoder_decoder", "is_path", "item_attributes", "load_encoder",
-    "load_model", "load_t5", "locate_encoder", "n_positions", "read_config", "read_t5_config", "read_tokenizer", "refuse_unknown_words",
-    "sentences", "text_vectors", "tokenizer_of",
+    "HUB_PREFIX", "MINILM", "SMOLLM2", "AttributeFields", "EncoderFolder", "ItemAttributes", "TextFields", "TextSettings", "TextVectors",
+    "encoder_path", "has_revisions", "held_fields", "hub_name", "is_decoder_only", "is_encoder_decoder", "is_path", "is_pretrained_name",
+    "item_attributes", "load_encoder", "load_model", "load_t5", "locate_encoder", "n_positions", "read_config", "read_t5_config",
+    "read_tokenizer", "refuse_unknown_words", "sentences", "text_vectors", "tokenizer_of",
 ]  # fmt: skip

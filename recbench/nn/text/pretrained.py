@@ -4,7 +4,8 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
+from io import StringIO
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -250,6 +251,20 @@ def refuse_unknown_words(tokenizer: Any, texts: Iterable[str], folder: Path, rol
             f"The tokenizer of the {role} in {folder} does not know {len(lost)} of {len(words)} words of the items' texts, {lost[0]!r} for "
             "one. Complete the folder with the tokenizer of this model, or choose a model for the language of the texts."
         )
+
+
+def read_gguf(file: Path, role: str) -> tuple[Any, Any]:
+    """Tokenizer and causal language model of a GGUF file, its rounded weights as float32; needs the packages `gguf` and `accelerate`.
+
+    Raises:
+        BadData: the file is damaged.
+    """
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    # The library draws bars of its own on stderr, beside ours.
+    with quiet(), sentences(f"The {role} in {file}", "GGUF"), redirect_stderr(StringIO()):
+        tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
+        return tokenizer, AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=torch.float32)
 
 
 def read_json(path: Path, role: str) -> dict[str, Any]:

