@@ -8,12 +8,14 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_va
 
 from recbench.core import PluginConfig
 from recbench.core.errors import BadRequest
-from recbench.nn.text import EncoderFolder, TextSettings, hub_name, is_path, locate_encoder
+from recbench.nn.text import MINILM, EncoderFolder, TextSettings, hub_name, is_path, locate_encoder
 from recbench.nn.training import TrainingSettings
 
 Setting = bool | int | float | str
 OWN = "scratch"
 """The backbone that is no pretrained model: a vocabulary trained on the items' texts, and random weights."""
+FROZEN, RANDOM_FROZEN = "minilm-frozen", "minilm-random"
+"""MiniLM as the reader of item prompts, never trained: with its own weights, or with random ones, for comparison."""
 
 
 class ItemTextSettings(TextSettings):
@@ -33,7 +35,9 @@ class BackboneSettings(PluginConfig):
 
     name: str = OWN
     """`scratch`: a T5 with random weights over a vocabulary trained on the items' texts, of the sizes below. `hf:OWNER/NAME`,
-    `hf:OWNER/NAME@REVISION` or the path of a folder: a pretrained T5, which has sizes and vocabulary of its own."""
+    `hf:OWNER/NAME@REVISION` or the path of a folder: a pretrained T5, which has sizes and vocabulary of its own. `minilm-frozen`: MiniLM
+    reads each item prompt once and is not trained; a T5 with random weights and the sizes below reads the user prompt and writes IDs of
+    MiniLM's words. `minilm-random`: the same with an encoder of random weights."""
     vocabulary_size: PositiveInt = 8000
     """Tokens of the own vocabulary, at most."""
     width: PositiveInt = 128
@@ -56,16 +60,24 @@ class BackboneSettings(PluginConfig):
     """On token vectors and on the outputs of attention and network, in training."""
     attention_dropout: float = Field(default=0.1, ge=0, lt=1)
     """On attention weights, in training."""
+    state_type: Literal["float16", "float32"] = "float16"
+    """How the states of a frozen encoder are stored; they are computed and read as float32."""
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether item prompts are read by an encoder that is not trained."""
+        return self.name in {FROZEN, RANDOM_FROZEN}
 
     @model_validator(mode="after")
     def _has_a_known_form(self) -> Self:
-        if self.name != OWN and not is_path(self.name) and hub_name(self.name) is None:
-            raise ValueError(f"name={self.name!r} is none of {OWN}, hf:OWNER/NAME, hf:OWNER/NAME@REVISION or the path of a folder")
+        if self.name != OWN and not self.is_frozen and not is_path(self.name) and hub_name(self.name) is None:
+            known = f"{OWN}, {FROZEN}, {RANDOM_FROZEN}, hf:OWNER/NAME, hf:OWNER/NAME@REVISION"
+            raise ValueError(f"name={self.name!r} is none of {known} or the path of a folder")
         return self
 
     def named_files(self) -> tuple[Path, ...]:
-        """A backbone given by path."""
-        return (self.located().folder,) if is_path(self.name) else ()
+        """A backbone given by path, or MiniLM."""
+        return (self.located().folder,) if is_path(self.name) or self.is_frozen else ()
 
     def named_revisions(self) -> Mapping[str, str]:
         """The commit of a backbone of the hub; `DataUnavailable` where it is not here and cannot be had."""
@@ -74,7 +86,7 @@ class BackboneSettings(PluginConfig):
     def located(self) -> EncoderFolder:
         """Folder of the pretrained backbone; a sentence that names the ways out where it is missing. Nothing else is taken in its place."""
         try:
-            return locate_encoder(self.name, "backbone.name")
+            return locate_encoder(MINILM if self.is_frozen else self.name, "backbone.name")
         except BadRequest as error:
             raise type(error)(
                 f"{error} Or name a folder with --set backbone.name=PATH, or take --preset cpu, which needs no backbone."
@@ -191,3 +203,13 @@ class GRAMConfig(PluginConfig):
     examples: ExampleSettings = ExampleSettings()
     training: TrainingSettings = TrainingSettings()
     search: SearchSettings = SearchSettings()
+
+    @model_validator(mode="after")
+    def _a_frozen_backbone_writes_words_of_ids_only(self) -> Self:
+        marks = (self.prompts.user_start, self.prompts.user_separator, self.prompts.user_end)
+        if self.backbone.is_frozen and (any(marks) or not self.prompts.items or self.ids.file is not None):
+            raise ValueError(
+                f"backbone.name={self.backbone.name} reads item prompts with MiniLM and knows the words of its own IDs only: set "
+                "prompts.items=true, prompts.user_start, user_separator and user_end to nothing, and no ids.file"
+            )
+        return self

@@ -8,6 +8,7 @@ from recbench.core import Histories
 from recbench.core.ragged import IntArray, LongArray, Ragged, flat_index
 from recbench.nn.blocks import T5Encoder
 from recbench.nn.compute import over_batches
+from recbench_models.gram.frozen import FrozenReader
 
 _BATCH_TOKENS = {"cpu": 4_096, "cuda": 262_144}
 
@@ -22,10 +23,11 @@ class ItemStates:
         prompts: of all items.
         width: D.
         device: where the states stand.
+        frozen: reads item prompts in the place of the encoder, which then reads user prompts alone; None: the encoder reads both.
     """
 
-    def __init__(self, reader: T5Encoder, prompts: Ragged, width: int, device: torch.device) -> None:
-        self._reader, self._prompts, self._device = reader, prompts, device
+    def __init__(self, reader: T5Encoder, prompts: Ragged, width: int, device: torch.device, frozen: FrozenReader | None = None) -> None:
+        self._reader, self._prompts, self._device, self._frozen = reader, prompts, device, frozen
         self.state_SD = torch.empty(len(prompts.item), width, device=device)
         self._is_there = np.zeros(len(prompts), dtype=bool)
 
@@ -39,10 +41,14 @@ class ItemStates:
         batches = Histories(prompts.item, prompts.offsets).length_buckets(_BATCH_TOKENS.get(self._device.type, _BATCH_TOKENS["cuda"]))
 
         def encode(rows: LongArray) -> None:
-            state, place = encoded(self._reader, prompts.take(rows), self._device)
             index, _ = flat_index(self._prompts.offsets, missing[rows].astype(np.int64))
             with torch.inference_mode():
-                self.state_SD[torch.from_numpy(index).to(self._device)] = state[place]
+                if self._frozen is not None:
+                    states = self._frozen(missing[rows])
+                else:
+                    state, place = encoded(self._reader, prompts.take(rows), self._device)
+                    states = state[place]
+                self.state_SD[torch.from_numpy(index).to(self._device)] = states
 
         over_batches(encode, batches, self._device)
         self._is_there[missing] = True

@@ -21,6 +21,7 @@ from recbench.nn.compute import Dropout, linear, replace_linear
 from recbench.nn.training import full_cross_entropy
 from recbench_models.gram.config import GRAMConfig
 from recbench_models.gram.data import Batch, Examples
+from recbench_models.gram.frozen import FrozenReader
 from recbench_models.gram.vocabulary import PAD
 
 START = PAD
@@ -41,14 +42,15 @@ class GRAMNetwork(nn.Module):
         t5: a `transformers.T5ForConditionalGeneration`.
         prompts: the prompt of every item.
         labels: the ID of every item, end token included.
+        frozen: reads item prompts in the place of the T5's encoder, which then reads user prompts alone; None: the encoder reads both.
     """
 
     label_IY: Tensor
     """(n_items, Y) int64, the IDs with their end token, `PAD` behind it."""
 
-    def __init__(self, config: GRAMConfig, t5: Any, prompts: Ragged, labels: Ragged) -> None:
+    def __init__(self, config: GRAMConfig, t5: Any, prompts: Ragged, labels: Ragged, frozen: FrozenReader | None = None) -> None:
         super().__init__()
-        self.config, self.t5 = config, t5
+        self.config, self.t5, self.frozen = config, t5, frozen
         self.prompts = prompts
         replace_dropout(t5, config.backbone.dropout)
         replace_linear(t5)
@@ -120,9 +122,12 @@ class GRAMNetwork(nn.Module):
         device = self.label_IY.device
         items = users = None
         if self.config.prompts.items:
-            prompts = self.prompts.take(batch.item)
-            state_SD, start_N = self.encode(prompts)
-            items = ItemMemory.of(batch, state_SD, start_N, prompts.lengths, self.config.prompts.max_history)
+            length_N = self.prompts.lengths[batch.item]
+            if self.frozen is None:
+                state_SD, start_N = self.encode(self.prompts.take(batch.item))
+            else:
+                state_SD, start_N = self.dropout(self.frozen(batch.item)), torch.from_numpy(np.cumsum(length_N) - length_N).to(device)
+            items = ItemMemory.of(batch, state_SD, start_N, length_N, self.config.prompts.max_history)
         if batch.user_prompt is not None:
             state_SD, start_N = self.encode(batch.user_prompt)
             users = UserMemory.of(batch, state_SD + self.places.weight[0], start_N, torch.from_numpy(batch.user_prompt.lengths).to(device))

@@ -88,6 +88,8 @@ def _named(context: FitContext, config: GRAMConfig, fixed: list[str]) -> Path:
             extra = sorted({piece for pieces in published or [] for piece in pieces})
             if backbone is None:
                 vocabulary = Vocabulary.own(lines, n_pieces=config.backbone.vocabulary_size, marks=fixed, extra_pieces=extra)
+            elif config.backbone.is_frozen:
+                vocabulary = Vocabulary.of_word_pieces(backbone.folder, lines)
             else:
                 vocabulary = Vocabulary.of_backbone(backbone.folder, int(read_t5_config(backbone.folder).vocab_size), lines)
             task.advance()

@@ -26,21 +26,29 @@ def item_lines(items: ItemTable, text: ItemTextSettings) -> list[str]:
 
 
 def item_fields(items: ItemTable, text: ItemTextSettings) -> list[list[tuple[str, str]]]:
-    """The name and lower-case value of each column of every item; arguments as for `item_lines`."""
+    """The name and lower-case value of each column of every item, under `shuffle_seed` of another; arguments as for `item_lines`."""
     columns = [(label, items.columns[name]) for name, label in zip(text.fields, _labels(text), strict=True) if name in items.columns]
     rows = []
     for row in range(len(items)):
         values = [(label, column[row]) for label, column in columns if column[row] or text.missing == "na"]
         rows.append([(label, str(value).lower() if value else _MISSING) for label, value in values])
+    if text.shuffle_seed is not None:
+        # The order in which the vectors of the tree are shuffled.
+        return [rows[row] for row in np.random.default_rng(text.shuffle_seed).permutation(len(rows))]
     return rows
 
 
 def marks(text: ItemTextSettings, prompts: PromptSettings) -> list[str]:
     """The fixed texts of all prompts; an own vocabulary has one token for each."""
-    parts = ["item: ", "similar items: ", *(f"{label}: " for label in _labels(text))]
+    parts = [_before(name, text) for name in ("item", "similar items", *_labels(text))]
     texts = [*parts, *(f"; {part}" for part in parts), ", "]
     texts += [prompts.user_start, prompts.user_separator, prompts.user_end]
     return sorted({fixed for fixed in texts if fixed})
+
+
+def _before(name: str, text: ItemTextSettings) -> str:
+    """What stands before a field of an item prompt."""
+    return f"{name}: " if text.labels else ""
 
 
 def _labels(text: ItemTextSettings) -> list[str]:
@@ -72,11 +80,11 @@ def item_prompts(
     comma = vocabulary.mark(", ")
     prompts, at = [], 0
     for item, row in enumerate(rows):
-        parts: list[tuple[str, list[int]]] = [("item: ", ids[item])] if settings.id_linking else []
+        parts: list[tuple[str, list[int]]] = [(_before("item", text), ids[item])] if settings.id_linking else []
         if neighbours is not None and neighbours.shape[1]:
             similar = [ids[other] for other in neighbours[item]]
-            parts.append(("similar items: ", [*similar[0], *(token for other in similar[1:] for token in (*comma, *other))]))
-        parts += [(f"{name}: ", values[at + place].tolist()) for place, (name, _) in enumerate(row)]
+            parts.append((_before("similar items", text), [*similar[0], *(token for other in similar[1:] for token in (*comma, *other))]))
+        parts += [(_before(name, text), values[at + place].tolist()) for place, (name, _) in enumerate(row)]
         at += len(row)
         prompt = [token for place, (label, own) in enumerate(parts) for token in (*vocabulary.mark("; " * (place > 0) + label), *own)]
         prompts.append([*prompt[: settings.item_max_len - 1], EOS])

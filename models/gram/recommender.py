@@ -20,13 +20,16 @@ from recbench.nn.text import load_t5
 from recbench.nn.training import torch_seeded, train
 from recbench_models.gram.config import OWN, BackboneSettings, GRAMConfig
 from recbench_models.gram.data import Examples
+from recbench_models.gram.frozen import FrozenReader, load_encoder, prompt_states
 from recbench_models.gram.item_states import ItemStates
 from recbench_models.gram.network import START, GRAMNetwork, GRAMTraining
-from recbench_models.gram.preparation import prepare
+from recbench_models.gram.preparation import Prepared, prepare
 from recbench_models.gram.prompts import UserPrompts
 from recbench_models.gram.vocabulary import EOS, PAD
 
-_WEIGHTS, _LISTS, _SIZES = "network.safetensors", "prompts.safetensors", "network.json"
+_WEIGHTS, _LISTS, _SIZES, _STATES = "network.safetensors", "prompts.safetensors", "network.json", "states.safetensors"
+_FIRST_WORD = 2
+"""First word of a vocabulary that holds pad, end and the words of IDs alone."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,11 +67,14 @@ class GRAM:
         # Before the tree of IDs and the similar items, which take minutes.
         pretrained = _pretrained(config.backbone)
         prepared = prepare(context, config)
-        vocabulary = prepared.vocabulary
-        fixed = (config.prompts.user_start, config.prompts.user_separator, config.prompts.user_end)
-        texts = _Texts(prepared.ids.tokens, prepared.prompts, *(vocabulary.mark(text) for text in fixed))
-        with torch_seeded(context.seed, "gram", "initial weights"):
-            self._build(_backbone(config.backbone, vocabulary.size, pretrained), texts)
+        if config.backbone.is_frozen:
+            self._begin_with_frozen(context, prepared)
+        else:
+            vocabulary = prepared.vocabulary
+            fixed = (config.prompts.user_start, config.prompts.user_separator, config.prompts.user_end)
+            texts = _Texts(prepared.ids.tokens, prepared.prompts, *(vocabulary.mark(text) for text in fixed))
+            with torch_seeded(context.seed, "gram", "initial weights"):
+                self._build(_backbone(config.backbone, vocabulary.size, pretrained), texts)
         network = self._trained
         examples = Examples(config, context.train, self._user_prompts)
         report = train(
@@ -84,6 +90,25 @@ class GRAM:
         context.log.info("norms of the place vectors, user prompt first: %s", " ".join(f"{norm:.2f}" for norm in norms.tolist()))
         report.artefacts = {**report.artefacts, "codes": prepared.codes_file}
         return report
+
+    def _begin_with_frozen(self, context: FitContext, prepared: Prepared) -> None:
+        """Read the item prompts with the frozen encoder, and build the rest over the words that IDs consist of.
+
+        No other word can be written, so a head over the whole vocabulary would only add to the cost of the softmax.
+        """
+        settings = self.config.backbone
+        encoder = load_encoder(settings)
+        prompts = encoder.prompts(prepared.prompts)
+        states = prompt_states(context, settings, encoder, prompts)
+        word_V, place = np.unique(prepared.ids.tokens.item, return_inverse=True)
+        ids = Ragged((place.reshape(-1) + _FIRST_WORD).astype(np.int32), prepared.ids.tokens.offsets)
+        n_tokens = len(word_V) + _FIRST_WORD
+        context.log.info("frozen encoder: %d prompts of %.1f tokens, %d words in IDs", len(prompts), prompts.lengths.mean(), len(word_V))
+        with torch_seeded(context.seed, "gram", "initial weights"):
+            frozen = FrozenReader(states, prompts.offsets, settings.width)
+            t5 = _backbone(settings, n_tokens)
+            frozen.begin_with(encoder.words(word_V.astype(np.int64)), t5.shared, _FIRST_WORD)
+            self._build(t5, _Texts(ids, prompts, (), (), ()), frozen)
 
     def generate(self, queries: Queries, k: int) -> Rankings:
         """The k items whose IDs are the likeliest by the search; scores are log-likelihoods, divided as `length_norm` says."""
@@ -123,6 +148,8 @@ class GRAM:
             f"{name}.{part}": torch.from_numpy(getattr(value, part)) for name, value in lists.items() for part in ("item", "offsets")
         }
         save_file(tensors, folder / _LISTS)
+        if network.frozen is not None:
+            save_file({"states": torch.from_numpy(np.array(network.frozen.state_SE))}, folder / _STATES)
         sizes = {"t5": network.t5.config.to_dict(), "user_prompt": [texts.start, texts.separator, texts.end]}
         (folder / _SIZES).write_text(json.dumps(sizes, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
@@ -131,7 +158,11 @@ class GRAM:
         sizes = json.loads((folder / _SIZES).read_text(encoding="utf-8"))
         tensors = load_file(folder / _LISTS)
         ids, prompts = (Ragged(*(tensors[f"{name}.{part}"].numpy() for part in ("item", "offsets"))) for name in ("ids", "prompts"))
-        self._build(T5ForConditionalGeneration(T5Config.from_dict(sizes["t5"])), _Texts(ids, prompts, *map(tuple, sizes["user_prompt"])))
+        t5 = T5ForConditionalGeneration(T5Config.from_dict(sizes["t5"]))
+        frozen = None
+        if self.config.backbone.is_frozen:
+            frozen = FrozenReader(load_file(folder / _STATES)["states"].numpy(), prompts.offsets, t5.config.d_model)
+        self._build(t5, _Texts(ids, prompts, *map(tuple, sizes["user_prompt"])), frozen)
         load_weights(dict(self._trained.named_parameters()), folder / _WEIGHTS)
         self._trained.eval()
 
@@ -140,13 +171,13 @@ class GRAM:
         self._trained.to(device)
         self._serving = None
 
-    def _build(self, t5: Any, texts: _Texts) -> None:
+    def _build(self, t5: Any, texts: _Texts, frozen: FrozenReader | None = None) -> None:
         """The network over these texts, and what belongs to it."""
         labels = Ragged.from_lists([[*texts.ids[item].tolist(), EOS] for item in range(len(texts.ids))])
         self._texts = texts
         self._user_prompts = UserPrompts(texts.ids, texts.start, texts.separator, texts.end, self.config.prompts.user_max_len)
         self._trie = CodeTrie.from_tokens(labels)
-        self._network = GRAMNetwork(self.config, t5, texts.prompts, labels).eval()
+        self._network = GRAMNetwork(self.config, t5, texts.prompts, labels, frozen).eval()
         self._serving = None
 
     def _served(self) -> _Serving:
@@ -156,7 +187,7 @@ class GRAM:
             network.eval()
         if self._serving is None or self._serving.weights_version != network.weights_version:
             width, device = network.places.weight.shape[1], network.label_IY.device
-            states = ItemStates(T5Encoder(network.t5), self._texts.prompts, width, device)
+            states = ItemStates(T5Encoder(network.t5), self._texts.prompts, width, device, network.frozen)
             self._serving = _Serving(network.weights_version, T5DecoderParameters(network.t5), states)
         return self._serving
 
@@ -173,7 +204,7 @@ def _pretrained(settings: BackboneSettings) -> Any | None:
     Raises:
         BadRequest: the folder holds no whole T5, or one with other tokens for padding, end and start.
     """
-    if settings.name == OWN:
+    if settings.name == OWN or settings.is_frozen:
         return None
     folder = settings.located().folder
     t5 = load_t5(folder)

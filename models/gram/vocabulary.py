@@ -37,6 +37,7 @@ class _Layout:
         own: whether the vocabulary was trained here.
         n_rows: of the embedding table.
         unknown: the row of what no piece covers.
+        continuation: begins pieces that go on within a word, which name nothing; empty where pieces begin with a word mark instead.
         special: rows of a backbone that stand for no text.
         n_numbers: own only, as the two that follow.
         marks: fixed texts.
@@ -46,6 +47,7 @@ class _Layout:
     own: bool
     n_rows: int
     unknown: int = UNKNOWN
+    continuation: str = ""
     special: tuple[int, ...] = (PAD, EOS, UNKNOWN)
     n_numbers: int = 0
     marks: tuple[str, ...] = ()
@@ -53,7 +55,7 @@ class _Layout:
 
 
 class Vocabulary:
-    """Texts to tokens; made by `own`, `of_backbone` or `load`."""
+    """Texts to tokens; made by `own`, `of_backbone`, `of_word_pieces` or `load`."""
 
     def __init__(self, tokenizer: Tokenizer, layout: _Layout) -> None:
         tokenizer.no_truncation()
@@ -142,6 +144,20 @@ class Vocabulary:
         special = tuple(sorted({*pretrained.all_special_ids, *added}))
         return cls(tokenizer, _Layout(own=False, n_rows=n_rows, unknown=pretrained.unk_token_id, special=special))
 
+    @classmethod
+    def of_word_pieces(cls, folder: Path, texts: Sequence[str] = ()) -> Self:
+        """The vocabulary of an encoder with WordPieces, such as BERT's; `texts` are of the items, whose words it must know.
+
+        Raises:
+            BadRequest: the folder holds no such tokenizer, or one that knows less than half of the words of the texts.
+        """
+        pretrained = read_tokenizer(folder, "backbone", n_rows=None)
+        refuse_unknown_words(pretrained, texts, folder, "backbone")
+        model = json.loads(pretrained.backend_tokenizer.to_str())["model"]
+        special, n_rows = tuple(sorted(pretrained.all_special_ids)), max(pretrained.get_vocab().values()) + 1
+        layout = _Layout(False, n_rows, pretrained.unk_token_id, model["continuing_subword_prefix"], special)
+        return cls(Tokenizer.from_str(pretrained.backend_tokenizer.to_str()), layout)
+
     @property
     def size(self) -> int:
         """Rows that the embedding table needs."""
@@ -225,7 +241,7 @@ class Vocabulary:
         may = np.zeros(self.size, dtype=np.bool_)
         for piece, token in self._token_of.items():
             # One of two characters at least is not the mark, so the bare mark is out, too.
-            may[token] = len(piece) >= 2
+            may[token] = len(piece) >= 2 and not (self._layout.continuation and piece.startswith(self._layout.continuation))
         may[list(self._layout.special)] = False
         return may
 

@@ -1,6 +1,6 @@
-"""Makes `gram_case` importable here."""
+"""Makes `gram_case` importable here, and `tiny_models` of the tests of texts."""
 
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[2] / "nn" / "text")]
