@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import save
 
 from recbench.core import FitContext
@@ -17,12 +18,17 @@ from recbench_models.hllm.config import OWN, HLLMConfig
 from recbench_models.hllm.item_tower import ItemTower
 
 VECTORS_FILE = "vectors.npy"
+_LEAST_DEVIATION = 1e-6
 _OF_TOWER = {"tower", "weights", "pooling", "position", "width", "depth", "heads"}
 
 
 def item_vectors(context: FitContext, tower: ItemTower, config: HLLMConfig) -> Path:
-    """The file with the vectors of all items and of the empty text, (n_items + 1, D) float32, from the cache or computed now."""
+    """The file with the vectors of all items and of the empty text, (n_items + 1, D) float32, from the cache or computed now.
+
+    With `item.standardise` they are centred and divided by the standard deviation of each component over the items.
+    """
     settings, inputs = _identity(tower, config)
+    settings["standardise"] = config.item.standardise
 
     def build(folder: Path) -> None:
         every = np.arange(len(tower.tokens), dtype=np.int64)
@@ -34,9 +40,16 @@ def item_vectors(context: FitContext, tower: ItemTower, config: HLLMConfig) -> P
 
         with torch.no_grad(), store:
             _over(context, "item vectors (tokens)", tower, batches, store, read)
-        np.save(folder / VECTORS_FILE, store.vectors)
+        np.save(folder / VECTORS_FILE, standardised(store.vectors) if config.item.standardise else store.vectors)
 
     return context.common_stage("item-vectors", build, config=settings, inputs=inputs) / VECTORS_FILE
+
+
+def standardised(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Vectors whose components have the mean 0 and the deviation 1 over all rows but the last, which is the empty text."""
+    items = vectors[:-1].astype(np.float64)
+    result: NDArray[np.float32] = ((vectors - items.mean(0)) / np.maximum(items.std(0), _LEAST_DEVIATION)).astype(np.float32)
+    return result
 
 
 def store_lower_states(context: FitContext, tower: ItemTower, config: HLLMConfig) -> None:

@@ -36,6 +36,8 @@ class ItemTextSettings(TextFields):
     error unless `optional_fields` names it."""
     names: Mapping[str, str] = {}
     """Names of columns in the text, where they are not the columns' own; the published names are title, tag, description."""
+    labels: bool = True
+    """Whether a column's name stands before its value: `title: ...`."""
     separator: str = ""
     """Text between two fields; nothing, as published."""
     prompt: str = "Compress the following sentence into embedding: "
@@ -115,6 +117,9 @@ class ItemSettings(TowerSettings):
     """Words that a `scratch` item tower knows, the most frequent ones."""
     learning_rate: PositiveFloat | None = None
     """Learning rate of the item tower; none: the same as of everything else."""
+    standardise: bool = False
+    """Whether every component of the item vectors is centred over the catalogue and divided by its standard deviation. The mean states of
+    a language model are much alike, and the user tower is to see in what they differ. Only for `layers=none`."""
 
     @model_validator(mode="after")
     def _settings_agree(self) -> Self:
@@ -122,6 +127,8 @@ class ItemSettings(TowerSettings):
             raise ValueError(f"width={self.width} is not a multiple of twice heads={self.heads}")
         if self.layers == "none" and self.pooling == "token":
             raise ValueError("layers=none leaves the [ITEM] vector at random; set pooling=mean")
+        if self.standardise and self.layers != "none":
+            raise ValueError("standardise=true would change the vectors under a user tower that was trained on others; set layers=none")
         return self
 
 

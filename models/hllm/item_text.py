@@ -23,15 +23,17 @@ _TEXTS_PER_CALL = 10_000
 
 
 def item_lines(items: ItemTable, text: ItemTextSettings) -> list[str]:
-    """The text of each item: the prompt, then `name: value` for each field that has a value. Empty for an item without any.
+    """The text of each item: the prompt, then `name: value` or the value alone for each field that has one. Empty for an item without any.
 
     arXiv:2409.12740, section 3.1, and the released code, which sets nothing between two fields. With `shuffle_seed` the texts go to
     other items.
     """
-    columns = [(text.names.get(name, name), items.columns[name]) for name in text.fields if name in items.columns]
+    columns = [
+        (f"{text.names.get(name, name)}: " if text.labels else "", items.columns[name]) for name in text.fields if name in items.columns
+    ]
     lines = []
     for row in range(len(items)):
-        fields = [f"{name}: {column[row]}" for name, column in columns if column[row]]
+        fields = [f"{before}{column[row]}" for before, column in columns if column[row]]
         lines.append(text.prompt + text.separator.join(fields) if fields else "")
     if text.shuffle_seed is not None:
         lines = [lines[row] for row in np.random.default_rng(text.shuffle_seed).permutation(len(lines))]
