@@ -72,7 +72,7 @@ def locate_encoder(encoder: str, setting: str = "text.encoder") -> EncoderFolder
         return EncoderFolder(folder, "path", is_known_by_content=True)
     named = hub_name(encoder)
     if named is None:
-        raise BadRequest(f"{setting}={encoder!r} is not known. Use minilm, smollm2, tfidf-svd, hf:OWNER/NAME or a path.")
+        raise BadRequest(f"{setting}={encoder!r} is not known. Use minilm, tfidf-svd, smollm2, hf:OWNER/NAME or a path.")
     folder = _snapshot(*named, setting)
     return EncoderFolder(folder, f"{named[0]}@{folder.name}", is_known_by_content=False)
 

@@ -60,7 +60,7 @@ class TextSettings(TextFields):
         if value == TFIDF_SVD or is_pretrained_name(value):
             return value
         raise ValueError(
-            f"the encoder is none of {MINILM}, {SMOLLM2}, {TFIDF_SVD}, hf:OWNER/NAME, hf:OWNER/NAME@REVISION or the path of a folder"
+            f"the encoder is none of {MINILM}, {TFIDF_SVD}, {SMOLLM2}, hf:OWNER/NAME, hf:OWNER/NAME@REVISION or the path of a folder"
         )
 
     def named_files(self) -> tuple[Path, ...]:
