@@ -15,8 +15,7 @@ from recbench.core import FitContext, Histories
 from recbench.core.matrix import new_matrix
 from recbench.core.ragged import IntArray, LongArray, Ragged, flat_index
 from recbench.nn.compute import MatrixFile
-from recbench.nn.text import load_encoder as load_folder
-from recbench.nn.text import read_config
+from recbench.nn.text import load_encoder, read_config
 from recbench_models.gram.config import RANDOM_FROZEN, BackboneSettings
 
 _STATES = "states.npy"
@@ -53,14 +52,14 @@ class Encoder:
         return Ragged.from_lists([[self.begin, *prompts[row][:-1].tolist(), self.end] for row in range(len(prompts))])
 
 
-def load_encoder(settings: BackboneSettings) -> Encoder:
+def frozen_encoder(settings: BackboneSettings) -> Encoder:
     """The encoder that the settings name, with its own weights or with random ones.
 
     Raises:
         DataUnavailable: its package is not installed.
     """
     folder = settings.located().folder
-    model, tokenizer = load_folder(folder, "backbone")
+    model, tokenizer = load_encoder(folder, "backbone")
     if settings.name == RANDOM_FROZEN:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(_RANDOM_SEED)

@@ -20,7 +20,7 @@ from recbench.nn.text import load_t5
 from recbench.nn.training import torch_seeded, train
 from recbench_models.gram.config import OWN, BackboneSettings, GRAMConfig
 from recbench_models.gram.data import Examples
-from recbench_models.gram.frozen import FrozenReader, load_encoder, prompt_states
+from recbench_models.gram.frozen import FrozenReader, frozen_encoder, prompt_states
 from recbench_models.gram.item_states import ItemStates
 from recbench_models.gram.network import START, GRAMNetwork, GRAMTraining
 from recbench_models.gram.preparation import Prepared, prepare
@@ -97,7 +97,7 @@ class GRAM:
         No other word can be written, so a head over the whole vocabulary would only add to the cost of the softmax.
         """
         settings = self.config.backbone
-        encoder = load_encoder(settings)
+        encoder = frozen_encoder(settings)
         prompts = encoder.prompts(prepared.prompts)
         states = prompt_states(context, settings, encoder, prompts)
         word_V, place = np.unique(prepared.ids.tokens.item, return_inverse=True)
