@@ -31,6 +31,8 @@ _RANDOM_SEED = 0
 class Encoder:
     """A frozen encoder.
 
+    Numbers that tell items of equal IDs apart may be tokens above all its words: it reads them as nothing.
+
     Attributes:
         model: of the transformers library, without dropout.
         begin: token before a text.
@@ -41,15 +43,17 @@ class Encoder:
     begin: int
     end: int
 
-    def words(self, token_V: LongArray) -> NDArray[np.float32]:
-        """The vectors of tokens before the first layer, (V, E)."""
+    def words(self, tokens: LongArray) -> NDArray[np.float32]:
+        """The vectors before the first layer, (V, E), of those `tokens` that are words of the encoder."""
         table = self.model.get_input_embeddings().weight.detach()
-        vectors: NDArray[np.float32] = table[torch.from_numpy(token_V)].float().cpu().numpy()
+        vectors: NDArray[np.float32] = table[torch.from_numpy(tokens[tokens < len(table)])].float().cpu().numpy()
         return vectors
 
     def prompts(self, prompts: Ragged) -> Ragged:
         """Prompts as the encoder reads them: its marks around each, in the place of the end token."""
-        return Ragged.from_lists([[self.begin, *prompts[row][:-1].tolist(), self.end] for row in range(len(prompts))])
+        n_words = len(self.model.get_input_embeddings().weight)
+        texts = (prompts[row][:-1].tolist() for row in range(len(prompts)))
+        return Ragged.from_lists([[self.begin, *(token for token in text if token < n_words), self.end] for text in texts])
 
 
 def frozen_encoder(settings: BackboneSettings) -> Encoder:
@@ -154,7 +158,7 @@ class FrozenReader(nn.Module):
 
         Args:
             word_VE: the encoder's vectors of the words of IDs.
-            table: the decoder's; rows from `first` on are those words.
+            table: the decoder's; rows from `first` on are those words, and what has no word behind them stays as it is.
             first: row of the first of them.
         """
         words = torch.from_numpy(word_VE)

@@ -179,6 +179,16 @@ def test_a_head_over_the_words_of_ids_is_the_whole_one_without_the_others() -> N
     np.testing.assert_allclose(found[0].scores, found[1].scores, atol=1e-6)
 
 
+def test_numbers_for_which_the_encoder_has_no_word_tell_items_apart(minilm: Path, tmp_path: Path) -> None:
+    alike: list[str | None] = ["red hat", "blue scarf"] * (N_ITEMS // 2)
+    gram = GRAM(settings(**{"training.max_steps": 1}))
+    gram.fit(LightContext(interactions(HISTORIES, N_ITEMS), tmp_path, {"title": alike}, judge=lambda _: 0.0))
+    # The tiny vocabulary has digits, so the numbers 10 and 11 are no words.
+    assert len(gram._trained.label_IY.unique()) == 2 + 12 + 2 + 2  # pad and end, numbers, and a name of either of two kinds of item
+    lists = gram.generate(queries([[0, 1]]), N_ITEMS).view("keep")[0]
+    assert sorted(lists.tolist()) == list(range(N_ITEMS))
+
+
 def test_ids_are_whole_words_of_the_encoder(bert: Path) -> None:
     vocabulary = Vocabulary.of_word_pieces(bert, [title for title in TITLES if title])
     tokens = vocabulary.encode(["red hats"])[0].tolist()
