@@ -23,12 +23,14 @@ class Quantized:
         reconstruction: (n, d) float32, what the codes say about the vectors.
         unexplained: per level the squared error of the reconstruction from the levels up to it, as a share of the vectors'
             squared distance from their mean; 0 where all vectors are equal.
+        latent: (n, width) float32, the vectors in the space of the codebooks, where an encoder made that; else None.
     """
 
     codes: IntArray
     codebooks: tuple[FloatArray, ...]
     reconstruction: FloatArray
     unexplained: tuple[float, ...]
+    latent: FloatArray | None = None
 
     @property
     def level_sizes(self) -> tuple[int, ...]:

@@ -227,13 +227,14 @@ class Rqvae(nn.Module):
         # Equal vectors must get equal codes, which the last digit of a distance could prevent: each is looked at once.
         distinct, row_of, counts = np.unique(vectors + 0.0, axis=0, return_inverse=True, return_counts=True)
         row_of = row_of.reshape(-1)
-        codes, last_level, errors = [], [], []
+        codes, latent, last_level, errors = [], [], [], []
         for start in range(0, len(distinct), _ROWS_AT_A_TIME):
             latent_BZ = self.encoder(torch.from_numpy(distinct[start : start + _ROWS_AT_A_TIME]).to(self.vectors.device))
             code_BL: Tensor = self.quantizer(latent_BZ).code
             entries = [codebook[code_B] for codebook, code_B in zip(self.quantizer.codebooks, code_BL.T, strict=True)]
             sum_LBZ = torch.stack(entries).cumsum(dim=0)
             codes.append(code_BL.cpu().numpy())
+            latent.append(latent_BZ.cpu().numpy())
             level_LBD = self.decoder(sum_LBZ).cpu().numpy()
             error_LB = np.square(level_LBD - distinct[start : start + _ROWS_AT_A_TIME], dtype=np.float64).sum(axis=2)
             errors.append(error_LB @ counts[start : start + _ROWS_AT_A_TIME])
@@ -243,6 +244,7 @@ class Rqvae(nn.Module):
             codebooks=tuple(codebook.detach().cpu().numpy() for codebook in self.quantizer.codebooks),
             reconstruction=np.concatenate(last_level)[row_of],
             unexplained=shares_of_spread(np.sum(errors, axis=0), vectors),
+            latent=np.concatenate(latent)[row_of],
         )
 
 
