@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from recbench.core import Interactions, Interrupted, StageFailed, TimeKind
 from recbench.nn.codes.quantize.quantized import unexplained_share
+from recbench.nn.codes.quantize.residual_kmeans import residual_kmeans
 from recbench.nn.codes.quantize.rqvae import Quantization, ResidualQuantizer, Rqvae, RqvaeBatch, nearest, train_rqvae
 from recbench.nn.codes.quantize.settings import QuantizerSettings, RQVAESettings
 from recbench.nn.training.optimizer import trained_weights
@@ -192,6 +193,19 @@ def test_the_sum_of_the_entries_is_what_the_decoder_reads() -> None:
     with torch.no_grad():
         decoded: Tensor = module.decoder(torch.from_numpy(np.asarray(total)))
     np.testing.assert_allclose(found.reconstruction, decoded.numpy(), atol=1e-5)
+
+
+def test_latent_vectors_are_what_the_encoder_makes_of_each_vector() -> None:
+    vectors = clustered()
+    vectors[[5, 50]] = vectors[0]
+    module = started(vectors)
+    found = module.quantized()
+    with torch.no_grad():
+        encoded: Tensor = module.encoder(module.vectors)
+    assert found.latent is not None
+    np.testing.assert_allclose(found.latent, encoded.numpy(), atol=1e-5)
+    np.testing.assert_array_equal(found.latent[[5, 50]], found.latent[[0, 0]])
+    assert residual_kmeans(vectors, n_levels=1, size=4, seed=0).latent is None
 
 
 def test_equal_vectors_make_one_code(context: LightContext) -> None:
