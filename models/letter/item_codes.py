@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from recbench.core import FitContext
 from recbench.nn.codes import (
@@ -48,7 +49,7 @@ def letter_codes(context: FitContext, vectors: FloatArray, config: LETTERConfig)
 
     def build(folder: Path) -> None:
         alone = context.alone()
-        with one_thread():
+        with one_thread(), threadpool_limits(limits=1, user_api="blas"):
             quantized = _trained(alone, vectors, config, behaviour)
             unique_codes(quantized, config.codes, alone.log).save(folder)
 
