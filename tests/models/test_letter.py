@@ -248,8 +248,8 @@ def test_collisions_part_on_the_last_level_without_touching_others() -> None:
     assert part_collisions(codes, residual, entries, rounds=0).tolist() == codes.tolist()
 
 
-def quantized_of(codes: Array | NDArray[np.int32], latent: Array, codebooks: tuple[Array, ...]) -> Quantized:
-    return Quantized(codes.astype(np.int32), codebooks, latent, (0.5,) * len(codebooks), latent)
+def quantized_of(codes: NDArray[np.int32], latent: Array, codebooks: tuple[Array, ...]) -> Quantized:
+    return Quantized(codes, codebooks, latent, (0.5,) * len(codebooks), latent)
 
 
 @settings(max_examples=25)
@@ -270,11 +270,13 @@ def test_codes_are_unique_whatever_collides(n: int, size: int, rounds: int, seed
 
 def test_items_of_one_code_go_where_their_own_residual_is_near() -> None:
     codebooks = np.zeros((1, 1), np.float32), np.array([[0.0], [5.0], [9.0]], np.float32)
-    latent = np.array([[0.0], [8.0]], np.float32)
+    latent = np.array([[5.0], [8.0]], np.float32)
     found = unique_codes(
-        quantized_of(np.zeros((2, 2)), latent, codebooks), config_of(**{"codes.parting_rounds": 0}).codes, context_of(Path()).log
+        quantized_of(np.array([[0, 1], [0, 1]], np.int32), latent, codebooks),
+        config_of(**{"codes.parting_rounds": 0}).codes,
+        context_of(Path()).log,
     )
-    assert found.code.tolist() == [[0, 0], [0, 2]]
+    assert found.code.tolist() == [[0, 1], [0, 2]]
 
 
 def made(config: LETTERConfig, folder: Path, behaviour: Array | None, texts: Array | None = None) -> tuple[ItemCodes, Behaved]:
