@@ -62,6 +62,15 @@ class QuantizerSettings(PluginConfig):
     rqvae: RQVAESettings = RQVAESettings()
 
 
+class SinkhornSettings(PluginConfig):
+    """How the codes of a level are used evenly in training: by optimal transport of a batch to the entries (Cuturi, arXiv:1306.0895)."""
+
+    epsilon: float | None = Field(default=0.003, ge=0.003)
+    """Weight of the entropy, the smaller, the nearer to whole assignments (RUCAIBox/LC-Rec); none: the nearest entry is taken."""
+    iterations: PositiveInt = 50
+    """How often rows and columns of the plan are scaled."""
+
+
 class ProductSettings(PluginConfig):
     """How item vectors become one digit for each stretch of their dimensions: whitening, then (optimized) product quantization."""
 
