@@ -23,7 +23,8 @@ class TokenTable(nn.Module):
 
     def __init__(self, code_CD: Tensor, word_VD: Tensor) -> None:
         super().__init__()
-        self.codes, self.words = (nn.Embedding(*table.shape, _weight=table) for table in (code_CD, word_VD))
+        self.codes = nn.Embedding(len(code_CD), code_CD.shape[1], _weight=code_CD)
+        self.words = nn.Embedding(len(word_VD), word_VD.shape[1], _weight=word_VD)
 
     def forward(self, token: Tensor) -> Tensor:
         n_codes = self.codes.num_embeddings
