@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from recbench.core import PluginConfig
 from recbench.nn.codes import QuantizerSettings, SinkhornSettings
@@ -47,6 +47,9 @@ class LanguageModelSettings(PluginConfig):
     """The first so many layers are read, with the norm behind the last one; none: all."""
     trains_words: bool = True
     """Whether the vectors of the words are trained too. Those of the codes always are."""
+    code_spread: PositiveFloat = 1.0
+    """First vectors of codes are drawn around the mean of the words' with so many times the spread of these. A model that is cut to its
+    first layers has states that no row of its table was trained for: at 1 its logits are far apart by chance."""
     scratch: ScratchSettings = ScratchSettings()
 
     def located(self) -> EncoderFolder:

@@ -38,25 +38,26 @@ class CodeLanguageModel(nn.Module):
     """Reads tokens of codes and words, and writes either.
 
     A token of a code is predicted among those of codes, a word among words: where which of the two follows is never in question, a softmax
-    over both would only cost time. First vectors of codes are drawn with the mean and the spread that each dimension has over the words.
+    over both would only cost time. First vectors of codes are drawn around the mean of the words'.
 
     Args:
         model: a causal language model of the transformers library; its table and its head are replaced.
         n_codes: C.
         trains_words: whether the vectors of words get a gradient.
+        code_spread: how far the first vectors of codes lie apart, as a share of how far those of words do.
 
     Attributes:
         model: the language model; its head is over codes alone, as a search over codes wants it.
         table: what it reads, and where the model's own tables were one also what it writes.
     """
 
-    def __init__(self, model: Any, n_codes: int, *, trains_words: bool) -> None:
+    def __init__(self, model: Any, n_codes: int, *, trains_words: bool, code_spread: float = 1.0) -> None:
         super().__init__()
         read_VD, written_VD = (part.weight.detach() for part in (model.get_input_embeddings(), model.get_output_embeddings()))
-        self.table = TokenTable(_new_rows(read_VD, n_codes), read_VD)
+        self.table = TokenTable(_new_rows(read_VD, n_codes, code_spread), read_VD)
         self.is_tied = bool(model.config.tie_word_embeddings)
         head = nn.Linear(read_VD.shape[1], n_codes, bias=False, device="meta")
-        head.weight = self.table.codes.weight if self.is_tied else nn.Parameter(_new_rows(written_VD, n_codes))
+        head.weight = self.table.codes.weight if self.is_tied else nn.Parameter(_new_rows(written_VD, n_codes, code_spread))
         self.written_words = None if self.is_tied else nn.Parameter(written_VD)
         model.set_input_embeddings(self.table)
         replace_linear(model.base_model)
@@ -157,6 +158,6 @@ def _cut(model: Any, settings: LanguageModelSettings) -> Any:
     return model
 
 
-def _new_rows(table_VD: Tensor, n: int) -> Tensor:
-    """Vectors drawn with the mean and the spread of each dimension of a table, (n, D)."""
-    return table_VD.mean(0) + table_VD.std(0, correction=0) * torch.randn(n, table_VD.shape[1])
+def _new_rows(table_VD: Tensor, n: int, spread: float) -> Tensor:
+    """Vectors drawn with the mean of each dimension of a table and `spread` times its standard deviation, (n, D)."""
+    return table_VD.mean(0) + spread * table_VD.std(0, correction=0) * torch.randn(n, table_VD.shape[1])

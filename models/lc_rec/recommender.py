@@ -16,7 +16,7 @@ from recbench.nn.compute import load_weights
 from recbench.nn.text import text_vectors
 from recbench.nn.training import torch_seeded, train
 from recbench_models.lc_rec.config import LCRecConfig
-from recbench_models.lc_rec.examples import Examples, LCRecTraining
+from recbench_models.lc_rec.data import Examples, LCRecTraining
 from recbench_models.lc_rec.network import CodeLanguageModel, language_model_from, new_language_model
 from recbench_models.lc_rec.prompts import TokenList, read_prompts
 
@@ -43,8 +43,13 @@ class LCRec:
         codes = unique_codes(context, text_vectors(context, config.text).vectors, config.codes, config.last_level)
         prompts = read_prompts(context, config, codes.codes.n_tokens)
         with torch_seeded(context.seed, "lc-rec", "initial weights"):
-            model = new_language_model(config.language_model)
-            network = CodeLanguageModel(model, codes.codes.n_tokens, trains_words=config.language_model.trains_words)
+            settings = config.language_model
+            network = CodeLanguageModel(
+                new_language_model(settings),
+                codes.codes.n_tokens,
+                trains_words=settings.trains_words,
+                code_spread=settings.code_spread,
+            )
         self._use(codes.codes, prompts.sequence[0], network)
         examples = Examples(config, context.train, self._code_NL, prompts)
         context.log.info("%d tokens of %d targets in a pass", examples.n_tokens, examples.n_possible)

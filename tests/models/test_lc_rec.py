@@ -15,7 +15,7 @@ from recbench.nn.codes import ItemCodes
 from recbench.testing import LightContext, interactions, latest_is_best, queries
 from recbench_models.lc_rec import PLUGIN
 from recbench_models.lc_rec.config import LanguageModelSettings, LCRecConfig
-from recbench_models.lc_rec.examples import Examples, LCRecTraining
+from recbench_models.lc_rec.data import Examples, LCRecTraining
 from recbench_models.lc_rec.network import CodeLanguageModel, new_language_model
 from recbench_models.lc_rec.prompts import N_WORDINGS, Prompts, read_prompts
 from recbench_models.lc_rec.recommender import LCRec
