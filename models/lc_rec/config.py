@@ -4,13 +4,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from recbench.core import PluginConfig
 from recbench.nn.codes import QuantizerSettings, SinkhornSettings
-from recbench.nn.text import HUB_PREFIX, EncoderFolder, TextFields, TextSettings, locate_encoder
+from recbench.nn.text import HUB_PREFIX, EncoderFolder, TextFields, TextSettings, hub_name, is_path, locate_encoder
 from recbench.nn.training import TrainingSettings
 
+SMOLLM2 = "smollm2"
+"""SmolLM2-135M-Instruct out of the cache."""
 SCRATCH = "scratch"
 """A language model that is no pretrained one: a small Llama with random weights over the words of the items' names."""
 
@@ -39,7 +41,7 @@ class ScratchSettings(PluginConfig):
 class LanguageModelSettings(PluginConfig):
     """The causal language model."""
 
-    name: str = "smollm2"
+    name: str = SMOLLM2
     """A model of the Llama kind: `smollm2`, `hf:OWNER/NAME`, `hf:OWNER/NAME@REVISION`, the path of a folder, or `scratch`."""
     weights: Literal["pretrained", "random"] = "pretrained"
     """`random`: the architecture and the tokenizer of the model, and none of its weights."""
@@ -51,6 +53,15 @@ class LanguageModelSettings(PluginConfig):
     """First vectors of codes are drawn around the mean of the words' with so many times the spread of these. A model that is cut to its
     first layers has states that no row of its table was trained for: at 1 its logits are far apart by chance."""
     scratch: ScratchSettings = ScratchSettings()
+
+    @field_validator("name")
+    @classmethod
+    def _name_has_a_known_form(cls, value: str) -> str:
+        if value in {SCRATCH, SMOLLM2} or is_path(value) or hub_name(value) is not None:
+            return value
+        raise ValueError(
+            f"the model {value!r} is none of {SMOLLM2}, {SCRATCH}, hf:OWNER/NAME, hf:OWNER/NAME@REVISION or the path of a folder"
+        )
 
     def located(self) -> EncoderFolder:
         """Folder of the model's files; `BadRequest` or `DataUnavailable` where they are not here."""

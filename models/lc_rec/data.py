@@ -38,9 +38,18 @@ class Examples:
         none = named[:0]
         self._to_code = named if config.tasks.item_to_code else none
         self._to_item = named if config.tasks.code_to_item else none
-        n_sequences = len(self.windows) + len(self._to_code) + len(self._to_item)
-        self._length = np.array([len(self.sequence(number)[0]) for number in range(N_WORDINGS * n_sequences)], np.int64)
+        self._length = self._lengths()
         """Of each sequence in each wording."""
+
+    def _lengths(self) -> LongArray:
+        """Tokens of every sequence in every wording, by its number."""
+        prompts, code_length = self._prompts, len(self._codes[0])
+        name_length = np.array([len(name) for name in prompts.names], np.int64)
+        of_prompts = [[len(part) for part in prompts.sequence]]
+        of_prompts += [[len(before) + len(between) for before, between in pairs] for pairs in (prompts.to_code, prompts.to_item)]
+        of_bodies = [code_length * (self.windows.length + 1)]
+        of_bodies += [name_length[rows] + code_length + more for rows, more in ((self._to_code, 0), (self._to_item, len(prompts.end)))]
+        return np.concatenate([(body[:, None] + prompt).flatten() for body, prompt in zip(of_bodies, of_prompts, strict=True)])
 
     @property
     def n_possible(self) -> int:

@@ -75,11 +75,12 @@ def read_prompts(context: FitContext, config: LCRecConfig, n_codes: int) -> Prom
         n_codes: tokens of codes, behind which those of words begin.
 
     Raises:
-        BadRequest: no item has a name, or the model's files are not here or damaged.
+        BadRequest: no item has a name and a task asks for names, or the model's files are not here or damaged.
     """
-    names = config.tasks.names
-    held_fields(context.items, names, context.log, part="tasks.names")
-    texts = context.items.text(names.fields)
+    names, texts = config.tasks.names, [""] * len(context.items)
+    if config.tasks.item_to_code or config.tasks.code_to_item:
+        held_fields(context.items, names, context.log, part="tasks.names")
+        texts = context.items.text(names.fields)
     wordings = [text for pair in (*ITEM_TO_CODE, *CODE_TO_ITEM) for text in pair]
     model = config.language_model
     tokenizer: _Tokenizer = (

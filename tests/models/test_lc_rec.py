@@ -131,6 +131,24 @@ def test_only_what_is_written_gets_a_gradient() -> None:
         assert len(tokens) > sum(is_written) > 0
 
 
+def test_a_pass_holds_every_sequence_once_in_some_wording_and_no_batch_is_too_large() -> None:
+    rng = np.random.default_rng(3)
+    lists = [rng.integers(0, N_ITEMS, rng.integers(1, 12)).tolist() for _ in range(30)]
+    examples = examples_of(lists, n_named=20)
+    n_sequences, wordings = len(examples.windows) + 2 * 20, set()
+    for epoch in range(2):
+        batches = examples.batches(np.random.default_rng(epoch))
+        told = np.concatenate(batches)
+        assert sorted(told // N_WORDINGS) == list(range(n_sequences))
+        wordings |= {tuple(np.sort(told) % N_WORDINGS)}
+        for batch in batches:
+            n_tokens = [len(examples.sequence(int(number))[0]) for number in batch]
+            assert sum(n_tokens) <= 100
+    assert len(wordings) == 2, "wordings are drawn anew for every pass"
+    assert examples.n_tokens == sum(len(examples.sequence(N_WORDINGS * number)[0]) for number in range(n_sequences))
+    assert examples.n_possible == sum(len(row) - 1 for row in lists) + 2 * 20
+
+
 @pytest.mark.parametrize("is_tied", [True, False])
 def test_vectors_of_words_are_trained_where_that_is_asked_for(is_tied: bool) -> None:
     for trains_words in (True, False):
@@ -282,7 +300,7 @@ def test_a_folder_is_trained_and_saved(language_model: Path, tmp_path: Path) -> 
 def test_remembers_which_item_follows(tmp_path: Path) -> None:
     # No item belongs to two users, so that every item says which one follows.
     lists = np.random.default_rng(0).permutation(N_ITEMS)[:40].reshape(-1, 5).tolist()
-    model = trained(lists, tmp_path, **{"training.max_steps": 80, "training.learning_rate": 1e-2, "tasks.code_to_item": False})
+    model = trained(lists, tmp_path, **{"training.max_steps": 100, "training.learning_rate": 1e-2, "tasks.code_to_item": False})
     asked = queries([row[:place] for row in lists for place in range(1, 5)])
     targets = np.array([row[place] for row in lists for place in range(1, 5)])
     assert (model.generate(asked, 10).view("keep")[:, 0] == targets).mean() > 0.7
@@ -305,6 +323,19 @@ def test_a_catalogue_without_names_is_refused(tmp_path: Path) -> None:
     context = LightContext(interactions([[1, 2]], N_ITEMS), tmp_path, {"brand": titles()}, judge=latest_is_best())
     with pytest.raises(BadRequest, match=r"tasks\.names\.fields"):
         PLUGIN.build(PLUGIN.resolve("smoke", None, {"text.fields": ["brand"]}), Catalogue(N_ITEMS, 1)).fit(context)
+
+
+def test_names_are_not_asked_for_where_no_task_reads_them(tmp_path: Path) -> None:
+    context = LightContext(interactions([[1, 2]], N_ITEMS), tmp_path, {"brand": titles()}, judge=latest_is_best())
+    config = PLUGIN.resolve("smoke", None, {"tasks.item_to_code": False, "tasks.code_to_item": False})
+    prompts = read_prompts(context, config, N_CODES)
+    assert prompts.names == [[]] * N_ITEMS
+    assert Examples(config, context.train, codes_of_all().tokens(0), prompts).n_possible == 1
+
+
+def test_a_model_of_no_known_form_is_refused() -> None:
+    with pytest.raises(BadConfig, match="'smollm' is none of smollm2, scratch"):
+        PLUGIN.resolve("smoke", None, {"language_model.name": "smollm"})
 
 
 def test_asking_before_training_says_so() -> None:
