@@ -8,11 +8,9 @@ from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_v
 
 from recbench.core import PluginConfig
 from recbench.nn.codes import QuantizerSettings, SinkhornSettings
-from recbench.nn.text import HUB_PREFIX, EncoderFolder, TextFields, TextSettings, hub_name, is_path, locate_encoder
+from recbench.nn.text import SMOLLM2, EncoderFolder, TextFields, TextSettings, is_pretrained_name, locate_encoder
 from recbench.nn.training import TrainingSettings
 
-SMOLLM2 = "smollm2"
-"""SmolLM2-135M-Instruct out of the cache."""
 SCRATCH = "scratch"
 """A language model that is no pretrained one: a small Llama with random weights over the words of the items' names."""
 
@@ -57,7 +55,7 @@ class LanguageModelSettings(PluginConfig):
     @field_validator("name")
     @classmethod
     def _name_has_a_known_form(cls, value: str) -> str:
-        if value in {SCRATCH, SMOLLM2} or is_path(value) or hub_name(value) is not None:
+        if value == SCRATCH or is_pretrained_name(value):
             return value
         raise ValueError(
             f"the model {value!r} is none of {SMOLLM2}, {SCRATCH}, hf:OWNER/NAME, hf:OWNER/NAME@REVISION or the path of a folder"
@@ -79,7 +77,7 @@ class LanguageModelSettings(PluginConfig):
         if self.name == SCRATCH:
             return {}
         located = self.located()
-        return {} if located.is_known_by_content else {"name": f"{HUB_PREFIX if '/' in located.name else ''}{located.name}"}
+        return {} if located.is_known_by_content else {"name": located.revision}
 
 
 class NameSettings(TextFields):
