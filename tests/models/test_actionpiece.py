@@ -1,7 +1,8 @@
 """ActionPiece: weights by hand, merges against a plain implementation, codes, segmentations, joined lists, and that it learns."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -18,13 +19,14 @@ from recbench.core import BadConfig, BadData, BadRequest, Catalogue, Rankings, S
 from recbench.core.ragged import IntArray
 from recbench.nn.blocks import FIRST_CODE, START, CodeGenerator
 from recbench.nn.codes import CodeTrie
+from recbench.running.stages.keys import hash_path, hash_value
 from recbench.testing import LightContext, interactions, queries
 from recbench_models.actionpiece import PLUGIN
 from recbench_models.actionpiece.chains import NOTHING, Chains, pair_tokens
 from recbench_models.actionpiece.features import feature_tokens, hash_values
 from recbench_models.actionpiece.merges import PairTotals, learn_vocabulary
 from recbench_models.actionpiece.network import SegmentedSeq2Seq
-from recbench_models.actionpiece.recommender import ActionPiece, joined
+from recbench_models.actionpiece.recommender import ActionPiece, joined, vocabulary_stage
 from recbench_models.actionpiece.vocabulary import GONE, Vocabulary
 
 N_ITEMS = 40
@@ -391,6 +393,54 @@ def test_answers_do_not_depend_on_batches_and_are_kept(tmp_path: Path) -> None:
     (tmp_path / "model" / "vocabulary.safetensors").write_bytes(b"x")
     with pytest.raises(BadData, match=r"vocabulary\.safetensors holds no vocabulary"):
         other.load(tmp_path / "model")
+
+
+def test_every_reading_has_an_order_of_its_own_and_lists_are_joined(tmp_path: Path) -> None:
+    lists = random_lists(N_ITEMS, 10, 9, seed=3)
+    model = trained(lists, tmp_path, **{"training.max_steps": 2, "vocabulary.across_items": False})
+    network = model.generator.network
+    assert isinstance(network, SegmentedSeq2Seq)
+    assert not network.across_items
+    asked = queries(lists)
+    found = model.generate(asked, 10)
+    readings = []
+    for number in range(2):
+        network.reading = number
+        readings.append(model.generator.generate(asked, model.config.generator.n_beams))
+    assert (readings[0].scores != readings[1].scores).any()
+    np.testing.assert_array_equal(found.items, joined(readings, 10).items)
+    np.testing.assert_array_equal(found.scores, joined(readings, 10).scores)
+
+
+@dataclass
+class Asked(LightContext):
+    """Notes what the key of the vocabulary is made of, in place of making it."""
+
+    key: tuple[Any, Any] | None = None
+
+    def stage(self, name: str, build: Callable[[Path], None], **question: Any) -> Path:
+        if name != "vocabulary":
+            return super().stage(name, build)
+        self.key = question["config"], question["inputs"]
+        raise KeyError(name)
+
+
+def test_the_vocabulary_is_made_anew_for_other_digits_and_settings(tmp_path: Path) -> None:
+    lists = random_lists(N_ITEMS, 20, 9, seed=3)
+
+    def key(number: int, **changes: Any) -> tuple[Any, str]:
+        context = Asked(interactions(lists, N_ITEMS), tmp_path / str(number), {"title": titles()})
+        with pytest.raises(KeyError, match="vocabulary"):
+            vocabulary_stage(context, PLUGIN.resolve("smoke", None, {"codes.width": 12} | changes))
+        assert context.key is not None
+        config, inputs = context.key
+        return repr(config), hash_value([hash_path(path) for path in inputs])
+
+    changes: list[dict[str, Any]] = [{f"vocabulary.{name}": value} for name, value in (("size", 120), ("hash_size", 65), ("seed", 1))]
+    changes += [{"vocabulary.across_items": False}, {"text.shuffle_seed": 0}, {"codes.seed": 1}]
+    keys = [key(number, **change) for number, change in enumerate([{}, *changes])]
+    assert len(set(keys)) == len(keys)
+    assert key(99) == keys[0]
 
 
 def test_one_reading_gives_the_lists_of_the_search(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from recbench.core import VIEWS, BadConfig, BadRequest, Catalogue, Histories, Qu
 from recbench.evaluation import check_rankings
 from recbench.nn.training.windows import Windows
 from recbench.testing import LightContext, interactions, latest_is_best, queries
-from recbench_models.diffgrm import PLUGIN
+from recbench_models.diffgrm import PLUGIN, recommender
 from recbench_models.diffgrm.config import LossSettings, NetworkSettings
 from recbench_models.diffgrm.network import DiffGRMNetwork, Memory
 from recbench_models.diffgrm.partial_codes import PartialCodes
@@ -353,6 +353,25 @@ def trained(lists: list[list[int]], folder: Path, **overrides: Any) -> DiffGRM:
     assert report.artefacts["codes"].name == "codes.parquet"
     assert isinstance(model, DiffGRM)
     return model
+
+
+@pytest.mark.parametrize("order", ["bucketed", "random"])
+def test_the_order_of_batches_is_that_of_the_settings(order: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Stopped(Exception):
+        pass
+
+    def noted(_: Any, module: DiffGRMTraining, *, batches: Any, **__: Any) -> None:
+        spreads = [np.ptp(module._windows.length[rows]) for epoch in range(3) for rows in batches(epoch)]
+        assert sorted(np.concatenate(batches(0)).tolist()) == list(range(6 * 7))
+        assert (max(spreads) <= 1) == (order == "bucketed")
+        assert module._mixes_lengths == (order == "random")
+        raise Stopped
+
+    monkeypatch.setattr(recommender, "train", noted)
+    lists = np.random.default_rng(0).integers(0, N_ITEMS, (6, 8)).tolist()
+    codes = {"trained_on": "all", "whitened_on": "all"}
+    with pytest.raises(Stopped):
+        trained(lists, tmp_path, batch_order=order, batch_size=6, codes=codes)
 
 
 def hits(model: DiffGRM, asked: Queries, targets: list[int]) -> float:

@@ -1,6 +1,6 @@
 """LETTER: each loss by hand, what its gradient reaches, how codes start, are assigned and made unique, and the temperature."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from recbench.nn.blocks import CodeGenerator, CodeTraining, Examples
 from recbench.nn.codes import ItemCodes, Quantized, QuantizerSettings, RqvaeExtension, make_unique, train_rqvae
 from recbench.nn.codes.quantize.rqvae import Rqvae, RqvaeBatch
 from recbench.testing import LightContext, assert_no_leak, interactions, queries
-from recbench_models.letter import PLUGIN, item_codes
+from recbench_models.letter import PLUGIN, item_codes, recommender
 from recbench_models.letter.config import DiversitySettings, LETTERConfig
 from recbench_models.letter.item_codes import letter_codes, part_collisions, unique_codes
 from recbench_models.letter.network import TemperedTraining
@@ -32,6 +32,7 @@ from recbench_models.letter.quantizer import (
     drawn_neighbours,
 )
 from recbench_models.letter.recommender import LETTER
+from recbench_models.sasrec import PLUGIN as SASREC
 from recbench_models.tiger import PLUGIN as TIGER
 
 N_ITEMS, WIDTH, LATENT = 90, 12, 4
@@ -161,6 +162,19 @@ def test_diversity_is_averaged_over_levels() -> None:
     torch.manual_seed(0)
     found = extension.loss(torch.zeros(2, LATENT), torch.arange(2), code, codebooks)
     torch.testing.assert_close(found, 0.5 * by_hand)
+
+
+def test_entries_are_clustered_anew_before_every_pass() -> None:
+    config = config_of(**PLAIN | {"diversity.weight": 0.5, "diversity.most": 6})
+    extension = LETTERQuantizer(config, None)
+    extension.start(vectors(width=LATENT), quantizer_settings(config), 0)
+    for members in ([0, 1, 2, 3], [0, 2, 4, 6]):
+        entries = torch.zeros(8, LATENT)
+        entries[members] = 10.0
+        extension.begin_epoch([entries, -entries], seed=1)
+        for level in range(2):
+            cluster = extension.get_buffer(f"cluster_{level}")
+            assert torch.nonzero(cluster == cluster[0]).flatten().tolist() == members
 
 
 @settings(max_examples=30)
@@ -300,6 +314,57 @@ def test_codes_follow_behaviour_as_far_as_it_has_a_weight(tmp_path: Path) -> Non
     assert len(alone) == N_ITEMS
 
 
+class Stopped(Exception):
+    """What a test wanted to see has been seen."""
+
+
+@dataclass
+class Asked(Behaved):
+    """Notes what the key of a stage is made of, in place of making it."""
+
+    key: tuple[Any, Any] | None = None
+
+    def common_stage(self, name: str, build: Callable[[Path], None], **question: Any) -> Path:
+        assert question["trains"], "a budget would not end it, nor be a part of its key"
+        self.key = question["config"], question["inputs"]
+        raise Stopped
+
+
+def key_of(folder: Path, texts: Array | None = None, behaviour_seed: int = 1, **changes: Any) -> str:
+    config = config_of(**changes)
+    context = Asked(interactions([[0, 1]], N_ITEMS), folder, behaviour=vectors(width=LATENT, seed=behaviour_seed))
+    with pytest.raises(Stopped):
+        letter_codes(context, vectors() if texts is None else texts, config)
+    return repr(context.key)
+
+
+def test_codes_are_made_anew_for_other_texts_behaviour_and_settings(tmp_path: Path) -> None:
+    changes: list[dict[str, Any]] = [
+        {"texts": vectors(seed=3)},
+        {"behaviour_seed": 2},
+        {"alignment.weight": 0.2},
+        {"alignment.weight": 0.0},
+        {"diversity.weight": 0.0},
+        {"diversity.n_clusters": 1},
+        {"codes.seed": 1},
+        {"codes.start": "kmeans"},
+        {"codes.last_level": "nearest"},
+        {"codes.parting_rounds": 3},
+        {"codes.rqvae.epochs": 3},
+    ]
+    keys = [key_of(tmp_path), *(key_of(tmp_path, **change) for change in changes)]
+    assert len(set(keys)) == len(keys)
+    assert key_of(tmp_path, temperature=0.7) == keys[0], "what shapes the generator alone leaves the codes"
+
+
+def test_settings_reach_the_model_of_behaviour_but_for_the_width(tmp_path: Path) -> None:
+    chosen = {"training": {"max_steps": 7}, "network": {"dropout": 0.1, "width": 99}}
+    _, context = made(config_of(**{"alignment.settings": chosen}), tmp_path, vectors(width=LATENT))
+    assert context.asked is not None
+    sasrec = SASREC.resolve("smoke", None, context.asked[1]["overrides"])
+    assert (sasrec.training.max_steps, sasrec.network.dropout, sasrec.network.width) == (7, 0.1, LATENT)
+
+
 def test_one_thread_makes_the_codes_whatever_the_run_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
 
@@ -349,6 +414,17 @@ def test_a_temperature_divides_logits_and_1_is_the_loss_of_tiger() -> None:
         by_hand = functional.cross_entropy(logits.flatten(0, 1), network.written_tokens[target[is_target]].flatten(), reduction="sum")
     torch.testing.assert_close(warm, by_hand)
     assert n_targets == int(is_target.sum())
+
+
+def test_the_temperature_of_the_settings_is_that_of_the_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def noted(*_: Any, temperature: float) -> None:
+        assert temperature == 0.7
+        raise Stopped
+
+    monkeypatch.setattr(recommender, "TemperedTraining", noted)
+    context = LightContext(interactions([[0, 1, 2], [2, 3]], 20), tmp_path, {"title": [f"word {row % 7} {row}" for row in range(20)]})
+    with pytest.raises(Stopped):
+        LETTER(config_of(**PLAIN | {"temperature": 0.7})).fit(context)
 
 
 def test_clusters_that_cannot_hold_the_entries_are_refused() -> None:
