@@ -24,7 +24,7 @@ class VocabularySettings(PluginConfig):
     """Whether a token may hold features of two items that follow each other; otherwise of one item alone."""
     seed: NonNegativeInt = 0
     """Seed of the hash values and of the orders in which features are read outside training. Apart from the run's seed: runs of several
-    seeds share their vocabulary."""
+    seeds make the same vocabulary, each once more."""
 
 
 class ActionPieceConfig(PluginConfig):

@@ -10,7 +10,7 @@
 `unseen` searches the catalogue without the items of the history. A partial code is read once for both views; it has a score in each, as the
 best path to it may be missing in one. So each view's list is what a search for it alone gives.
 
-Equal scores: the partial code with the smaller item row first; in the list the smaller item row first.
+Equal scores: in the list the smaller item row first. Of partial codes that tie exactly for the last beam any may go on.
 """
 
 from collections.abc import Sequence

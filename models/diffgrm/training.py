@@ -64,8 +64,11 @@ class DiffGRMTraining(nn.Module):
         network.eval()
         nothing = torch.zeros(len(item_BT), 1, network.n_digits, dtype=torch.int64, device=item_BT.device)
         state_BVMD = network.decode(network.encode(item_BT, length_B), nothing, torch.ones_like(nothing, dtype=torch.bool))
+        confidence_BM = network.log_probabilities(state_BVMD[:, 0]).amax(2)
         network.train(was_training)
-        return network.log_probabilities(state_BVMD[:, 0]).amax(2)
+        # Under autocast older torch keeps the weights cast here, which have no gradient, for the pass that needs one (pytorch#158232).
+        torch.clear_autocast_cache()
+        return confidence_BM
 
     def _smoothed(self, state_BVMD: Tensor, value_BVM: Tensor, is_masked_BVM: Tensor) -> Tensor:
         """Sum over examples of the mean cross-entropy of their masked digits with smoothed targets, a scalar in float32."""
