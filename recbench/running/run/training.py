@@ -223,8 +223,8 @@ def check_needs(plugin: Plugin, split: Split) -> None:
         if name not in items.model_columns:
             raise BadRequest(
                 f"Model {card.name!r} reads the item column {name!r}, which this data set does not hand to models."
-                f"{nearest(name, items.model_columns)} Choose another model or data set, or add the column to the item table and name it "
-                "under model_columns in the card of the data set."
+                f"{nearest(name, items.model_columns)} Choose another model or data set. A column is handed to models where the card of "
+                "the data set names it under model_columns and some item has a value in it."
             )
     if "item_text" in card.needs and not items.has_text:
         raise BadRequest(f"Model {card.name!r} reads item text and this data set has none. Choose another model or data set.")

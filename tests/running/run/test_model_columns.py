@@ -110,9 +110,17 @@ def test_what_read_other_values_stands_on_no_board_together(workplace: Workplace
 
 def test_a_column_that_the_data_lack_is_refused_before_training(workplace: Workplace, tmp_path: Path, handed: dict[str, Any]) -> None:
     handed["needs"] = (COLUMN,)
-    for name, card in (("unnamed", ""), ("another", 'model_columns = ["other"]')):
-        with pytest.raises(BadRequest, match=f"'random' reads the item column '{COLUMN}', which this data set does not hand to models"):
-            run(workplace, shop(tmp_path / name, PHRASES, card))
+    cases = (
+        ("unnamed", PHRASES, ""),
+        ("another", PHRASES, 'model_columns = ["other"]'),
+        ("empty", [""] * 10, f'model_columns = ["{COLUMN}"]'),
+    )
+    for name, phrases, card in cases:
+        with pytest.raises(
+            BadRequest, match=f"'random' reads the item column '{COLUMN}', which this data set does not hand to models"
+        ) as told:
+            run(workplace, shop(tmp_path / name, phrases, card))
+        assert "names it under model_columns and some item has a value in it" in str(told.value)
     assert "columns" not in handed
 
 
