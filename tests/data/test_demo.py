@@ -7,8 +7,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from recbench.core import TimeKind
+from recbench.core import SilentProgress, TimeKind
 from recbench.data import Dataset, make_split, stats
+from recbench.data.readers.demo import DemoOptions, DemoReader
 from recbench.tasks import NEXT_ITEM
 
 
@@ -31,6 +32,17 @@ def test_demo_looks_like_data(read: Callable[..., Dataset]) -> None:
     assert figures.items_without_events >= 1
     assert figures.text_coverage["title"] == figures.text_coverage["categories"] == 1.0
     assert 0 < figures.test_in_history < 0.2
+
+
+def test_demo_names_each_item_by_a_phrase_of_its_own(read: Callable[..., Dataset]) -> None:
+    items = read("demo").items
+    phrases = items.model_columns["idgenrec_text"].tolist()
+    assert len(set(phrases)) == len(items) == 300
+    assert any(phrase.startswith(f"{other} ") for phrase, other in itertools.permutations(phrases, 2)), "some begin others"
+    titles = items.columns["title"].tolist()
+    assert all(set(phrase.split()[:2]) <= set(title.lower().split()) for phrase, title in zip(phrases, titles, strict=True))
+    many = DemoReader().items({}, DemoOptions(n_items=40_000), ("idgenrec_text",), (), SilentProgress()).columns["idgenrec_text"]
+    assert len(set(many)) == 40_000
 
 
 def test_the_next_item_of_the_demo_can_be_learnt(read: Callable[..., Dataset]) -> None:

@@ -1,5 +1,6 @@
 """Synthetic data from a seed: items in themes, users who walk within themes. For tests and a first contact, never for boards."""
 
+import itertools
 from collections.abc import Collection, Sequence
 
 import numpy as np
@@ -30,6 +31,8 @@ _THEMES = {
     "Music": "string fret tuner reed bow drum score pick stand metronome",
 }
 _ADJECTIVES = ["light", "sturdy", "compact", "classic", "small", "large", "quiet", "bright", "folding", "plain"]
+_PHRASE = "idgenrec_text"
+"""Model column of item phrases, as IDGenRec reads them."""
 _MAKERS = ["Norden", "Halm", "Okar", "Birke", "Tolan", "Veer", "Sund", "Kessel"]
 
 
@@ -74,10 +77,11 @@ class DemoReader:
         wanted: Collection[str],  # noqa: ARG002
         progress: Progress,  # noqa: ARG002
     ) -> RawItems:
-        """Titles, brands, categories and descriptions made of the words of each item's theme."""
+        """Titles, brands, categories, descriptions and phrases made of the words of each item's theme; no two phrases are equal."""
         draw = generator(options.seed, "demo", "texts")
         names = list(_THEMES)
-        texts: dict[str, list[str | None]] = {name: [] for name in ("title", "brand", "categories", "description")}
+        texts: dict[str, list[str | None]] = {name: [] for name in ("title", "brand", "categories", "description", _PHRASE)}
+        taken: set[str] = set()
         for theme in _themes(options):
             words = _THEMES[names[theme]].split()
             chosen = [words[place] for place in draw.choice(len(words), size=5, replace=False)]
@@ -86,6 +90,7 @@ class DemoReader:
             texts["brand"].append(_MAKERS[int(draw.integers(len(_MAKERS)))] if draw.random() < 0.8 else None)
             texts["categories"].append(f"{names[theme]}, {chosen[0].capitalize()}")
             texts["description"].append(f"For {names[theme].lower()}: {', '.join(chosen[1:])}." if draw.random() < 0.9 else None)
+            texts[_PHRASE].append(_phrase([adjective, *chosen], taken))
         return RawItems(_ids("item", options.n_items).tolist(), {name: texts[name] for name in columns if name in texts})
 
 
@@ -124,6 +129,15 @@ class _Walk:
 
     def _popular(self, theme: int, chance: float) -> int:
         return int(self._members[theme][np.searchsorted(self._steps[theme], chance)])
+
+
+def _phrase(words: Sequence[str], taken: set[str]) -> str:
+    """The first two or more of some words that no item is called by yet, with a number behind all of them if need be; is `taken` then."""
+    shorter = (" ".join(words[:length]) for length in range(2, len(words) + 1))
+    numbered = (f"{' '.join(words)} {number}" for number in itertools.count(2))
+    phrase = next(phrase for phrase in itertools.chain(shorter, numbered) if phrase not in taken)
+    taken.add(phrase)
+    return phrase
 
 
 def _themes(options: DemoOptions) -> LongArray:
