@@ -221,7 +221,8 @@ def _model_part(resolved: Resolved, items: ItemTable) -> ModelPart:
     card = resolved.plugin.card
     backbone = _backbone(resolved)
     settings = by_dotted_name(resolved.settings, resolved.plugin.config)
-    fields = [name for setting in card.text for name in settings[setting]]
+    # Two settings may name one column.
+    fields = dict.fromkeys(name for setting in card.text for name in settings[setting])
     holding = [name for name, column in items.columns.items() if any(value is not None for value in column)]
     return ModelPart(
         name=card.name,

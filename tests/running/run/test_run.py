@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ import numpy as np
 import pytest
 
 import recbench.evaluation as evaluation
-from recbench.core import BadConfig, BadRequest, PluginFailed, UnknownPlugin
+from recbench.core import BadConfig, BadRequest, Plugin, PluginFailed, UnknownPlugin
 from recbench.core.digests import file_sha256
 from recbench.core.records import CodePart, FilePart, read_record
+from recbench.registry import Registry
 from recbench.running.after.reproduce import Reproduction, reproduce
 from recbench.running.host.workplace import Workplace
 from recbench.running.requests import RunOutcome, RunRequest
@@ -253,6 +255,18 @@ def test_rerun_of_a_stage_within_training_computes_that_training_again_too(workp
     assert (after.model.backbone, after.model.text) == ("tfidf-svd", ("title", "brand", "categories"))
     with pytest.raises(BadRequest, match="text-vector'"):
         _run(workplace, "text-knn", preset="smoke", rerun=("text-vector",))
+
+
+def test_a_column_that_two_settings_name_stands_in_the_record_once(workplace: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = Registry.load
+
+    def load(self: Registry[Plugin], name: str) -> Plugin:
+        plugin = original(self, name)
+        update = {"text": ("text.optional_fields", "text.fields")} if name == "text-knn" else {}
+        return replace(plugin, card=plugin.card.model_copy(update=update))
+
+    monkeypatch.setattr(Registry, "load", load)
+    assert _run(workplace, "text-knn", preset="smoke").record.model.text == ("brand", "categories", "title")
 
 
 def test_rerun_computes_one_stage_again(workplace: Workplace) -> None:
