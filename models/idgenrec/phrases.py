@@ -49,6 +49,8 @@ def item_phrases(context: FitContext, cut: Cut, *, backbone: str = "", inputs: S
     def build(folder: Path) -> None:
         codes, parts = phrase_codes(context.items, cut)
         context.log.info("IDs by phrases: %.1f tokens per item, %d different ones", codes.lengths.mean(), codes.n_tokens)
+        if n_nameless := codes.n_tokens - len(parts):
+            context.log.warning("%d of %d items have no phrase; each is named by a token of its own", n_nameless, len(codes))
         codes.save(folder)
         (folder / _PARTS_FILE).write_text(json.dumps(parts, ensure_ascii=False) + "\n", encoding="utf-8")
 

@@ -16,7 +16,7 @@ from recbench.nn.blocks import FIRST_CODE, CodeGenerator, Seq2SeqSettings, T5Dec
 from recbench.nn.codes import CodeTrie, ItemCodes, batched_beam_search
 from recbench.testing import LightContext, interactions, queries, small_split, train
 from recbench_models.idgenrec import PLUGIN
-from recbench_models.idgenrec.phrases import COLUMN, phrase_codes, words
+from recbench_models.idgenrec.phrases import COLUMN, item_phrases, phrase_codes, words
 from recbench_models.idgenrec.recommender import IDGenRec
 
 NESTED = ["red hat", "hat", "red, hat Red", "red"]
@@ -44,6 +44,16 @@ def test_ids_are_the_words_of_phrases() -> None:
     nameless, parts = phrase_codes(table(["!", "a b", None]), words)
     assert lists_of(nameless) == [[2], [0, 1], [3]]
     assert parts == ["a", "b"]
+
+
+def test_items_without_a_phrase_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for phrases, said in ((NESTED, []), (["!", "a b", None], ["2 of 3 items have no phrase"])):
+        events = interactions([[0, 1]], n_items=len(phrases))
+        context = LightContext(events, tmp_path / str(len(phrases)), columns={COLUMN: phrases})
+        caplog.clear()
+        item_phrases(context, words)
+        found = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+        assert [line.split(";")[0] for line in found] == said
 
 
 @settings(max_examples=60, deadline=None)

@@ -14,10 +14,11 @@ from recbench.nn.text.names import SMOLLM2
 
 SMOLLM2_NAME = "smollm2-135m-q4_1"
 """Name of the weights: the rounding to 4 bits is part of the model."""
-ORIGIN_FILE, WEIGHTS_FILE = "origin.json", "model.safetensors"
+ORIGIN_FILE = "origin.json"
 _DIGITS_SHOWN = 12
 
 _Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+_FileName = Annotated[str, Field(pattern=r"^\w[\w.-]*$")]
 
 
 class Origin(BaseModel):
@@ -29,8 +30,8 @@ class Origin(BaseModel):
     """File name of the weights before the conversion."""
     source_sha256: _Sha256
     """sha256 of that file."""
-    weights_sha256: _Sha256
-    """sha256 of the weights after it."""
+    files: Annotated[dict[_FileName, _Sha256], Field(min_length=1)]
+    """sha256 of every file after it: configuration and tokenizer decide as much as weights what a model answers."""
     transformers: str
     """Version of the library that converted them."""
 
@@ -83,13 +84,18 @@ def read_converted(home: Path, setting: str) -> Converted:
     found = Converted.read(folder)
     if found is None:
         raise DataUnavailable(f"{setting}={SMOLLM2!r} is not in the cache ({home}). Run once: recbench cache add {SMOLLM2}")
-    weights = folder / WEIGHTS_FILE
-    if (
-        not weights.is_file()
-        or _sha256_of_state(weights, weights.stat().st_size, weights.stat().st_mtime_ns) != found.origin.weights_sha256
-    ):
-        raise BadData(f"{weights} is missing or not what the conversion wrote. Run: recbench cache add {SMOLLM2} --force")
+    written = found.origin.files
+    for name in sorted({*written, *(file.name for file in folder.iterdir())} - {ORIGIN_FILE}):
+        if _sha256_now(folder / name) != written.get(name):
+            raise BadData(f"{folder / name} is missing or not what the conversion wrote. Run: recbench cache add {SMOLLM2} --force")
     return found
+
+
+def _sha256_now(file: Path) -> str | None:
+    if not file.is_file():
+        return None
+    state = file.stat()
+    return _sha256_of_state(file, state.st_size, state.st_mtime_ns)
 
 
 @cache

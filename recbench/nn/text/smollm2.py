@@ -20,7 +20,7 @@ from recbench.core.digests import file_sha256
 from recbench.core.errors import DataUnavailable
 from recbench.core.home import converted_below, locks_below
 from recbench.core.progress import Progress, Task
-from recbench.nn.text.converted import ORIGIN_FILE, SMOLLM2_NAME, WEIGHTS_FILE, Converted, Origin
+from recbench.nn.text.converted import ORIGIN_FILE, SMOLLM2_NAME, Converted, Origin
 from recbench.nn.text.names import SMOLLM2
 from recbench.nn.text.pretrained import quiet, read_gguf
 
@@ -136,8 +136,8 @@ def _write(source: Path, folder: Path, task: Task) -> None:
     with quiet():
         tokenizer.save_pretrained(folder)
         model.save_pretrained(folder)
-    weights_sha256 = file_sha256(folder / WEIGHTS_FILE)
-    origin = Origin(source=source.name, source_sha256=source_sha256, weights_sha256=weights_sha256, transformers=__version__)
+    files = {file.name: file_sha256(file) for file in sorted(folder.iterdir())}
+    origin = Origin(source=source.name, source_sha256=source_sha256, files=files, transformers=__version__)
     (folder / ORIGIN_FILE).write_text(json.dumps(origin.model_dump(), indent=1) + "\n", encoding="utf-8")
     for file in folder.iterdir():
         with file.open("rb") as stream:

@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerFast
 from recbench.core import BadConfig, Catalogue, DataUnavailable
 from recbench.core.digests import file_sha256
 from recbench.core.home import converted_below
-from recbench.nn.text.converted import ORIGIN_FILE, SMOLLM2_NAME, WEIGHTS_FILE, Origin
+from recbench.nn.text.converted import ORIGIN_FILE, SMOLLM2_NAME, Origin
 from recbench.testing import LightContext, interactions, queries
 from recbench_models.hllm import PLUGIN
 from recbench_models.hllm.catalogue import standardised
@@ -41,8 +41,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     plain = Tokenizer(models.WordLevel({word: row for row, word in enumerate(["<unk>", *WORDS])}, unk_token="<unk>"))
     plain.pre_tokenizer = pre_tokenizers.Whitespace()
     PreTrainedTokenizerFast(tokenizer_object=plain, unk_token="<unk>").save_pretrained(folder)
-    sums = {"source_sha256": SHA256, "weights_sha256": file_sha256(folder / WEIGHTS_FILE)}
-    (folder / ORIGIN_FILE).write_text(Origin(source="tiny.gguf", transformers="0", **sums).model_dump_json())
+    files = {file.name: file_sha256(file) for file in folder.iterdir()}
+    (folder / ORIGIN_FILE).write_text(Origin(source="tiny.gguf", source_sha256=SHA256, files=files, transformers="0").model_dump_json())
     monkeypatch.setenv("RECBENCH_HOME", str(tmp_path / "home"))
     return tmp_path / "home"
 

@@ -133,11 +133,18 @@ def _byte_changed(folder: Path) -> None:
     (folder / "model.safetensors").write_bytes(content)
 
 
+def _angles_changed(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"rope_theta": 10.0}))
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
         (_byte_changed, r"model\.safetensors is missing or not what the conversion wrote"),
         (lambda folder: (folder / "model.safetensors").unlink(), r"model\.safetensors is missing or not what the conversion wrote"),
+        (_angles_changed, r"config\.json is missing or not what the conversion wrote"),
+        (lambda folder: (folder / "added_tokens.json").write_text("{}"), r"added_tokens\.json is missing or not what the conversion wrote"),
         (lambda folder: (folder / "origin.json").write_text("{}"), r"origin\.json is damaged"),
     ],
 )
