@@ -75,9 +75,7 @@ def test_text_vectors_ask_for_their_columns(tmp_path: Path) -> None:
     assert json.loads((found.folder / "facts.json").read_text())["explained_variance"] == 1.0
 
 
-@pytest.mark.parametrize("name", ["diffgrm", "gram", "hllm", "prorec", "rpg", "text-knn", "tiger"])
-@pytest.mark.parametrize("name", ["actionpiece", "gram", "hllm", "prorec", "rpg", "text-knn", "tiger"])
-@pytest.mark.parametrize("name", ["gram", "hllm", "lc-rec", "prorec", "rpg", "text-knn", "tiger"])
+@pytest.mark.parametrize("name", ["actionpiece", "diffgrm", "gram", "hllm", "lc-rec", "letter", "prorec", "rpg", "text-knn", "tiger"])
 def test_presets_for_a_machine_read_data_that_have_titles_only(name: str) -> None:
     plugin = registry.models().load(name)
     for preset in {plugin.card.default.cpu, plugin.card.default.cuda, "smoke"}:
