@@ -141,9 +141,9 @@ _threads_at_start: int | None = None
 def _restore_threads() -> None:
     """Let torch have as many threads as before the first test: the last bits of what it computes depend on that."""
     global _threads_at_start
-    torch = sys.modules.get("torch")
-    if torch is None:
-        return
+    # Imported before any fixture: after one that trains it would be the fixture's number that is found first.
+    import torch
+
     if _threads_at_start is None:
         _threads_at_start = torch.get_num_threads()
     elif torch.get_num_threads() != _threads_at_start:

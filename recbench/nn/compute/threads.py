@@ -13,8 +13,9 @@ R = TypeVar("R")
 def over_batches(work: Callable[[T], R], batches: Sequence[T], device: torch.device) -> list[R]:
     """Results of `work` for each batch, in order.
 
-    On a CPU as many batches as torch has threads are under way at a time, each on a single thread. Small matrix products gain little from
-    a second thread and whole batches gain all of it; and no number depends on how many threads there are. On a GPU one follows the other.
+    On a CPU as many batches as torch has threads are under way at a time, each on a single thread, one that is alone too. Small matrix
+    products gain little from a second thread and whole batches gain all of it; and no number depends on how many threads there are. On a
+    GPU one follows the other.
 
     Args:
         work: gets one batch. Modes of torch such as `inference_mode` belong to a thread: it sets its own.
@@ -23,7 +24,7 @@ def over_batches(work: Callable[[T], R], batches: Sequence[T], device: torch.dev
     """
     n_threads = torch.get_num_threads()
     n_workers = min(n_threads, len(batches))
-    if device.type != "cpu" or n_workers <= 1:
+    if device.type != "cpu" or n_threads == 1 or not batches:
         return [work(batch) for batch in batches]
     pool = ThreadPoolExecutor(n_workers, initializer=torch.set_num_threads, initargs=(1,))
     try:

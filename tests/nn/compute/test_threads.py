@@ -26,8 +26,13 @@ def test_results_come_in_order_from_threads_that_compute_alone() -> None:
     assert torch.get_num_threads() == 2
 
 
-def test_a_single_batch_has_all_threads() -> None:
-    assert over_batches(lambda _: torch.get_num_threads(), ["only"], CPU) == [2]
+def test_a_single_batch_has_one_thread_too() -> None:
+    assert over_batches(lambda _: torch.get_num_threads(), ["only"], CPU) == [1]
+    assert torch.get_num_threads() == 2
+
+
+def test_no_batch_is_no_result() -> None:
+    assert over_batches(lambda _: torch.get_num_threads(), [], CPU) == []
 
 
 def test_a_fault_in_a_batch_is_raised_and_stops_the_others() -> None:
