@@ -311,6 +311,10 @@ def literals(file: Path) -> Iterator[tuple[int, str]]:
             yield node.lineno, node.value
 
 
+OTHER_MEANING = {"recbench/data/set_splits.py": {"random"}, "recbench/data/folders.py": {"random"}}
+"""Words that are a name too, where the harness means something else: a way to divide sets."""
+
+
 def test_the_harness_names_no_model_and_no_data_set() -> None:
     models, datasets = plugin_names()
     # Everyday words are only a name where they are the whole string; the others nowhere.
@@ -324,7 +328,7 @@ def test_the_harness_names_no_model_and_no_data_set() -> None:
         faults += [
             f"{file.relative_to(ROOT)}:{line} names {text!r}"
             for line, text in literals(file)
-            if text in models | datasets or pattern.search(text)
+            if (text in models | datasets or pattern.search(text)) and text not in OTHER_MEANING.get(file.relative_to(ROOT).as_posix(), ())
         ]
     assert not faults, "\n".join(faults)
 

@@ -15,6 +15,7 @@ from recbench.core.errors import (
     UnknownPlugin,
     VerifyFailed,
 )
+from recbench.core.features import Features
 from recbench.core.interactions import UNKNOWN_TIME, Interactions, ItemTable, TimeKind
 from recbench.core.plugin import (
     Catalogue,
@@ -45,6 +46,7 @@ __all__ = [
     "ConsoleProgress",
     "CurvePoint",
     "DataUnavailable",
+    "Features",
     "FitContext",
     "FitReport",
     "Histories",

@@ -27,13 +27,17 @@ from recbench.core.config import (
 )
 from recbench.core.containment import contained
 from recbench.core.errors import BadConfig
+from recbench.core.features import Features
 from recbench.core.interactions import Interactions, ItemTable, StringArray
 from recbench.core.progress import Progress
 from recbench.core.published import Published
+from recbench.core.ragged import Histories
 from recbench.core.ranking import Queries, Rankings
 from recbench.core.tuning import TuneCard
 
 Precision = Literal["fp32", "bf16"]
+Evidence = Literal["item_text", "time", "feedback", "features"]
+"""What a data set may have beside the events or sets themselves: texts of items, times, users' feedback on items, vectors of items."""
 _MOST_DRAWS = 100
 
 
@@ -137,6 +141,15 @@ class FitContext(Protocol):
     @property
     def items(self) -> ItemTable:
         """The item table."""
+
+    @property
+    def feedback(self) -> Histories | None:
+        """Items that people used beside the sets of the train part: row p lists those of person p, ascending, each once, without pairs
+        that would tell the rest of a held set. None where the data set has none or the card does not say that it is read."""
+
+    @property
+    def features(self) -> Mapping[str, Features]:
+        """Vectors of the items by name; empty where the data set brings none or the card does not say that they are read."""
 
     @property
     def user_ids(self) -> StringArray:
@@ -282,6 +295,12 @@ class DefaultPresets(BaseModel):
 
     cpu: str
     cuda: str
+    tasks: dict[str, "DefaultPresets"] = Field(default_factory=dict)
+    """Presets for tasks that want others, by the task's name."""
+
+    def names(self) -> list[str]:
+        """All presets that are named."""
+        return [self.cpu, self.cuda, *(name for other in self.tasks.values() for name in other.names())]
 
 
 class ModelCard(PlainValues):
@@ -302,9 +321,9 @@ class ModelCard(PlainValues):
     """Cheap enough, seconds on any data set, to be computed beside every run, which says whether it is above or below."""
     tasks: tuple[str, ...] = ("next-item",)
     """Questions that it can answer."""
-    needs: tuple[Literal["item_text", "time"], ...] = ()
-    may_read: tuple[Literal["item_text", "time"], ...] = ()
-    """What it makes use of where the data set has it. `fit` is handed neither texts nor times that stand neither here nor in `needs`."""
+    needs: tuple[Evidence, ...] = ()
+    may_read: tuple[Evidence, ...] = ()
+    """What it makes use of where the data set has it. `fit` is handed nothing of this kind that stands neither here nor in `needs`."""
     needs_columns: tuple[str, ...] = ()
     """Columns of the item table beyond its texts that it reads, see `ItemTable.model_columns`; `fit` is handed no others."""
     uses: tuple[str, ...] = ()
@@ -343,6 +362,16 @@ class ModelCard(PlainValues):
         return "item_text" in (*self.needs, *self.may_read)
 
     @property
+    def reads_feedback(self) -> bool:
+        """Whether its results can depend on users' feedback beside the sets that it learns from."""
+        return "feedback" in (*self.needs, *self.may_read)
+
+    @property
+    def reads_features(self) -> bool:
+        """Whether its results can depend on vectors that the data set brings along."""
+        return "features" in (*self.needs, *self.may_read)
+
+    @property
     def reads_time(self) -> bool:
         """Whether its results can depend on when events happened, beyond their order."""
         return "time" in (*self.needs, *self.may_read)
@@ -350,7 +379,7 @@ class ModelCard(PlainValues):
     @model_validator(mode="after")
     def _presets_exist(self) -> "ModelCard":
         tuned = [] if self.tune is None else [self.tune.preset]
-        wanted = [self.default.cpu, self.default.cuda, *tuned, *(p.preset for p in self.published)]
+        wanted = [*self.default.names(), *tuned, *(p.preset for p in self.published)]
         missing = sorted({name for name in wanted if name not in self.presets})
         if missing:
             raise ValueError(f"preset {missing[0]!r} is named but not defined under [presets]")
@@ -407,9 +436,10 @@ class Plugin:
         folder = Path(init_file).resolve().parent
         return cls(load_card(folder / "card.toml"), config, build, folder)
 
-    def default_preset(self, device: str) -> str:
-        """The preset that a machine of this kind gets."""
-        return self.card.default.cuda if device.startswith("cuda") else self.card.default.cpu
+    def default_preset(self, device: str, task: str) -> str:
+        """The preset that a machine of this kind gets for a task."""
+        default = self.card.default.tasks.get(task, self.card.default)
+        return default.cuda if device.startswith("cuda") else default.cpu
 
     def resolve(
         self, preset: str, file_values: Mapping[str, Any] | None = None, overrides: Mapping[str, Any] | None = None

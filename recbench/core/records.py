@@ -31,11 +31,11 @@ from recbench.core.config import canonical_json, moved_settings, with_added
 from recbench.core.errors import BadData, refuse_shortage
 from recbench.core.ranking import View
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """2 added `tuned`, `foreign` and `remeasured`; 3 added `StagePart.steps` and `stopped_by`, `FitPart.validations`, the peak of device
 memory, the sums of the model's files and the record's own sum; 4 added `task` and `ModelPart.columns`, and nested `config`, see
-`RunRecord.with_present_config`."""
-_READ_VERSIONS = (1, 2, 3, 4)
+`RunRecord.with_present_config`; 5 added `Fingerprints.feedback`, `Fingerprints.features` and `notes`."""
+_READ_VERSIONS = (1, 2, 3, 4, 5)
 _FIRST_SEALED = 3
 LAST_FLAT = 3
 """Last schema in which all settings stand on one level, by names that the card's `[moved]` leads to those of today."""
@@ -102,6 +102,10 @@ class Fingerprints(_Part):
     valid: str
     test: str
     item_text: str
+    feedback: str | None = None
+    """Of the feedback that models may see; None where there is none."""
+    features: dict[str, str] = {}
+    """Of the item vectors that the data bring along, by name."""
 
 
 class CodePart(_Part):
@@ -314,6 +318,8 @@ class RunRecord(_Part):
     stages: list[StagePart]
     fit: FitPart
     targets: TargetsPart
+    notes: dict[str, int | float | str] = {}
+    """Things counted while dividing the data."""
     metrics: dict[View, dict[str, Interval]]
     """View, then metric."""
     slices: list[SlicePart]

@@ -198,6 +198,10 @@ class Counts(_Part):
     items: PositiveInt | None = None
     """Size of the catalogue: items without an event count where the card says `catalogue = "table"`."""
     interactions: PositiveInt | None = None
+    bundles: PositiveInt | None = None
+    """Sets, of data whose rows are these."""
+    pairs: PositiveInt | None = None
+    """Of a set and an item, each once."""
 
 
 class DatasetCard(_Part):
@@ -213,6 +217,10 @@ class DatasetCard(_Part):
     """BibTeX."""
     task: str = "next-item"
     """Question that models are asked on these data; each data set has one."""
+    protocol: str = ""
+    """How these data are divided where nobody says, such as `random`; empty: as the task has it."""
+    ready: dict[str, str] = Field(default_factory=dict)
+    """Names, without ending, of tables in a ready folder that are not called as usual, by role: `feedback = "purchases"`."""
     reader: str
     """Reads the sources below; ready folders of parquet or csv are always read as such."""
     options: dict[str, Any] = Field(default_factory=dict)

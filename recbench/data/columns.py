@@ -81,6 +81,24 @@ def read_items(path: Path, columns: Sequence[str], *, parquet: bool, delimiter: 
     return items_from_table(table, path.name, columns)
 
 
+def read_pairs(path: Path, left: str, right: str, *, parquet: bool) -> RawEvents:
+    """Pairs of ids of a file with a header, those of one column in place of users, those of another in place of items.
+
+    Args:
+        path: a csv or parquet file or a folder of parquet parts, as its name says.
+        left, right: the columns.
+        parquet: what a file is whose name says neither.
+    """
+    names = (left, right)
+    if is_parquet(path, otherwise=parquet):
+        table = read_parquet(path, names, needed=names)
+    else:
+        table = read_csv(path, names, columns=names, needed=names)
+    first, first_ids = _ids(table, left, path.name)
+    second, second_ids = _ids(table, right, path.name)
+    return RawEvents(first, second, first_ids, second_ids, None)
+
+
 def events_by_place(path: Path, names: Sequence[str], *, has_header: bool = False) -> RawEvents:
     """Events of a csv file whose columns are known by place, whatever a header says."""
     return events_from_table(read_csv(path, AS_WRITTEN, columns=EVENT_COLUMNS, names=names, has_header=has_header), path.name)

@@ -9,10 +9,12 @@ import numpy as np
 from recbench.core.interactions import Interactions, ItemTable, StringArray, TimeKind
 from recbench.data.arrays import open_array, open_json, open_strings, save_array, save_json, save_strings
 from recbench.data.card import DatasetCard, parse_card
+from recbench.data.side import SideTables
 
 Notes = Mapping[str, int | float | str]
 WITHIN_A_SECOND = "events ordered within a second"
 """Note: how many events stand behind the one before only by the part of their time below a second."""
+_SIDE = "side"
 _MODEL_COLUMNS = "model_columns"
 """Name of the list of model columns in a folder; there is none where a table has no such column."""
 
@@ -27,6 +29,7 @@ class Dataset:
         items: row i describes item i.
         user_ids: (n_users,) the source's ids, sorted.
         notes: things counted while reading, such as dropped duplicates.
+        side: tables beside the events, of data sets whose rows are sets; None for any other.
     """
 
     card: DatasetCard
@@ -34,6 +37,7 @@ class Dataset:
     items: ItemTable
     user_ids: StringArray
     notes: Notes = field(default_factory=dict)
+    side: SideTables | None = None
 
     @property
     def n_users(self) -> int:
@@ -57,13 +61,17 @@ class Dataset:
         save_interactions(folder, "interactions", self.interactions)
         save_items(folder, self.items)
         save_strings(folder, "user_ids", self.user_ids)
+        if self.side is not None:
+            self.side.save(folder / _SIDE)
 
     @classmethod
     def open(cls, folder: Path) -> "Dataset":
         """Open the folder that `save` wrote, events memory-mapped; a damaged folder is a `BadData`."""
         about = open_json(folder, "dataset")
         card = parse_card(about["card"], str(folder))
-        return cls(card, open_interactions(folder, "interactions"), open_items(folder), open_strings(folder, "user_ids"), about["notes"])
+        side = SideTables.open(folder / _SIDE) if (folder / _SIDE).is_dir() else None
+        events, user_ids = open_interactions(folder, "interactions"), open_strings(folder, "user_ids")
+        return cls(card, events, open_items(folder), user_ids, about["notes"], side)
 
 
 def save_interactions(folder: Path, name: str, interactions: Interactions) -> None:

@@ -18,7 +18,7 @@ def locate(name_or_path: str, *, data_dir: Path | None, home: Path, progress: Pr
     """Find a data set: in `data_dir`, in the cache under `home`, then from the sources of its card.
 
     Args:
-        name_or_path: a data set's name, the path of a card, or a folder with interactions.parquet or .csv.
+        name_or_path: a data set's name, the path of a card, or a folder with interactions.parquet or .csv, or with bundles.parquet or .csv.
         data_dir: folder of ready data sets, `NAME/interactions.parquet` and `NAME/items.parquet`.
         home: cache folder; downloads go to `home/datasets/NAME`.
         fetch: whether sources may be downloaded.
@@ -31,13 +31,13 @@ def locate(name_or_path: str, *, data_dir: Path | None, home: Path, progress: Pr
     card = dataset_card(name_or_path)
     own = own_folder(name_or_path)
     if own is not None:
-        return Located(card, str(own), ready_files(own))
+        return Located(card, str(own), ready_files(own, card))
     if data_dir is not None and not data_dir.is_dir():
         log.warning("%s (--data-dir or RECBENCH_DATA) is no folder; looking elsewhere for %s", data_dir, card.name)
     folders = [] if data_dir is None else [data_dir / card.name]
     if not force:
         for folder in [*folders, home / "datasets" / card.name]:
-            files = ready_files(folder)
+            files = ready_files(folder, card)
             if files:
                 return Located(_ready_card(card, files), str(folder), files)
     return obtain(card, folders, home / "datasets" / card.name, progress, asked=name_or_path, fetch=fetch, force=force)

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,6 +81,41 @@ class RawItems:
     item_ids: Sequence[str]
     columns: Mapping[str, Sequence[str | None]]
     notes: Mapping[str, int | str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class RawFeatures:
+    """Vectors as they stand in a file: row r of the matrix, (n, m) float32, is about `item_ids[r]`."""
+
+    item_ids: Sequence[str]
+    matrix: NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class RawSide:
+    """Tables beside the sets of a source, by the source's ids.
+
+    Attributes:
+        groups: group of each set; None where the source tells none.
+        owned: pairs of a person and a set, in place of `user` and `item`; None likewise.
+        feedback: pairs of a person and an item; None likewise.
+        features: vectors of items by name.
+        notes: things counted while reading.
+    """
+
+    groups: Mapping[str, str] | None = None
+    owned: RawEvents | None = None
+    feedback: RawEvents | None = None
+    features: Mapping[str, RawFeatures] = field(default_factory=dict)
+    notes: Mapping[str, int | float | str] = field(default_factory=dict)
+
+
+@runtime_checkable
+class HasSide(Protocol):
+    """A reader of sources that have more than events and items."""
+
+    def side(self, files: Files, options: Any, progress: Progress) -> RawSide:
+        """What stands beside the sets."""
 
 
 class Reader(Protocol):

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,8 @@ from recbench.data.dataset import WITHIN_A_SECOND, Dataset
 from recbench.data.filters import apply_filters, drop_duplicates
 from recbench.data.located import Located
 from recbench.data.plugins import load_reader
-from recbench.data.reader import RawEvents, RawItems, Reader, string_array
+from recbench.data.reader import HasSide, RawEvents, RawItems, Reader, string_array
+from recbench.data.side import side_tables
 from recbench.data.time_kinds import with_time
 from recbench.data.unpacking import refuse_damage
 
@@ -60,6 +61,10 @@ def read_dataset(located: Located, progress: Progress) -> Dataset:
             raw_items = reader.items(located.files, options, (*card.text_columns, *card.model_columns), wanted, progress)
         items = _item_table(raw_items, wanted, card, reader, located, notes)
         dataset = _assemble(events, items, card, located, notes, are_numbered=located.card.time == "position")
+        if isinstance(reader, HasSide):
+            with _guarded(located):
+                raw_side = reader.side(located.files, options, progress)
+            dataset = replace(dataset, side=side_tables(raw_side, dataset.user_ids, dataset.items.item_ids))
     check_counts(dataset, located.origin)
     return dataset
 
@@ -84,7 +89,8 @@ def reader_options(reader: Reader, card: DatasetCard) -> PluginConfig:
 def check_counts(dataset: Dataset, origin: str) -> None:
     """Compare sizes with the card; a difference is a `BadData` that shows both numbers."""
     counts = dataset.card.counts
-    found = {"users": dataset.n_users, "items": dataset.n_items, "interactions": dataset.n_interactions}
+    rows, entries = dataset.n_users, dataset.n_interactions
+    found = {"users": rows, "items": dataset.n_items, "interactions": entries, "bundles": rows, "pairs": entries}
     wrong = [
         f"{found[name]:,} {name}, {expected:,} expected"
         for name, expected in counts.model_dump().items()

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recbench.core.errors import BadConfig, BadData, BadRequest, nearest
+from recbench.core.features import Features
 from recbench.core.interactions import Interactions, ItemTable, StringArray, TimeKind
 from recbench.core.ragged import Histories, IntArray, LongArray, Targets
 from recbench.core.ranking import VIEWS, Queries, View
@@ -17,15 +18,17 @@ from recbench.core.records import Fingerprints
 from recbench.data.arrays import open_array, open_json, open_strings, save_array, save_json, save_strings
 from recbench.data.dataset import WITHIN_A_SECOND, Dataset, Notes, open_interactions, open_items, save_interactions, save_items
 from recbench.data.fingerprints import TripleHasher, text_digest
+from recbench.data.side import feature_digests, feedback_digest, open_features, open_lists, save_features, save_lists
 
 
 class Parts(NamedTuple):
-    """Train part, validation and test queries, and things counted while dividing."""
+    """Train part, validation and test queries, things counted while dividing, and the feedback that models may see."""
 
     train: Interactions
     valid: "SplitPart"
     test: "SplitPart"
     notes: Notes
+    feedback: Histories | None = None
 
 
 @dataclass(frozen=True)
@@ -34,15 +37,15 @@ class SplitRule:
 
     Attributes:
         name: what it is called in `--protocol`.
-        cut: divides events; the options are those of `defaults`, with what the user says.
+        cut: divides a data set; the options are those of `defaults`, with what the user says.
         needs: sizes that users need, as a sentence for data where nobody is left to be asked.
-        defaults: options and their values where nobody says.
+        defaults: options and their values where nobody says. One whose default is a whole number takes whole numbers alone.
         check: raises a `BadConfig` for options that are impossible.
         needs_seconds: what is missing where times are not seconds and what to use, as the end of a sentence; None: any times will do.
     """
 
     name: str
-    cut: Callable[[Interactions, Mapping[str, Any]], Parts]
+    cut: Callable[[Dataset, Mapping[str, Any]], Parts]
     needs: str
     defaults: Mapping[str, Any] = field(default_factory=dict)
     check: Callable[[Mapping[str, Any]], None] = lambda options: None  # noqa: ARG005 (most rules take any value)
@@ -70,7 +73,9 @@ class SplitProtocol:
                 raise BadConfig(
                     f"The protocol {self.name!r} has no option {key!r}.{nearest(key, known)} Known: {', '.join(known) or 'none'}."
                 )
-        object.__setattr__(self, "options", {**known, **self.options})
+        # One spelling per protocol: a board would take seed=0 and seed=0.0 for two.
+        given = {key: self._whole(key, value) if isinstance(known[key], int) else value for key, value in self.options.items()}
+        object.__setattr__(self, "options", {**known, **given})
         seed = self.tie_seed()
         # One spelling per order of ties: a board would take shuffle=01 and shuffle=1 for two protocols.
         object.__setattr__(self, "ties", "source" if seed is None else f"shuffle={seed}")
@@ -93,6 +98,11 @@ class SplitProtocol:
             except ValueError:
                 options[key.strip()] = value.strip()
         return cls(rules[name], options, ties)
+
+    def _whole(self, key: str, value: Any) -> int:
+        if not isinstance(value, int | float) or value != int(value) or value < 0:
+            raise BadConfig(f"--protocol {self.name}: {key}={value} is no whole number from 0. Write for example {self.name}:{key}=0")
+        return int(value)
 
     @property
     def name(self) -> str:
@@ -127,6 +137,8 @@ class SplitPart:
         timestamp: (nnz of histories,) int64 seconds since 1970, `UNKNOWN_TIME` where one is not known; None where none is.
         is_tied: (B,) bool, whether a target has the time stamp of the last event of the history; None where times are not seconds,
             or are finer than these; real times beside positions do not count, as they order nothing.
+        cluster: (B,) int32, equal for queries that are not independent of each other and are resampled together; None where all are.
+        is_of_strangers: whether models are not told whose query it is: `user` then numbers the queries for the harness alone.
     """
 
     user: IntArray
@@ -134,13 +146,16 @@ class SplitPart:
     targets: Targets
     timestamp: LongArray | None
     is_tied: NDArray[np.bool_] | None
+    cluster: IntArray | None = None
+    is_of_strangers: bool = False
 
     def __len__(self) -> int:
         return len(self.user)
 
     def queries(self, user_ids: StringArray, views: tuple[View, ...] = VIEWS) -> Queries:
         """The questions alone."""
-        return Queries(self.histories, self.user, user_ids[self.user], views, self.timestamp)
+        user = np.full(len(self.user), -1, dtype=np.int32) if self.is_of_strangers else self.user
+        return Queries(self.histories, user, user_ids[self.user], views, self.timestamp)
 
     def save(self, folder: Path, name: str) -> None:
         """Write under a name."""
@@ -149,11 +164,19 @@ class SplitPart:
         save_array(folder, f"{name}.history_offsets", self.histories.offsets)
         save_array(folder, f"{name}.target", self.targets.item)
         save_array(folder, f"{name}.target_offsets", self.targets.offsets)
-        save_json(folder, name, {"has_timestamp": self.timestamp is not None, "has_ties": self.is_tied is not None})
+        about = {
+            "has_timestamp": self.timestamp is not None,
+            "has_ties": self.is_tied is not None,
+            "has_clusters": self.cluster is not None,
+            "is_of_strangers": self.is_of_strangers,
+        }
+        save_json(folder, name, about)
         if self.timestamp is not None:
             save_array(folder, f"{name}.timestamp", self.timestamp)
         if self.is_tied is not None:
             save_array(folder, f"{name}.is_tied", self.is_tied)
+        if self.cluster is not None:
+            save_array(folder, f"{name}.cluster", self.cluster)
 
     @classmethod
     def open(cls, folder: Path, name: str) -> "SplitPart":
@@ -165,6 +188,8 @@ class SplitPart:
             Targets(open_array(folder, f"{name}.target"), open_array(folder, f"{name}.target_offsets")),
             open_array(folder, f"{name}.timestamp") if about["has_timestamp"] else None,
             open_array(folder, f"{name}.is_tied") if about["has_ties"] else None,
+            open_array(folder, f"{name}.cluster") if about["has_clusters"] else None,
+            bool(about["is_of_strangers"]),
         )
 
 
@@ -181,6 +206,8 @@ class Split:
         fingerprints: of the three parts and of the item texts.
         n_users_train_only: users without a test query.
         notes: things counted while splitting.
+        feedback: row p lists the items that person p used, without what would tell the answers; None where the data have none.
+        features: vectors of items by name.
     """
 
     protocol: str
@@ -192,6 +219,8 @@ class Split:
     fingerprints: Fingerprints
     n_users_train_only: int
     notes: Notes = field(default_factory=dict)
+    feedback: Histories | None = None
+    features: Mapping[str, Features] = field(default_factory=dict)
 
     def save(self, folder: Path) -> None:
         """Write all of it into an existing or new folder."""
@@ -201,6 +230,8 @@ class Split:
             "fingerprints": self.fingerprints.model_dump(),
             "n_users_train_only": self.n_users_train_only,
             "notes": dict(self.notes),
+            "has_feedback": self.feedback is not None,
+            "features": list(self.features),
         }
         save_json(folder, "split", about)
         save_interactions(folder, "train", self.train)
@@ -208,6 +239,8 @@ class Split:
         self.test.save(folder, "test")
         save_items(folder, self.items)
         save_strings(folder, "user_ids", self.user_ids)
+        save_lists(folder, "feedback", self.feedback)
+        save_features(folder, self.features)
 
     @classmethod
     def open(cls, folder: Path) -> "Split":
@@ -223,6 +256,8 @@ class Split:
             Fingerprints.model_validate(about["fingerprints"]),
             int(about["n_users_train_only"]),
             about["notes"],
+            open_lists(folder, "feedback") if about["has_feedback"] else None,
+            open_features(folder, about["features"]),
         )
 
 
@@ -233,26 +268,29 @@ def make_split(dataset: Dataset, protocol: SplitProtocol) -> Split:
         BadRequest: the protocol needs times in seconds and the data set has none.
         BadData: nobody is left to be asked.
     """
-    events = dataset.interactions
     _refuse_without_seconds(dataset, protocol)
     seed = protocol.tie_seed()
     if seed is not None:
-        events = shuffle_ties(events, seed, dataset.user_ids, dataset.items.item_ids)
-    train, valid, test, notes = protocol.rule.cut(events, protocol.options)
+        shuffled = shuffle_ties(dataset.interactions, seed, dataset.user_ids, dataset.items.item_ids)
+        dataset = replace(dataset, interactions=shuffled)
+    train, valid, test, notes, feedback = protocol.rule.cut(dataset, protocol.options)
     if not len(test) or not len(valid):
         raise BadData(f"{dataset.card.name}: {protocol} leaves {len(valid)} validation and {len(test)} test queries. {protocol.rule.needs}")
     if dataset.notes.get(WITHIN_A_SECOND, 0):
         # Equal seconds are no ties then, and what is finer is not kept.
         valid, test = (replace(part, is_tied=None) for part in (valid, test))
+    features = {} if dataset.side is None else dataset.side.features
     hasher = TripleHasher(dataset.user_ids, dataset.items.item_ids)
     fingerprints = Fingerprints(
         train=hasher.digest(np.arange(len(train)), train),
         valid=hasher.digest(valid.user, valid.histories, valid.targets),
         test=hasher.digest(test.user, test.histories, test.targets),
         item_text=text_digest(dataset.items),
+        feedback=None if feedback is None else feedback_digest(feedback),
+        features=feature_digests(features),
     )
     n_train_only = len(train) - len(np.unique(test.user))
-    return Split(str(protocol), train, valid, test, dataset.items, dataset.user_ids, fingerprints, n_train_only, notes)
+    return Split(str(protocol), train, valid, test, dataset.items, dataset.user_ids, fingerprints, n_train_only, notes, feedback, features)
 
 
 def shuffle_ties(events: Interactions, seed: int, user_ids: StringArray, item_ids: StringArray) -> Interactions:

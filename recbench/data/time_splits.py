@@ -8,14 +8,15 @@ import numpy as np
 from recbench.core.errors import BadConfig, nearest
 from recbench.core.interactions import Interactions, TimeKind
 from recbench.core.ragged import Histories, IntArray, LongArray, Targets
-from recbench.data.dataset import Notes
+from recbench.data.dataset import Dataset, Notes
 from recbench.data.split import Parts, SplitPart, SplitRule
 
 _MIN_EVENTS = 3
 _NEEDS = f"Users need at least {_MIN_EVENTS} events, and a temporal cut events on both sides."
 
 
-def _leave_one_out(events: Interactions, options: Mapping[str, Any]) -> Parts:  # noqa: ARG001 (it has none)
+def _leave_one_out(dataset: Dataset, options: Mapping[str, Any]) -> Parts:  # noqa: ARG001 (it has none)
+    events = dataset.interactions
     lengths = events.lengths
     user = np.flatnonzero(lengths >= _MIN_EVENTS)
     train = _prefixes(events, np.arange(len(events)), np.where(lengths >= _MIN_EVENTS, lengths - 2, lengths))
@@ -24,7 +25,8 @@ def _leave_one_out(events: Interactions, options: Mapping[str, Any]) -> Parts:  
     return Parts(train, valid, test, {"users with fewer than 3 events, train only": int(len(events) - len(user))})
 
 
-def _temporal(events: Interactions, options: Mapping[str, Any]) -> Parts:
+def _temporal(dataset: Dataset, options: Mapping[str, Any]) -> Parts:
+    events = dataset.interactions
     quantile, targets = float(options["quantile"]), str(options["targets"])
     test_cut = _cut_time(events.timestamp, quantile)
     valid_cut = _cut_time(events.timestamp[events.timestamp < test_cut], quantile)

@@ -10,7 +10,7 @@ from recbench.core.ranking import View
 from recbench.core.records import Interval, SlicePart
 from recbench.core.seeds import frozen_generator
 from recbench.evaluation.exposure import Exposure, beyond_accuracy
-from recbench.evaluation.intervals import bootstrap_means, grouped
+from recbench.evaluation.intervals import bootstrap_cluster_means, bootstrap_means, grouped
 from recbench.evaluation.metrics import METRICS
 from recbench.evaluation.rank_table import RankTable
 from recbench.evaluation.slices import Group
@@ -30,12 +30,15 @@ class Measures:
         cutoffs: numbers of places that each looks at.
         of_slices: metrics, such as `ndcg@10`, of groups of targets.
         groups: the groups, each with a target at least.
+        cluster: fact of the task (`TargetFacts.of_task`) that is equal for users who are not independent of each other; they are resampled
+            together where a split knows it. None: all users are independent.
     """
 
     kinds: tuple[str, ...]
     cutoffs: tuple[int, ...]
     of_slices: tuple[str, ...]
     groups: Callable[[TargetFacts], Iterable[Group]]
+    cluster: str | None = None
 
     def names(self, list_length: int, *, has_sets: bool) -> tuple[str, ...]:
         """The metrics that lists of this length allow; those of sets only where some user has several targets."""
@@ -74,21 +77,28 @@ def evaluate(ranks: RankTable, facts: TargetFacts, exposure: Exposure, train_cou
     same_targets(ranks, facts)
     has_sets = len(ranks) > ranks.n_users and not ranks.has_single_targets
     names = measures.names(ranks.list_length, has_sets=has_sets)
-    metrics = {view: _intervals(ranks, view, names, "all") for view in ranks.views} if len(ranks) else {}
+    cluster = facts.of_task.get(measures.cluster) if measures.cluster is not None else None
+    metrics = {view: _intervals(ranks, view, names, "all", cluster) for view in ranks.views} if len(ranks) else {}
     slice_names = tuple(name for name in measures.of_slices if name in names)
     slices = [
         SlicePart(slice=group.slice, group=group.name, view=view, n=part.n_users, metrics=part_metrics)
         for group in measures.groups(facts)
         for part in [ranks.take(group.rows)]
         for view in ranks.views
-        if (part_metrics := _intervals(part, view, slice_names, f"{group.slice}/{group.name}"))
+        for part_cluster in [None if cluster is None else cluster[group.rows]]
+        if (part_metrics := _intervals(part, view, slice_names, f"{group.slice}/{group.name}", part_cluster))
     ]
     return Evaluation(metrics, slices, beyond_accuracy(exposure, facts, train_count))
 
 
-def _intervals(ranks: RankTable, view: View, names: tuple[str, ...], stream: str) -> dict[str, Interval]:
+def _intervals(ranks: RankTable, view: View, names: tuple[str, ...], stream: str, cluster: LongArray | None = None) -> dict[str, Interval]:
+    """Means with their intervals; `cluster` has one number per row of the table."""
     if not names:
         return {}
+    if cluster is not None:
+        drawn = frozen_generator(BOOTSTRAP_SEED, "bootstrap", stream, view)
+        of_clusters = bootstrap_cluster_means(values_of_view(ranks, view, names), cluster[ranks.offsets[:-1]], drawn)
+        return dict(zip(names, of_clusters, strict=True))
     if len(ranks) == ranks.n_users:
         distinct, sizes = np.unique(ranks.rank[view], return_counts=True)
         values = values_per_user(distinct, np.arange(len(distinct) + 1, dtype=np.int64), names)

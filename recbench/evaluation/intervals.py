@@ -92,3 +92,27 @@ def bootstrap_means(values_GM: FloatArray, sizes_G: LongArray, rng: np.random.Ra
     samples_RM = np.concatenate([sums(block, values_GM) for block in resampled_sizes(sizes_G, resamples, rng)]) / n
     low_M, high_M = bounds(samples_RM)
     return [Interval(value=float(v), low=float(lo), high=float(hi)) for v, lo, hi in zip(value_M, low_M, high_M, strict=True)]
+
+
+def bootstrap_cluster_means(
+    values_UM: FloatArray, cluster_U: LongArray, rng: np.random.RandomState, resamples: int = RESAMPLES
+) -> list[Interval]:
+    """The same where users come in clusters that are not independent inside: clusters are drawn, each with all its users.
+
+    The value is the mean over users. In a resample it is the ratio of two sums, as the number of users differs from draw to draw.
+
+    Args:
+        values_UM: of each user.
+        cluster_U: equal for users of one cluster.
+        rng: the stream of random numbers.
+        resamples: how many times the clusters are drawn anew.
+    """
+    distinct, number_U = np.unique(cluster_U, return_inverse=True)
+    columns = [np.bincount(number_U, weights=values_UM[:, column], minlength=len(distinct)) for column in range(values_UM.shape[1])]
+    size_C = np.bincount(number_U, minlength=len(distinct)).astype(np.float64)
+    rows_GM, sizes_G = grouped(np.stack([*columns, size_C], axis=1))
+    total_M = sums(sizes_G[None], rows_GM)[0]
+    samples_RM = np.concatenate([sums(block, rows_GM) for block in resampled_sizes(sizes_G, resamples, rng)])
+    low_M, high_M = bounds(samples_RM[:, :-1] / samples_RM[:, -1:])
+    value_M = total_M[:-1] / total_M[-1]
+    return [Interval(value=float(v), low=float(lo), high=float(hi)) for v, lo, hi in zip(value_M, low_M, high_M, strict=True)]

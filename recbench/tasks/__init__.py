@@ -5,10 +5,11 @@ from importlib.metadata import entry_points
 
 from recbench.core.errors import BadRequest, PluginFailed, nearest
 from recbench.data import dataset_card
+from recbench.tasks.bundle import TASK as BUNDLE
 from recbench.tasks.next_item import TASK as NEXT_ITEM
 from recbench.tasks.task import Task, Words
 
-_OWN = {task.name: task for task in (NEXT_ITEM,)}
+_OWN = {task.name: task for task in (NEXT_ITEM, BUNDLE)}
 
 
 @cache
@@ -32,8 +33,9 @@ def find_task(name: str) -> Task:
 
 
 def task_of(dataset: str) -> Task:
-    """The task of a data set, named as in `--dataset`."""
-    return find_task(dataset_card(dataset).task)
+    """The task of a data set, named as in `--dataset`; its default protocol is that of the card where this names one."""
+    card = dataset_card(dataset)
+    return find_task(card.task).with_default(card.protocol)
 
 
-__all__ = ["NEXT_ITEM", "Task", "Words", "find_task", "task_of"]
+__all__ = ["BUNDLE", "NEXT_ITEM", "Task", "Words", "find_task", "task_of"]

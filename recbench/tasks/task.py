@@ -1,7 +1,7 @@
 """What a task assumes: the question put to a model, how it is measured, and the words for it."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from recbench.core.errors import BadRequest, nearest
 from recbench.core.ranking import BOTH, UNSEEN, View
@@ -102,6 +102,17 @@ class Task:
     def validation_cutoff(self) -> int:
         """How long the lists are that a validation ranks."""
         return max(METRICS.parse(name)[1] for name in self.validation_metrics)
+
+    def with_default(self, protocol: str) -> "Task":
+        """The task whose default protocol is this one; empty: as it is.
+
+        Raises:
+            BadConfig: there is no such protocol.
+        """
+        if not protocol:
+            return self
+        rule = self.protocol(protocol).rule
+        return replace(self, rules=(rule, *(other for other in self.rules if other is not rule)))
 
     def protocol(self, text: str | None = None, ties: str = "source") -> SplitProtocol:
         """The protocol that `--protocol` and `--ties` ask for; None: the default.

@@ -46,7 +46,7 @@ class PluginContract:
     @classmethod
     def preset(cls, plugin: Plugin) -> str:
         """The preset to train with."""
-        return "smoke" if "smoke" in plugin.card.presets else plugin.default_preset("cpu")
+        return "smoke" if "smoke" in plugin.card.presets else plugin.default_preset("cpu", plugin.card.tasks[0])
 
     @pytest.fixture(scope="class")
     @classmethod

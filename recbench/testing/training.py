@@ -36,5 +36,5 @@ def train(
         world=World(),
         load_plugin=registry.models().load,
     )
-    name = preset or ("smoke" if "smoke" in plugin.card.presets else plugin.default_preset("cpu"))
+    name = preset or ("smoke" if "smoke" in plugin.card.presets else plugin.default_preset("cpu", plugin.card.tasks[0]))
     return trainer.train(plugin, plugin.resolve(name, None, overrides), seed, None)

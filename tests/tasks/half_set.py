@@ -8,7 +8,7 @@ import numpy as np
 
 from recbench.core.interactions import Interactions
 from recbench.core.ragged import Histories, Targets
-from recbench.data import Parts, Split, SplitPart, SplitRule
+from recbench.data import Dataset, Parts, Split, SplitPart, SplitRule
 from recbench.evaluation import Group, Measures, TargetFacts, groups_by_size, target_facts
 from recbench.tasks import Task, Words
 
@@ -25,8 +25,9 @@ def _part(sets: Interactions, rows: np.ndarray) -> SplitPart:
     )
 
 
-def _cut(sets: Interactions, options: Mapping[str, Any]) -> Parts:
+def _cut(dataset: Dataset, options: Mapping[str, Any]) -> Parts:
     """Of `every` sets one is tested and one validated; models learn from the others, whole."""
+    sets = dataset.interactions
     place = np.arange(len(sets)) % int(options["every"])
     lengths = np.where(place < 2, 0, sets.lengths)
     kept = np.repeat(place >= 2, sets.lengths)

@@ -161,7 +161,7 @@ def test_its_board_speaks_its_words_and_names_its_baselines(board: str, here: Pa
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (("run", "-m", "popularity", "-d", "sets.toml"), "Model 'popularity' is for next-item; the data set asks for half-set."),
+        (("run", "-m", "popularity", "-d", "sets.toml"), "Model 'popularity' is for next-item and bundle; the data set asks for half-set."),
         (("run", "-m", "counts", "-d", "demo", "--plugin", "counts"), "Model 'counts' is for half-set; the data set asks for next-item."),
         (("run", "-m", "counts", "-d", "sets.toml", "--plugin", "counts", "--seen", "keep"), "--seen 'keep' is not known for half-set."),
         (("run", "-m", "counts", "-d", "sets.toml", "--plugin", "counts", "--protocol", "temporal"), "Known: halves."),

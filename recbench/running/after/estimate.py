@@ -154,7 +154,7 @@ def make_plan(request: PlanRequest, workplace: Workplace) -> Plan:
     models = registry.models(request.plugins)
     plugin = plugin_for(request.model, task, models)
     device = _device_type(request.device)
-    preset, config, _ = settings_of(plugin, request, device)
+    preset, config, _ = settings_of(plugin, request, task, device)
     settings = config.model_dump(mode="json")
     card = plugin.card
     everything = [

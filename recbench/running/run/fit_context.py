@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 from recbench.core import seeds
 from recbench.core.budget import Budget
 from recbench.core.errors import BadConfig, BadRequest, PluginFailed
+from recbench.core.features import Features
 from recbench.core.interactions import Interactions, ItemTable, StringArray, TimeKind
 from recbench.core.plugin import Plugin, Precision, Ranker, Validation, World
 from recbench.core.progress import Progress
-from recbench.core.ragged import sealed_copy
+from recbench.core.ragged import Histories, sealed_copy
 from recbench.core.ranking import Queries, Rankings, View
 from recbench.core.records import StagePart
 from recbench.core.visible import short_repr
@@ -176,6 +177,16 @@ class RunContext:
         if not card.reads_text:
             return ItemTable(sealed_copy(table.item_ids), UndeclaredTexts(card.name), columns)
         return ItemTable(sealed_copy(table.item_ids), {name: sealed_copy(column) for name, column in table.columns.items()}, columns)
+
+    @property
+    def feedback(self) -> Histories | None:
+        """The feedback without what would tell the answers; None where the card does not say that it is read."""
+        return self._split.feedback if self.plugin.card.reads_feedback else None
+
+    @property
+    def features(self) -> Mapping[str, Features]:
+        """Vectors of the items, not to be written to; none where the card does not say that they are read."""
+        return dict(self._split.features) if self.plugin.card.reads_features else {}
 
     @property
     def user_ids(self) -> StringArray:

@@ -148,6 +148,7 @@ def write_run(folder: Path, run_id: str, prepared: Prepared, trained: TrainedMod
         stages=stages,
         fit=_fit_part(trained.report),
         targets=measured.targets,
+        notes=dict(split.notes),
         metrics=dict(measured.result.metrics),
         slices=measured.result.slices,
         beyond=dict(measured.result.beyond),

@@ -66,7 +66,7 @@ def stand_beside(
 
 
 def _beside(trainer: Trainer, plugin: Plugin, own: Mapping[View, NDArray[np.float64]], final: FinalRanking) -> list[ReferencePart]:
-    preset = plugin.card.default.cpu
+    preset = plugin.default_preset("cpu", trainer.task.name)
     config = plugin.resolve(preset)
     trained = trainer.train(plugin, config, 0, None)
     tested = rank_test(trainer, trained, final, reads_time=plugin.card.reads_time)

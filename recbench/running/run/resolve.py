@@ -136,7 +136,7 @@ def resolve(request: RunRequest, *, command: tuple[str, ...] = (), started_at: f
     models = registry.models(request.plugins)
     plugin = plugin_for(request.model, task, models)
     machine = Machine.resolve(request.device, request.precision, request.threads, local_rank)
-    preset, config, tuned = settings_of(plugin, request, machine.device, request.tune_log)
+    preset, config, tuned = settings_of(plugin, request, task, machine.device, request.tune_log)
     if tuned is not None and not tuned.gave(config):
         origin = request.config_file or request.tune_log
         log.warning("these are not the settings that the search of %s chose; the run will not be marked as tuned", origin)
@@ -188,14 +188,14 @@ def check_task(plugin: Plugin, task: Task, models: registry.Registry[Plugin]) ->
 
 
 def settings_of(
-    plugin: Plugin, request: RunRequest | PlanRequest, device: str, tune_log: Path | None = None
+    plugin: Plugin, request: RunRequest | PlanRequest, task: Task, device: str, tune_log: Path | None = None
 ) -> tuple[str, PluginConfig, TunedSettings | None]:
     """Preset and settings of a request, and the search that its config file, or `tune_log`, names."""
     card = plugin.card
     values, tuned = read_settings(request.config_file, card) if request.config_file is not None else (None, None)
     if tune_log is not None:
         tuned = read_search(tune_log, card)
-    preset = request.preset or (tuned.log.preset if tuned is not None else plugin.default_preset(device))
+    preset = request.preset or (tuned.log.preset if tuned is not None else plugin.default_preset(device, task.name))
     return preset, plugin.resolve(preset, values, request.overrides), tuned
 
 

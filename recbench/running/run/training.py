@@ -92,7 +92,9 @@ class Trainer:
         # Fingerprints say which items and in which order, not when: only models that read times depend on those.
         reads_time = any(card.reads_time for card in cards)
         times = {"times": hash_times(self.split.train.seconds, self.split.valid.timestamp)} if reads_time else {}
-        columns = column_digests(cards, self.split.items)
+        columns, prints = column_digests(cards, self.split.items), self.split.fingerprints
+        feedback = {"feedback": prints.feedback} if prints.feedback and any(card.reads_feedback for card in cards) else {}
+        features = {"features": prints.features} if prints.features and any(card.reads_features for card in cards) else {}
         return {
             "plugin": plugin.card.name,
             "validation_users": plugin.card.validation_users,
@@ -103,6 +105,8 @@ class Trainer:
             "items": hash_value(list(self.split.items.item_ids)),
             "item_text": self.split.fingerprints.item_text if any(card.reads_text for card in cards) else None,
             **times,
+            **feedback,
+            **features,
             **({"model_columns": columns} if columns else {}),
             "precision": self.machine.precision,
             "device": self.machine.type,
@@ -187,7 +191,7 @@ class Trainer:
         self, model: str, preset: str | None, overrides: Mapping[str, Any], seed: int, asker: RunContext
     ) -> NDArray[np.float32]:
         plugin = self.load_plugin(model)
-        config = plugin.resolve(preset or plugin.default_preset(self.machine.device), None, overrides)
+        config = plugin.resolve(preset or plugin.default_preset(self.machine.device, self.task.name), None, overrides)
         budget = asker.budget.auxiliary()
         trainer = replace(self, budget=budget, final_ranking=None)
         if asker.world.size < self.world.size:
@@ -228,6 +232,14 @@ def check_needs(plugin: Plugin, split: Split) -> None:
             )
     if "item_text" in card.needs and not items.has_text:
         raise BadRequest(f"Model {card.name!r} reads item text and this data set has none. Choose another model or data set.")
+    if "feedback" in card.needs and split.feedback is None:
+        raise BadRequest(
+            f"Model {card.name!r} reads users' feedback on items and this data set has none. Choose another model or data set."
+        )
+    if "features" in card.needs and not split.features:
+        raise BadRequest(
+            f"Model {card.name!r} reads item vectors that come with the data and this data set has none. Choose another model or data set."
+        )
     if "time" in card.needs and split.train.time != "seconds":
         raise BadRequest(
             f"Model {card.name!r} needs real times and this data set's time stamps are of kind {split.train.time.value!r}. "
