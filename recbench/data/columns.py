@@ -89,14 +89,24 @@ def read_pairs(path: Path, left: str, right: str, *, parquet: bool) -> RawEvents
         left, right: the columns.
         parquet: what a file is whose name says neither.
     """
-    names = (left, right)
-    if is_parquet(path, otherwise=parquet):
-        table = read_parquet(path, names, needed=names)
-    else:
-        table = read_csv(path, names, columns=names, needed=names)
+    table = read_columns(path, (left, right), needed=(left, right), parquet=parquet)
     first, first_ids = _ids(table, left, path.name)
     second, second_ids = _ids(table, right, path.name)
     return RawEvents(first, second, first_ids, second_ids, None)
+
+
+def read_columns(path: Path, names: Sequence[str], *, needed: Sequence[str], parquet: bool) -> pa.Table:
+    """Columns of a file with a header, those of `names` that it has; of a text file all as they are written.
+
+    Args:
+        path: a csv or parquet file or a folder of parquet parts, as its name says.
+        names: the columns.
+        needed: those that it must have.
+        parquet: what a file is whose name says neither.
+    """
+    if is_parquet(path, otherwise=parquet):
+        return read_parquet(path, names, needed=needed)
+    return read_csv(path, names, columns=names, needed=needed)
 
 
 def events_by_place(path: Path, names: Sequence[str], *, has_header: bool = False) -> RawEvents:

@@ -1,6 +1,6 @@
 """Contract of a reader: it turns files of one format into events and item texts, and decides nothing else."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -92,6 +92,19 @@ class RawFeatures:
 
 
 @dataclass(frozen=True, eq=False)
+class RawCut:
+    """A division that comes with the sets.
+
+    Attributes:
+        part: `train`, `valid` or `test` by set.
+        shown: pairs of a validation or test set and an item of it that is shown; its other items are asked for.
+    """
+
+    part: Mapping[str, str]
+    shown: Set[tuple[str, str]]
+
+
+@dataclass(frozen=True, eq=False)
 class RawSide:
     """Tables beside the sets of a source, by the source's ids.
 
@@ -100,6 +113,7 @@ class RawSide:
         owned: pairs of a person and a set, in place of `user` and `item`; None likewise.
         feedback: pairs of a person and an item; None likewise.
         features: vectors of items by name.
+        cut: how the source divides the sets; None where it does not.
         notes: things counted while reading.
     """
 
@@ -107,6 +121,7 @@ class RawSide:
     owned: RawEvents | None = None
     feedback: RawEvents | None = None
     features: Mapping[str, RawFeatures] = field(default_factory=dict)
+    cut: RawCut | None = None
     notes: Mapping[str, int | float | str] = field(default_factory=dict)
 
 

@@ -64,7 +64,7 @@ def read_dataset(located: Located, progress: Progress) -> Dataset:
         if isinstance(reader, HasSide):
             with _guarded(located):
                 raw_side = reader.side(located.files, options, progress)
-            dataset = replace(dataset, side=side_tables(raw_side, dataset.user_ids, dataset.items.item_ids))
+            dataset = replace(dataset, side=side_tables(raw_side, dataset.user_ids, dataset.items.item_ids, dataset.interactions))
     check_counts(dataset, located.origin)
     return dataset
 

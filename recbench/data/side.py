@@ -11,15 +11,16 @@ from numpy.typing import NDArray
 from recbench.core.errors import BadData
 from recbench.core.features import Features
 from recbench.core.interactions import StringArray
-from recbench.core.ragged import Histories, IntArray
+from recbench.core.ragged import Histories, IntArray, Ragged
 from recbench.core.visible import listed
 from recbench.data.arrays import open_array, open_json, open_strings, save_array, save_json, save_strings
-from recbench.data.reader import RawEvents, RawFeatures, RawSide
+from recbench.data.reader import RawCut, RawEvents, RawFeatures, RawSide
 
 Notes = dict[str, int | float | str]
 
 TRAIN, VALID, TEST = 0, 1, 2
 """Parts of a published cut."""
+_PARTS = {"train": TRAIN, "valid": VALID, "test": TEST}
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,7 +122,7 @@ def open_features(folder: Path, names: Sequence[str]) -> dict[str, Features]:
     }
 
 
-def side_tables(raw: RawSide, row_ids: StringArray, item_ids: StringArray) -> SideTables:
+def side_tables(raw: RawSide, row_ids: StringArray, item_ids: StringArray, sets: Ragged) -> SideTables:
     """The tables of a reader by rows of the data set; what is about other sets or items is left out and counted.
 
     Raises:
@@ -133,7 +134,29 @@ def side_tables(raw: RawSide, row_ids: StringArray, item_ids: StringArray) -> Si
     owned = None if raw.owned is None else _lists(raw.owned, people, row_ids, "owned bundles", notes)
     feedback = None if raw.feedback is None else _lists(raw.feedback, people, item_ids, "feedback pairs", notes)
     features = {name: _features(name, table, item_ids, notes) for name, table in raw.features.items()}
-    return SideTables(group_ids, group, owned, feedback, features, None, notes)
+    given = None if raw.cut is None else _given(raw.cut, row_ids, item_ids, sets)
+    return SideTables(group_ids, group, owned, feedback, features, given, notes)
+
+
+def _given(cut: RawCut, row_ids: StringArray, item_ids: StringArray, sets: Ragged) -> GivenCut:
+    """The division by rows.
+
+    Raises:
+        BadData: a set stands in no part or in an unknown one, or a held set shows nothing or all of itself.
+    """
+    odd = [row for row in row_ids if cut.part.get(row) not in _PARTS]
+    if odd:
+        raise BadData(f"Bundle {odd[0]!r} is in the part {cut.part.get(odd[0])!r}. Write one of {', '.join(_PARTS)} for each bundle.")
+    part = np.fromiter((_PARTS[cut.part[row]] for row in row_ids), np.int8, len(row_ids))
+    row = sets.row_of_entry()
+    pairs = zip(row_ids[row].tolist(), item_ids[sets.item].tolist(), strict=True)
+    is_input = np.fromiter((pair in cut.shown for pair in pairs), np.bool_, len(row))
+    n_shown = np.bincount(row[is_input], minlength=len(sets))
+    faults = np.flatnonzero((part != TRAIN) & ((n_shown == 0) | (n_shown == sets.lengths)))
+    if len(faults):
+        which = row_ids[faults[0]]
+        raise BadData(f"Bundle {which!r} shows {n_shown[faults[0]]} of its {sets.lengths[faults[0]]} items. Show some, and ask for some.")
+    return GivenCut(part, is_input)
 
 
 def _groups(groups: Mapping[str, str] | None, row_ids: StringArray) -> tuple[StringArray | None, IntArray | None]:

@@ -14,7 +14,8 @@ from recbench.core.ranking import Rankings
 from recbench.data import Split
 from recbench.running.run.training import TIMES_FILE, TrainedModel
 from recbench.running.stages.store import MANIFEST
-from recbench.testing.small import read_split, write_source
+from recbench.tasks import find_task
+from recbench.testing.small import read_split, small_source
 from recbench.testing.training import train
 
 _K = 20
@@ -67,12 +68,12 @@ def learn(
     Args:
         plugin: any.
         home: an empty folder; source and cache go below it, laid out as in a user's cache.
-        change_last: as in `write_source`.
+        change_last: as in `small_source`.
         preset: as in `train`; must bound training by steps.
         overrides: settings laid over it.
     """
-    columns = plugin.card.needs_columns
-    split = read_split(write_source(home / "datasets" / "small", change_last=change_last, columns=columns), home, columns=columns)
+    columns, task = plugin.card.needs_columns, find_task(plugin.card.tasks[0])
+    split = read_split(small_source(home / "datasets" / "small", task, change_last=change_last, columns=columns), home, columns=columns)
     return Learnt.of(split, train(plugin, split, home, preset=preset, overrides=overrides), home)
 
 

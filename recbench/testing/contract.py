@@ -18,6 +18,7 @@ from recbench.core.config import setting_names
 from recbench.data import Split
 from recbench.evaluation import check_rankings
 from recbench.running.run.training import MODEL_FOLDER, TrainedModel
+from recbench.tasks import find_task
 from recbench.testing.answer import MODEL, Answerer, environment_without_data, read_answer, write_question
 from recbench.testing.canary import Learnt, assert_equally_blind, learn
 from recbench.testing.small import small_split
@@ -77,7 +78,7 @@ class PluginContract:
     @classmethod
     def small(cls, plugin: Plugin, home: Path) -> Split:
         """The data, with a phrase for each item in every column that the card needs."""
-        return small_split(home, columns=plugin.card.needs_columns)
+        return small_split(home, columns=plugin.card.needs_columns, task=find_task(plugin.card.tasks[0]))
 
     @pytest.fixture(scope="class")
     @classmethod

@@ -10,13 +10,13 @@ from recbench.data import Split
 from recbench.running.host.machine import Machine
 from recbench.running.run.training import TrainedModel, Trainer
 from recbench.running.stages.store import StageStore
-from recbench.tasks import NEXT_ITEM
+from recbench.tasks import find_task
 
 
 def train(
     plugin: Plugin, split: Split, home: Path, *, preset: str | None = None, overrides: Mapping[str, Any] | None = None, seed: int = 0
 ) -> TrainedModel:
-    """The plugin trained on one CPU thread, saved and loaded again, with its stages in `home/stages`.
+    """The plugin trained for the first of its tasks on one CPU thread, saved and loaded again, with its stages in `home/stages`.
 
     Args:
         plugin: any.
@@ -27,7 +27,7 @@ def train(
         seed: of the run.
     """
     trainer = Trainer(
-        task=NEXT_ITEM,
+        task=find_task(plugin.card.tasks[0]),
         split=split,
         machine=Machine.resolve("cpu", "fp32", 1),
         store=StageStore(home / "stages"),

@@ -1,19 +1,25 @@
 """Sets of items that people put together, with what is known beside them; files in parquet or csv.
 
-Roles and columns: `bundles` (bundle_id, item_id), `items` (item_id and texts), `groups` (bundle_id, session_id), `bundle_users` (user_id,
-bundle_id), `feedback` (user_id, item_id), `features:NAME` with `feature_ids:NAME`, see `recbench.data.feature_files`.
+Roles and columns: `bundles` (bundle_id, item_id; part and is_input where the data come divided), `items` (item_id and texts), `groups`
+(bundle_id, session_id), `bundle_users` (user_id, bundle_id), `feedback` (user_id, item_id), `features:NAME` with `feature_ids:NAME`, see
+`recbench.data.feature_files`.
 """
 
 from collections.abc import Collection, Sequence
+from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
 from recbench.core.config import PluginConfig
 from recbench.core.errors import BadData
 from recbench.core.progress import Progress
-from recbench.data.columns import read_items, read_pairs
+from recbench.data.columns import read_columns, read_items, read_pairs
 from recbench.data.feature_files import read_features
-from recbench.data.reader import Files, RawEvents, RawItems, RawSide
+from recbench.data.reader import Files, RawCut, RawEvents, RawItems, RawSide
+
+_DIVIDED = ("bundle_id", "item_id", "part", "is_input")
+"""Columns of a table of bundles that come divided."""
 
 
 class BundlesOptions(PluginConfig):
@@ -51,7 +57,27 @@ class BundlesReader:
             read_pairs(files["bundle_users"], "user_id", "bundle_id", parquet=True) if "bundle_users" in files else None,
             read_pairs(files["feedback"], "user_id", "item_id", parquet=True) if "feedback" in files else None,
             read_features(files),
+            _cut(files["bundles"]),
         )
+
+
+def _cut(path: Path) -> RawCut | None:
+    """The division that the table of bundles tells in `part` (train, valid or test) and `is_input` (0 or 1)."""
+    table = read_columns(path, _DIVIDED, needed=("bundle_id", "item_id"), parquet=True)
+    if "part" not in table.column_names:
+        return None
+    if "is_input" not in table.column_names:
+        raise BadData(f"{path.name} has a column part and none that says which items are shown. Add is_input, 1 for those, else 0.")
+    bundle, item, part, shown = (table.column(name).cast(pa.large_string()).to_pylist() for name in _DIVIDED)
+    odd = sorted({str(value) for value in shown} - {"0", "1", "true", "false"})
+    if odd:
+        raise BadData(f"{path.name}: is_input is {odd[0]!r} somewhere. Write 1 for an item that is shown, else 0.")
+    parts = dict(zip(bundle, part, strict=True))
+    divided = [name for name, value in zip(bundle, part, strict=True) if parts[name] != value]
+    if divided:
+        raise BadData(f"{path.name}: bundle {divided[0]!r} is in two parts. Write the same part in all of its rows.")
+    rows = zip(bundle, item, shown, strict=True)
+    return RawCut(parts, frozenset((name, one) for name, one, value in rows if value in {"1", "true"}))
 
 
 def _group_of_each(pairs: RawEvents, file: str) -> dict[str, str]:
