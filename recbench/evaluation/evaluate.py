@@ -10,7 +10,7 @@ from recbench.core.ranking import View
 from recbench.core.records import Interval, SlicePart
 from recbench.core.seeds import frozen_generator
 from recbench.evaluation.exposure import Exposure, beyond_accuracy
-from recbench.evaluation.intervals import bootstrap_cluster_means, bootstrap_means, grouped
+from recbench.evaluation.intervals import bootstrap_means, cluster_means, grouped
 from recbench.evaluation.metrics import METRICS
 from recbench.evaluation.rank_table import RankTable
 from recbench.evaluation.slices import Group
@@ -39,6 +39,11 @@ class Measures:
     of_slices: tuple[str, ...]
     groups: Callable[[TargetFacts], Iterable[Group]]
     cluster: str | None = None
+
+    def cluster_of_users(self, facts: TargetFacts, ranks: RankTable) -> LongArray | None:
+        """A number per user of the table, (n_users,), equal for users who are resampled together; None where all are independent."""
+        fact = None if self.cluster is None else facts.of_task.get(self.cluster)
+        return None if fact is None else fact[ranks.offsets[:-1]]
 
     def names(self, list_length: int, *, has_sets: bool) -> tuple[str, ...]:
         """The metrics that lists of this length allow; those of sets only where some user has several targets."""
@@ -97,7 +102,7 @@ def _intervals(ranks: RankTable, view: View, names: tuple[str, ...], stream: str
         return {}
     if cluster is not None:
         drawn = frozen_generator(BOOTSTRAP_SEED, "bootstrap", stream, view)
-        of_clusters = bootstrap_cluster_means(values_of_view(ranks, view, names), cluster[ranks.offsets[:-1]], drawn)
+        of_clusters = cluster_means(values_of_view(ranks, view, names), cluster[ranks.offsets[:-1]], drawn)
         return dict(zip(names, of_clusters, strict=True))
     if len(ranks) == ranks.n_users:
         distinct, sizes = np.unique(ranks.rank[view], return_counts=True)

@@ -94,25 +94,38 @@ def bootstrap_means(values_GM: FloatArray, sizes_G: LongArray, rng: np.random.Ra
     return [Interval(value=float(v), low=float(lo), high=float(hi)) for v, lo, hi in zip(value_M, low_M, high_M, strict=True)]
 
 
-def bootstrap_cluster_means(
-    values_UM: FloatArray, cluster_U: LongArray, rng: np.random.RandomState, resamples: int = RESAMPLES
-) -> list[Interval]:
-    """The same where users come in clusters that are not independent inside: clusters are drawn, each with all its users.
-
-    The value is the mean over users. In a resample it is the ratio of two sums, as the number of users differs from draw to draw.
+def resampled_means(
+    values_UM: FloatArray, cluster_U: NDArray[np.integer] | None, rng: np.random.RandomState, resamples: int = RESAMPLES
+) -> tuple[FloatArray, FloatArray]:
+    """Mean over the users (M,), and in every resample (R, M).
 
     Args:
         values_UM: of each user.
-        cluster_U: equal for users of one cluster.
+        cluster_U: equal for users who are not independent of each other: clusters are drawn then, each with all its users, and a mean
+            is the ratio of two sums, as the number of users differs from draw to draw. None: users are drawn.
         rng: the stream of random numbers.
-        resamples: how many times the clusters are drawn anew.
+        resamples: how many times the users or clusters are drawn anew.
     """
-    distinct, number_U = np.unique(cluster_U, return_inverse=True)
-    columns = [np.bincount(number_U, weights=values_UM[:, column], minlength=len(distinct)) for column in range(values_UM.shape[1])]
-    size_C = np.bincount(number_U, minlength=len(distinct)).astype(np.float64)
-    rows_GM, sizes_G = grouped(np.stack([*columns, size_C], axis=1))
+    if cluster_U is None:
+        values_GM, sizes_G = grouped(values_UM)
+        n = int(sizes_G.sum())
+        samples_RM = np.concatenate([sums(block, values_GM) for block in resampled_sizes(sizes_G, resamples, rng)]) / n
+        return sums(sizes_G[None], values_GM)[0] / n, samples_RM
+    rows_GM, sizes_G = grouped(cluster_sums(values_UM, cluster_U))
     total_M = sums(sizes_G[None], rows_GM)[0]
     samples_RM = np.concatenate([sums(block, rows_GM) for block in resampled_sizes(sizes_G, resamples, rng)])
-    low_M, high_M = bounds(samples_RM[:, :-1] / samples_RM[:, -1:])
-    value_M = total_M[:-1] / total_M[-1]
+    return total_M[:-1] / total_M[-1], samples_RM[:, :-1] / samples_RM[:, -1:]
+
+
+def cluster_sums(values_UM: FloatArray, cluster_U: NDArray[np.integer]) -> FloatArray:
+    """Per cluster the sums of its users' values and, in the last column, how many they are, (C, M + 1)."""
+    distinct, number_U = np.unique(cluster_U, return_inverse=True)
+    columns = [np.bincount(number_U, weights=values_UM[:, column], minlength=len(distinct)) for column in range(values_UM.shape[1])]
+    return np.stack([*columns, np.bincount(number_U, minlength=len(distinct)).astype(np.float64)], axis=1)
+
+
+def cluster_means(values_UM: FloatArray, cluster_U: NDArray[np.integer], rng: np.random.RandomState) -> list[Interval]:
+    """As `bootstrap_means`, where users come in clusters; see `resampled_means`."""
+    value_M, samples_RM = resampled_means(values_UM, cluster_U, rng)
+    low_M, high_M = bounds(samples_RM)
     return [Interval(value=float(v), low=float(lo), high=float(hi)) for v, lo, hi in zip(value_M, low_M, high_M, strict=True)]

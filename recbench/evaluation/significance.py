@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from recbench.core.errors import SplitMismatch
 from recbench.core.records import Interval
 from recbench.core.seeds import frozen_generator
-from recbench.evaluation.intervals import bounds, grouped, resampled_sizes, sums
+from recbench.evaluation.intervals import bounds, cluster_sums, grouped, resampled_means, resampled_sizes, sums
 
 FloatArray = NDArray[np.float64]
 
@@ -50,12 +50,15 @@ class PairedComparison:
     seeds_other: int
 
 
-def paired_bootstrap(a: FloatArray, b: FloatArray, *, resamples: int = RESAMPLES, seed: int = SEED) -> Interval:
+def paired_bootstrap(
+    a: FloatArray, b: FloatArray, *, cluster: NDArray[np.integer] | None = None, resamples: int = RESAMPLES, seed: int = SEED
+) -> Interval:
     """Mean of a - b over users with its 95 % percentile interval.
 
     Args:
         a: (n,) value of each user under model A.
         b: (n,) value of the same users under model B.
+        cluster: (n,) equal for users who are not independent of each other and are drawn together; None: all are independent.
         resamples: how many times the users are drawn anew.
         seed: of the draws.
 
@@ -63,14 +66,15 @@ def paired_bootstrap(a: FloatArray, b: FloatArray, *, resamples: int = RESAMPLES
         SplitMismatch: not the same number of users, or none at all.
     """
     difference = _per_seed(a)[0] - _per_seed(b, like=a)[0]
-    values_GM, sizes_G = grouped(difference[:, None])
     rng = frozen_generator(seed, "paired bootstrap")
-    samples = np.concatenate([sums(block, values_GM) for block in resampled_sizes(sizes_G, resamples, rng)]) / len(difference)
+    value, samples = resampled_means(difference[:, None], cluster, rng, resamples)
     low, high = bounds(samples)
-    return Interval(value=float(sums(sizes_G[None], values_GM)[0, 0] / len(difference)), low=float(low[0]), high=float(high[0]))
+    return Interval(value=float(value[0]), low=float(low[0]), high=float(high[0]))
 
 
-def two_level_bootstrap(a: FloatArray, b: FloatArray, *, resamples: int = RESAMPLES, seed: int = SEED) -> Interval:
+def two_level_bootstrap(
+    a: FloatArray, b: FloatArray, *, cluster: NDArray[np.integer] | None = None, resamples: int = RESAMPLES, seed: int = SEED
+) -> Interval:
     """Mean of a - b over seeds and users with a 95 % interval that counts both as drawn by chance.
 
     Each resample draws seeds of A, seeds of B (apart: seed 1 of one has nothing to do with seed 1 of the other) and the users,
@@ -79,6 +83,7 @@ def two_level_bootstrap(a: FloatArray, b: FloatArray, *, resamples: int = RESAMP
     Args:
         a: (S, n) or (n,) value of each user under each seed of model A.
         b: (T, n) or (n,) the same for model B.
+        cluster: as for `paired_bootstrap`.
         resamples: how many times seeds and users are drawn anew.
         seed: of the draws.
 
@@ -86,15 +91,12 @@ def two_level_bootstrap(a: FloatArray, b: FloatArray, *, resamples: int = RESAMP
         SplitMismatch: not the same number of users, or none at all.
     """
     a_SU, b_TU = _per_seed(a), _per_seed(b, like=a)
-    n_users = a_SU.shape[1]
-    values_GM, sizes_G = grouped(np.concatenate([a_SU, b_TU]).T)
     rng = frozen_generator(seed, "two-level bootstrap")
     # Mean of each seed under the users of each resample, (resamples, S + T).
-    seed_means = np.concatenate([sums(block, values_GM) for block in resampled_sizes(sizes_G, resamples, rng)]) / n_users
+    value, seed_means = resampled_means(np.concatenate([a_SU, b_TU]).T, cluster, rng, resamples)
     drawn_a = _drawn_mean(seed_means[:, : len(a_SU)], rng)
     drawn_b = _drawn_mean(seed_means[:, len(a_SU) :], rng)
     low, high = bounds((drawn_a - drawn_b)[:, None])
-    value = sums(sizes_G[None], values_GM)[0] / n_users
     mean = value[: len(a_SU)].sum() / len(a_SU) - value[len(a_SU) :].sum() / len(b_TU)
     return Interval(value=float(mean), low=float(low[0]), high=float(high[0]))
 
@@ -107,7 +109,9 @@ def _drawn_mean(seed_means_RS: FloatArray, rng: np.random.RandomState) -> FloatA
     return mean
 
 
-def sign_flip_test(a: FloatArray, b: FloatArray, *, permutations: int = RESAMPLES, seed: int = SEED) -> float:
+def sign_flip_test(
+    a: FloatArray, b: FloatArray, *, cluster: NDArray[np.integer] | None = None, permutations: int = RESAMPLES, seed: int = SEED
+) -> float:
     """Two-sided p-value of "A and B are exchangeable for every user".
 
     Under it each user's difference could as well have the other sign. The p-value is the share of random signs that give a mean
@@ -116,6 +120,7 @@ def sign_flip_test(a: FloatArray, b: FloatArray, *, permutations: int = RESAMPLE
     Args:
         a: (n,) or (S, n) values under model A; several seeds are averaged per user first.
         b: the same for model B.
+        cluster: (n,) equal for users whose differences change sign together; None: each by itself.
         permutations: how many sets of signs are drawn.
         seed: of the draws.
 
@@ -123,6 +128,8 @@ def sign_flip_test(a: FloatArray, b: FloatArray, *, permutations: int = RESAMPLE
         SplitMismatch: not the same number of users, or none at all.
     """
     difference = _mean_difference(a, b)
+    if cluster is not None:
+        difference = cluster_sums(difference[:, None], cluster)[:, 0]
     sizes, n_users_of_size = np.unique(np.abs(difference[difference != 0]), return_counts=True)
     plus = np.bincount(np.searchsorted(sizes, difference[difference > 0]), minlength=len(sizes))
     # Among m users with differences of one size, the number of plus signs is binomial.
@@ -144,12 +151,14 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def minimum_detectable_difference(a: FloatArray, b: FloatArray) -> float:
+def minimum_detectable_difference(a: FloatArray, b: FloatArray, cluster: NDArray[np.integer] | None = None) -> float:
     """The smallest mean difference that a paired test of these users finds with 80 % power: 2.8 standard errors.
 
-    Several seeds are averaged per user first. 0 for a single user, whose spread is unknown.
+    Several seeds are averaged per user first. 0 for a single user, or a single cluster of users, whose spread is unknown.
     """
     difference = _mean_difference(a, b)
+    if cluster is not None:
+        return STANDARD_ERRORS_FOR_POWER * _cluster_error(difference, cluster)
     if len(difference) < 2:
         return 0.0
     values_GM, sizes_G = grouped(difference[:, None])
@@ -158,12 +167,25 @@ def minimum_detectable_difference(a: FloatArray, b: FloatArray) -> float:
     return STANDARD_ERRORS_FOR_POWER * math.sqrt(variance / len(difference))
 
 
-def compare_with_best(rows: Mapping[str, FloatArray], *, resamples: int = RESAMPLES, seed: int = SEED) -> list[PairedComparison]:
+def _cluster_error(difference_U: FloatArray, cluster_U: NDArray[np.integer]) -> float:
+    """Standard error of the mean over users whose clusters are independent; 0 for a single cluster."""
+    sums_C2 = cluster_sums(difference_U[:, None], cluster_U)
+    n = len(sums_C2)
+    if n < 2:
+        return 0.0
+    residual_C = sums_C2[:, 0] - sums_C2[:, 1] * difference_U.mean()
+    return math.sqrt(n / (n - 1) * math.fsum((residual_C**2).tolist())) / len(difference_U)
+
+
+def compare_with_best(
+    rows: Mapping[str, FloatArray], *, cluster: NDArray[np.integer] | None = None, resamples: int = RESAMPLES, seed: int = SEED
+) -> list[PairedComparison]:
     """The row with the highest mean against each other row, in falling order of their means.
 
     Args:
         rows: name of a row -> values of the users, (n,) for one seed, (S, n) for several; the same users in the same order in all.
             Rows with equal means are ordered by name.
+        cluster: as for `paired_bootstrap`.
         resamples: of the bootstrap, and permutations of the test.
         seed: of both.
 
@@ -179,15 +201,15 @@ def compare_with_best(rows: Mapping[str, FloatArray], *, resamples: int = RESAMP
         return []
     best, *others = order
     a = per_seed[best]
-    p_values = [sign_flip_test(a, per_seed[other], permutations=resamples, seed=seed) for other in others]
+    p_values = [sign_flip_test(a, per_seed[other], cluster=cluster, permutations=resamples, seed=seed) for other in others]
     return [
         PairedComparison(
             best=best,
             other=other,
-            difference=_difference(a, per_seed[other], resamples, seed),
+            difference=_difference(a, per_seed[other], cluster, resamples, seed),
             p=p,
             p_holm=p_holm,
-            minimum_detectable=minimum_detectable_difference(a, per_seed[other]),
+            minimum_detectable=minimum_detectable_difference(a, per_seed[other], cluster),
             n_users=a.shape[1],
             seeds_best=len(a),
             seeds_other=len(per_seed[other]),
@@ -196,10 +218,9 @@ def compare_with_best(rows: Mapping[str, FloatArray], *, resamples: int = RESAMP
     ]
 
 
-def _difference(a_SU: FloatArray, b_TU: FloatArray, resamples: int, seed: int) -> Interval:
-    if len(a_SU) == len(b_TU) == 1:
-        return paired_bootstrap(a_SU, b_TU, resamples=resamples, seed=seed)
-    return two_level_bootstrap(a_SU, b_TU, resamples=resamples, seed=seed)
+def _difference(a_SU: FloatArray, b_TU: FloatArray, cluster: NDArray[np.integer] | None, resamples: int, seed: int) -> Interval:
+    test = paired_bootstrap if len(a_SU) == len(b_TU) == 1 else two_level_bootstrap
+    return test(a_SU, b_TU, cluster=cluster, resamples=resamples, seed=seed)
 
 
 def _mean_difference(a: FloatArray, b: FloatArray) -> FloatArray:

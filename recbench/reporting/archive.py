@@ -30,6 +30,7 @@ from recbench.evaluation import (
     read_ranks,
     read_targets,
 )
+from recbench.tasks import find_task
 
 FloatArray = NDArray[np.float64]
 
@@ -104,6 +105,11 @@ class StoredRun:
     def per_user(self, metric: str, view: View) -> FloatArray:
         """One value of `metric` per test user, (n_users,)."""
         return per_user(self.ranks, self.facts, metric, view)
+
+    @cached_property
+    def cluster(self) -> LongArray | None:
+        """A number per test user, equal for those who are not independent of each other, (n_users,); None where all are."""
+        return find_task(self.record.task).measures.cluster_of_users(self.facts, self.ranks)
 
 
 @dataclass(frozen=True)

@@ -153,7 +153,7 @@ def tests_against_best(rows: Sequence[Row]) -> list[PairedComparison]:
     """The best row against each other one that was ranked in the main view, with Holm's correction over all of them."""
     ranked = [row for row in rows if row.main(row.task.main_view) is not None]
     values = {row.label: row.per_user(row.task.main_metric, row.task.main_view) for row in ranked}
-    return compare_with_best(values) if len(ranked) > 1 else []
+    return compare_with_best(values, cluster=ranked[0].runs[0].cluster) if len(ranked) > 1 else []
 
 
 def refuse_mixed_splits(runs: Sequence[StoredRun]) -> None:

@@ -104,7 +104,7 @@ def _figures(one: StoredRun, other: StoredRun) -> list[Difference]:
             note = "other targets: no interval"
             if is_paired:
                 values = (run.per_user(metric, view) for run in (other, one))
-                gap = paired_bootstrap(*values)
+                gap = paired_bootstrap(*values, cluster=one.cluster)
                 note = f"{gap.value:+.4f} [{gap.low:+.4f}, {gap.high:+.4f}]"
             rows.append(Difference("figure", f"{view} {metric}", f"{interval.value:.4f}", f"{again.value:.4f}", note))
     return rows

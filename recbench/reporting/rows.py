@@ -167,7 +167,7 @@ class Row:
             interval = self.record.metrics[view][metric]
             return Figure(value, interval.low, interval.high)
         values_SU = self.per_user(metric, view)
-        interval = two_level_bootstrap(values_SU, np.zeros(values_SU.shape[1]))
+        interval = two_level_bootstrap(values_SU, np.zeros(values_SU.shape[1]), cluster=self.runs[0].cluster)
         return Figure(value, interval.low, interval.high, self.std(metric, view))
 
     def code_figure(self, metric: str, view: View) -> Figure | None:

@@ -17,6 +17,7 @@ from recbench.running.after.reproduce import request_of
 from recbench.running.requests import RunRequest
 from recbench.running.run.resolve import resolve, settings_of
 from recbench.running.run.searched_settings import read_settings
+from recbench.tasks import NEXT_ITEM
 
 RECORDS = Path(__file__).parents[2] / "leaderboards" / "records"
 CARDS = {name: registry.models().load(name).full_card for name in ("sasrec", "gram")}
@@ -91,7 +92,7 @@ def test_settings_gained_since_count_with_what_was_done_before(two: tuple[Path, 
     assert "2 seeds" in board.sections[0].rows[0].marks("keep")
     plugin = registry.models().load("sasrec")
     request = request_of(read_record(older / "record.json"), older)
-    _, config, _ = settings_of(plugin, request, "cpu")
+    _, config, _ = settings_of(plugin, request, NEXT_ITEM, "cpu")
     assert resolve(replace(request, dataset="demo")).config_hash == read_record(older / "record.json").config_hash
     assert config == plugin.resolve("paper", None, NESTED)
 
@@ -121,7 +122,7 @@ def test_both_are_reproduced_by_the_same_request(two: tuple[Path, Path]) -> None
     first, second = (request_of(read_record(folder / "record.json"), folder) for folder in two)
     assert first.overrides == second.overrides
     assert first.overrides["training"]["learning_rate"] == 0.002
-    preset, config, _ = settings_of(plugin, first, "cpu")
+    preset, config, _ = settings_of(plugin, first, NEXT_ITEM, "cpu")
     assert (preset, hashed_settings(config.model_dump(mode="json"), plugin.card.moved, plugin.card.added)) == ("paper", FLAT)
 
 
@@ -134,7 +135,7 @@ def test_published_records_are_reproduced_with_their_settings(model: str) -> Non
     for folder in folders:
         record = read_record(folder / "record.json")
         n_flat += record.is_flat
-        _, config, _ = settings_of(plugin, request_of(record, folder), "cpu")
+        _, config, _ = settings_of(plugin, request_of(record, folder), NEXT_ITEM, "cpu")
         settings = config.model_dump(mode="json")
         found = by_dotted_name(flat_settings(settings, plugin.card.moved) if record.is_flat else settings)
         for name, value in by_dotted_name(record.config).items():

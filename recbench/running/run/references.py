@@ -78,7 +78,7 @@ def _beside(trainer: Trainer, plugin: Plugin, own: Mapping[View, NDArray[np.floa
             model=plugin.card.name,
             view=view,
             value=float(theirs[view].mean()),
-            difference=evaluation.paired_bootstrap(own[view], theirs[view]),
+            difference=evaluation.paired_bootstrap(own[view], theirs[view], cluster=trainer.split.test.cluster),
         )
         for view in final.views
     ]
