@@ -12,7 +12,12 @@ from recbench.cli.terminal import print_json, print_line, stdout, verb
 @verb
 def recommend(
     run: Run,
-    history: Annotated[str | None, typer.Option(metavar="ID,ID,...", help="Item ids of one user's history, oldest first.")] = None,
+    history: Annotated[
+        str | None,
+        typer.Option(
+            "--history", "--items", metavar="ID,ID,...", help="Item ids of one user's history, oldest first, or of a bundle to complete."
+        ),
+    ] = None,
     item: Annotated[
         list[str] | None,
         typer.Option(metavar="ID", help="One item id of the history, taken as it is: for ids with commas or spaces. Repeatable."),
@@ -31,7 +36,7 @@ def recommend(
     as_json: Json = False,
     debug: Debug = False,  # noqa: ARG001 (read by `verb`)
 ) -> None:
-    """Recommend items for a history with the trained model of RUN; seen items are filtered out.
+    """Recommend items for a history, or complete a bundle, with the trained model of RUN; items that were given are filtered out.
 
     Example: recbench recommend last --history B0001,B0002 --k 5
     """
@@ -44,7 +49,7 @@ def recommend(
     from recbench.running.api import load
 
     if history is not None and item is not None:
-        raise BadRequest("--history and --item both give the history. Give all ids in one of them.")
+        raise BadRequest("--history (or --items) and --item both give the known items. Give all ids in one of them.")
     ids = item if history is None else names(history, "--history")
     if ids is not None and export is None:
         items = load(run_folder(run), plugins=plugin or ()).recommend(ids, k or 10)
@@ -73,4 +78,4 @@ def recommend(
         else:
             print_line(f"lists of {n_users} users: {export}")
     else:
-        raise BadRequest("Give either --history ID,ID,... (or --item ID) for one user or --export FILE for all test users.")
+        raise BadRequest("Give either --history ID,ID,... (or --items, or --item ID) for one list or --export FILE for all test users.")

@@ -155,6 +155,7 @@ def _finished(dataset: Dataset, same_as: LongArray, train_rows: LongArray, valid
     packed = Histories.from_lists(lists)
     train = Interactions(packed.item, packed.offsets, np.zeros(len(packed.item), np.int64), sets.n_items, TimeKind.NONE)
     counted = {**side.notes, **notes, **overlap_notes(train, {"validation": valid, "test": test}, side.group)}
+    counted["items that a test bundle asks for, at most"] = int(test.targets.lengths.max(initial=0))
     if side.feedback is None:
         return Parts(train, valid, test, counted)
     held = np.concatenate([valid.user, test.user]).astype(np.int64)
@@ -163,10 +164,10 @@ def _finished(dataset: Dataset, same_as: LongArray, train_rows: LongArray, valid
     return Parts(train, valid, test, {**counted, **taken}, feedback)
 
 
-BY_SESSION = SplitRule("session", _by_group, _NEEDS, defaults={"seed": 0})
+BY_SESSION = SplitRule("session", _by_group, _NEEDS, defaults={"seed": 0}, seed_option="seed")
 """Bundles of one session stand in one part; of the sessions 80 % are for training, 10 % each for validation and test."""
 
-RANDOM = SplitRule("random", _random, _NEEDS, defaults={"seed": 0})
+RANDOM = SplitRule("random", _random, _NEEDS, defaults={"seed": 0}, seed_option="seed")
 """80 % of the bundles are for training, 10 % each for validation and test. Near-duplicates may stand in two parts."""
 
 PUBLISHED = SplitRule("published", _published, "The published files name no query.")

@@ -41,6 +41,7 @@ class SplitRule:
         needs: sizes that users need, as a sentence for data where nobody is left to be asked.
         defaults: options and their values where nobody says. One whose default is a whole number takes whole numbers alone.
         check: raises a `BadConfig` for options that are impossible.
+        seed_option: option that draws another split; boards sum up over its values. None: there is one split.
         needs_seconds: what is missing where times are not seconds and what to use, as the end of a sentence; None: any times will do.
     """
 
@@ -49,6 +50,7 @@ class SplitRule:
     needs: str
     defaults: Mapping[str, Any] = field(default_factory=dict)
     check: Callable[[Mapping[str, Any]], None] = lambda options: None  # noqa: ARG005 (most rules take any value)
+    seed_option: str | None = None
     needs_seconds: str | None = None
 
 

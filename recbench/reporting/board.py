@@ -77,6 +77,11 @@ class Section:
         return self.rows[0].row.task
 
     @property
+    def has_clusters(self) -> bool:
+        """Whether some of those who are asked are resampled together."""
+        return self.rows[0].row.runs[0].cluster is not None
+
+    @property
     def title(self) -> str:
         """Such as `leave-one-out, ties in the order of the source`."""
         return protocol_title(self.protocol)

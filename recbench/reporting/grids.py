@@ -67,7 +67,8 @@ def with_interval(figure: Figure | None) -> str:
 
 def targets_line(section: Section) -> str:
     """Size and peculiarities of the test part, in sentences."""
-    return section.task.words.targets(section.rows[0].row.record.targets)
+    words, record = section.task.words, section.rows[0].row.record
+    return " ".join(filter(None, [words.targets(record.targets), words.divided(record.notes)]))
 
 
 def accuracy(section: Section, view: View) -> Grid:

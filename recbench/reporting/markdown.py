@@ -11,6 +11,7 @@ from recbench.reporting import grids
 from recbench.reporting.board import Board
 from recbench.reporting.court import court, levels
 from recbench.reporting.grids import Grid, OverviewLine
+from recbench.reporting.repeats import over_seeds, repeats
 from recbench.reporting.standing import Standings, standings
 from recbench.tasks import Task, find_task
 
@@ -69,6 +70,8 @@ def _environment() -> Environment:
         "accuracy": grids.accuracy,
         "published": grids.published,
         "court": court,
+        "repeats": repeats,
+        "over_seeds": over_seeds,
         "levels": levels,
         "cost": grids.cost,
         "significance": grids.significance,

@@ -1,6 +1,6 @@
 """Bundle construction: some items of a set are shown, and the rest of the set is asked for."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +14,7 @@ from recbench.data.set_splits import BY_SESSION, PUBLISHED, RANDOM
 from recbench.evaluation import Group, Measures, TargetFacts, groups_by_fact, groups_by_size, target_facts
 from recbench.tasks.task import Task, Words
 
+_CUTOFFS = (5, 10, 20, 40, 80)
 _POPULARITY = (("cold", 0), ("once", 1), ("2-4", 4), ("5 and more", None))
 """Groups of how many train bundles hold the target, with their greatest count."""
 _INPUT_SIZE = (("1", 1), ("2", 2), ("3-4", 4), ("5 and more", None))
@@ -71,6 +72,31 @@ def _targets_line(targets: TargetsPart) -> str:
     )
 
 
+def _divided(notes: Mapping[str, int | float | str]) -> str:
+    """What the test part has in common with the train part, and what was done to the feedback."""
+    shares = [
+        f"{100 * float(notes[note]):.1f} % {words}"
+        for note, words in (
+            ("test bundles contained in a train bundle", "are contained in a train bundle"),
+            ("test bundles with a train bundle of Jaccard 0.5 or more", "share half or more with one"),
+            ("test bundles that share their session with a train bundle", "share their session with one"),
+        )
+        if note in notes
+    ]
+    said = [f"Of the test bundles {', '.join(shares)}."] if shares else []
+    largest = int(notes.get("items that a test bundle asks for, at most", 0))
+    if largest > _CUTOFFS[0]:
+        said.append(f"A bundle asks for up to {largest} items: below K = {largest} no list reaches a recall of 1 everywhere.")
+    if "feedback pairs" in notes:
+        dropped = notes.get("feedback pairs that only a held bundle explains, dropped")
+        said.append(
+            f"Feedback: {notes['feedback pairs']:,} pairs, unfiltered."
+            if dropped is None
+            else f"Feedback: {notes['feedback pairs']:,} pairs, of which {dropped:,} that only a held bundle explains are dropped."
+        )
+    return " ".join(said)
+
+
 TASK = Task(
     name="bundle",
     title="Bundle construction",
@@ -79,7 +105,7 @@ TASK = Task(
     list_length=80,
     measures=Measures(
         kinds=("recall", "ndcg"),
-        cutoffs=(5, 10, 20, 40, 80),
+        cutoffs=_CUTOFFS,
         of_slices=("recall@20", "ndcg@20"),
         groups=_groups,
         cluster="session",
@@ -91,6 +117,7 @@ TASK = Task(
     interval_metrics=("recall@20", "ndcg@20"),
     paper_metrics=("recall@20", "recall@40", "recall@80", "ndcg@20", "ndcg@40", "ndcg@80"),
     facts=_facts,
+    knows_sets=True,
     words=Words(
         unit="bundle",
         units="bundles",
@@ -102,5 +129,7 @@ TASK = Task(
         split="session keeps bundles of one shopping session together, random does not; published is the source's own division.",
         seen="there is one view: what is shown is not asked for.",
         targets=_targets_line,
+        divided=_divided,
+        clusters="bundles of one session drawn together",
     ),
 )

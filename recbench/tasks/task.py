@@ -21,6 +21,8 @@ class Words:
         split: how the data are divided, in a sentence or two.
         seen: what sets the views apart, in a sentence.
         targets: size and peculiarities of a test part, in sentences.
+        clusters: which of them are resampled together where the split knows it, as the end of a sentence; empty: none.
+        divided: what the notes of a split say about its test part, in sentences; empty: nothing.
     """
 
     unit: str
@@ -30,6 +32,8 @@ class Words:
     split: str
     seen: str
     targets: Callable[[TargetsPart], str]
+    clusters: str = ""
+    divided: Callable[[Mapping[str, int | float | str]], str] = lambda notes: ""  # noqa: ARG005 (most splits have nothing to say)
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +55,7 @@ class Task:
         paper_metrics: columns of a table for a paper.
         facts: facts about the test targets of a split.
         words: how to speak of it.
+        knows_sets: whether what a query knows is a set, which stands in ascending order of rows, each item once.
     """
 
     name: str
@@ -67,6 +72,7 @@ class Task:
     paper_metrics: tuple[str, ...]
     facts: Callable[[Split], TargetFacts]
     words: Words
+    knows_sets: bool = False
 
     def __post_init__(self) -> None:
         for name in (self.main_metric, self.validation_metrics[0]):

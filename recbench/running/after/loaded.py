@@ -113,11 +113,13 @@ class LoadedRun:
                     f"Data set {name!r} has no item {item_id!r}.{nearest(item_id, row_of)} "
                     f"Use ids of its catalogue: {CATALOGUE_FILE} of the run's folder lists them."
                 )
+        task = find_task(self.record.task)
+        rows = [row_of[item_id] for item_id in history]
         queries = Queries(
-            histories=Histories.from_lists([[row_of[item_id] for item_id in history]]),
+            histories=Histories.from_lists([sorted(set(rows)) if task.knows_sets else rows]),
             user=np.array([-1], dtype=np.int32),
             user_ids=np.array([user_id], dtype=object),
-            views=(view or find_task(self.record.task).serving_view,),
+            views=(view or task.serving_view,),
         )
         rankings = self.recommender.answers(queries, min(k, len(self.item_ids)), n_items=len(self.item_ids))
         pairs = zip(rankings.items[0, 0].tolist(), rankings.scores[0, 0].tolist(), strict=True)
