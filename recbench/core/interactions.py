@@ -1,6 +1,6 @@
 """Users' events and the table of items: what every split and every model is made from."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -61,6 +61,18 @@ class Interactions(Ragged):
     def item_counts(self) -> LongArray:
         """How often each item occurs, (n_items,) int64."""
         return np.bincount(self.item, minlength=self.n_items).astype(np.int64)
+
+    def in_random_orders(self, n_orders: int, generator: Callable[[int], np.random.Generator]) -> "Interactions":
+        """Every list `n_orders` times, each time in an order of its own: all lists once, then all once more.
+
+        Args:
+            n_orders: how many times.
+            generator: of the nth time.
+        """
+        row = self.row_of_entry()
+        orders = [np.lexsort((generator(number).random(len(row)), row)) for number in range(n_orders)]
+        offsets = np.append(0, np.cumsum(np.tile(self.lengths, n_orders))).astype(np.int64)
+        return self.at(np.concatenate(orders), offsets)
 
     def take(self, rows: NDArray[np.integer] | Sequence[int]) -> "Interactions":
         """The events of some users only, renumbered in the order given."""

@@ -321,6 +321,9 @@ class ModelCard(PlainValues):
     """Cheap enough, seconds on any data set, to be computed beside every run, which says whether it is above or below."""
     tasks: tuple[str, ...] = ("next-item",)
     """Questions that it can answer."""
+    reads_order: bool = False
+    """Whether the order of a set's items shapes its answers, as in a model of sequences. `fit` is then handed each set in several random
+    orders, and boards mark the row."""
     needs: tuple[Evidence, ...] = ()
     may_read: tuple[Evidence, ...] = ()
     """What it makes use of where the data set has it. `fit` is handed nothing of this kind that stands neither here nor in `needs`."""

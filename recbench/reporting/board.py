@@ -35,6 +35,7 @@ class BoardRow:
         published: published figures beside ours.
         badge: where its settings come from, see `recbench.reporting.badges`; empty where there is nothing to say.
         changed: settings in which the row departs from its preset as the card has it, such as `width=128`.
+        has_orders: whether a model of sequences was given sets in several random orders.
     """
 
     row: Row
@@ -42,13 +43,15 @@ class BoardRow:
     published: tuple[PublishedFigure, ...]
     changed: tuple[str, ...]
     badge: str = ""
+    has_orders: bool = False
 
     def marks(self, view: View) -> list[str]:
         """All marks of the row beside its figures in one view: its badge, then the gravest first."""
         badge = [self.badge] if self.badge else []
         below = [f"below {', '.join(self.below[view])}"] if self.below[view] else []
         changed = [f"not as its preset: {', '.join(self.changed)}"] if self.changed else []
-        return [*badge, *below, *changed, *self.row.marks()]
+        adapter = ["seq adapter"] if self.has_orders else []
+        return [*badge, *below, *changed, *adapter, *self.row.marks()]
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,7 +154,8 @@ def make_section(runs: Sequence[StoredRun], cards: Mapping[str, ModelCard]) -> S
 def _board_row(row: Row, rows: Sequence[Row], card: ModelCard | None) -> BoardRow:
     changed = changed_settings(row.record, card) if card is not None else []
     below = {view: _trivial_above(row, rows, view) for view in row.task.views}
-    return BoardRow(row, below, tuple(published_figures(row, card)), tuple(changed), badge_of_runs(row.runs, card))
+    has_orders = card is not None and card.reads_order and row.task.knows_sets
+    return BoardRow(row, below, tuple(published_figures(row, card)), tuple(changed), badge_of_runs(row.runs, card), has_orders)
 
 
 def tests_against_best(rows: Sequence[Row]) -> list[PairedComparison]:

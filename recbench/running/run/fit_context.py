@@ -36,6 +36,8 @@ from recbench.tasks import Task
 
 SPENT_FILE = "spent.json"
 """File with the steps and examples of trainings inside a stage, for the budgets of runs that find the stage in the cache."""
+ORDERS_OF_A_SET = 8
+"""Random orders in which a model of sequences sees each set: four items have 24, most sets hold three or four."""
 _STAGE_NAME, _STAGE_RULE = r"[A-Za-z0-9][A-Za-z0-9._-]{,99}", "at most 100 letters, digits, dots, - and _"
 _SUBSET_SEED = 0
 _QUERIES_PER_CALL = 4_096
@@ -163,8 +165,14 @@ class RunContext:
 
     @property
     def train(self) -> Interactions:
-        """The train part; its arrays cannot be written to. Without times where the card does not say that they are read."""
+        """The train part; its arrays cannot be written to. Without times where the card does not say that they are read.
+
+        Sets come in several random orders where the card says that the model reads an order; who owns a row is then no row of `user_ids`.
+        """
         train = self._split.train
+        if self._task.knows_sets and self.plugin.card.reads_order:
+            train = train.in_random_orders(ORDERS_OF_A_SET, lambda number: seeds.generator(self.seed, "order", number))
+            train.item.setflags(write=False)
         if not self.plugin.card.reads_time:
             return Interactions(train.item, train.offsets, np.zeros_like(train.timestamp), train.n_items, TimeKind.NONE)
         return Interactions(train.item, train.offsets, train.timestamp, train.n_items, train.time, train.unix_time)
