@@ -7,8 +7,9 @@ import pytest
 from scipy.spatial.distance import cdist
 
 from recbench.core import Catalogue, Recommender
+from recbench.nn.ranking import neighbours
 from recbench.testing import LightContext, interactions, queries
-from recbench_models.item_knn import PLUGIN, recommender
+from recbench_models.item_knn import PLUGIN
 
 
 def fitted(lists: list[list[int]], n_items: int, tmp_path: Path, **settings: object) -> Recommender:
@@ -24,7 +25,7 @@ def random_lists(n_users: int, n_items: int) -> list[list[int]]:
 
 @pytest.mark.parametrize("block", [7, 4_096])
 def test_similarities_are_the_cosines_of_scipy(block: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recommender, "_BLOCK_ITEMS", block)
+    monkeypatch.setattr(neighbours, "_BLOCK_ITEMS", block)
     lists = random_lists(40, 30)
     columns = np.zeros((len(lists), 30))
     for user, row in enumerate(lists):
