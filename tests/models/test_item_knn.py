@@ -70,3 +70,7 @@ def test_equal_cosines_go_to_the_pair_with_more_users_in_common(tmp_path: Path) 
     lists = [[0, 1, 2], [0, 2], [0], [0], [2], [2]]
     assert fitted(lists, 3, tmp_path, shrink=0).generate(queries([[0]], views=("unseen",)), 2).items.tolist() == [[[1, 2]]]
     assert fitted(lists, 3, tmp_path).generate(queries([[0]], views=("unseen",)), 2).items.tolist() == [[[2, 1]]]
+
+
+def test_bundles_have_no_order_to_weigh_items_by() -> None:
+    assert PLUGIN.resolve(PLUGIN.default_preset("cpu", "bundle")).decay == 1.0
