@@ -14,6 +14,7 @@ from recbench.core import (
     VIEWS,
     BadRequest,
     Budget,
+    Features,
     Histories,
     Interactions,
     ItemTable,
@@ -63,6 +64,8 @@ class LightContext:
         folder: where checkpoints and stages go.
         texts: columns of the item table.
         columns: its model columns.
+        features: vectors of the items.
+        feedback: of users on items, beside the sets of the train part.
         judge: what `validate` reports as NDCG@10; without it validation is refused.
     """
 
@@ -70,6 +73,8 @@ class LightContext:
     folder: Path
     texts: Mapping[str, Sequence[str | None]] = field(default_factory=dict)
     columns: Mapping[str, Sequence[str | None]] = field(default_factory=dict, kw_only=True)
+    features: Mapping[str, Features] = field(default_factory=dict, kw_only=True)
+    feedback: Histories | None = field(default=None, kw_only=True)
     judge: Callable[[Ranker], float] | None = None
     seed: int = 0
     device: str = "cpu"

@@ -71,3 +71,10 @@ def test_validation_picks_the_regularisation(tmp_path: Path) -> None:
 
 def test_the_card_sets_a_limit_to_the_catalogue() -> None:
     assert PLUGIN.card.max_items == 30_000
+
+
+def test_bundles_get_all_items_alike_and_weak_penalties_too() -> None:
+    config = PLUGIN.resolve(PLUGIN.default_preset("cpu", "bundle"))
+    assert config.decay == 1.0
+    assert config.candidates == (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
+    assert PLUGIN.default_preset("cpu", "next-item") == "decay"

@@ -7,8 +7,9 @@ import pytest
 from scipy.spatial.distance import cdist
 
 from recbench.core import Catalogue, Recommender
+from recbench.nn.ranking import neighbours
 from recbench.testing import LightContext, interactions, queries
-from recbench_models.item_knn import PLUGIN, recommender
+from recbench_models.item_knn import PLUGIN
 
 
 def fitted(lists: list[list[int]], n_items: int, tmp_path: Path, **settings: object) -> Recommender:
@@ -24,7 +25,7 @@ def random_lists(n_users: int, n_items: int) -> list[list[int]]:
 
 @pytest.mark.parametrize("block", [7, 4_096])
 def test_similarities_are_the_cosines_of_scipy(block: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recommender, "_BLOCK_ITEMS", block)
+    monkeypatch.setattr(neighbours, "_BLOCK_ITEMS", block)
     lists = random_lists(40, 30)
     columns = np.zeros((len(lists), 30))
     for user, row in enumerate(lists):
@@ -69,3 +70,7 @@ def test_equal_cosines_go_to_the_pair_with_more_users_in_common(tmp_path: Path) 
     lists = [[0, 1, 2], [0, 2], [0], [0], [2], [2]]
     assert fitted(lists, 3, tmp_path, shrink=0).generate(queries([[0]], views=("unseen",)), 2).items.tolist() == [[[1, 2]]]
     assert fitted(lists, 3, tmp_path).generate(queries([[0]], views=("unseen",)), 2).items.tolist() == [[[2, 1]]]
+
+
+def test_bundles_have_no_order_to_weigh_items_by() -> None:
+    assert PLUGIN.resolve(PLUGIN.default_preset("cpu", "bundle")).decay == 1.0

@@ -62,3 +62,8 @@ def test_data_without_text_are_refused_with_a_sentence(texts: dict[str, list[str
 def test_the_encoder_is_part_of_the_row_name() -> None:
     assert PLUGIN.row_name("default", PLUGIN.resolve("default")) == "text-knn:default (minilm)"
     assert PLUGIN.row_name("tfidf", PLUGIN.resolve("tfidf")) == "text-knn:tfidf (tfidf-svd)"
+
+
+def test_bundles_are_read_by_their_titles() -> None:
+    settings = PLUGIN.resolve(PLUGIN.default_preset("cpu", "bundle")).text
+    assert (settings.fields, settings.labels, settings.encoder) == (("title",), False, "minilm")

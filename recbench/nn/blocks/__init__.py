@@ -1,4 +1,4 @@
-"""Networks and parts of networks: T5, causal decoders, self-attention over histories, the encoder-decoder over item codes."""
+"""Networks and parts of networks: T5, causal decoders, self-attention over histories, blocks over sets, the seq2seq over item codes."""
 
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,16 @@ if TYPE_CHECKING:
     from recbench.nn.blocks.seq2seq.recommender import CodeRecommender
     from recbench.nn.blocks.seq2seq.settings import Seq2SeqSettings
     from recbench.nn.blocks.sequential import SequenceEncoder, post_norm_encoder
+    from recbench.nn.blocks.sets import (
+        BundleAttention,
+        ContentTower,
+        ModalityFusion,
+        info_nce,
+        padded_sets,
+        set_cross_entropy,
+        unit_rows,
+        xavier_linear,
+    )
     from recbench.nn.blocks.t5_blocks import new_t5, replace_dropout, self_attention
     from recbench.nn.blocks.t5_decoder import T5Decoder, T5DecoderParameters
     from recbench.nn.blocks.t5_encoder import T5Encoder
@@ -22,8 +32,9 @@ else:
     __getattr__ = on_demand(__name__)
 
 __all__ = [
-    "FIRST_CODE", "NEVER_SEEN", "PAD", "START", "SUMMARY", "BlockSettings", "BlockStack", "CausalDecoder", "CodeGenerator",
-    "CodeRecommender", "CodeSeq2Seq", "CodeTraining", "EncoderSettings", "Examples", "HistoryEncoder", "HistoryRecommender",
-    "Seq2SeqSettings", "SequenceEncoder", "T5Decoder", "T5DecoderParameters", "T5Encoder", "initialise", "new_t5", "post_norm_encoder",
-    "replace_dropout", "self_attention",
+    "FIRST_CODE", "NEVER_SEEN", "PAD", "START", "SUMMARY", "BlockSettings", "BlockStack", "BundleAttention", "CausalDecoder",
+    "CodeGenerator", "CodeRecommender", "CodeSeq2Seq", "CodeTraining", "ContentTower", "EncoderSettings", "Examples", "HistoryEncoder",
+    "HistoryRecommender", "ModalityFusion", "Seq2SeqSettings", "SequenceEncoder", "T5Decoder", "T5DecoderParameters", "T5Encoder",
+    "info_nce", "initialise", "new_t5", "padded_sets", "post_norm_encoder", "replace_dropout", "self_attention", "set_cross_entropy",
+    "unit_rows", "xavier_linear",
 ]  # fmt: skip

@@ -1,0 +1,149 @@
+"""Neighbours: items that the same lists hold or whose vectors are alike, and rankings by how near items are to those of a query."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
+from scipy.sparse import coo_array, csr_array, vstack
+from torch import Tensor
+
+from recbench.core import Catalogue, Histories, Queries, Rankings
+from recbench.core.ragged import LongArray
+from recbench.nn.ranking.similarity_settings import Similarity
+from recbench.nn.ranking.topk import ScoreBlock, full_catalogue_topk, topk_from_scores
+
+# B queries, b queries of one block, U lists, I items, i items of one block, D width
+
+_BLOCK_ITEMS = 4_096
+_TIE_BREAK = 1e-6
+"""Weight of an item's number of lists: less than any difference between similarities that means something."""
+_SIMILARITIES_FILE, _VECTORS_FILE = "similarities.safetensors", "model.safetensors"
+
+
+def item_similarities(
+    member_UI: csr_array, similarity: Similarity = "cosine", *, shrink: float = 0.0, neighbours: int | None = None
+) -> csr_array:
+    """How alike any two items are by the lists that hold both, (I, I) float64, row: item that is there, column: candidate.
+
+    Args:
+        member_UI: which list holds what, (U, I), 1 or nothing.
+        similarity: what is computed of two columns.
+        shrink: added to the denominator of the cosine.
+        neighbours: a candidate keeps its so many most similar items, the smaller row first among equals; None: all.
+
+    Returns:
+        A matrix with an empty diagonal: an item is no neighbour of itself.
+    """
+    norm_I = np.sqrt(member_UI.sum(axis=0))
+    blocks = []
+    for start in range(0, member_UI.shape[1], _BLOCK_ITEMS):
+        common_iI = (member_UI[:, start : start + _BLOCK_ITEMS].T @ member_UI).tocoo()
+        if similarity == "cosine":
+            common_iI.data /= norm_I[common_iI.row + start] * norm_I[common_iI.col] + shrink
+        blocks.append(_nearest(common_iI, start, neighbours))
+    similarity_II = vstack(blocks).T.tocsr()
+    similarity_II.sort_indices()
+    return similarity_II
+
+
+def _nearest(block: coo_array, first: int, neighbours: int | None) -> csr_array:
+    """Each row without the item itself and, where a number is given, without all but the most similar items."""
+    is_kept = block.col != block.row + first
+    row, column, value = block.row[is_kept], block.col[is_kept], block.data[is_kept]
+    if neighbours is not None:
+        order = np.lexsort((column, -value, row))
+        row, column, value = row[order], column[order], value[order]
+        place = np.arange(len(row)) - np.searchsorted(row, row)
+        near = place < neighbours
+        row, column, value = row[near], column[near], value[near]
+    return csr_array((value, (row, column)), shape=block.shape)
+
+
+def mean_rows(histories: Histories, n_items: int) -> csr_array:
+    """The matrix that takes the mean over each list: (B, I) float64 whose rows sum to 1, or to 0 for an empty list."""
+    weight = np.repeat(1.0 / np.maximum(histories.lengths, 1), histories.lengths)
+    return csr_array((weight, histories.item, histories.offsets), shape=(len(histories), n_items))
+
+
+class ItemNeighbours:
+    """Ranks items by their mean similarity to the items of the query, then by how many lists hold them; a recommender adds `fit`.
+
+    Attributes:
+        similarity_II: (I, I) float64, see `item_similarities`.
+        count_I: (I,) int64, number of lists with the item.
+    """
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self.similarity_II: csr_array = csr_array((catalogue.n_items, catalogue.n_items), dtype=np.float64)
+        self.count_I = np.zeros(catalogue.n_items, dtype=np.int64)
+
+    def scores(self, histories: Histories) -> ScoreBlock:
+        """The scores of all items for blocks of these lists, (b, I) float64."""
+        mean_BI = mean_rows(histories, len(self.count_I))
+        tie_I = _TIE_BREAK * self.count_I
+
+        def score_block(rows: LongArray) -> Tensor:
+            # In double precision, so that the order of the sum does not decide between equal means.
+            return torch.from_numpy((mean_BI[rows] @ self.similarity_II).toarray() + tie_I)
+
+        return score_block
+
+    def generate(self, queries: Queries, k: int) -> Rankings:
+        """Items most like those of the query; where nothing is alike, by popularity."""
+        return topk_from_scores(self.scores(queries.histories), queries, k, len(self.count_I))
+
+    def save(self, folder: Path) -> None:
+        """Write similarities and counts."""
+        matrix = self.similarity_II
+        arrays = {"data": matrix.data, "indices": matrix.indices, "indptr": matrix.indptr, "count": self.count_I}
+        save_file(arrays, folder / _SIMILARITIES_FILE)
+
+    def load(self, folder: Path) -> None:
+        """Read similarities and counts."""
+        arrays = load_file(folder / _SIMILARITIES_FILE)
+        self.similarity_II = csr_array((arrays["data"], arrays["indices"], arrays["indptr"]), shape=self.similarity_II.shape)
+        self.count_I = arrays["count"]
+
+
+class VectorNeighbours:
+    """Ranks items by the cosine between their vector and the mean vector of the query's items; a recommender adds `fit`.
+
+    Attributes:
+        vector_ID: (I, D) float32; an item whose vector is zero scores 0.
+    """
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self.vector_ID = np.zeros((catalogue.n_items, 1), np.float32)
+
+    def scores(self, histories: Histories) -> ScoreBlock:
+        """The cosines of all items for blocks of these lists, (b, I) float32."""
+        mean_BD, unit_ID = self._directions(histories)
+        return lambda rows: mean_BD[int(rows[0]) : int(rows[-1]) + 1] @ unit_ID.T
+
+    def generate(self, queries: Queries, k: int) -> Rankings:
+        """Items with the vector most like the mean of the query's; items without one score 0."""
+        return full_catalogue_topk(*self._directions(queries.histories), queries, k)
+
+    def _directions(self, histories: Histories) -> tuple[Tensor, Tensor]:
+        mean_BD = mean_rows(histories, len(self.vector_ID)).astype(np.float32) @ self.vector_ID
+        return torch.from_numpy(_unit_length(mean_BD)), torch.from_numpy(_unit_length(self.vector_ID))
+
+    def item_vectors(self) -> NDArray[np.float32]:
+        """The items' vectors, (n_items, d) float32; zeros where an item has none."""
+        return self.vector_ID
+
+    def save(self, folder: Path) -> None:
+        """Write the items' vectors."""
+        save_file({"vectors": self.vector_ID}, folder / _VECTORS_FILE)
+
+    def load(self, folder: Path) -> None:
+        """Read the items' vectors."""
+        self.vector_ID = load_file(folder / _VECTORS_FILE)["vectors"]
+
+
+def _unit_length(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Every row at length 1; zeros stay zeros."""
+    unit: NDArray[np.float32] = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.float32(1e-12))
+    return unit
