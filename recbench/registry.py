@@ -17,7 +17,8 @@ from typing import Any, Generic, TypeVar
 from recbench.core.config import PluginConfig
 from recbench.core.containment import contained, described
 from recbench.core.errors import BadRequest, PluginFailed, RecbenchError, UnknownPlugin, nearest
-from recbench.core.plugin import ModelCard, Plugin, load_card
+from recbench.core.model_card import ModelCard, load_card
+from recbench.core.plugin import Plugin
 
 T = TypeVar("T")
 

@@ -10,7 +10,7 @@ from recbench.cli.terminal import stderr
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from recbench.core.plugin import ModelCard
+    from recbench.core.model_card import ModelCard
     from recbench.running.host.workplace import Workplace
 
 Run = Annotated[str, typer.Argument(metavar="RUN", help="Run folder, run id or the start of one, or `last`.")]

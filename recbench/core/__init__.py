@@ -17,12 +17,12 @@ from recbench.core.errors import (
 )
 from recbench.core.features import Features
 from recbench.core.interactions import UNKNOWN_TIME, Interactions, ItemTable, TimeKind
+from recbench.core.model_card import ModelCard
 from recbench.core.plugin import (
     Catalogue,
     CurvePoint,
     FitContext,
     FitReport,
-    ModelCard,
     Movable,
     Parameters,
     Plugin,

@@ -1,7 +1,6 @@
 """The contract between the harness and a model."""
 
 import logging
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,11 +9,10 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import ValidationError
 
 from recbench.core.budget import Budget
 from recbench.core.config import (
-    PlainValues,
     PluginConfig,
     by_dotted_name,
     canonical_json,
@@ -22,22 +20,18 @@ from recbench.core.config import (
     flatten_preset,
     nearest_setting,
     nested,
-    read_toml,
     setting_names,
 )
 from recbench.core.containment import contained
 from recbench.core.errors import BadConfig
 from recbench.core.features import Features
 from recbench.core.interactions import Interactions, ItemTable, StringArray
+from recbench.core.model_card import ModelCard, load_card
 from recbench.core.progress import Progress
-from recbench.core.published import Published
 from recbench.core.ragged import Histories
 from recbench.core.ranking import Queries, Rankings
-from recbench.core.tuning import TuneCard
 
 Precision = Literal["fp32", "bf16"]
-Evidence = Literal["item_text", "time", "feedback", "features"]
-"""What a data set may have beside the events or sets themselves: texts of items, times, users' feedback on items, vectors of items."""
 _MOST_DRAWS = 100
 
 
@@ -286,135 +280,6 @@ class Movable(Protocol):
 
     def to(self, device: str) -> None:
         """Move to where the run computes: `cpu`, `cuda` or `cuda:N`. Called after `load`; `fit` is told by its context."""
-
-
-class DefaultPresets(BaseModel):
-    """Which preset a machine gets when nobody says."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    cpu: str
-    cuda: str
-    tasks: dict[str, "DefaultPresets"] = Field(default_factory=dict)
-    """Presets for tasks that want others, by the task's name."""
-
-    def names(self) -> list[str]:
-        """All presets that are named."""
-        return [self.cpu, self.cuda, *(name for other in self.tasks.values() for name in other.names())]
-
-
-class ModelCard(PlainValues):
-    """`card.toml` of a model: what it is, whose numbers it is held against. Unknown keys are errors."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str
-    title: str
-    summary: str
-    """One line for `recbench list models`."""
-    paper: str = ""
-    bibtex: str = ""
-    family: Literal["generative", "scoring"]
-    is_trivial: bool = False
-    """One of the baselines that every board must show and every model should beat."""
-    is_reference: bool = False
-    """Cheap enough, seconds on any data set, to be computed beside every run, which says whether it is above or below."""
-    tasks: tuple[str, ...] = ("next-item",)
-    """Questions that it can answer."""
-    reads_order: bool = False
-    """Whether the order of a set's items shapes its answers, as in a model of sequences. `fit` is then handed each set in several random
-    orders, and boards mark the row."""
-    needs: tuple[Evidence, ...] = ()
-    may_read: tuple[Evidence, ...] = ()
-    """What it makes use of where the data set has it. `fit` is handed nothing of this kind that stands neither here nor in `needs`."""
-    needs_columns: tuple[str, ...] = ()
-    """Columns of the item table beyond its texts that it reads, see `ItemTable.model_columns`; `fit` is handed no others."""
-    uses: tuple[str, ...] = ()
-    """Plugins whose item vectors this one asks for."""
-    label: tuple[str, ...] = ()
-    """Settings whose values belong in the row's name, such as `loss` or `text.encoder`."""
-    label_unless_default: tuple[str, ...] = ()
-    """Settings that belong in the row's name, as `name=value`, where they are not at their default."""
-    backbone: tuple[str, ...] = ()
-    """Settings that name pretrained weights, the one that says most about a row first."""
-    text: tuple[str, ...] = ()
-    """Settings that list the text columns which the model reads."""
-    validation_users: int | None = Field(default=None, gt=0)
-    """How many users, drawn once, validate during training where ranking all of them would take longer than an epoch; None: all."""
-    distributed: bool = False
-    """Whether `fit` shares its work under torchrun; others run on rank 0 alone."""
-    max_items: int | None = None
-    """Above this catalogue size the model is not applicable."""
-    licence_of_reference: str = ""
-    presets: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    default: DefaultPresets
-    published: tuple[Published, ...] = ()
-    deviations: tuple[str, ...] = ()
-    moved: dict[str, str] = Field(default_factory=dict)
-    """Where settings of records before schema 4 stand today: flat name and dotted name; see `recbench.core.config.moved_settings`.
-    In the file `"training.*" = ["patience"]` is short for `patience = "training.patience"`."""
-    added: dict[str, Any] = Field(default_factory=dict)
-    """Settings that the model gained after its first records, by dotted name, each with the value that says what it did before. Records
-    without them are read so, and at this value they do not enter the hash of settings: rows of before and after are one."""
-    tune: TuneCard | None = None
-    """Search space of `recbench tune`; None: nothing to search."""
-
-    @property
-    def reads_text(self) -> bool:
-        """Whether its results can depend on the items' texts."""
-        return "item_text" in (*self.needs, *self.may_read)
-
-    @property
-    def reads_feedback(self) -> bool:
-        """Whether its results can depend on users' feedback beside the sets that it learns from."""
-        return "feedback" in (*self.needs, *self.may_read)
-
-    @property
-    def reads_features(self) -> bool:
-        """Whether its results can depend on vectors that the data set brings along."""
-        return "features" in (*self.needs, *self.may_read)
-
-    @property
-    def reads_time(self) -> bool:
-        """Whether its results can depend on when events happened, beyond their order."""
-        return "time" in (*self.needs, *self.may_read)
-
-    @model_validator(mode="after")
-    def _presets_exist(self) -> "ModelCard":
-        tuned = [] if self.tune is None else [self.tune.preset]
-        wanted = [*self.default.names(), *tuned, *(p.preset for p in self.published)]
-        missing = sorted({name for name in wanted if name not in self.presets})
-        if missing:
-            raise ValueError(f"preset {missing[0]!r} is named but not defined under [presets]")
-        return self
-
-    @field_validator("moved", mode="before")
-    @classmethod
-    def _each_moved_by_name(cls, moved: Any) -> Any:
-        if not isinstance(moved, Mapping):
-            return moved
-        spelt: dict[Any, Any] = {}
-        for key, value in moved.items():
-            if isinstance(value, list) and key.endswith(".*"):
-                spelt |= {old: f"{key[:-1]}{str(old).rpartition('.')[2]}" for old in value}
-            else:
-                spelt[key] = value
-        return spelt
-
-    @model_validator(mode="after")
-    def _moved_apart(self) -> "ModelCard":
-        twice = [new for new, count in Counter(self.moved.values()).items() if count > 1]
-        if twice:
-            raise ValueError(f"two settings are moved to {twice[0]!r}")
-        return self
-
-
-def load_card(path: Path) -> ModelCard:
-    """The card in a TOML file; a fault in it is a `BadConfig` that names the file."""
-    try:
-        return ModelCard.model_validate(read_toml(path))
-    except ValidationError as error:
-        raise explain(error, list(ModelCard.model_fields), str(path)) from None
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """One word about where a row's settings come from, so that nobody takes a tuned model for a published one."""
 
-from recbench.core.plugin import ModelCard
+from recbench.core.model_card import ModelCard
 from recbench.core.records import RunRecord
 from recbench.reporting.archive import StoredRun
 from recbench.reporting.rows import tuned_mark

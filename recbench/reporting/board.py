@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from recbench.core.config import canonical_json
 from recbench.core.errors import SplitMismatch
-from recbench.core.plugin import ModelCard
+from recbench.core.model_card import ModelCard
 from recbench.core.ranking import View
 from recbench.core.records import DatasetPart, ProtocolPart, RunRecord
 from recbench.evaluation import PairedComparison, compare_with_best
@@ -213,9 +213,8 @@ def _missing_baselines(rows: Sequence[Row], record: RunRecord, cards: Mapping[st
         elif "time" in card.needs and dataset.time != "seconds":
             found.append(MissingBaseline(name, "not applicable", "the data set has no time stamps"))
         else:
-            found.append(
-                MissingBaseline(name, "missing", f"recbench run -m {name} -d {dataset.name}{_protocol_options(task, record.protocol)}")
-            )
+            command = f"recbench run -m {name} -d {dataset.name}{_protocol_options(task, record.protocol)}"
+            found.append(MissingBaseline(name, "missing", command + (f" (refuses {card.refuses})" if card.refuses else "")))
     return found
 
 

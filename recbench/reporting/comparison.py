@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from recbench.core.errors import BadRequest, SplitMismatch
-from recbench.core.plugin import ModelCard
+from recbench.core.model_card import ModelCard
 from recbench.evaluation import PairedComparison
 from recbench.reporting.archive import StoredRun
 from recbench.reporting.board import Section, make_section, protocol_title, section_key

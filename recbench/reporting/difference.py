@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from recbench.core.config import by_dotted_name
-from recbench.core.plugin import ModelCard
+from recbench.core.model_card import ModelCard
 from recbench.core.records import RunRecord
 from recbench.evaluation import paired_bootstrap
 from recbench.reporting.archive import StoredRun

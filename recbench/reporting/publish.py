@@ -7,7 +7,7 @@ from pathlib import Path
 
 from recbench.core.digests import file_sha256
 from recbench.core.errors import BadData, RecbenchError, VerifyFailed
-from recbench.core.plugin import ModelCard
+from recbench.core.model_card import ModelCard
 from recbench.core.records import FAILURE_FILE, RECORD_FILE, RunRecord
 from recbench.reporting.archive import StoredRun, files_at_fault, files_to_store, record_folders
 from recbench.reporting.board import Board, make_boards

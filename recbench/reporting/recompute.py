@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from recbench.core.errors import RecbenchError
-from recbench.core.plugin import ModelCard
+from recbench.core.model_card import ModelCard
 from recbench.core.ranking import View
 from recbench.core.records import RECORD_FILE, Interval, SlicePart, TargetsPart
 from recbench.core.tuning import TUNE_LOG, read_tune_log, same_settings

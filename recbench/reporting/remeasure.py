@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from recbench.core.plugin import ModelCard
+from recbench.core.model_card import ModelCard
 from recbench.core.records import LAST_FLAT, RECORD_FILE, CodePart, Interval, RunRecord
 from recbench.evaluation import evaluate
 from recbench.reporting.archive import StoredRun, record_folders

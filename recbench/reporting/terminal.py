@@ -11,7 +11,7 @@ from rich.text import Text
 
 from recbench.core.config import by_dotted_name
 from recbench.core.console import keep_whole
-from recbench.core.plugin import ModelCard
+from recbench.core.model_card import ModelCard
 from recbench.core.ranking import View
 from recbench.core.records import ReferencePart, RunRecord
 from recbench.reporting import grids

@@ -6,7 +6,7 @@ from typing import Literal
 
 from recbench.core.config import by_dotted_name, flat_settings, flatten_preset
 from recbench.core.errors import BadRequest
-from recbench.core.plugin import ModelCard
+from recbench.core.model_card import ModelCard
 from recbench.core.published import Level, Published
 from recbench.core.ranking import View
 from recbench.core.records import RunRecord

@@ -8,7 +8,7 @@ from pathlib import Path
 from recbench.core.commands import command_line
 from recbench.core.digests import file_sha256
 from recbench.core.errors import RecbenchError, VerifyFailed
-from recbench.core.plugin import ModelCard
+from recbench.core.model_card import ModelCard
 from recbench.core.records import RECORD_FILE
 from recbench.reporting.archive import Fault, StoredRun, files_at_fault, record_folders
 from recbench.reporting.board import make_boards

@@ -2,7 +2,7 @@ from pathlib import Path
 
 from recbench.core import Plugin
 from recbench.core.config import PluginConfig
-from recbench.core.plugin import ModelCard
+from recbench.core.model_card import ModelCard
 
 
 class _Config(PluginConfig):

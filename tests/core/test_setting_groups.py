@@ -13,7 +13,7 @@ from recbench import registry
 from recbench.core import Catalogue, Plugin, PluginConfig
 from recbench.core.config import by_dotted_name, flat_settings, hashed_settings, moved_settings, nested, toml_text, with_added
 from recbench.core.errors import BadConfig
-from recbench.core.plugin import ModelCard
+from recbench.core.model_card import ModelCard
 
 MODELS = registry.models(())
 PRESETS = [(name, preset) for name in MODELS.names() for preset in MODELS.load(name).card.presets]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from recbench.core.interactions import Interactions, TimeKind
-from recbench.core.plugin import ModelCard
+from recbench.core.model_card import ModelCard
 from recbench.core.ragged import Histories, Targets
 from recbench.core.records import RunRecord
 from recbench.evaluation import (

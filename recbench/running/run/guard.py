@@ -23,7 +23,8 @@ from recbench.core.budget import Budget
 from recbench.core.config import PluginConfig
 from recbench.core.containment import contained, tell
 from recbench.core.errors import PluginFailed
-from recbench.core.plugin import Catalogue, FitContext, FitReport, ModelCard, Plugin
+from recbench.core.model_card import ModelCard
+from recbench.core.plugin import Catalogue, FitContext, FitReport, Plugin
 from recbench.core.ranking import Queries, Rankings
 from recbench.evaluation import check_rankings
 from recbench.running.run.fit_reports import checked_report

@@ -12,7 +12,8 @@ from recbench import registry
 from recbench.core.budget import Budget
 from recbench.core.config import PluginConfig, hashed_settings
 from recbench.core.errors import BadRequest, nearest
-from recbench.core.plugin import ModelCard, Plugin, World
+from recbench.core.model_card import ModelCard
+from recbench.core.plugin import Plugin, World
 from recbench.core.ranking import View
 from recbench.data import SplitProtocol
 from recbench.running.host.machine import Machine

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationErr
 
 from recbench.core.config import PluginConfig, explain, moved_settings, nested, read_toml, toml_text
 from recbench.core.errors import BadConfig, BadData
-from recbench.core.plugin import ModelCard
+from recbench.core.model_card import ModelCard
 from recbench.core.records import TunePart
 from recbench.core.tuning import Trial, TuneLog, read_tune_log, same_settings
 from recbench.evaluation import METRICS

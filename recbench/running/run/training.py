@@ -18,7 +18,8 @@ from recbench.core.budget import Budget
 from recbench.core.config import PluginConfig
 from recbench.core.errors import BadData, BadRequest, BudgetTooSmall, PluginFailed, Untrained, nearest
 from recbench.core.interactions import ItemTable
-from recbench.core.plugin import Catalogue, CurvePoint, FitReport, ModelCard, Parameters, Plugin, World
+from recbench.core.model_card import ModelCard
+from recbench.core.plugin import Catalogue, CurvePoint, FitReport, Parameters, Plugin, World
 from recbench.core.progress import Progress
 from recbench.core.records import StagePart
 from recbench.data import Split, column_digest
