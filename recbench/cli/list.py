@@ -63,12 +63,12 @@ def datasets(data_dir: DataDir = None, as_json: Json = False, debug: Debug = Fal
 
     from recbench.core.console import keep_whole
     from recbench.data import dataset_card, dataset_names
-    from recbench.data.folders import ready_files
+    from recbench.data.folders import is_ready
 
     where = workplace(data_dir)
     roots = [root for root in (where.data, where.home / "datasets") if root is not None]
     cards = {name: dataset_card(name) for name in dataset_names()}
-    here = {name: any(ready_files(root / name) for root in roots) for name in cards}
+    here = {name: any(is_ready(root / name, card) for root in roots) for name, card in cards.items()}
     if as_json:
         print_json([{"name": name, "is_here": here[name], "card": card.model_dump(mode="json")} for name, card in cards.items()])
         return

@@ -19,6 +19,8 @@ from recbench.data.dataset import Notes
 _MOST_RECALL = 0.8
 """Co-use of items by real users stays far below this; answers that lie open reach it."""
 _CUTOFF = 20
+_BLOCK = 64
+"""Queries that are scored at a time."""
 
 
 @dataclass(frozen=True)
@@ -92,19 +94,20 @@ def refuse_answers(name: str, feedback: Histories, inputs: Ragged, targets: Targ
 
 def _recall_of_co_use(feedback: Histories, inputs: Ragged, targets: Targets, n_items: int) -> float:
     """Mean recall of the cosine of co-use, summed over the shown items, which are no answer themselves."""
-    used = _matrix(feedback, n_items)
-    weight = used @ sparse.diags(1.0 / np.sqrt(np.maximum(np.bincount(feedback.item, minlength=n_items), 1)))
-    shown = _matrix(inputs, n_items)
+    weight = _matrix(feedback, n_items) @ sparse.diags(1.0 / np.sqrt(np.maximum(np.bincount(feedback.item, minlength=n_items), 1)))
     weight = sparse.csr_matrix(weight)
-    scores = sparse.csr_matrix((shown @ weight.T) @ weight)
+    shown = _matrix(inputs, n_items)
     found = []
-    for row in range(len(inputs)):
-        items = scores.indices[scores.indptr[row] : scores.indptr[row + 1]]
-        value = scores.data[scores.indptr[row] : scores.indptr[row + 1]]
-        is_new = ~np.isin(items, inputs[row])
-        items, value = items[is_new], value[is_new]
-        best = items[np.lexsort((items, -value))[:_CUTOFF]]
-        found.append(np.isin(targets[row], best).mean())
+    for start in range(0, len(inputs), _BLOCK):
+        # Rows of users with long lists are nearly dense: all of them at once would not fit into memory.
+        scores = sparse.csr_matrix((shown[start : start + _BLOCK] @ weight.T) @ weight)
+        for row in range(scores.shape[0]):
+            items = scores.indices[scores.indptr[row] : scores.indptr[row + 1]]
+            value = scores.data[scores.indptr[row] : scores.indptr[row + 1]]
+            is_new = ~np.isin(items, inputs[start + row])
+            items, value = items[is_new], value[is_new]
+            best = items[np.lexsort((items, -value))[:_CUTOFF]]
+            found.append(np.isin(targets[start + row], best).mean())
     return float(np.mean(found)) if found else 0.0
 
 
