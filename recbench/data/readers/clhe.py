@@ -19,7 +19,7 @@ from recbench.core.interactions import StringArray
 from recbench.core.progress import Progress
 from recbench.data.feature_files import read_features
 from recbench.data.lines import lines, parse_json
-from recbench.data.reader import Files, RawCut, RawEvents, RawItems, RawSide, string_array
+from recbench.data.reader import Files, RawCut, RawEvents, RawItems, RawSide, each_once, string_array
 
 _GET_AGAIN = "The file was altered or is of another data set; get it again."
 _Sets = dict[int, list[int]]
@@ -42,18 +42,12 @@ class ClheReader:
     def events(self, files: Files, options: ClheOptions, progress: Progress) -> RawEvents:  # noqa: ARG002
         """One entry for each bundle and item; what is shown and what is asked for of a held bundle stand together."""
         sizes = _sizes(files["count"])
-        n_repeated = 0
         bundles, items = array("i"), array("i")
         for role in self.needs[1:]:
             for bundle, members in _sets(files[role], sizes["#B"], sizes["#I"], progress).items():
-                distinct = sorted(set(members))
-                n_repeated += len(members) - len(distinct)
-                bundles.extend([bundle] * len(distinct))
-                items.extend(distinct)
-        notes = {"items that a line repeats, left out": n_repeated}
-        return RawEvents(
-            np.frombuffer(bundles, np.int32), np.frombuffer(items, np.int32), _ids(sizes["#B"]), _ids(sizes["#I"]), None, notes=notes
-        )
+                bundles.extend([bundle] * len(members))
+                items.extend(members)
+        return each_once(_pairs(bundles, items, sizes["#B"], sizes["#I"]))
 
     def items(
         self,
@@ -152,12 +146,20 @@ def _feedback(path: Path, sizes: Mapping[str, int], progress: Progress) -> RawEv
     for user, used in _numbered(path, sizes["#U"], sizes["#I"], progress):
         users.extend([user] * len(used))
         items.extend(used)
-    return RawEvents(np.frombuffer(users, np.int32), np.frombuffer(items, np.int32), _ids(sizes["#U"]), _ids(sizes["#I"]), None)
+    return _pairs(users, items, sizes["#U"], sizes["#I"])
+
+
+def _pairs(left: "array[int]", right: "array[int]", n_left: int, n_right: int) -> RawEvents:
+    """Pairs by the ids 0 to n-1 of both sides."""
+    first, second = (np.frombuffer(numbers, np.int32) if numbers else np.empty(0, np.int32) for numbers in (left, right))
+    return RawEvents(first, second, _ids(n_left), _ids(n_right), None)
 
 
 def _text(fields: object, key: str) -> str | None:
-    """A field of an item; numbers as they are written, null where the item or the field is missing."""
+    """A field of an item; parts of a list behind commas, null where the item or the field is missing."""
     value = fields.get(key) if isinstance(fields, dict) else None
+    if isinstance(value, list):
+        return ", ".join(str(part) for part in value)
     return None if value is None else str(value)
 
 

@@ -166,7 +166,8 @@ def _cut(options: OutfitsOptions) -> RawCut:
     draw = generator(options.seed, "outfits", "cut")
     bundle_ids, item_ids = _ids("outfit", options.n_bundles), _ids("item", options.n_items)
     n_train, n_known = (int(share * options.n_bundles) for share in (_TRAIN_END, _VALID_END))
-    part, shown = {}, set()
+    part: dict[str, str] = {}
+    shown: set[tuple[str, str]] = set()
     for number, (bundle, items) in enumerate(zip(bundle_ids.tolist(), _bundles(options), strict=True)):
         part[bundle] = "train" if number < n_train else "valid" if number < n_known else "test"
         if number >= n_train:
