@@ -190,13 +190,17 @@ def test_tables_with_a_fault(tables: dict[str, Any], message: str, write_tables:
         read(write_tables(tables))
 
 
-def test_a_card_gives_tables_other_names(write_tables: Write, write_card: Write, tmp_path: Path) -> None:
+def test_a_card_gives_tables_other_names(write_tables: Write, write_card: Write, read: Read) -> None:
     folder = write_tables({"bundles": BUNDLES, "purchases": {"user_id": ["u"], "item_id": ["a"]}})
 
     def files(ready: str) -> dict[str, Path]:
         return ready_files(folder, dataset_card(str(write_card(f'task = "bundle"\nready = {{ {ready} }}', reader="bundles", time="none"))))
 
     assert files('feedback = "purchases"')["feedback"].name == "purchases.parquet"
+    source = '[[sources]]\nkind = "folder"\npath = "mine"'
+    side = read(write_card(f'task = "bundle"\nready = {{ feedback = "purchases" }}\n{source}', reader="bundles", time="none")).side
+    assert side is not None
+    assert side.feedback is not None
     with pytest.raises(BadConfig, match=r"the role 'feedbak'.*Did you mean 'feedback'"):
         files('feedbak = "purchases"')
     with pytest.raises(BadConfig, match="no name of a table"):
