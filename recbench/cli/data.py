@@ -54,16 +54,17 @@ def stats(
     Example: recbench data stats sports
     """
     from recbench import data
-    from recbench.tasks import find_task
+    from recbench.tasks import task_of_card
 
     where = workplace(data_dir)
     located = data.locate(name, data_dir=where.data, home=where.home, progress=where.progress)
     dataset = data.read_dataset(located, where.progress)
-    found = data.stats(dataset, data.make_split(dataset, find_task(dataset.card.task).protocol(protocol, ties)))
+    task = task_of_card(dataset.card)
+    found = data.stats(dataset, data.make_split(dataset, task.protocol(protocol, ties)))
     if as_json:
         print_json(found.to_dict())
     else:
-        stdout().print(_two_columns(found.rows()))
+        stdout().print(_two_columns(found.rows(task.words.unit, task.words.units)))
 
 
 @verb
@@ -81,7 +82,7 @@ def check(
     from rich.table import Table
 
     from recbench import data
-    from recbench.tasks import find_task
+    from recbench.tasks import task_of_card
 
     where = workplace(data_dir)
     findings = data.check(
@@ -89,7 +90,8 @@ def check(
         data_dir=where.data,
         home=where.home,
         progress=where.progress,
-        protocol_of=lambda card: find_task(card.task).protocol(),
+        protocol_of=lambda card: task_of_card(card).protocol(),
+        units_of=lambda card: task_of_card(card).words.units,
     )
     if as_json:
         print_json(findings)

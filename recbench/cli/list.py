@@ -63,21 +63,23 @@ def datasets(data_dir: DataDir = None, as_json: Json = False, debug: Debug = Fal
 
     from recbench.core.console import keep_whole
     from recbench.data import dataset_card, dataset_names
-    from recbench.data.folders import ready_files
+    from recbench.data.folders import is_ready
 
     where = workplace(data_dir)
     roots = [root for root in (where.data, where.home / "datasets") if root is not None]
     cards = {name: dataset_card(name) for name in dataset_names()}
-    here = {name: any(ready_files(root / name) for root in roots) for name in cards}
+    here = {name: any(is_ready(root / name, card) for root in roots) for name, card in cards.items()}
     if as_json:
         print_json([{"name": name, "is_here": here[name], "card": card.model_dump(mode="json")} for name, card in cards.items()])
         return
     table = Table("data set", "here", box=None, header_style="bold")
-    for title in ("users", "items", "interactions"):
+    for title in ("users or bundles", "items", "interactions"):
         table.add_column(title, justify="right", overflow="fold")
     table.add_column("what it is", overflow="fold")
     for name, card in cards.items():
-        sizes = ["–" if size is None else f"{size:,}" for size in (card.counts.users, card.counts.items, card.counts.interactions)]
+        counts = card.counts
+        rows, entries = counts.users or counts.bundles, counts.interactions or counts.pairs
+        sizes = ["–" if size is None else f"{size:,}" for size in (rows, counts.items, entries)]
         table.add_row(escape(name), "yes" if here[name] else "", *sizes, escape(card.summary or card.title))
     stdout().print(keep_whole(table, "data set"), crop=False)
 

@@ -54,7 +54,10 @@ Ties = Annotated[
     str,
     typer.Option(help="Order of events with equal timestamps: source (as stored) or shuffle=SEED, which needs times in seconds."),
 ]
-Protocol = Annotated[str | None, typer.Option(help="Split protocol: leave-one-out (the default for next items), or temporal:quantile=0.9.")]
+Protocol = Annotated[
+    str | None,
+    typer.Option(help="Split protocol: for next items leave-one-out or temporal:quantile=0.9, for bundles session, random or published."),
+]
 
 
 def workplace(data_dir: Path | None = None) -> "Workplace":

@@ -251,6 +251,14 @@ class DatasetCard(_Part):
         _refuse_not_finite(options)
         return options
 
+    @field_validator("ready")
+    @classmethod
+    def _names_tables(cls, ready: dict[str, str]) -> dict[str, str]:
+        odd = [name for name in ready.values() if not is_plain_name(name)]
+        if odd:
+            raise ValueError(f"{odd[0]!r} is no name of a table in a folder")
+        return ready
+
     @field_validator("leaking_columns", "model_columns")
     @classmethod
     def _names_columns(cls, names: tuple[str, ...]) -> tuple[str, ...]:

@@ -13,12 +13,16 @@ from scipy import sparse
 
 from recbench.core.errors import BadData
 from recbench.core.interactions import Interactions
-from recbench.core.ragged import Histories, LongArray, Ragged, Targets, flat_index
+from recbench.core.ragged import Histories, IntArray, LongArray, Ragged, Targets, flat_index
 from recbench.data.dataset import Notes
 
 _MOST_RECALL = 0.8
 """Co-use of items by real users stays far below this; answers that lie open reach it."""
 _CUTOFF = 20
+_MOST_PAIRS = 10_000
+"""Pairs of items that are looked at."""
+_BLOCK = 64
+"""Queries that are scored at a time."""
 
 
 @dataclass(frozen=True)
@@ -90,21 +94,49 @@ def refuse_answers(name: str, feedback: Histories, inputs: Ragged, targets: Targ
         )
 
 
+def co_use_notes(feedback: Histories, inputs: Ragged, targets: Targets, n_items: int) -> Notes:
+    """How often one person used a shown and a wanted item, and how often where the two are of different queries.
+
+    Where nobody knows who owns which set this is all that tells whether the feedback was made from the sets: it is near 1 then.
+    """
+    shown, asked = _matched(inputs, targets)
+    if len(shown) > _MOST_PAIRS:
+        chosen = np.linspace(0, len(shown) - 1, _MOST_PAIRS).astype(np.int64)
+        shown, asked = shown[chosen], asked[chosen]
+    used = sparse.csr_matrix(_matrix(feedback, n_items).T)
+
+    def share(first: IntArray, second: IntArray) -> float:
+        together = used[first].multiply(used[second]).sum(axis=1)
+        return float((np.asarray(together).ravel() > 0).mean())
+
+    return {
+        "shown and wanted items of validation that one person used": share(shown, asked),
+        "the same with wanted items of another bundle": share(shown, np.roll(asked, len(asked) // 2)),
+    }
+
+
+def _matched(inputs: Ragged, targets: Targets) -> tuple[IntArray, IntArray]:
+    """Each shown item with each wanted one of its query."""
+    pairs = [np.meshgrid(inputs[row], targets[row]) for row in range(len(inputs))]
+    return np.concatenate([first.ravel() for first, _ in pairs]), np.concatenate([second.ravel() for _, second in pairs])
+
+
 def _recall_of_co_use(feedback: Histories, inputs: Ragged, targets: Targets, n_items: int) -> float:
     """Mean recall of the cosine of co-use, summed over the shown items, which are no answer themselves."""
-    used = _matrix(feedback, n_items)
-    weight = used @ sparse.diags(1.0 / np.sqrt(np.maximum(np.bincount(feedback.item, minlength=n_items), 1)))
-    shown = _matrix(inputs, n_items)
+    weight = _matrix(feedback, n_items) @ sparse.diags(1.0 / np.sqrt(np.maximum(np.bincount(feedback.item, minlength=n_items), 1)))
     weight = sparse.csr_matrix(weight)
-    scores = sparse.csr_matrix((shown @ weight.T) @ weight)
+    shown = _matrix(inputs, n_items)
     found = []
-    for row in range(len(inputs)):
-        items = scores.indices[scores.indptr[row] : scores.indptr[row + 1]]
-        value = scores.data[scores.indptr[row] : scores.indptr[row + 1]]
-        is_new = ~np.isin(items, inputs[row])
-        items, value = items[is_new], value[is_new]
-        best = items[np.lexsort((items, -value))[:_CUTOFF]]
-        found.append(np.isin(targets[row], best).mean())
+    for start in range(0, len(inputs), _BLOCK):
+        # Rows of users with long lists are nearly dense: all of them at once would not fit into memory.
+        scores = sparse.csr_matrix((shown[start : start + _BLOCK] @ weight.T) @ weight)
+        for row in range(scores.shape[0]):
+            items = scores.indices[scores.indptr[row] : scores.indptr[row + 1]]
+            value = scores.data[scores.indptr[row] : scores.indptr[row + 1]]
+            is_new = ~np.isin(items, inputs[start + row])
+            items, value = items[is_new], value[is_new]
+            best = items[np.lexsort((items, -value))[:_CUTOFF]]
+            found.append(np.isin(targets[start + row], best).mean())
     return float(np.mean(found)) if found else 0.0
 
 

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from recbench.core.errors import BadConfig, BadData, DataUnavailable
+from recbench.core.errors import BadConfig, BadData, DataUnavailable, nearest
 from recbench.data.card import DatasetCard, is_plain_name
-from recbench.data.feature_files import IDS_ROLE, ROLE
+from recbench.data.reader import FEATURE_IDS_ROLE, FEATURE_ROLE
 
 _ENDINGS = (".parquet", "", ".csv", ".csv.gz")
 """Endings of the name, the first that is there wins; without any it is a folder of parquet parts."""
@@ -42,6 +42,7 @@ _LAYOUTS = (_SETS, _EVENTS)
 """Sets come first: users' events may stand beside them, as feedback or unused."""
 _FEATURES = "features"
 """Folder of vectors of items beside the tables of sets."""
+_IDS_ENDING = ".ids.txt"
 
 
 def ready_files(folder: Path, card: DatasetCard | None = None) -> dict[str, Path]:
@@ -53,17 +54,43 @@ def ready_files(folder: Path, card: DatasetCard | None = None) -> dict[str, Path
         folder: any.
         card: says the task, and names that differ from the usual ones; None: the folder itself decides.
     """
-    layout = _layout_of(folder, card)
+    layout = next((layout for layout in _layouts(card) if _main_of(layout, folder, card) is not None), None)
     if layout is None:
         return {}
-    names = {**layout.names, **({} if card is None else card.ready)}
-    found = {role: _laid_out(folder, name) for role, name in names.items()}
+    found = {role: _laid_out(folder, name) for role, name in _names(layout, card).items()}
     return {role: path for role, path in found.items() if path is not None} | (_features(folder) if layout is _SETS else {})
 
 
-def _layout_of(folder: Path, card: DatasetCard | None) -> _Layout | None:
-    layouts = [layout for layout in _LAYOUTS if card is None or layout.task == card.task] or [_EVENTS]
-    return next((layout for layout in layouts if _laid_out(folder, layout.names[layout.main]) is not None), None)
+def is_ready(folder: Path, card: DatasetCard) -> bool:
+    """Whether the main table of a card's data lies in a folder, whatever else is there or is damaged."""
+    return any(_main_of(layout, folder, card) is not None for layout in _layouts(card))
+
+
+def main_table(card: DatasetCard) -> str:
+    """Name without ending of the table that makes a folder one of this card's data: `interactions` or `bundles`."""
+    layout = _layouts(card)[0]
+    return _names(layout, card)[layout.main]
+
+
+def _layouts(card: DatasetCard | None) -> list[_Layout]:
+    """Those that a folder may be of; tasks of other distributions are asked on events."""
+    return [layout for layout in _LAYOUTS if card is None or layout.task == card.task] or [_EVENTS]
+
+
+def _names(layout: _Layout, card: DatasetCard | None) -> dict[str, str]:
+    """Names by role, those of the card where it has others."""
+    others = {} if card is None else card.ready
+    for role in others:
+        if role not in layout.names:
+            raise BadConfig(
+                f"`ready` of a card names the role {role!r}, which such data do not have.{nearest(role, layout.names)} "
+                f"Known: {', '.join(layout.names)}."
+            )
+    return {**layout.names, **others}
+
+
+def _main_of(layout: _Layout, folder: Path, card: DatasetCard | None) -> Path | None:
+    return _laid_out(folder, _names(layout, card)[layout.main])
 
 
 def _laid_out(folder: Path, name: str) -> Path | None:
@@ -82,14 +109,16 @@ def _features(folder: Path) -> dict[str, Path]:
     found = {}
     for path in sorted((folder / _FEATURES).glob("*")):
         name = path.name.removesuffix(path.suffix)
-        if path.suffix not in {".parquet", ".npy"} or not is_plain_name(name):
+        if path.name.startswith(".") or path.name.endswith(_IDS_ENDING):
             continue
-        if ROLE + name in found:
+        if path.suffix not in {".parquet", ".npy"} or not is_plain_name(name):
+            raise BadData(f"{path} is no file of vectors that could be read. Convert it to .parquet or .npy, or move it elsewhere.")
+        if FEATURE_ROLE + name in found:
             raise BadData(f"{path.parent} holds two files of vectors called {name!r}. Remove one of them.")
-        found[ROLE + name] = path
-        ids = path.with_name(f"{name}.ids.txt")
+        found[FEATURE_ROLE + name] = path
+        ids = path.with_name(f"{name}{_IDS_ENDING}")
         if ids.is_file():
-            found[IDS_ROLE + name] = ids
+            found[FEATURE_IDS_ROLE + name] = ids
     return found
 
 

@@ -40,7 +40,7 @@ def dataset_card(name_or_path: str) -> DatasetCard:
     if name_or_path not in cards:
         raise UnknownPlugin(
             f"No data set is called {name_or_path!r}.{nearest(name_or_path, cards)} Known: {', '.join(sorted(cards)) or 'none'}. "
-            "Own data: give the path of a card or of a folder with interactions.parquet or interactions.csv."
+            "Own data: give the path of a card or of a folder with interactions.parquet or .csv, or with bundles.parquet or .csv."
         )
     card = load_dataset_card(cards[name_or_path])
     if card.name != name_or_path:

@@ -1,7 +1,7 @@
 """Contract of a reader: it turns files of one format into events and item texts, and decides nothing else."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -15,6 +15,10 @@ from recbench.core.ragged import IntArray, LongArray
 
 Files = Mapping[str, Path]
 """Files of a source by role."""
+FEATURE_ROLE = "features:"
+"""Start of the role of a file of item vectors; the rest is their name."""
+FEATURE_IDS_ROLE = "feature_ids:"
+"""Start of the role of the file that says whose vectors a matrix holds."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,6 +157,14 @@ class Reader(Protocol):
             columns: the text columns to read; others are left alone.
             wanted: ids that survived filtering. Large tables return only these; small ones may return all.
         """
+
+
+def each_once(pairs: RawEvents) -> RawEvents:
+    """The members of sets without repeats, in their order, with a note of how many there were."""
+    _, first = np.unique(pairs.user.astype(np.int64) * len(pairs.item_ids) + pairs.item, return_index=True)
+    is_first = np.zeros(len(pairs), dtype=np.bool_)
+    is_first[first] = True
+    return replace(pairs.keep(is_first), notes={**pairs.notes, "items that a bundle repeats, left out": len(pairs) - len(first)})
 
 
 class Vocabulary:

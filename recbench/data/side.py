@@ -20,6 +20,8 @@ Notes = dict[str, int | float | str]
 
 TRAIN, VALID, TEST = 0, 1, 2
 """Parts of a published cut."""
+_SHOWN = 3
+"""Ids in a sentence."""
 _PARTS = {"train": TRAIN, "valid": VALID, "test": TEST}
 
 
@@ -165,7 +167,7 @@ def _groups(groups: Mapping[str, str] | None, row_ids: StringArray) -> tuple[Str
         return None, None
     missing = [row for row in row_ids if row not in groups]
     if missing:
-        raise BadData(f"The table of groups lacks {len(missing)} bundles: {listed(missing)}. Complete or remove it.")
+        raise BadData(f"The table of groups lacks {len(missing)} bundles, such as {listed(missing[:_SHOWN])}. Complete or remove it.")
     known = sorted({groups[row] for row in row_ids})
     number = {group: place for place, group in enumerate(known)}
     ids: StringArray = np.empty(len(known), dtype=object)

@@ -24,7 +24,7 @@ from recbench.core.progress import Progress, Task
 from recbench.core.temporary import own_folder
 from recbench.core.visible import visible
 from recbench.data.card import DatasetCard, Source, SourceFile
-from recbench.data.folders import ready_files
+from recbench.data.folders import main_table, ready_files
 from recbench.data.located import Located, source_sha256
 from recbench.data.unpacking import refuse_damage, refuse_swollen_member
 
@@ -65,7 +65,7 @@ def obtain(card: DatasetCard, folders: Sequence[Path], cache: Path, progress: Pr
     """
     refusals = []
     for number, source in enumerate(card.sources):
-        found = _here(source, [*folders, cache], _kept(cache, number), asked, use_cache=not force)
+        found = _here(card, source, [*folders, cache], _kept(cache, number), asked, use_cache=not force)
         if found is not None:
             return Located(card.of_source(source), found[1], found[0])
     for number, source in enumerate(card.sources):
@@ -78,7 +78,7 @@ def obtain(card: DatasetCard, folders: Sequence[Path], cache: Path, progress: Pr
         return Located(card.of_source(source), origin, files)
     looked = " and ".join(str(folder) for folder in (*folders, cache))
     raise DataUnavailable(
-        f"The data set {card.name!r} is not here: there is no interactions.parquet in {looked}. "
+        f"The data set {card.name!r} is not here: there is no {main_table(card)}.parquet in {looked}. "
         + (
             f"Sources of its card: {' '.join(refusals)} Files got by hand go into {cache}."
             if refusals
@@ -91,26 +91,29 @@ def _kept(cache: Path, number: int) -> Path:
     return cache / f"source-{number}"
 
 
-def _here(source: Source, folders: Sequence[Path], kept: Path, asked: str, *, use_cache: bool) -> tuple[dict[str, Path], str] | None:
+def _here(
+    card: DatasetCard, source: Source, folders: Sequence[Path], kept: Path, asked: str, *, use_cache: bool
+) -> tuple[dict[str, Path], str] | None:
     """Files by role that need no fetching, and where they are; None where some are not here."""
     if source.kind == "generated":
         return {}, "generated"
     if source.path is not None:
-        return _placed(source, source.path), str(source.path)
+        return _placed(card, source, source.path), str(source.path)
     for folder in folders:
         if source.files and all((folder / file.file_name).is_file() for file in source.files):
-            return _placed(source, folder), f"files put into {folder}"
+            return _placed(card, source, folder), f"files put into {folder}"
     if use_cache and (kept / _MANIFEST).is_file():
         return _cached(source, kept, asked), str(kept)
     return None
 
 
-def _placed(source: Source, folder: Path) -> dict[str, Path]:
+def _placed(card: DatasetCard, source: Source, folder: Path) -> dict[str, Path]:
     """Files that lie ready under their names, or in the ready layout; each must be there and match what the card knows of it."""
     if not source.files:
-        files = ready_files(folder)
+        files = ready_files(folder, card)
         if not files:
-            raise DataUnavailable(f"{folder} holds neither interactions.parquet nor interactions.csv. Correct the path in the card.")
+            table = main_table(card)
+            raise DataUnavailable(f"{folder} holds neither {table}.parquet nor {table}.csv. Correct the path in the card.")
         return files
     files = {}
     for file in source.files:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recbench.core.errors import RecbenchError
+from recbench.core.features import Features
 from recbench.core.interactions import ItemTable, TimeKind
 from recbench.core.progress import Progress
 from recbench.core.ragged import Histories, LongArray, Targets
@@ -40,8 +41,9 @@ class DatasetStatistics:
     """Share of neighbouring events of a user with equal times."""
     tied_test: float | None
     """Share of test targets that tie with the last event of the history."""
-    order_in_ids: float
-    """P(id of the test item sorts after id of the validation item), over users with one of each, not equal; 0.5 without artefact."""
+    order_in_ids: float | None
+    """P(id of the test item sorts after id of the validation item), over users with one of each, not equal; 0.5 without artefact. None
+    for sets."""
     test_queries: int
     users_train_only: int
     test_in_history: float
@@ -56,37 +58,63 @@ class DatasetStatistics:
     """Share of items with a value, by text column."""
     items_of_equal_text: int
     """Items with text whose columns all equal those of another item: nothing made from text alone tells these apart."""
+    train_rows: int
+    """Users with an event in the train part."""
+    is_of_sets: bool
+    """Whether rows are sets, without order or time, and not what users did."""
+    notes: dict[str, int | float | str]
+    """Things counted while dividing; shares are floats."""
 
     def to_dict(self) -> dict[str, object]:
         """For `--json`."""
         return asdict(self)
 
-    def rows(self) -> list[tuple[str, str]]:
-        """Label and value, ready to print."""
+    def rows(self, unit: str = "user", units: str = "users") -> list[tuple[str, str]]:
+        """Label and value, ready to print; figures of order and time are left out for sets, which have neither.
 
-        def share(value: float | None) -> str:
-            return "unknown" if value is None else f"{value:.2%}"
-
+        Args:
+            unit, units: what a row of the data set is, such as `bundle` and `bundles`.
+        """
+        if self.is_of_sets:
+            entry, entries = "items", f"pairs of {unit} and item"
+            order = []
+            train = (f"{units} in the train part", f"{self.train_rows:,}")
+        else:
+            entry, entries = "events", "interactions"
+            order = [
+                ("neighbouring events of equal time", _share(self.tied_pairs)),
+                ("test targets tied with the event before", _share(self.tied_test)),
+                ("test id sorts after validation id", _share(self.order_in_ids)),
+            ]
+            train = (f"{units} in the train part only", f"{self.users_train_only:,}")
         return [
-            ("users", f"{self.users:,}"),
+            (units, f"{self.users:,}"),
             ("items in the catalogue", f"{self.items:,}"),
             ("of these without an event", f"{self.items_without_events:,}"),
-            ("interactions", f"{self.interactions:,}"),
+            (entries, f"{self.interactions:,}"),
             ("density", f"{self.density:.4%}"),
-            ("events per user: mean, median, max", f"{self.mean_length:.2f}, {self.median_length:g}, {self.max_length:,}"),
-            ("repeated (user, item) pairs", f"{self.repeats:,}"),
-            ("neighbouring events of equal time", share(self.tied_pairs)),
-            ("test targets tied with the event before", share(self.tied_test)),
-            ("test id sorts after validation id", share(self.order_in_ids)),
+            (f"{entry} per {unit}: mean, median, max", f"{self.mean_length:.2f}, {self.median_length:g}, {self.max_length:,}"),
+            (f"repeated ({unit}, item) pairs", f"{self.repeats:,}"),
+            *order,
             ("test queries", f"{self.test_queries:,}"),
-            ("users in the train part only", f"{self.users_train_only:,}"),
-            ("test targets in the history", share(self.test_in_history)),
+            train,
+            ("test targets in the history", _share(self.test_in_history)),
             ("validation targets never seen in train", f"{self.valid_never_seen:,}"),
             ("test targets never seen in train or validation", f"{self.test_never_seen:,}"),
             ("test targets never seen in train", f"{self.test_not_in_train:,}"),
-            *((f"items with {name}", share(value)) for name, value in self.text_coverage.items()),
+            *((f"items with {name}", _share(value)) for name, value in self.text_coverage.items()),
             ("items that share all their text with another", f"{self.items_of_equal_text:,}"),
+            *((what, noted(value)) for what, value in self.notes.items()),
         ]
+
+
+def noted(value: float | str) -> str:
+    """A note as it is printed: counts are whole numbers, shares floats."""
+    return value if isinstance(value, str) else f"{value:.1%}" if isinstance(value, float) else f"{value:,}"
+
+
+def _share(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.2%}"
 
 
 def stats(dataset: Dataset, split: Split) -> DatasetStatistics:
@@ -108,7 +136,7 @@ def stats(dataset: Dataset, split: Split) -> DatasetStatistics:
         items_without_events=int(np.count_nonzero(events.item_counts() == 0)),
         tied_pairs=_tied_pairs(dataset),
         tied_test=None if split.test.is_tied is None else float(split.test.is_tied.mean()),
-        order_in_ids=_order_in_ids(split),
+        order_in_ids=None if dataset.side is not None else _order_in_ids(split),
         test_queries=len(split.test),
         users_train_only=split.n_users_train_only,
         test_in_history=float(targets_in_history(split.test.histories, split.test.targets, dataset.n_items).mean()),
@@ -117,6 +145,9 @@ def stats(dataset: Dataset, split: Split) -> DatasetStatistics:
         test_not_in_train=int(np.count_nonzero(in_train[split.test.targets.item] == 0)),
         text_coverage={name: _coverage(dataset, name) for name in STANDARD_COLUMNS},
         items_of_equal_text=_items_of_equal_text(dataset),
+        train_rows=int(np.count_nonzero(split.train.lengths)),
+        is_of_sets=dataset.side is not None,
+        notes=dict(split.notes),
     )
 
 
@@ -171,6 +202,11 @@ def _described(items: ItemTable, name: str) -> str:
     return f"{name}: {sum(value is not None for value in column):,} of {len(column):,} items; digest {column_digest(items, name)[:12]}"
 
 
+def _of_feature(name: str, table: Features) -> str:
+    """How many items have a vector, and how wide these are."""
+    return f"{name}: {int(table.is_present.sum()):,} of {len(table.is_present):,} items; {table.matrix.shape[1]} columns"
+
+
 @dataclass(frozen=True)
 class Finding:
     """One thing that `check` looked at."""
@@ -187,9 +223,12 @@ def check(
     home: Path,
     progress: Progress,
     protocol_of: Callable[[DatasetCard], SplitProtocol],
+    units_of: Callable[[DatasetCard], str] = lambda card: "users",  # noqa: ARG005 (so most data are called)
     fetch: bool = False,
 ) -> tuple[Finding, ...]:
     """Go through a data set and say what holds: its files, its size, the split of `protocol_of` its card, its texts.
+
+    `units_of` a card says what its rows are, such as `bundles`.
 
     Never raises a `RecbenchError`; it is a finding.
     """
@@ -200,7 +239,8 @@ def check(
         findings.append(Finding("files", True, f"{located.origin}; content {located.content_key()[:12]}"))
         step = "counts"
         dataset = read_dataset(located, progress)
-        counts = f"{dataset.n_users:,} users, {dataset.n_items:,} items, {dataset.n_interactions:,} interactions"
+        entries = "interactions" if dataset.side is None else "pairs"
+        counts = f"{dataset.n_users:,} {units_of(dataset.card)}, {dataset.n_items:,} items, {dataset.n_interactions:,} {entries}"
         stated = any(value is not None for value in dataset.card.counts.model_dump().values())
         findings.append(Finding("counts", True, counts + (", as the card states" if stated else "; the card states none")))
         findings.extend(Finding("note", True, f"{what}: {value}") for what, value in dataset.notes.items() if value)
@@ -208,6 +248,8 @@ def check(
         step = protocol.name
         split = make_split(dataset, protocol)
         findings.append(Finding(step, True, f"{len(split.test):,} test queries; test fingerprint {split.fingerprints.test[:12]}"))
+        findings.extend(Finding("note", True, f"{what}: {noted(value)}") for what, value in split.notes.items() if value)
+        findings.extend(Finding("feature", True, _of_feature(name, table)) for name, table in split.features.items())
         findings.append(Finding("item text", True, f"text fingerprint {split.fingerprints.item_text[:12]}"))
         findings.extend(Finding("model column", True, _described(dataset.items, name)) for name in dataset.card.model_columns)
     except RecbenchError as error:

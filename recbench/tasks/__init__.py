@@ -4,7 +4,7 @@ from functools import cache
 from importlib.metadata import entry_points
 
 from recbench.core.errors import BadRequest, PluginFailed, nearest
-from recbench.data import dataset_card
+from recbench.data import DatasetCard, dataset_card
 from recbench.tasks.bundle import TASK as BUNDLE
 from recbench.tasks.next_item import TASK as NEXT_ITEM
 from recbench.tasks.task import Task, Words
@@ -33,9 +33,13 @@ def find_task(name: str) -> Task:
 
 
 def task_of(dataset: str) -> Task:
-    """The task of a data set, named as in `--dataset`; its default protocol is that of the card where this names one."""
-    card = dataset_card(dataset)
+    """The task of a data set, named as in `--dataset`."""
+    return task_of_card(dataset_card(dataset))
+
+
+def task_of_card(card: DatasetCard) -> Task:
+    """The task of a data set; its default protocol is that of the card where this names one."""
     return find_task(card.task).with_default(card.protocol)
 
 
-__all__ = ["BUNDLE", "NEXT_ITEM", "Task", "Words", "find_task", "task_of"]
+__all__ = ["BUNDLE", "NEXT_ITEM", "Task", "Words", "find_task", "task_of", "task_of_card"]

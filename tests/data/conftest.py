@@ -1,5 +1,6 @@
 """Small data sets on disk, read through the public interface."""
 
+import csv
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -35,6 +36,24 @@ def write_folder(tmp_path: Path) -> Write:
         pq.write_table(pa.table(columns | dict(extra or {})), folder / "interactions.parquet")
         if items is not None:
             pq.write_table(pa.table(dict(items)), folder / "items.parquet")
+        return folder
+
+    return write
+
+
+@pytest.fixture
+def write_tables(tmp_path: Path) -> Write:
+    """Writes a folder of tables by name, each a mapping of columns, as parquet or csv."""
+
+    def write(tables: Mapping[str, Mapping[str, Sequence[Any]]], *, name: str = "mine", ending: str = "parquet") -> Path:
+        folder = tmp_path / name
+        folder.mkdir(parents=True, exist_ok=True)
+        for table, columns in tables.items():
+            if ending == "parquet":
+                pq.write_table(pa.table(dict(columns)), folder / f"{table}.parquet")
+            else:
+                with (folder / f"{table}.csv").open("w", newline="", encoding="utf-8") as stream:
+                    csv.writer(stream).writerows([list(columns), *zip(*columns.values(), strict=True)])
         return folder
 
     return write

@@ -10,10 +10,12 @@ import pytest
 from recbench.core import BadConfig, BadData, DataUnavailable, UnknownPlugin
 from recbench.data import dataset_card, dataset_names, load_reader, plugins, reader_names
 from recbench.data.reading import reader_options
+from recbench.tasks import task_of_card
 
 EXPECTED = {
-    "amazon-books", "beauty", "demo", "games", "industrial", "instruments", "lastfm", "ml-100k", "ml-1m", "office",
-    "pixel1m", "pixel200k", "pixel8m", "sports", "toys", "yelp",
+    "amazon-books", "beauty", "bundle-clothing", "bundle-electronic", "bundle-food", "bundle-meal", "demo", "games", "industrial",
+    "instruments", "lastfm", "ml-100k", "ml-1m", "office", "outfits", "pixel1m", "pixel200k", "pixel8m", "pog", "pog-dense", "spotify",
+    "spotify-sparse", "sports", "toys", "yelp",
 }  # fmt: skip
 
 
@@ -29,7 +31,8 @@ def test_card_names_an_existing_reader_and_valid_options(name: str) -> None:
         reader = load_reader(source.reader or card.reader)
         reader_options(reader, card.model_copy(update={"options": card.options if source.options is None else source.options}))
     assert card.terms
-    assert card.is_synthetic == (name == "demo")
+    task_of_card(card).protocol()
+    assert card.is_synthetic == (name in {"demo", "outfits"})
     assert card.is_synthetic or (card.citation.startswith("@") or "\n@" in card.citation)
 
 
@@ -39,9 +42,21 @@ def test_unknown_data_set_offers_the_nearest() -> None:
 
 
 def test_unknown_reader_offers_the_nearest() -> None:
-    assert {"parquet", "csv", "recbole", "amazon-2014", "amazon-2018", "amazon-2023", "movielens", "yelp", "pixelrec", "demo"} <= set(
-        reader_names()
-    )
+    assert {
+        "parquet",
+        "csv",
+        "recbole",
+        "amazon-2014",
+        "amazon-2018",
+        "amazon-2023",
+        "movielens",
+        "yelp",
+        "pixelrec",
+        "demo",
+        "bundles",
+        "clhe",
+        "outfits",
+    } <= set(reader_names())
     with pytest.raises(UnknownPlugin, match="Did you mean 'parquet'"):
         load_reader("parqet")
 

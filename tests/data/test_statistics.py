@@ -3,11 +3,15 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from recbench.cli.app import app
 from recbench.core import SilentProgress
 from recbench.data import Dataset, check, make_split, stats
-from recbench.tasks import NEXT_ITEM
+from recbench.tasks import BUNDLE, NEXT_ITEM
+from tests.data.sets_case import divided, random_tables
 
 ROWS = [
     ("u", "a", 1), ("u", "b", 2), ("u", "c", 3), ("u", "d", 3),
@@ -69,3 +73,37 @@ def test_check_finds_what_holds_and_what_does_not(write_folder: Callable[..., Pa
     assert findings(str(write_folder(ROWS, {"item_id": ["a"]}, name="lacking"))) == {"files": True, "counts": False}
     assert findings(str(write_folder(ROWS[4:6], name="short")))["leave-one-out"] is False
     assert findings("lastfm") == {"files": False}
+
+
+BUNDLES = divided({"one": ("train", "", "abc"), "two": ("train", "", "ad"), "tried": ("valid", "a", "b"), "asked": ("test", "a", "ez")})
+
+
+def test_figures_of_bundles_speak_of_bundles(write_tables: Callable[..., Path], read: Callable[..., Dataset]) -> None:
+    dataset = read(write_tables({"bundles": BUNDLES}))
+    found = stats(dataset, make_split(dataset, BUNDLE.protocol("published")))
+    rows = dict(found.rows("bundle", "bundles"))
+    assert (rows["bundles"], rows["pairs of bundle and item"], rows["bundles in the train part"]) == ("4", "10", "2")
+    assert rows["items per bundle: mean, median, max"] == "2.50, 2.5, 3"
+    assert (rows["validation bundles contained in a train bundle"], rows["test bundles contained in a train bundle"]) == ("100.0%", "0.0%")
+    assert not any(word in label for label in rows for word in ("user", "event before", "interactions", "equal time", "id sorts"))
+    assert (found.order_in_ids, found.to_dict()["notes"]) == (None, dict(found.notes))
+
+
+def test_check_of_bundles_follows_the_card_and_shows_leaks_and_vectors(write_tables: Callable[..., Path], tmp_path: Path) -> None:
+    folder = write_tables({"bundles": random_tables()["bundles"], "feedback": {"user_id": ["u", "v"], "item_id": ["i1", "i2"]}})
+    (folder / "features").mkdir()
+    np.save(folder / "features" / "image.npy", np.ones((2, 3), np.float32))
+    (folder / "features" / "image.ids.txt").write_text("i1\ni2\n", encoding="utf-8")
+    done = CliRunner().invoke(app, ["data", "check", str(folder)], prog_name="recbench", env={"RECBENCH_HOME": str(tmp_path / "home")})
+    assert done.exit_code == 0, done.stdout + done.stderr
+    shown = " ".join(done.stdout.split())
+    for part in (
+        "90 bundles, 40 items,", "pairs; the card states none", " random ok ", "image: 2 of 40 items; 3 columns",
+        "bundles equal to another left out: ", "feedback: unfiltered, for no table says who owns which bundle",
+    ):  # fmt: skip
+        assert part in shown
+    refused = CliRunner().invoke(
+        app, ["data", "stats", str(folder), "--protocol", "session"], env={"RECBENCH_HOME": str(tmp_path / "home")}
+    )
+    assert refused.exit_code == 2
+    assert "Use --protocol random." in " ".join(refused.stderr.split())

@@ -16,7 +16,7 @@ from recbench.core.errors import BadData
 from recbench.core.progress import Progress
 from recbench.data.columns import read_columns, read_items, read_pairs
 from recbench.data.feature_files import read_features
-from recbench.data.reader import Files, RawCut, RawEvents, RawItems, RawSide
+from recbench.data.reader import Files, RawCut, RawEvents, RawItems, RawSide, each_once
 
 _DIVIDED = ("bundle_id", "item_id", "part", "is_input")
 """Columns of a table of bundles that come divided."""
@@ -35,7 +35,7 @@ class BundlesReader:
 
     def events(self, files: Files, options: BundlesOptions, progress: Progress) -> RawEvents:  # noqa: ARG002
         """One entry for each bundle and item."""
-        return read_pairs(files["bundles"], "bundle_id", "item_id", parquet=True)
+        return each_once(read_pairs(files["bundles"], "bundle_id", "item_id", parquet=True))
 
     def items(
         self,

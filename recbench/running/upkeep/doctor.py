@@ -116,13 +116,13 @@ def check_disk(name: str, folder: Path) -> Check:
 
 def check_data(workplace: Workplace) -> Check:
     """Check which data sets are ready without a download."""
-    from recbench.data import dataset_names
-    from recbench.data.folders import ready_files
+    from recbench.data import dataset_card, dataset_names
+    from recbench.data.folders import is_ready
 
     roots = [root for root in (workplace.data, workplace.home / "datasets") if root is not None]
     if workplace.data is not None and not workplace.data.is_dir():
         return Check("data sets", "problem", f"{workplace.data}: there is no such folder", "Correct RECBENCH_DATA or --data-dir.")
-    here = [name for name in dataset_names() if any(ready_files(root / name) for root in roots)]
+    here = [name for name in dataset_names() if any(is_ready(root / name, dataset_card(name)) for root in roots)]
     where = f"RECBENCH_DATA={workplace.data}" if workplace.data is not None else "RECBENCH_DATA is not set"
     found = f"{where}; ready: {', '.join(here) or 'none'}"
     if not here:
