@@ -75,7 +75,9 @@ def test_text_vectors_ask_for_their_columns(tmp_path: Path) -> None:
     assert json.loads((found.folder / "facts.json").read_text())["explained_variance"] == 1.0
 
 
-@pytest.mark.parametrize("name", ["actionpiece", "diffgrm", "gram", "hllm", "lc-rec", "letter", "prorec", "rpg", "text-knn", "tiger"])
+@pytest.mark.parametrize(
+    "name", ["actionpiece", "clhe", "diffgrm", "gram", "hllm", "lc-rec", "letter", "prorec", "rpg", "text-knn", "tiger"]
+)
 def test_presets_for_a_machine_read_data_that_have_titles_only(name: str) -> None:
     plugin = registry.models().load(name)
     for preset in {plugin.card.default.cpu, plugin.card.default.cuda, "smoke"}:
