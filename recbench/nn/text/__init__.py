@@ -7,7 +7,7 @@ from recbench.nn.on_demand import on_demand
 if TYPE_CHECKING:
     from recbench.nn.text.attributes import AttributeFields, ItemAttributes, item_attributes
     from recbench.nn.text.categories import CategorySettings, category_vectors
-    from recbench.nn.text.content import ItemContent, item_content
+    from recbench.nn.text.content import ContentSettings, item_content
     from recbench.nn.text.fields import held_fields
     from recbench.nn.text.location import EncoderFolder, locate_encoder
     from recbench.nn.text.names import (
@@ -40,7 +40,7 @@ else:
     __getattr__ = on_demand(__name__)
 
 __all__ = [
-    "HUB_PREFIX", "MINILM", "SMOLLM2", "AttributeFields", "CategorySettings", "EncoderFolder", "ItemAttributes", "ItemContent",
+    "HUB_PREFIX", "MINILM", "SMOLLM2", "AttributeFields", "CategorySettings", "ContentSettings", "EncoderFolder", "ItemAttributes",
     "TextFields", "TextSettings", "TextVectors", "category_vectors", "encoder_path", "has_revisions", "held_fields", "hub_name",
     "is_decoder_only", "is_encoder_decoder", "is_path", "is_pretrained_name", "item_attributes", "item_content", "load_encoder",
     "load_model", "load_t5", "locate_encoder", "n_positions", "read_config", "read_t5_config", "read_tokenizer", "refuse_unknown_words",

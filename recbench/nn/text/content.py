@@ -1,68 +1,69 @@
-"""What is known of the items' content, for models that read any two modalities."""
+"""What the items are: their media and their texts, from whatever a data set has of them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from recbench.core.errors import BadRequest
+from recbench.core.config import PluginConfig
+from recbench.core.features import Features
 from recbench.core.plugin import FitContext
 from recbench.nn.text.categories import CategorySettings, category_vectors
 from recbench.nn.text.settings import TextSettings
 from recbench.nn.text.stage import text_vectors
 
-_MEDIA_FEATURES = ("image", "media")
-_TEXT_FEATURE = "text"
+
+class ContentSettings(PluginConfig):
+    """Where media and text of the items are looked for."""
+
+    media: tuple[str, ...] = ("image", "audio", "media")
+    """Features that may hold the items' media; the first that the data set has is read. Without one: vectors of the categories."""
+    text: tuple[str, ...] = ("text", "description")
+    """Features that may hold the items' texts; the first that the data set has is read where no text is to be encoded."""
+    text_from: Literal["texts", "features"] = "texts"
+    """Where a data set has both texts and a feature of texts, which of them is read."""
 
 
-@dataclass(frozen=True, eq=False)
-class ItemContent:
-    """Content vectors of the items.
+def item_content(context: FitContext, settings: ContentSettings, text: TextSettings, categories: CategorySettings) -> dict[str, Features]:
+    """Vectors of the items by modality, `media` before `text`; those that the data set has. The log says what was read.
 
-    Attributes:
-        vectors: by modality, `media` before `text`, those that the data set has: (n_items, F) float32 rows of length one, zero for an item
-            that lacks the modality. F differs between modalities.
-        sources: by modality, what its vectors were made of, such as `feature image` or `title`.
-    """
-
-    vectors: Mapping[str, NDArray[np.float32]]
-    sources: Mapping[str, str]
-
-
-def item_content(context: FitContext, text: TextSettings, categories: CategorySettings) -> ItemContent:
-    """Media and text vectors of the catalogue.
-
-    `media` is the data set's feature `image` or `media`, else vectors of the items' categories. `text` is the vectors of the items' texts
-    where a column of `text.fields` holds any, else the data set's feature `text`.
+    Args:
+        context: of the run.
+        settings: which features, and what goes before.
+        text: how texts are encoded, where the items have any beside their categories.
+        categories: how categories are, where the data set has no media.
 
     Raises:
-        BadRequest: the data set has none of them.
+        BadRequest: the items have texts, and none in the columns that are asked for.
+        BadConfig: a column is lacking, or empty for every item, and not optional.
     """
-    columns = {name for name, column in context.items.columns.items() if any(column)}
-    vectors: dict[str, NDArray[np.float32]] = {}
-    sources: dict[str, str] = {}
-    feature = next((name for name in _MEDIA_FEATURES if name in context.features), None)
-    if feature is not None:
-        vectors["media"], sources["media"] = context.features[feature].matrix, f"feature {feature}"
-    elif columns.intersection(categories.fields):
-        vectors["media"] = category_vectors(context, categories)
-        sources["media"] = ", ".join(name for name in categories.fields if name in columns)
-    if columns.intersection(text.fields):
-        vectors["text"] = text_vectors(context, text).vectors
-        sources["text"] = ", ".join(name for name in text.fields if name in columns)
-    elif _TEXT_FEATURE in context.features:
-        vectors["text"], sources["text"] = context.features[_TEXT_FEATURE].matrix, f"feature {_TEXT_FEATURE}"
-    if not vectors:
-        raise BadRequest(
-            f"Item content is read from the features {', '.join((*_MEDIA_FEATURES, _TEXT_FEATURE))} and the columns "
-            f"{', '.join(dict.fromkeys((*categories.fields, *text.fields)))}, and this data set has none of them. Name other columns with "
-            "--set text.fields=[...], or choose a model that reads no content."
-        )
-    context.log.info("item content: %s", "; ".join(f"{name} from {source}" for name, source in sources.items()))
-    return ItemContent({name: _unit_length(matrix) for name, matrix in vectors.items()}, sources)
+    held = {name for name, values in context.items.columns.items() if any(values)}
+    # A data set without any texts is read without them; a column that is not there while others are is a slip.
+    has_texts = bool(held - set(categories.fields) or held & set(text.fields))
+    has_categories = bool(held & set(categories.fields) or set(categories.fields) - set(categories.optional_fields))
+    media, of_text = _first(context.features, settings.media), _first(context.features, settings.text)
+    found: dict[str, Features] = {}
+    if media is not None:
+        found["media"], source = context.features[media], f"the feature {media}"
+    elif has_categories:
+        found["media"], source = _where_not_zero(category_vectors(context, categories)), "categories"
+    else:
+        source = "nothing: the data set has none"
+    context.log.info("media are read from %s", source)
+    if has_texts and (of_text is None or settings.text_from == "texts"):
+        found["text"], source = _where_not_zero(text_vectors(context, text).vectors), f"item texts, by {text.encoder}"
+    elif of_text is not None:
+        found["text"], source = context.features[of_text], f"the feature {of_text}"
+    else:
+        source = "nothing: the data set has none"
+    context.log.info("texts are read from %s", source)
+    return found
 
 
-def _unit_length(matrix: NDArray[np.float32]) -> NDArray[np.float32]:
-    length = np.linalg.norm(matrix, axis=1, keepdims=True)
-    return matrix / np.where(length > 0, length, np.float32(1))
+def _first(features: Mapping[str, Features], names: tuple[str, ...]) -> str | None:
+    return next((name for name in names if name in features), None)
+
+
+def _where_not_zero(vectors: NDArray[np.float32]) -> Features:
+    return Features(vectors, np.asarray(vectors.any(axis=1)))
