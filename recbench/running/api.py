@@ -18,6 +18,7 @@ def run(
     *,
     preset: str | None = None,
     seed: int = 0,
+    protocol: str | None = None,
     overrides: Mapping[str, Any] | None = None,
     budget: str | None = None,
     device: str = "auto",
@@ -32,6 +33,7 @@ def run(
         dataset: name of a card, or a path to a card or to a folder with interactions.parquet or .csv.
         preset: named settings; default: the card's for this machine.
         seed: random seed of the run.
+        protocol: how the data are divided, such as `temporal:quantile=0.9`; default: that of the data set.
         overrides: single settings, over the preset's.
         budget: bound of training and ranking, such as `20m`, `5000steps`.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
@@ -50,6 +52,7 @@ def run(
         dataset=dataset,
         preset=preset,
         seed=seed,
+        protocol=protocol,
         overrides=overrides or {},
         budget=budget,
         device=device,
@@ -86,6 +89,7 @@ def compare(
     datasets: Sequence[str],
     *,
     seeds: int = 1,
+    protocol: str | None = None,
     jobs: int | None = None,
     executor: str = "local",
     budget: str | None = None,
@@ -93,5 +97,5 @@ def compare(
     """Run models x data sets x seeds, only what is missing, each in its own process; `recbench compare` as a function."""
     from recbench.running.many.compare import compare_request
 
-    request = CompareRequest(tuple(models), tuple(datasets), seeds=seeds, jobs=jobs, executor=executor, budget=budget)
+    request = CompareRequest(tuple(models), tuple(datasets), seeds=seeds, protocol=protocol, jobs=jobs, executor=executor, budget=budget)
     return compare_request(request, Workplace.from_environment(), lambda _cells: None)
