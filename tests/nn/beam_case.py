@@ -1,6 +1,7 @@
 """What the tests of the beam search share: a decoder that is a table, a plain slow search, the library's search, a comparison of lists."""
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from itertools import pairwise
 from typing import Any
 
@@ -52,6 +53,7 @@ class TableDecoder:
 def random_table(seed: int, vocabulary: int, *, n_values: int | None = None) -> Callable[[int, Code], Tensor]:
     """Logits drawn for each user and prefix; from few whole numbers, so that scores tie, where `n_values` is given."""
 
+    @cache  # a search and the one it is held against ask for the same
     def logits(user: int, prefix: Code) -> Tensor:
         rng = np.random.default_rng([seed, user, *prefix])
         drawn = rng.normal(size=vocabulary) if n_values is None else rng.integers(0, n_values, size=vocabulary)

@@ -291,7 +291,8 @@ def tokens_with_and_without_chains(seed: int, n_beams: int, norm: str, renormali
     rng = np.random.default_rng(seed)
     codes = list({(*rng.integers(0, 4, size=2).tolist(), *rng.integers(0, 4, size=rng.integers(0, 6)).tolist()): None for _ in range(12)})
     histories = [rng.integers(0, len(codes), size=rng.integers(0, 6)).tolist() for _ in range(4)]
-    decoders = [TableDecoder(random_table(seed, VOCABULARY), range(4), VOCABULARY) for _ in range(2)]
+    table = random_table(seed, VOCABULARY)
+    decoders = [TableDecoder(table, range(4), VOCABULARY) for _ in range(2)]
     options = {"length_norm": norm, "renormalise": renormalise}
     on, off = (search(d, codes, histories, n_beams, use_chains=use, **options) for d, use in zip(decoders, (True, False), strict=True))
     np.testing.assert_array_equal(on.items, off.items)
