@@ -12,6 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 Rows = list[dict[str, Any]]
+on_read_demo = pytest.mark.usefixtures("demo_home")
+"""For tests that do not look for what a refused command left in the cache."""
 
 
 def run(recbench: Any, model: str, data: str = "demo") -> Any:
@@ -43,6 +45,7 @@ def read(path: Path) -> Rows:
         return list(csv.DictReader(stream))
 
 
+@on_read_demo
 def test_lists_stand_beside_the_references_of_their_split(recbench: Any) -> None:
     """As a run of the same lists does; and beside the reference that made them."""
     native = run(recbench, "last-item-markov")
@@ -58,6 +61,7 @@ def test_lists_stand_beside_the_references_of_their_split(recbench: Any) -> None
     assert "level with last-item-markov" in again.stdout
 
 
+@on_read_demo
 @pytest.mark.parametrize("model", ["popularity", "item-knn"])
 def test_lists_of_our_own_give_the_same_figures_to_the_last_digit(recbench: Any, model: str) -> None:
     """Both rank with ties: popularity by counts, item-knn where nothing is alike."""
@@ -95,6 +99,7 @@ def test_lists_of_our_own_give_the_same_figures_to_the_last_digit(recbench: Any,
         assert one["protocol"]["views"] == ["keep"]
 
 
+@on_read_demo
 def test_the_record_says_that_the_lists_are_foreign(recbench: Any) -> None:
     run(recbench, "popularity")
     recbench("recommend", "last", "--export", "lists.csv", "--seen", "both")
@@ -115,6 +120,7 @@ def test_the_record_says_that_the_lists_are_foreign(recbench: Any) -> None:
     recbench("recommend", found["run"], "--history", "item-0001").refuses("another toolkit")
 
 
+@on_read_demo
 def test_users_without_a_list_are_misses_and_are_counted(recbench: Any) -> None:
     native = run(recbench, "popularity")["record"]
     recbench("recommend", "last", "--export", "lists.csv")
@@ -131,6 +137,7 @@ def test_users_without_a_list_are_misses_and_are_counted(recbench: Any) -> None:
     assert record["metrics"]["keep"]["recall@50"]["value"] < native["metrics"]["keep"]["recall@50"]["value"]
 
 
+@on_read_demo
 def test_short_lists_have_no_figures_beyond_their_length_and_long_ones_are_cut(recbench: Any) -> None:
     native = run(recbench, "popularity")
     for k in (20, 70):
@@ -174,6 +181,7 @@ def scored(rows: Rows) -> Rows:
     return [row | {"score": 100 - row["rank"]} for row in rows]
 
 
+@on_read_demo
 @pytest.mark.parametrize(
     ("spoil", "options", "words"),
     [
@@ -240,6 +248,7 @@ def test_a_file_that_is_no_table_and_a_name_that_is_no_name_are_refused(recbench
     assert recbench.listing() == before
 
 
+@on_read_demo
 def test_lists_that_never_hold_the_history_draw_a_question(recbench: Any, lists: Rows) -> None:
     write(recbench.folder / "lists.csv", lists[12:])
     answer = recbench("import-ranks", "lists.csv", "-m", "theirs", "-d", "demo", "--seen", "keep")
