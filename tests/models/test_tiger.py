@@ -135,7 +135,7 @@ def test_remembers_which_item_follows(attention: str, precision: Precision, tmp_
     # No item belongs to two users, so that every item says which one follows: there is nothing that could not be learnt.
     lists = np.random.default_rng(0).permutation(N_ITEMS)[:40].reshape(-1, 5).tolist()
     sizes = {
-        "training.max_steps": 240,
+        "training.max_steps": 160,
         "training.learning_rate": 3e-3,
         "training.weight_decay": 0.0,
         "generator.width": 64,

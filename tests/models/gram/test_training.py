@@ -87,7 +87,7 @@ def test_dropout_changes_the_loss_and_seeds_repeat_it() -> None:
         assert loss(0) != loss(1)
 
 
-@pytest.mark.parametrize(("packing", "precision", "max_steps"), [("user", "fp32", 120), ("none", "fp32", 240), ("user", "bf16", 120)])
+@pytest.mark.parametrize(("packing", "precision", "max_steps"), [("user", "fp32", 90), ("none", "fp32", 180), ("user", "bf16", 90)])
 def test_remembers_who_went_where(packing: str, precision: Precision, max_steps: int, tmp_path: Path) -> None:
     # No item belongs to two users, so that every item says which one follows: there is nothing that could not be learnt.
     lists = np.random.default_rng(0).permutation(N_ITEMS)[:30].reshape(-1, 5).tolist()
