@@ -37,8 +37,8 @@ class TestContract(PluginContract):
     @pytest.fixture(scope="class")
     @classmethod
     def overrides(cls, plugin: Plugin) -> Mapping[str, Any]:
-        """A short training: what is promised here holds for every model, however good it is."""
-        short = {"joint.steps": 4, "training.max_steps": 12, "training.validate_every_steps": 6}
+        """A short training with two validations: what is promised here holds for every model, however good it is."""
+        short = {"joint.steps": 2, "training.max_steps": 6, "training.validate_every_steps": 3}
         return {name: value for name, value in short.items() if name in setting_names(plugin.config)}
 
     # Loads torch in a process of its own.
