@@ -38,6 +38,8 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             for model in ("popularity", "item-knn"):
                 done = give("run", "-m", model, "-d", "./outfits", "--protocol", protocol)
                 assert done.exit_code == 0, done.stderr
+        done = give("run", "-m", "sasrec", "-d", "./outfits", "--preset", "smoke", "--set", "training.max_steps=4", "--threads", "1")
+        assert done.exit_code == 0, done.stderr
         yield folder
 
 
@@ -77,6 +79,9 @@ def test_its_board_sums_up_over_seeds_of_the_split(board: str) -> None:
     assert "splits with seeds 0, 1" in summary
     assert summary.count(" ± ") == 5
     assert "test bundles with" in board
+    (adapted,) = [line for line in board.splitlines() if "sasrec:smoke" in line and "undertrained" in line]
+    assert "seq adapter" in adapted
+    assert board.count("seq adapter") == 3  # in the row, and in the key of both sections
     assert "are contained in a train bundle" in board
     assert "users" not in board.split("## Protocol")[0].replace("feedback of users", "")
     assert give("verify").exit_code == 0
