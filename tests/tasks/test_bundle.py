@@ -130,6 +130,8 @@ def test_lists_made_elsewhere_and_a_repeated_run_are_measured_alike(here: Path) 
         (("run", "-m", "popularity", "-d", "./outfits", "--seen", "keep"), "--seen 'keep' is not known for bundle."),
         (("run", "-m", "popularity", "-d", "./outfits", "--protocol", "session"), "has no table of sessions"),
         (("run", "-m", "popularity", "-d", "./outfits", "--protocol", "random:seed=0.5"), "random: seed=0.5 is no whole number from 0"),
+        (("run", "-m", "popularity", "-d", "./outfits", "--protocol", "random:seed=inf"), "random: seed=inf is no whole number from 0"),
+        (("run", "-m", "popularity", "-d", "./outfits", "--protocol", "random:seed=nan"), "random: seed=nan is no whole number from 0"),
         (("run", "-m", "popularity", "-d", "./outfits", "--protocol", "leave-one-out"), "Known: random, session, published."),
     ],
 )
