@@ -41,6 +41,7 @@ def import_ranks(
     from recbench.reporting import run_table
     from recbench.running.foreign.import_lists import import_ranks as measure
     from recbench.running.requests import ImportRequest
+    from recbench.tasks import find_task
 
     request = ImportRequest(file=file, model=model, dataset=dataset, seen=seen, seed=seed, ties=ties, protocol=protocol)
     outcome = measure(request, workplace(data_dir), command=("recbench", *sys.argv[1:]))
@@ -51,9 +52,10 @@ def import_ranks(
         return
     stdout().print(run_table(record, None, outcome.references), crop=False)
     if record.foreign is not None:
+        units = find_task(record.task).words.units
         for view, count in record.foreign.users_without_list.items():
             others = f"; the {count:,} others are misses" if count else ""
-            print_line(f"{view}: {record.targets.n_users - count:,} of {record.targets.n_users:,} test users have a list{others}")
+            print_line(f"{view}: {record.targets.n_users - count:,} of {record.targets.n_users:,} test {units} have a list{others}")
         print_line(f"lists of {record.protocol.list_length}; {record.foreign.lists_cut:,} were longer")
-        print_line(f"users without a test query, left out: {record.foreign.users_not_asked:,}")
+        print_line(f"{units} without a test query, left out: {record.foreign.users_not_asked:,}")
     print_line(f"record: {outcome.folder}")

@@ -19,8 +19,12 @@ from recbench.data.dataset import Notes
 _MOST_RECALL = 0.8
 """Co-use of items by real users stays far below this; answers that lie open reach it."""
 _CUTOFF = 20
+_MOST_OF_CATALOGUE = 4
+"""A list holds at most the fourth part of the catalogue: any order would find the answers in a list as long as that."""
 _MOST_PAIRS = 10_000
 """Pairs of items that are looked at."""
+UNOWNED = "held bundles that nobody owns, whose feedback stays"
+"""Note: for how many of them nothing can be dropped; there is none where all have an owner."""
 _BLOCK = 64
 """Queries that are scored at a time."""
 
@@ -59,6 +63,9 @@ def filter_feedback(feedback: Histories, owned: Histories | None, sets: Ownershi
     is_held[sets.held] = True
     by_held = np.isin(pair, _explained(owned, sets, is_held))
     by_train = np.isin(pair, _explained(owned, sets, sets.is_train))
+    is_owned = np.isin(sets.held, sets.same_as[owned.item])
+    if not is_owned.all():
+        notes[UNOWNED] = int((~is_owned).sum())
     notes["feedback pairs that only a held bundle explains, dropped"] = int((by_held & ~by_train).sum())
     notes["feedback pairs that a held and a train bundle explain, kept"] = int((by_held & by_train).sum())
     kept = ~by_held | by_train
@@ -85,11 +92,12 @@ def refuse_answers(name: str, feedback: Histories, inputs: Ragged, targets: Targ
         targets: what it asks for.
         n_items: size of the catalogue.
     """
-    recall = _recall_of_co_use(feedback, inputs, targets, n_items)
+    cutoff = min(_CUTOFF, max(1, n_items // _MOST_OF_CATALOGUE))
+    recall = _recall_of_co_use(feedback, inputs, targets, n_items, cutoff)
     if recall > _MOST_RECALL:
         raise BadData(
-            f"{name}: the {_CUTOFF} items that people used most often with the shown ones hold {100 * recall:.0f} % of the answers. The "
-            "feedback was made from the bundles themselves. Add the table of who owns which bundle (user_bundles), so that these pairs can "
+            f"{name}: the {cutoff} items that people used most often with the shown ones hold {100 * recall:.0f} % of the answers. The "
+            "feedback was made from the bundles themselves. Say in the table user_bundles who owns each of them, so that these pairs can "
             "be left out, or remove the feedback table."
         )
 
@@ -121,7 +129,7 @@ def _matched(inputs: Ragged, targets: Targets) -> tuple[IntArray, IntArray]:
     return np.concatenate([first.ravel() for first, _ in pairs]), np.concatenate([second.ravel() for _, second in pairs])
 
 
-def _recall_of_co_use(feedback: Histories, inputs: Ragged, targets: Targets, n_items: int) -> float:
+def _recall_of_co_use(feedback: Histories, inputs: Ragged, targets: Targets, n_items: int, cutoff: int) -> float:
     """Mean recall of the cosine of co-use, summed over the shown items, which are no answer themselves."""
     weight = _matrix(feedback, n_items) @ sparse.diags(1.0 / np.sqrt(np.maximum(np.bincount(feedback.item, minlength=n_items), 1)))
     weight = sparse.csr_matrix(weight)
@@ -135,7 +143,7 @@ def _recall_of_co_use(feedback: Histories, inputs: Ragged, targets: Targets, n_i
             value = scores.data[scores.indptr[row] : scores.indptr[row + 1]]
             is_new = ~np.isin(items, inputs[start + row])
             items, value = items[is_new], value[is_new]
-            best = items[np.lexsort((items, -value))[:_CUTOFF]]
+            best = items[np.lexsort((items, -value))[:cutoff]]
             found.append(np.isin(targets[start + row], best).mean())
     return float(np.mean(found)) if found else 0.0
 

@@ -14,7 +14,7 @@ from recbench.core.errors import BadRequest
 from recbench.core.interactions import Interactions, StringArray, TimeKind
 from recbench.core.ragged import Histories, LongArray, Targets
 from recbench.data.dataset import Dataset, Notes
-from recbench.data.feedback_filter import Ownership, co_use_notes, filter_feedback, refuse_answers
+from recbench.data.feedback_filter import UNOWNED, Ownership, co_use_notes, filter_feedback, refuse_answers
 from recbench.data.overlap import overlap_notes
 from recbench.data.side import TEST, TRAIN, VALID, SideTables
 from recbench.data.split import Parts, SplitPart, SplitRule
@@ -160,7 +160,7 @@ def _finished(dataset: Dataset, same_as: LongArray, train_rows: LongArray, valid
         return Parts(train, valid, test, counted)
     held = np.concatenate([valid.user, test.user]).astype(np.int64)
     feedback, taken = filter_feedback(side.feedback, side.owned, Ownership(sets, same_as, is_train, held))
-    if side.owned is None and len(valid):
+    if (side.owned is None or UNOWNED in taken) and len(valid):
         taken = {**taken, **co_use_notes(feedback, valid.histories, valid.targets, sets.n_items)}
     refuse_answers(dataset.card.name, feedback, valid.histories, valid.targets, sets.n_items)
     return Parts(train, valid, test, {**counted, **taken}, feedback)

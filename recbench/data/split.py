@@ -1,6 +1,7 @@
 """Which events a model may learn from, and which it is asked for."""
 
 import hashlib
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -102,7 +103,7 @@ class SplitProtocol:
         return cls(rules[name], options, ties)
 
     def _whole(self, key: str, value: Any) -> int:
-        if not isinstance(value, int | float) or value != int(value) or value < 0:
+        if not isinstance(value, int | float) or not math.isfinite(value) or value != int(value) or value < 0:
             raise BadConfig(f"--protocol {self.name}: {key}={value} is no whole number from 0. Write for example {self.name}:{key}=0")
         return int(value)
 

@@ -141,13 +141,14 @@ def _source_note(figure: PublishedFigure) -> str:
 
 def _cost_sentence(record: RunRecord) -> str:
     spent = record.cost
-    sizes = f"{record.targets.n_users:,} test {find_task(record.task).words.units}, {record.dataset.n_items:,} items."
+    units = find_task(record.task).words.units
+    sizes = f"{record.targets.n_users:,} test {units}, {record.dataset.n_items:,} items."
     if spent is None:
         return f"{sizes} The lists were made elsewhere: their cost is not known."
     shared = f" Measured while {record.device.jobs} runs shared the machine." if record.device.jobs > 1 else ""
     return (
         f"{sizes} {record.fit.parameters:,} parameters, "
-        f"{spent.train_s:,.1f} s of training, {spent.users_per_s:,.0f} users/s, "
+        f"{spent.train_s:,.1f} s of training, {spent.users_per_s:,.0f} {units}/s, "
         f"{grids.peak_memory(spent, on_device=record.device.type != 'cpu')} MiB at most."
         f"{shared} {machine(record)}."
     )
@@ -203,13 +204,13 @@ def diff_table(rows: Sequence[Difference]) -> RenderableType:
 
 def record_table(record: RunRecord, card: ModelCard | None = None, references: Sequence[ReferencePart] = ()) -> RenderableType:
     """A whole record for reading: figures, how it was made, settings, stages, groups of users, diagnostics."""
-    fit = record.fit
+    fit, task = record.fit, find_task(record.task)
     facts = {
         "run": record.run_id,
         "command": " ".join(record.command),
         "started": record.started,
         "model": f"{record.model.row_name}, from {record.model.distribution}",
-        "data set": f"{record.dataset.title}: {record.dataset.n_users:,} users, {record.dataset.n_items:,} items",
+        "data set": f"{record.dataset.title}: {record.dataset.n_users:,} {task.words.units}, {record.dataset.n_items:,} items",
         "protocol": protocol_title(record.protocol),
         "seed, budget": f"{record.seed}, {record.budget or 'unlimited'}",
         "code": code_version(record),
@@ -228,7 +229,6 @@ def record_table(record: RunRecord, card: ModelCard | None = None, references: S
     for stage in record.stages:
         memory = grids.peak_memory(stage, on_device=record.device.type != "cpu")
         stages.add_row(escape(stage.name), f"{stage.seconds:,.1f}", memory, "reused" if stage.reused else "computed")
-    task = find_task(record.task)
     title = f"Group of {task.words.units}"
     groups = _table(title, "View", task.words.units.capitalize(), task.main_title, words=(title, "View"))
     for part in record.slices:
@@ -252,8 +252,9 @@ def record_table(record: RunRecord, card: ModelCard | None = None, references: S
 def _origin(record: RunRecord) -> str:
     """Origin of the settings, or of the lists."""
     if record.foreign is not None:
+        units = find_task(record.task).words.units
         missing = ", ".join(f"{count:,} in {view}" for view, count in record.foreign.users_without_list.items())
-        return f"{record.foreign.file}, made by another toolkit; test users without a list: {missing}"
+        return f"{record.foreign.file}, made by another toolkit; test {units} without a list: {missing}"
     if record.tuned is not None:
         found = record.tuned
         score = f"validation {metric_title(find_task(record.task).validation_metrics[0])} {found.score:.4f}"

@@ -10,6 +10,7 @@ from scipy import sparse
 from recbench.core.ragged import Ragged
 from recbench.core.records import TargetsPart
 from recbench.data import Split
+from recbench.data.feedback_filter import UNOWNED
 from recbench.data.set_splits import BY_SESSION, PUBLISHED, RANDOM
 from recbench.evaluation import Group, Measures, TargetFacts, groups_by_fact, groups_by_size, target_facts
 from recbench.tasks.task import Task, Words
@@ -94,6 +95,8 @@ def _divided(notes: Mapping[str, int | float | str]) -> str:
             if dropped is None
             else f"Feedback: {notes['feedback pairs']:,} pairs, of which {dropped:,} that only a held bundle explains are dropped."
         )
+    if UNOWNED in notes:
+        said.append(f"{notes[UNOWNED]:,} validation and test bundles have no owner: what the feedback tells of them stays.")
     return " ".join(said)
 
 

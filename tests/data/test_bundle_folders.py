@@ -179,7 +179,15 @@ def test_a_parquet_file_of_vectors_with_a_fault(table: pa.Table, message: str, w
         ({"bundles": BUNDLES, "feedback": {"user_id": ["u"], "item_id": ["B0"]}}, "None of the 1 feedback pairs is about anything"),
         ({"bundles": BUNDLES, "feedback": {"user_id": ["u", None], "item_id": ["a", "a"]}}, "1 rows have no user_id"),
         ({"bundles": {**BUNDLES, "part": ["train"] * 6}}, "a column part and none that says which items are shown"),
-        ({"bundles": {**BUNDLES, "part": ["train"] * 6, "is_input": [2] * 6}}, "is_input is '2' somewhere"),
+        ({"bundles": {**BUNDLES, "part": ["test"] * 6, "is_input": [2] * 6}}, "is_input is '2' somewhere"),
+        (
+            {"bundles": {**BUNDLES, "part": ["train"] * 3 + ["test"] * 3, "is_input": ["1", "1", "1", "1", "", "0"]}},
+            "is_input is '' somewhere",
+        ),
+        (
+            {"bundles": {"bundle_id": ["one"] * 3, "item_id": ["a", "b", "b"], "part": ["test"] * 3, "is_input": [1, 0, 1]}},
+            "bundle 'one' shows item 'b' in one row and asks for it in another",
+        ),
         ({"bundles": {**BUNDLES, "part": ["train", *["test"] * 5], "is_input": [0] * 6}}, "bundle 'one' is in two parts"),
         ({"bundles": {**BUNDLES, "part": ["train"] * 3 + ["dev"] * 3, "is_input": [0] * 6}}, "Bundle 'two' is in the part 'dev'"),
         ({"bundles": {**BUNDLES, "part": ["train"] * 3 + ["test"] * 3, "is_input": [1] * 6}}, "Bundle 'two' shows 3 of its 3 items"),
@@ -188,6 +196,15 @@ def test_a_parquet_file_of_vectors_with_a_fault(table: pa.Table, message: str, w
 def test_tables_with_a_fault(tables: dict[str, Any], message: str, write_tables: Write, read: Read) -> None:
     with pytest.raises(BadData, match=message):
         read(write_tables(tables))
+
+
+@pytest.mark.parametrize("of_train", ["", "x", None, "2"])
+def test_train_bundles_need_no_word_on_what_is_shown(of_train: str | None, write_tables: Write, read: Read) -> None:
+    columns = {**BUNDLES, "part": ["train"] * 3 + ["test"] * 3, "is_input": [of_train] * 3 + ["True", "0", "False"]}
+    side = read(write_tables({"bundles": columns})).side
+    assert side is not None
+    assert side.given is not None
+    assert side.given.is_input.sum() == 1
 
 
 def test_a_card_gives_tables_other_names(write_tables: Write, write_card: Write, read: Read) -> None:

@@ -13,6 +13,7 @@ from recbench.core import BadConfig, BadData, BadRequest, SilentProgress
 from recbench.core.interactions import Interactions, ItemTable, TimeKind
 from recbench.core.ragged import Histories
 from recbench.data import Dataset, DatasetCard, Split, SplitPart, locate, make_split, read_dataset
+from recbench.data.feedback_filter import UNOWNED
 from recbench.data.set_splits import shortlex
 from recbench.data.side import SideTables
 from recbench.tasks import BUNDLE
@@ -224,6 +225,31 @@ def test_feedback_without_owners_says_how_often_it_holds_the_answers(write_table
     assert notes["feedback"] == "unfiltered, for no table says who owns which bundle"
     assert notes["shown and wanted items of validation that one person used"] == 0.5
     assert notes["the same with wanted items of another bundle"] == 0.0
+
+
+def test_held_bundles_without_an_owner_are_told(write_tables: Write, read: Read) -> None:
+    feedback = {"user_id": ["p", "p", "q", "q"], "item_id": ["x", "z", "a", "w"]}
+    bundles = divided({"t": ("train", "", "abyz"), "one": ("valid", "x", "z"), "two": ("valid", "a", "b"), "last": ("test", "w", "a")})
+    owners = {"user_id": ["q", "q"], "bundle_id": ["t", "last"]}
+
+    def notes(**more: object) -> dict[str, object]:
+        folder = write_tables({"bundles": bundles, "feedback": feedback, "user_bundles": more or owners}, name=f"owned{len(more)}")
+        return dict(make_split(read(folder), BUNDLE.protocol("published")).notes)
+
+    assert notes()[UNOWNED] == 2
+    assert notes()["shown and wanted items of validation that one person used"] == 0.5
+    assert "2 validation and test bundles have no owner" in BUNDLE.words.divided(notes())  # type: ignore[arg-type]
+    assert UNOWNED not in notes(user_id=["p", "p", "q", "q"], bundle_id=["one", "two", "last", "t"])
+
+
+def test_feedback_of_a_small_catalogue_is_not_taken_for_the_answers(write_tables: Write, read: Read) -> None:
+    drawn = np.random.default_rng(2)
+    sets = [[f"i{item}" for item in drawn.choice(22, 4, replace=False)] for _ in range(60)]
+    used = [[f"i{item}" for item in drawn.choice(22, 6, replace=False)] for _ in range(50)]
+    bundles = {"bundle_id": np.repeat(np.arange(60), 4).astype(str).tolist(), "item_id": np.concatenate(sets).tolist()}
+    feedback = {"user_id": np.repeat(np.arange(50), 6).astype(str).tolist(), "item_id": np.concatenate(used).tolist()}
+    split = make_split(read(write_tables({"bundles": bundles, "feedback": feedback})), BUNDLE.protocol("random"))
+    assert split.feedback is not None
 
 
 def test_overlap_counts_what_a_train_bundle_holds_already(write_tables: Write, read: Read) -> None:

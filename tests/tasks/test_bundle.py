@@ -111,6 +111,11 @@ def test_lists_made_elsewhere_and_a_repeated_run_are_measured_alike(here: Path) 
         assert "view" not in next(csv.reader(stream))
     done = give("import-ranks", "lists.csv", "--model", "again", "-d", "./outfits")
     assert done.exit_code == 0, done.stderr
+    assert "test bundles have a list" in done.stdout
+    assert "bundles without a test query, left out" in done.stdout
+    shown = give("show", run).stdout
+    assert "bundles/s" in shown
+    assert " users" not in shown.replace("feedback of users", "")
     again = record_of(here, "again")
     assert again["protocol"]["split"] == "random"
     assert again["metrics"] == record_of(here, "item-knn")["metrics"]
@@ -125,6 +130,8 @@ def test_lists_made_elsewhere_and_a_repeated_run_are_measured_alike(here: Path) 
         (("run", "-m", "popularity", "-d", "./outfits", "--seen", "keep"), "--seen 'keep' is not known for bundle."),
         (("run", "-m", "popularity", "-d", "./outfits", "--protocol", "session"), "has no table of sessions"),
         (("run", "-m", "popularity", "-d", "./outfits", "--protocol", "random:seed=0.5"), "random: seed=0.5 is no whole number from 0"),
+        (("run", "-m", "popularity", "-d", "./outfits", "--protocol", "random:seed=inf"), "random: seed=inf is no whole number from 0"),
+        (("run", "-m", "popularity", "-d", "./outfits", "--protocol", "random:seed=nan"), "random: seed=nan is no whole number from 0"),
         (("run", "-m", "popularity", "-d", "./outfits", "--protocol", "leave-one-out"), "Known: random, session, published."),
     ],
 )

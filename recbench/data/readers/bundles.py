@@ -20,6 +20,8 @@ from recbench.data.reader import Files, RawCut, RawEvents, RawItems, RawSide, ea
 
 _DIVIDED = ("bundle_id", "item_id", "part", "is_input")
 """Columns of a table of bundles that come divided."""
+_IS_SHOWN = {"1": True, "true": True, "0": False, "false": False}
+"""What `is_input` says of a held bundle's item."""
 
 
 class BundlesOptions(PluginConfig):
@@ -69,15 +71,20 @@ def _cut(path: Path) -> RawCut | None:
     if "is_input" not in table.column_names:
         raise BadData(f"{path.name} has a column part and none that says which items are shown. Add is_input, 1 for those, else 0.")
     bundle, item, part, shown = (table.column(name).cast(pa.large_string()).to_pylist() for name in _DIVIDED)
-    odd = sorted({str(value) for value in shown} - {"0", "1", "true", "false"})
-    if odd:
-        raise BadData(f"{path.name}: is_input is {odd[0]!r} somewhere. Write 1 for an item that is shown, else 0.")
     parts = dict(zip(bundle, part, strict=True))
     divided = [name for name, value in zip(bundle, part, strict=True) if parts[name] != value]
     if divided:
         raise BadData(f"{path.name}: bundle {divided[0]!r} is in two parts. Write the same part in all of its rows.")
-    rows = zip(bundle, item, shown, strict=True)
-    return RawCut(parts, frozenset((name, one) for name, one, value in rows if value in {"1", "true"}))
+    said: dict[tuple[str, str], bool] = {}
+    for name, one, value in zip(bundle, item, shown, strict=True):
+        if parts[name] == "train":  # nothing of it is asked for
+            continue
+        if value is None or value.lower() not in _IS_SHOWN:
+            raise BadData(f"{path.name}: is_input is {str(value)!r} somewhere. Write 1 for an item that is shown, else 0.")
+        is_shown = _IS_SHOWN[value.lower()]
+        if said.setdefault((name, one), is_shown) != is_shown:
+            raise BadData(f"{path.name}: bundle {name!r} shows item {one!r} in one row and asks for it in another. Keep one of the two.")
+    return RawCut(parts, frozenset(pair for pair, is_shown in said.items() if is_shown))
 
 
 def _group_of_each(pairs: RawEvents, file: str) -> dict[str, str]:
