@@ -131,11 +131,18 @@ _WIDEST = 10_000
 _RUN_COLUMNS = ("run", "model", "data set", "seed", "figure", "train", _STARTED)
 
 
+def _figure(record: "RunRecord") -> str:
+    """The main figure, and the division of the data where that is not the task's usual one."""
+    from recbench.tasks import find_task
+
+    task = find_task(record.task)
+    figure = task.headline(record.metrics)
+    return figure if task.is_default(record.protocol) else f"{figure}, {task.protocol_of(record.protocol)}"
+
+
 def _row(folder: Path, record: "RunRecord | None", failure: str | None, damage: str | None) -> tuple[str, ...]:
     """Cells of one run, as many as `_RUN_COLUMNS`."""
     from rich.markup import escape
-
-    from recbench.tasks import find_task
 
     if record is None:
         state, reason = ("failed", failure) if damage is None else ("damaged", damage)
@@ -145,7 +152,7 @@ def _row(folder: Path, record: "RunRecord | None", failure: str | None, damage: 
         escape(record.model.row_name),
         escape(record.dataset.name),
         str(record.seed),
-        find_task(record.task).headline(record.metrics),
+        _figure(record),
         "–" if record.cost is None else f"{record.cost.train_s:.1f} s",
         record.started[:16].replace("T", " "),
     )

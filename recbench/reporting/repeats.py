@@ -10,6 +10,8 @@ from recbench.reporting.board import Board, Section, protocol_title
 from recbench.reporting.grids import Grid, metric_title
 from recbench.tasks import Task
 
+_USUAL_SEEDS = (0, 1, 2, 3, 4)
+
 
 @dataclass(frozen=True, eq=False)
 class Repeats:
@@ -42,7 +44,7 @@ class Repeats:
 
 
 def repeats(board: Board) -> list[Repeats]:
-    """Protocols of a board that were run under two or more seeds of the split."""
+    """Protocols of a board under which some row stands for two or more seeds of the split; for seeds 0 to 4 where these are there."""
     found: dict[str, list[Section]] = {}
     for section in board.sections:
         option = section.task.protocol_of(section.protocol).rule.seed_option
@@ -53,8 +55,12 @@ def repeats(board: Board) -> list[Repeats]:
     made = []
     for sections in found.values():
         option = str(sections[0].task.protocol_of(sections[0].protocol).rule.seed_option)
-        ordered = sorted(sections, key=lambda section: section.protocol.split_options[option])
-        made += [Repeats(option, tuple(ordered))] if len(ordered) > 1 else []
+        by_seed = {section.protocol.split_options[option]: section for section in sections}
+        # A row must stand under all of them: one more run under any other seed shall not empty the table.
+        chosen = _USUAL_SEEDS if by_seed.keys() >= set(_USUAL_SEEDS) else sorted(by_seed)
+        repeated = Repeats(option, tuple(by_seed[seed] for seed in chosen))
+        if len(chosen) > 1 and over_seeds(repeated, repeated.task.main_view).rows:
+            made.append(repeated)
     return made
 
 

@@ -198,3 +198,18 @@ def test_models_are_not_told_whose_bundle_it_is() -> None:
     queries = split.test.queries(split.user_ids, ("unseen",))
     assert queries.user.tolist() == [-1, -1, -1]
     assert queries.user_ids.tolist() == ["c", "d", "e"]
+
+
+def test_a_list_of_runs_tells_divisions_apart(here: Path) -> None:
+    listed = give("list", "runs").stdout
+    assert "random:seed=0" in listed
+    assert "random:seed=1" in listed
+
+
+def test_a_run_under_another_seed_does_not_empty_the_summary(here: Path, board: str) -> None:
+    for seed in ("2", "3", "4", "9"):
+        assert give("run", "-m", "popularity", "-d", "./outfits", "--protocol", f"random:seed={seed}").exit_code == 0
+    assert give("leaderboard", "publish", "--boards", "more").exit_code == 0
+    page = (here / "more" / "outfits.md").read_text()
+    assert "with seeds 0, 1, 2, 3, 4, view" in page
+    assert "## Random (seed=9)" in page
