@@ -26,7 +26,7 @@ from recbench import registry
 from recbench.core import Catalogue, SilentProgress
 from recbench.core.config import by_dotted_name
 from recbench.core.errors import BadRequest
-from recbench.core.plugin import ModelCard
+from recbench.core.model_card import ModelCard
 from recbench.data import Split, locate, make_split, read_dataset
 from recbench.evaluation import ranks_of_targets, values_per_user
 from recbench.reporting.verify import inspect_boards

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from recbench.reporting import publish
+from recbench.tasks import Task, find_task
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed; install the extra dev")
 
@@ -119,6 +120,10 @@ def boards() -> list[dict[str, Any]]:
     return json.loads(block[1])["boards"]
 
 
+def task_of(board: dict[str, Any]) -> Task:
+    return find_task(board["about"]["task"])
+
+
 def numbers(cells: list[str]) -> list[float]:
     """The first number of each cell, those without one left out."""
     found = [re.search(r"[-+−]?\d[\d,]*(\.\d+)?", cell) for cell in cells]
@@ -211,8 +216,8 @@ def test_links_point_to_files_and_places_that_exist(window: Window, boards: list
 def test_every_measured_number_leads_to_the_records_of_its_row(browser: Any, boards: list[dict[str, Any]]) -> None:
     window = Window(browser, BOARDS / "index.html", WIDE)
     window.choose("columns", "all")
-    unlinked = {"#", "Model", "Records", "Machine", "Seeds", "Notes", "Published NDCG@10"}
     for number, board in enumerate(boards, start=1):
+        unlinked = {"#", "Model", "Records", "Machine", "Seeds", "Notes", f"Published {task_of(board).main_title}"}
         table = window.page.locator(f"#board-{number}-rows")
         titles = table.locator("thead th").evaluate_all("cells => cells.map(cell => cell.dataset.title)")
         assert unlinked <= set(titles)
@@ -288,9 +293,11 @@ def test_a_row_unfolds_into_groups_published_numbers_and_records(window: Window,
 def test_the_chart_has_a_mark_with_a_title_for_each_row(window: Window, boards: list[dict[str, Any]]) -> None:
     for number, board in enumerate(boards):
         titles = window.page.locator("figure").nth(number).locator("a title").all_text_contents()
-        accuracy = {row["model"]: row["keep"]["accuracy"][4] for row in board["rows"]}
-        assert {title.partition(": NDCG@10 ")[0] for title in titles} == set(accuracy)
-        assert all(accuracy[title.partition(": NDCG@10 ")[0]].split()[0] in title for title in titles)
+        task = task_of(board)
+        place, middle = task.board_metrics.index(task.main_metric), f": {task.main_title} "
+        accuracy = {row["model"]: row[task.main_view]["accuracy"][place] for row in board["rows"]}
+        assert {title.partition(middle)[0] for title in titles} == set(accuracy)
+        assert all(accuracy[title.partition(middle)[0]].split()[0] in title for title in titles)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
