@@ -12,7 +12,7 @@ import numpy as np
 
 from recbench.core.errors import BadRequest
 from recbench.core.interactions import Interactions, StringArray, TimeKind
-from recbench.core.ragged import Histories, LongArray, Targets
+from recbench.core.ragged import Histories, IntArray, LongArray, Targets
 from recbench.data.dataset import Dataset, Notes
 from recbench.data.feedback_filter import UNOWNED, Ownership, co_use_notes, filter_feedback, refuse_answers
 from recbench.data.overlap import overlap_notes
@@ -23,7 +23,7 @@ _LEAST_SIZE = 2
 _TRAIN_SHARE, _VALID_END = 0.8, 0.9
 _NEEDS = f"At least ten bundles of {_LEAST_SIZE} items are needed."
 _KNOWN_PERMUTATION = (4, 6, 2, 7, 3, 5, 9, 0, 8, 1)
-"""Of ten numbers under seed 0, as NumPy 1.17 to 2.3 draw it."""
+"""Of ten numbers under seed 0, as NumPy 2.4.6 draws it."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def _kept(dataset: Dataset) -> _Kept:
 def _generator(seed: int) -> np.random.Generator:
     if tuple(np.random.default_rng(0).permutation(10).tolist()) != _KNOWN_PERMUTATION:
         raise BadRequest(
-            f"NumPy {np.__version__} shuffles in another order than the versions that these splits are defined by. Install numpy 2.3."
+            f"NumPy {np.__version__} shuffles in another order than version 2.4.6, by which these splits are defined. Install numpy 2.4."
         )
     return np.random.default_rng(seed)
 
@@ -101,7 +101,11 @@ def _by_group(dataset: Dataset, options: Mapping[str, Any]) -> Parts:
 
 
 def _parts(
-    dataset: Dataset, kept: _Kept, rows: tuple[LongArray, LongArray, LongArray], generator: np.random.Generator, cluster: Any = None
+    dataset: Dataset,
+    kept: _Kept,
+    rows: tuple[LongArray, LongArray, LongArray],
+    generator: np.random.Generator,
+    cluster: IntArray | None = None,
 ) -> Parts:
     """Train sets whole; of the others the first half of a shuffle is shown. Rows come in the order in which they are shuffled."""
     sets, item_ids = dataset.interactions, dataset.items.item_ids
@@ -131,7 +135,7 @@ def _published(dataset: Dataset, options: Mapping[str, Any]) -> Parts:  # noqa: 
     return _finished(dataset, same_as, np.flatnonzero(given.part == TRAIN), valid, test, {})
 
 
-def _asked(rows: LongArray, cut: Callable[[int], tuple[LongArray, LongArray]], cluster: Any) -> SplitPart:
+def _asked(rows: LongArray, cut: Callable[[int], tuple[LongArray, LongArray]], cluster: IntArray | None) -> SplitPart:
     """Queries in ascending order of rows."""
     halves = {row: cut(row) for row in rows.tolist()}
     user = np.sort(rows).astype(np.int32)
