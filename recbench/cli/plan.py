@@ -44,6 +44,7 @@ def plan(
     from recbench.core.durations import duration
     from recbench.running.after.estimate import RULES, make_plan
     from recbench.running.requests import PlanRequest
+    from recbench.tasks import task_of
 
     request = PlanRequest(
         model=model,
@@ -64,7 +65,8 @@ def plan(
         return
     sizes = found.sizes
     print_line(f"{found.row_name} on {found.dataset}, {found.device}")
-    print_line(f"{sizes.n_users:,} users, {sizes.n_items:,} items, {sizes.n_interactions:,} interactions (from {sizes.source})")
+    units = task_of(dataset).words.units
+    print_line(f"{sizes.n_users:,} {units}, {sizes.n_items:,} items, {sizes.n_interactions:,} interactions (from {sizes.source})")
     if found.rule is None:
         print_line("There is nothing to go by.")
     else:

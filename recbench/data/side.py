@@ -214,6 +214,7 @@ def _features(name: str, raw: RawFeatures, item_ids: StringArray, notes: Notes) 
     if not np.isfinite(matrix).all():
         raise BadData(f"The feature {name!r} holds values that are no finite numbers. Correct them.")
     notes[f"items without the feature {name}"] = int((~is_present).sum())
+    notes[f"vectors of {name} about other items left out"] = len(place) - int(is_present.sum())
     return Features(matrix, is_present)
 
 

@@ -17,6 +17,9 @@ from recbench.core.ranking import Rankings
 from recbench.core.records import Fingerprints
 from recbench.data import Split, SplitPart
 from recbench.evaluation import Measures, RankTable, evaluate, exposure_counts
+from recbench.running.host.workplace import Workplace
+from recbench.running.run.splits import load_split
+from recbench.running.stages.store import StageStore
 from recbench.tasks import BUNDLE, NEXT_ITEM, find_task
 from recbench.testing.small import write_sets
 
@@ -55,6 +58,15 @@ def record_of(here: Path, model: str) -> dict[str, Any]:
     records = [json.loads(path.read_text()) for path in here.glob(f"runs/outfits-{model}-*/record.json")]
     (found,) = [record for record in records if record["protocol"]["split_options"] == {"seed": 0}]
     return found
+
+
+def first_shown(here: Path, bundle: str) -> str:
+    """An item that a test bundle of the split with seed 0 shows."""
+    loaded = load_split(
+        str(here / "outfits"), BUNDLE.protocol("random"), Workplace.from_environment(), StageStore(here / "home" / "stages")
+    )
+    row = loaded.split.user_ids[loaded.split.test.user].tolist().index(bundle)
+    return str(loaded.split.items.item_ids[loaded.split.test.histories[row][0]])
 
 
 def test_a_record_holds_the_figures_of_the_task(here: Path) -> None:
@@ -116,6 +128,11 @@ def test_lists_made_elsewhere_and_a_repeated_run_are_measured_alike(here: Path) 
     shown = give("show", run).stdout
     assert "bundles/s" in shown
     assert " users" not in shown.replace("feedback of users", "")
+    bundle = (here / "lists.csv").read_text().splitlines()[1].split(",")[0]
+    (here / "shown.csv").write_text(f"user_id,item_id,rank\n{bundle},{first_shown(here, bundle)},1\n")
+    refused = give("import-ranks", "shown.csv", "--model", "odd", "-d", "./outfits")
+    assert "is shown. Leave it out." in " ".join(refused.stderr.split())
+    assert "keep" not in refused.stderr
     again = record_of(here, "again")
     assert again["protocol"]["split"] == "random"
     assert again["metrics"] == record_of(here, "item-knn")["metrics"]

@@ -230,7 +230,11 @@ def _sort(lists: ForeignLists, view: View, query: LongArray, user: IntArray, ite
         seen = np.isin(query[rows] * n_items + item[rows], histories.row_of_entry() * n_items + histories.item)
         if seen.any():
             row = int(rows[int(seen.argmax())])
-            what = f"item {split.items.item_ids[item[row]]!r} stands in the history. Leave it out, or import the lists as keep."
+            # A split of sets has no view in which what is shown may stand.
+            fault = (
+                "is shown. Leave it out." if part.is_of_strangers else "stands in the history. Leave it out, or import the lists as keep."
+            )
+            what = f"item {split.items.item_ids[item[row]]!r} {fault}"
             raise refuse(row, what)
     if lists.rank is not None:
         rows = rows[np.lexsort((lists.rank[rows], query[rows]))]
