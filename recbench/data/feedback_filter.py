@@ -15,6 +15,7 @@ from recbench.core.errors import BadData
 from recbench.core.interactions import Interactions
 from recbench.core.ragged import Histories, IntArray, LongArray, Ragged, Targets, flat_index
 from recbench.data.dataset import Notes
+from recbench.data.incidence import incidence
 
 _MOST_RECALL = 0.8
 """Co-use of items by real users stays far below this; answers that lie open reach it."""
@@ -111,7 +112,7 @@ def co_use_notes(feedback: Histories, inputs: Ragged, targets: Targets, n_items:
     if len(shown) > _MOST_PAIRS:
         chosen = np.linspace(0, len(shown) - 1, _MOST_PAIRS).astype(np.int64)
         shown, asked = shown[chosen], asked[chosen]
-    used = sparse.csr_matrix(_matrix(feedback, n_items).T)
+    used = sparse.csr_matrix(incidence(feedback, n_items).T)
 
     def share(first: IntArray, second: IntArray) -> float:
         together = used[first].multiply(used[second]).sum(axis=1)
@@ -131,9 +132,9 @@ def _matched(inputs: Ragged, targets: Targets) -> tuple[IntArray, IntArray]:
 
 def _recall_of_co_use(feedback: Histories, inputs: Ragged, targets: Targets, n_items: int, cutoff: int) -> float:
     """Mean recall of the cosine of co-use, summed over the shown items, which are no answer themselves."""
-    weight = _matrix(feedback, n_items) @ sparse.diags(1.0 / np.sqrt(np.maximum(np.bincount(feedback.item, minlength=n_items), 1)))
+    weight = incidence(feedback, n_items) @ sparse.diags(1.0 / np.sqrt(np.maximum(np.bincount(feedback.item, minlength=n_items), 1)))
     weight = sparse.csr_matrix(weight)
-    shown = _matrix(inputs, n_items)
+    shown = incidence(inputs, n_items)
     found = []
     for start in range(0, len(inputs), _BLOCK):
         # Rows of users with long lists are nearly dense: all of them at once would not fit into memory.
@@ -146,8 +147,3 @@ def _recall_of_co_use(feedback: Histories, inputs: Ragged, targets: Targets, n_i
             best = items[np.lexsort((items, -value))[:cutoff]]
             found.append(np.isin(targets[start + row], best).mean())
     return float(np.mean(found)) if found else 0.0
-
-
-def _matrix(lists: Ragged, n_items: int) -> sparse.csr_matrix:
-    """(n, n_items) with ones where a list holds an item."""
-    return sparse.csr_matrix((np.ones(len(lists.item)), lists.item, lists.offsets), shape=(len(lists), n_items))

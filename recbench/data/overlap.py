@@ -8,6 +8,7 @@ from scipy import sparse
 from recbench.core.interactions import Interactions
 from recbench.core.ragged import IntArray
 from recbench.data.dataset import Notes
+from recbench.data.incidence import incidence
 from recbench.data.split import SplitPart
 
 _NEAR = 0.5
@@ -22,13 +23,13 @@ def overlap_notes(train: Interactions, parts: Mapping[str, SplitPart], group: In
         group: (n_rows,) number of each set's group; None where the source tells none.
     """
     rows = np.flatnonzero(train.lengths)
-    x_train = _matrix([train[row] for row in rows.tolist()], train.n_items)
+    x_train = incidence(train.take(rows), train.n_items)
     size_train = train.lengths[rows]
     notes: dict[str, int | float | str] = {}
     for name, part in parts.items():
-        whole = [np.concatenate([part.histories[row], part.targets[row]]) for row in range(len(part))]
-        common = sparse.coo_matrix(_matrix(whole, train.n_items) @ x_train.T)
-        size = np.array([len(items) for items in whole], dtype=np.int64)
+        whole = incidence(part.histories, train.n_items) + incidence(part.targets, train.n_items)
+        common = sparse.coo_matrix(whole @ x_train.T)
+        size = part.histories.lengths + part.targets.lengths
         union = size[common.row] + size_train[common.col] - common.data
         notes[f"{name} bundles equal to a train bundle"] = _share(common.row[common.data == union], len(part))
         notes[f"{name} bundles contained in a train bundle"] = _share(common.row[common.data == size[common.row]], len(part))
@@ -44,9 +45,3 @@ def overlap_notes(train: Interactions, parts: Mapping[str, SplitPart], group: In
 
 def _share(rows: IntArray, n: int) -> float:
     return len(np.unique(rows)) / n if n else 0.0
-
-
-def _matrix(sets: list[IntArray], n_items: int) -> sparse.csr_matrix:
-    offsets = np.append(0, np.cumsum([len(items) for items in sets])).astype(np.int64)
-    item = np.concatenate(sets) if sets else np.empty(0, np.int32)
-    return sparse.csr_matrix((np.ones(len(item)), item, offsets), shape=(len(sets), n_items))

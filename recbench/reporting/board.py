@@ -175,6 +175,11 @@ def refuse_mixed_splits(runs: Sequence[StoredRun]) -> None:
     for record in readers:
         if record.fingerprints.item_text != readers[0].fingerprints.item_text:
             raise _mismatch("item texts", readers[0], record, readers[0].fingerprints.item_text, record.fingerprints.item_text)
+    # Whether a model reads them no record says; the data of one name have one feedback and one set of vectors.
+    for record in (run.record for run in runs):
+        ours, theirs = ((part.feedback, part.features) for part in (first.fingerprints, record.fingerprints))
+        if ours != theirs:
+            raise _mismatch("feedback or item vectors", first, record, canonical_json(ours), canonical_json(theirs))
     first_with: dict[str, RunRecord] = {}
     for record in (run.record for run in runs):
         for name, digest in record.model.columns.items():

@@ -7,10 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from recbench.core.interactions import Interactions
 from recbench.core.ragged import Ragged
 from recbench.core.records import TargetsPart
 from recbench.data import Split
 from recbench.data.feedback_filter import UNOWNED
+from recbench.data.incidence import incidence
 from recbench.data.set_splits import BY_SESSION, PUBLISHED, RANDOM
 from recbench.evaluation import Group, Measures, TargetFacts, groups_by_fact, groups_by_size, target_facts
 from recbench.tasks.task import Task, Words
@@ -40,15 +42,10 @@ def _facts(split: Split) -> TargetFacts:
     return replace(facts, follows_last=None, of_task=of_task)
 
 
-def _met_before(train: Ragged, inputs: Ragged, targets: Ragged) -> NDArray[np.bool_]:
+def _met_before(train: Interactions, inputs: Ragged, targets: Ragged) -> NDArray[np.bool_]:
     """Whether each target stands in a train bundle together with an item that is shown, (n_targets,) bool."""
-    n_items = int(max(train.item.max(initial=0), inputs.item.max(initial=0), targets.item.max(initial=0))) + 1
-
-    def matrix(lists: Ragged) -> sparse.csr_matrix:
-        return sparse.csr_matrix((np.ones(len(lists.item)), lists.item, lists.offsets), shape=(len(lists), n_items))
-
-    bundles = matrix(train)
-    met = sparse.csr_matrix((matrix(inputs) @ bundles.T) @ bundles)
+    bundles = incidence(train, train.n_items)
+    met = sparse.csr_matrix((incidence(inputs, train.n_items) @ bundles.T) @ bundles)
     found: NDArray[np.bool_] = np.asarray(met[targets.row_of_entry(), targets.item]).ravel() > 0
     return found
 
