@@ -24,7 +24,6 @@ from slow_reader import CannotRead, Figures
 
 from recbench import registry
 from recbench.core import Catalogue, SilentProgress
-from recbench.core.config import by_dotted_name
 from recbench.core.errors import BadRequest
 from recbench.core.model_card import ModelCard
 from recbench.data import Split, locate, make_split, read_dataset
@@ -326,16 +325,28 @@ def make_settings(folder: Path, rng: random.Random) -> None:
 
 
 def judge_settings(folder: Path) -> dict[str, Any]:
-    """Every key of the file with the value that the model gets."""
+    """All settings that the model gets."""
     plugin = registry.models(()).load("sasrec")
     values, _ = read_settings(folder / "settings.toml", plugin.card)
-    found = by_dotted_name(plugin.resolve("cpu", values, {}).model_dump(mode="json"))
-    return {key: found[key] for key in by_dotted_name(values, plugin.config)}
+    return plugin.resolve("cpu", values, {}).model_dump(mode="json")
 
 
 def expect_settings(folder: Path) -> dict[str, Any]:
-    """Every key of the file with its value."""
-    return by_dotted_name(tomllib.loads((folder / "settings.toml").read_text(encoding="utf-8")))
+    """The preset's settings, but for those that the file names."""
+    expected = registry.models(()).load("sasrec").resolve("cpu").model_dump(mode="json")
+
+    def lay(values: dict[str, Any], over: dict[str, Any]) -> None:
+        for key, value in values.items():
+            name, _, rest = key.partition(".")
+            if rest:
+                lay({rest: value}, over[name])
+            elif isinstance(value, dict):
+                lay(value, over[name])
+            else:
+                over[name] = value
+
+    lay(tomllib.loads((folder / "settings.toml").read_text(encoding="utf-8")), expected)
+    return expected
 
 
 # Lists of another toolkit, on a fixed split.

@@ -279,7 +279,7 @@ _MEDDLING = (
     Kind("fit", "unlocks and writes into the item ids", "i = context.items.item_ids; i.setflags(write=True); i[:] = 'x'", is_harmless=True),
     Kind("fit", "replaces the item ids", "object.__setattr__(context.items, 'item_ids', None)", is_harmless=True),
     Kind("fit", "replaces the train items", "object.__setattr__(context.train, 'item', None)", is_harmless=True),
-    Kind("fit", "empties the item columns", "context.items.columns.clear()", is_harmless=True),
+    Kind("fit", "empties the item columns", "context.items.columns.clear()"),
     Kind("fit", "imports a file by a computed name", "sys.path.insert(0, str(Path(__file__).parents[1])); __import__('bey' + 'ond')"),
     Kind("save", "leaves a link", "(folder / 'link').symlink_to('/etc')"),
     Kind("save", "leaves a file with a backslash in its name", r"(folder / 'a\\b').write_text('')"),

@@ -122,13 +122,29 @@ def parse_assignment(text: str) -> tuple[str, Any]:
 def read_toml(path: Path) -> dict[str, Any]:
     """The content of a TOML file; a missing or malformed one is a `BadConfig`."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise BadConfig(f"{path}: there is no such file. Check the path.") from None
     except OSError as error:
         raise BadConfig(f"{path} cannot be read: {error.strerror or error}. Check the path and its permissions.") from None
     except (ValueError, RecursionError) as error:  # numbers of thousands of digits and thousands of brackets among them
         raise BadConfig(f"{path} is not valid TOML: {error}. Correct that line.") from None
+    if (place := _null_character(content)) is not None:
+        # TOML allows it, no path does, and nothing else here has a use for it.
+        raise BadConfig(f"{path}: {place} holds a null character. Take it out.")
+    return content
+
+
+def _null_character(content: Any, place: str = "") -> str | None:
+    """Dotted name of the first text, key or value, that holds one; None where there is none."""
+    parts = content.items() if isinstance(content, Mapping) else enumerate(content) if isinstance(content, list) else ()
+    for key, value in parts:
+        name = f"{place}.{key}" if place else str(key)
+        if "\0" in name or (isinstance(value, str) and "\0" in value):
+            return repr(name)
+        if (inner := _null_character(value, name)) is not None:
+            return inner
+    return None
 
 
 def flatten_preset(
@@ -181,7 +197,8 @@ def by_dotted_name(values: Mapping[str, Any], config: type[PluginConfig] | None 
 
     Args:
         values: settings, in groups, by dotted name or both.
-        config: their class. A mapping that is a single setting is one value then; without a class it is taken apart like a group.
+        config: their class. A mapping that is a single setting is one value then, and a group without settings says nothing; without a
+            class a mapping is taken apart like a group, but for an empty one.
     """
     flat: dict[str, Any] = {}
     for key, value in values.items():
@@ -189,7 +206,7 @@ def by_dotted_name(values: Mapping[str, Any], config: type[PluginConfig] | None 
         part = None if config is None else part_of(config, head)
         if rest and (config is None or part is not None):
             flat |= {f"{head}.{inner}": found for inner, found in by_dotted_name({rest: value}, part).items()}
-        elif isinstance(value, Mapping) and value and (config is None or part is not None):
+        elif isinstance(value, Mapping) and (value if config is None else part is not None):
             flat |= {f"{key}.{inner}": found for inner, found in by_dotted_name(value, part).items()}
         else:
             flat[key] = value

@@ -65,6 +65,23 @@ def test_later_layers_win_whether_dotted_or_nested() -> None:
 
 
 @pytest.mark.parametrize(
+    "empty", [{"training": {}}, {"training": {"inner": {}}}, {"training.inner": {}}, {"training": {"inner": {}, "steps": 20}}]
+)
+def test_a_group_without_settings_changes_nothing(empty: dict[str, Any]) -> None:
+    card = plugin().card
+    presets = {**card.presets, "emptied": {"extends": "child", **empty}}
+    expected = plugin().resolve("child")
+    assert plugin().resolve("child", empty) == plugin().resolve("child", None, empty) == expected
+    assert plugin(presets=presets).resolve("emptied") == expected
+
+
+def test_a_setting_that_is_a_mapping_can_be_emptied() -> None:
+    found = plugin().resolve("base", {"training": {"inner": {"labels": {}}}})
+    assert found.training.inner.labels == {}  # type: ignore[attr-defined]
+    assert found.training.inner.rate == 0.5  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
     ("key", "hint"),
     [
         ("steps", "training.steps"),

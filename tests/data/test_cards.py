@@ -112,6 +112,8 @@ def test_a_data_set_claimed_twice_and_a_broken_folder_of_cards(
         ("[[sources]]\nkind = 'manual'\ninstructions = 'x'\nfiles = [{ role = 'reviews', name = '../up' }]", "plain file name"),
         ("filters = [{ kind = 'k-kore', user = 5, item = 5 }]", "k-kore"),
         ("filters = [{ kind = 'k-core', user = 0, item = 5 }]", "greater than 0"),
+        ("[[sources]]\nkind = 'folder'\npath = \"a\\u0000b\"", "'sources.0.path' holds a null character"),
+        ('[counts]\n"a\\u0000" = 1', "holds a null character"),
         ("catalogue = = 3", "not valid TOML"),
         ("summary = " + "[" * 5000 + "]" * 5000, "not valid TOML"),
         ("[counts]\nusers = " + "9" * 5000, "not valid TOML"),
