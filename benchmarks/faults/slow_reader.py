@@ -18,6 +18,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+_EVENT_COLUMNS = ("user_id", "item_id", "timestamp", "rating", "position")
 TEXTS = ("title", "brand", "categories", "description", "price")
 
 
@@ -77,17 +78,33 @@ def csv_table(path: Path, delimiter: str = ",", *, quoted: bool = True) -> Table
 
 
 def parquet_table(path: Path) -> Table:
-    """Header and rows of a parquet file, cells as Python has them; times as datetimes lose what is below a microsecond."""
-    table = pq.ParquetFile(path).read()
-    columns = []
-    for column in table.columns:
+    """Header and rows of a parquet file, cells as Python has them; times as datetimes lose what is below a microsecond.
+
+    A damaged column whose name means nothing holds None throughout.
+    """
+    file = pq.ParquetFile(path)
+    names = list(file.schema_arrow.names)
+    columns: list[list[Any]] = []
+    for place, name in enumerate(names):
+        try:
+            column = _column(file, names, place)
+        except OSError:
+            if name in _EVENT_COLUMNS or name in TEXTS:
+                raise
+            columns.append([None] * file.metadata.num_rows)
+            continue
         if pa.types.is_timestamp(column.type):
             columns.append([None if value is None else Fraction(value, _PER_SECOND[column.type.unit]) for value in _integers(column)])
         elif pa.types.is_date32(column.type):  # days, which reach beyond the dates that Python knows
             columns.append([None if value is None else Fraction(86_400 * value) for value in _integers(column.cast(pa.int32()))])
         else:
             columns.append(column.to_pylist())
-    return list(table.column_names), [list(row) for row in zip(*columns, strict=True)]
+    return names, [list(row) for row in zip(*columns, strict=True)]
+
+
+def _column(file: pq.ParquetFile, names: Sequence[str], place: int) -> pa.ChunkedArray:
+    """One column; all are read where another has the same name."""
+    return file.read([names[place]]).column(0) if names.count(names[place]) == 1 else file.read().column(place)
 
 
 _PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
@@ -101,15 +118,15 @@ def _integers(column: pa.ChunkedArray) -> list[int | None]:
 def events_of(table: Table, names: Mapping[str, str] | None = None) -> list[Event]:
     """The events in a table; `names` gives standard names to columns."""
     header = [(names or {}).get(name, name) for name in table[0]]
-    for name in ("user_id", "item_id"):
+    for name in _EVENT_COLUMNS[:2]:
         if header.count(name) != 1:
             raise CannotRead(f"{header.count(name)} columns {name}")
-    for name in ("timestamp", "rating", "position"):
+    for name in _EVENT_COLUMNS[2:]:
         if header.count(name) > 1:
             raise CannotRead(f"several columns {name}")
     if "item_id_list" in header:
         raise CannotRead("a file that was split before")
-    at = {name: header.index(name) for name in ("user_id", "item_id", "timestamp", "rating", "position") if name in header}
+    at = {name: header.index(name) for name in _EVENT_COLUMNS if name in header}
     events = []
     for row in table[1]:
         cells = {name: row[place] for name, place in at.items()}

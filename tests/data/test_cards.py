@@ -114,6 +114,8 @@ def test_a_data_set_claimed_twice_and_a_broken_folder_of_cards(
         ("filters = [{ kind = 'k-core', user = 0, item = 5 }]", "greater than 0"),
         ("[[sources]]\nkind = 'folder'\npath = \"a\\u0000b\"", "'sources.0.path' holds a null character"),
         ('[counts]\n"a\\u0000" = 1', "holds a null character"),
+        ('filters = [{ kind = "\\u001b[31mred" }]', r"'\\x1b\[31mred'"),
+        ('[counts]\n"\\u001b[31mred" = 1', r"\\x1b\[31mred"),
         ("catalogue = = 3", "not valid TOML"),
         ("summary = " + "[" * 5000 + "]" * 5000, "not valid TOML"),
         ("[counts]\nusers = " + "9" * 5000, "not valid TOML"),
@@ -124,6 +126,7 @@ def test_faults_in_a_card_are_named(write_card: Callable[..., Path], text: str, 
     with pytest.raises(BadConfig, match=message) as caught:
         dataset_card(str(path))
     assert "mine.toml" in str(caught.value)
+    assert "\x1b" not in str(caught.value)
 
 
 def test_unknown_reader_option_is_named(
