@@ -14,7 +14,7 @@ from transformers import AutoModel
 from recbench.core import FitContext, Histories
 from recbench.core.matrix import new_matrix
 from recbench.core.ragged import IntArray, LongArray, Ragged, flat_index
-from recbench.nn.compute import MatrixFile
+from recbench.nn.compute import computed_matrix
 from recbench.nn.text import load_encoder, read_config
 from recbench_models.gram.config import RANDOM_FROZEN, BackboneSettings
 
@@ -90,32 +90,40 @@ def prompt_states(context: FitContext, settings: BackboneSettings, encoder: Enco
 
     def build(folder: Path) -> None:
         states = _computed(context, encoder, prompts)
+        if states is None:
+            return
         out = new_matrix(folder / _STATES, settings.state_type, states.shape)
         for start in range(0, len(states), _ROWS_PER_BLOCK):
             out[start : start + _ROWS_PER_BLOCK] = states[start : start + _ROWS_PER_BLOCK]
         out.flush()
 
     inputs = [located.folder] if located.is_known_by_content else []
-    folder = context.common_stage("prompt-states", build, config=config, inputs=inputs)
+    folder = context.common_stage("prompt-states", build, config=config, inputs=inputs, together=True)
     found: NDArray[Any] = np.load(folder / _STATES, mmap_mode="r")
     return found
 
 
-def _computed(context: FitContext, encoder: Encoder, prompts: Ragged) -> NDArray[np.float32]:
-    """The states (S, E), batch by batch in a file, so that a stopped computation goes on where it was."""
+def _computed(context: FitContext, encoder: Encoder, prompts: Ragged) -> NDArray[np.float32] | None:
+    """The states (S, E) in a file; None on every rank but 0."""
     device = torch.device(context.device)
     model = encoder.model.to(device)
     # Longest first: what does not fit into memory fails at once.
     batches = Histories(prompts.item, prompts.offsets).length_buckets(_BATCH_TOKENS.get(device.type, _BATCH_TOKENS["cpu"]))[::-1]
-    store = MatrixFile(context.alone().checkpoints, (len(prompts.item), int(model.config.hidden_size)))
-    n_done, lengths = store.n_batches_done, prompts.lengths
-    with torch.inference_mode(), context.progress.task("item prompts (tokens)", int(lengths.sum())) as task, store:
-        task.advance(sum(int(lengths[rows].sum()) for rows in batches[:n_done]))
-        for rows in batches[n_done:]:
-            index, _ = flat_index(prompts.offsets, rows)
-            store.write(index, states_of(model, prompts.take(rows)).cpu().numpy())
-            task.advance(len(index))
-    return store.vectors
+
+    def read(rows: LongArray) -> NDArray[np.float32]:
+        states: NDArray[np.float32] = states_of(model, prompts.take(rows)).cpu().numpy()
+        return states
+
+    with torch.inference_mode():
+        return computed_matrix(
+            context.together(),
+            (len(prompts.item), int(model.config.hidden_size)),
+            batches,
+            read,
+            work=prompts.lengths,
+            title="item prompts (tokens)",
+            rows_of=lambda rows: flat_index(prompts.offsets, rows)[0],
+        )
 
 
 def states_of(model: Any, texts: Ragged) -> Tensor:

@@ -1,7 +1,6 @@
 """Vectors of the whole catalogue, computed once and memory-mapped."""
 
 import hashlib
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,8 @@ from numpy.typing import NDArray
 from safetensors.torch import save
 
 from recbench.core import FitContext
-from recbench.core.ragged import LongArray
-from recbench.nn.compute import MatrixFile
+from recbench.core.ragged import LongArray, flat_index
+from recbench.nn.compute import computed_matrix
 from recbench.nn.training import gathered
 from recbench_models.hllm.config import OWN, HLLMConfig
 from recbench_models.hllm.item_tower import ItemTower
@@ -31,18 +30,17 @@ def item_vectors(context: FitContext, tower: ItemTower, config: HLLMConfig) -> P
     settings["standardise"] = config.item.standardise
 
     def build(folder: Path) -> None:
-        every = np.arange(len(tower.tokens), dtype=np.int64)
-        batches = tower.batches(every)[::-1]  # longest first: what does not fit into memory fails at once
-        store = MatrixFile(context.alone().checkpoints, (len(every), tower.width))
+        def read(rows: LongArray) -> NDArray[np.float32]:
+            vectors: NDArray[np.float32] = tower.vectors(rows).cpu().numpy()
+            return vectors
 
-        def read(rows: LongArray) -> None:
-            store.write(rows, tower.vectors(rows).cpu().numpy())
+        title, shape = "item vectors (tokens)", (len(tower.tokens), tower.width)
+        with torch.no_grad():
+            vectors = computed_matrix(context.together(), shape, _batches(tower), read, work=tower.tokens.lengths, title=title)
+        if vectors is not None:
+            np.save(folder / VECTORS_FILE, standardised(vectors) if config.item.standardise else vectors)
 
-        with torch.no_grad(), store:
-            _over(context, "item vectors (tokens)", tower, batches, store, read)
-        np.save(folder / VECTORS_FILE, standardised(store.vectors) if config.item.standardise else store.vectors)
-
-    return context.common_stage("item-vectors", build, config=settings, inputs=inputs) / VECTORS_FILE
+    return context.common_stage("item-vectors", build, config=settings, inputs=inputs, together=True) / VECTORS_FILE
 
 
 def standardised(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -58,32 +56,27 @@ def store_lower_states(context: FitContext, tower: ItemTower, config: HLLMConfig
     settings["trained_layers"] = tower.n_trained
 
     def build(folder: Path) -> None:
-        batches = tower.batches(np.arange(len(tower.tokens), dtype=np.int64))[::-1]
-        store = MatrixFile(context.alone().checkpoints, (len(tower.tokens.item), tower.width))
+        tokens = tower.tokens
+        with torch.no_grad():
+            states = computed_matrix(
+                context.together(),
+                (len(tokens.item), tower.width),
+                _batches(tower),
+                tower.lower_states,
+                work=tokens.lengths,
+                title="lower layers (tokens)",
+                rows_of=lambda rows: flat_index(tokens.offsets, rows)[0],
+            )
+        if states is not None:
+            np.save(folder / VECTORS_FILE, states)
 
-        def read(rows: LongArray) -> None:
-            states, index = tower.lower_states(rows)
-            store.write(index, states)
-
-        with torch.no_grad(), store:
-            _over(context, "lower layers (tokens)", tower, batches, store, read)
-        np.save(folder / VECTORS_FILE, store.vectors)
-
-    folder = context.common_stage("lower-states", build, config=settings, inputs=inputs)
+    folder = context.common_stage("lower-states", build, config=settings, inputs=inputs, together=True)
     tower.use_stored(np.load(folder / VECTORS_FILE, mmap_mode="r"))
 
 
-def _over(
-    context: FitContext, title: str, tower: ItemTower, batches: Sequence[LongArray], store: MatrixFile, read: Callable[[LongArray], None]
-) -> None:
-    """Read the batches that are not in the store yet."""
-    length = tower.tokens.lengths
-    n_done = store.n_batches_done
-    with context.progress.task(title, int(length.sum())) as task:
-        task.advance(sum(int(length[rows].sum()) for rows in batches[:n_done]))
-        for rows in batches[n_done:]:
-            read(rows)
-            task.advance(int(length[rows].sum()))
+def _batches(tower: ItemTower) -> list[LongArray]:
+    """All items in batches, the longest first: what does not fit into memory fails at once."""
+    return tower.batches(np.arange(len(tower.tokens), dtype=np.int64))[::-1]
 
 
 def _identity(tower: ItemTower, config: HLLMConfig) -> tuple[dict[str, Any], list[str | Path]]:

@@ -174,8 +174,8 @@ class ItemTower(nn.Module):
         return states.float()
 
     @torch.no_grad()
-    def lower_states(self, item_m: LongArray) -> tuple[NDArray[np.float32], LongArray]:
-        """Input of the first trained layer for each token of some items, (n_tokens, D) float32, and their places among all tokens."""
+    def lower_states(self, item_m: LongArray) -> NDArray[np.float32]:
+        """Input of the first trained layer for each token of some items, one item after the other, (n_tokens, D) float32."""
         inputs, length_m = self._inputs(item_m)
         length = torch.from_numpy(length_m).to(self.device)
         column_T = torch.arange(int(length_m.max()), device=self.device)
@@ -186,8 +186,8 @@ class ItemTower(nn.Module):
         given: dict[str, Any] = {"position_ids": position_mT} if self._takes_positions else {}
         result = self.body(inputs_embeds=input_mTD, attention_mask=is_real_mT.long(), output_hidden_states=True, **given)
         states = result.hidden_states[self.n_layers - self.n_trained]
-        index, _ = flat_index(self.tokens.offsets, item_m)
-        return states[is_real_mT].float().cpu().numpy(), index
+        lower: NDArray[np.float32] = states[is_real_mT].float().cpu().numpy()
+        return lower
 
     def use_stored(self, lower: NDArray[np.float32]) -> None:
         """From now on the trained layers alone run, on stored states; the layers below are dropped.

@@ -10,8 +10,8 @@ from torch.nn import functional
 
 from recbench.core import StageFailed, World
 from recbench.core.ragged import LongArray
-from recbench.nn.compute import product
-from recbench.nn.training import Windows, gather_rows
+from recbench.nn.compute import gather_rows, product
+from recbench.nn.training import Windows
 from recbench_models.hllm.collapse import REMEDY, Verdict, Watch
 from recbench_models.hllm.config import HLLMConfig
 from recbench_models.hllm.data import drawn, drawn_beside

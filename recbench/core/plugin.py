@@ -231,13 +231,14 @@ class FitContext(Protocol):
         config: Mapping[str, Any],
         inputs: Sequence[str | Path] = (),
         trains: bool = False,
+        together: bool = False,
     ) -> Path:
         """A folder that `build` filled for whichever plugin asked first: text vectors, item codes.
 
         Its key knows neither plugin nor split nor seed nor, unless it trains, budget: only name, `config`, `inputs`, the sources
         of the module in which `build` is defined with all of `recbench.nn` that it reaches, precision, kind of device and
         processor. What else shapes the result must stand in `config` or `inputs`. Under torchrun rank 0 builds and the others wait,
-        so `build` may train only with what `alone` gives it.
+        unless `together`: so `build` may train only with what `alone` gives it.
 
         Args:
             name: of the stage, unique among common stages.
@@ -245,6 +246,8 @@ class FitContext(Protocol):
             config: the settings that shape the result; a `seed` in it is the seed of `alone` within `build`.
             inputs: folders of other stages or files, by content; or keys.
             trains: as for `stage`.
+            together: under torchrun every rank calls `build`, which shares the work by what `together` gives it; each is given an empty
+                folder, and that of rank 0 is kept. All ranks must ask for the stage.
         """
 
     def alone(self) -> "FitContext":
@@ -254,6 +257,9 @@ class FitContext(Protocol):
         the run where the stage trains, else none. Within that of a common stage it has the seed that stands in the stage's config
         (0 where none does), so that the result depends on nothing else of the run.
         """
+
+    def together(self) -> "FitContext":
+        """As `alone`, but with the group: for the `build` of a common stage that all ranks call."""
 
     def item_vectors(
         self, model: str, *, preset: str | None = None, overrides: Mapping[str, Any] | None = None, seed: int | None = None

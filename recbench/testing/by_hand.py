@@ -138,6 +138,10 @@ class LightContext:
         """This context in a world of one, with checkpoints of the stage that is being built."""
         return replace(self, world=World())
 
+    def together(self) -> "LightContext":
+        """This context with checkpoints of the stage that is being built."""
+        return self
+
     def item_vectors(self, model: str, **_: Any) -> NDArray[np.float32]:
         """Refused: there are no other models here."""
         raise BadRequest(f"Item vectors of {model!r} were asked for, and this context trains no other model. Use recbench.testing.train.")

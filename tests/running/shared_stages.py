@@ -26,10 +26,12 @@ from recbench.core import (
     World,
 )
 from recbench.data import Split
-from recbench.nn.training.distributed import connected, world_from_environment
+from recbench.nn.compute.distributed import connected, world_from_environment
 from recbench.nn.training.loop import train
 from recbench.nn.training.settings import TrainingSettings
 from recbench.running.host.machine import Machine
+from recbench.running.run.fit_context import FinalRanking
+from recbench.running.run.ranking import rank_test
 from recbench.running.run.training import TrainedModel, Trainer
 from recbench.running.stages.store import StageStore
 from recbench.tasks import NEXT_ITEM
@@ -52,18 +54,23 @@ class NamesAFile(PluginConfig):
 
 
 class Holder:
-    """Keeps the vectors that `fit` gives it, and ranks nobody."""
+    """Keeps the vectors that `fit` gives it; ranks items by their number, from that of the user on, and notes whom it ranked for."""
 
-    def __init__(self, fit: Fit) -> None:
+    def __init__(self, fit: Fit, n_items: int = 1) -> None:
         self.vectors = np.zeros((1, 1), np.float32)
-        self._fit = fit
+        self._fit, self._n_items = fit, n_items
+        self.ranked: list[int] = []
 
     def fit(self, context: FitContext) -> FitReport:
         self.vectors = self._fit(context)
         return FitReport()
 
     def generate(self, queries: Queries, k: int) -> Rankings:
-        raise NotImplementedError
+        self.ranked += queries.user.tolist()
+        items = ((queries.user[:, None] + np.arange(k)) % self._n_items).astype(np.int32)
+        scores = -np.broadcast_to(np.arange(k, dtype=np.float32), items.shape)
+        n_views = len(queries.views)
+        return Rankings(queries.views, np.stack([items] * n_views), np.stack([scores] * n_views), {"sequences": len(queries)})
 
     def item_vectors(self) -> NDArray[np.float32]:
         return self.vectors
@@ -82,7 +89,7 @@ def plugin_of(name: str, fit: Fit, folder: Path, **card: Any) -> Plugin:
     full = ModelCard(name=name, title="t", summary="s", family="scoring", presets={"smoke": {}}, default=default, **card)
 
     def build(config: NoSettings, catalogue: Catalogue) -> Holder:
-        return Holder(fit)
+        return Holder(fit, catalogue.n_items)
 
     return Plugin(full, NoSettings, build, folder)
 
@@ -97,7 +104,12 @@ def trained(
     config: PluginConfig | None = None,
 ) -> TrainedModel:
     """The model as a run trains it."""
-    trainer = Trainer(
+    return trainer_of(split, store, world, others).train(plugin, config or NoSettings(), seed, None)
+
+
+def trainer_of(split: Split, store: StageStore, world: World, others: Mapping[str, Plugin]) -> Trainer:
+    """What trains models in a run."""
+    return Trainer(
         task=NEXT_ITEM,
         split=split,
         machine=Machine.resolve("cpu", "fp32", 1),
@@ -107,7 +119,14 @@ def trained(
         world=world,
         load_plugin=others.__getitem__,
     )
-    return trainer.train(plugin, config or NoSettings(), seed, None)
+
+
+def lists(plugin: Plugin, split: Split, store: StageStore, world: World) -> tuple[list[Any], dict[str, int], list[int]]:
+    """The lists of all test users, the model's counters, and for whom this process ranked."""
+    trainer = trainer_of(split, store, world, {})
+    model = trainer.train(plugin, NoSettings(), 0, None)
+    tested = rank_test(trainer, model, FinalRanking(("keep",), 3), reads_time=False)
+    return tested.rankings.items.tolist(), dict(tested.rankings.counters), model.recommender.raw.ranked
 
 
 class Line(nn.Module):
@@ -168,6 +187,7 @@ def main(out: Path) -> None:
         facts["vectors"] = np.unique(trained(third, split, store, world, others).recommender.raw.vectors).tolist()
         facts["size alone"] = facts.get("size")
         trained(second, split, store, world, others)
+        facts["lists"] = lists(first, split, store, world)
     (out / f"facts-{world.rank}.json").write_text(json.dumps(facts))
 
 

@@ -81,7 +81,6 @@ def text_vectors(context: FitContext, settings: TextSettings) -> TextVectors:
         inputs = [located.folder] if located.is_known_by_content else []
 
     def build(folder: Path) -> None:
-        alone = context.alone()
         if located is None:
             from recbench.nn.text.tfidf import tfidf_svd
 
@@ -89,12 +88,17 @@ def text_vectors(context: FitContext, settings: TextSettings) -> TextVectors:
         else:
             from recbench.nn.text.transformer import encode
 
-            vectors, facts = encode(alone, located.folder, distinct, pooling=settings.pooling, max_tokens=settings.max_tokens, title=STAGE)
+            shared, facts = encode(
+                context.together(), located.folder, distinct, pooling=settings.pooling, max_tokens=settings.max_tokens, title=STAGE
+            )
+            if shared is None:
+                return
+            vectors = shared
         _write(vectors, distinct, texts, folder / VECTORS_FILE, unit_length=settings.unit_length)
         facts |= {"encoder": settings.encoder, "n_items": len(texts), "n_texts": len(distinct), "n_without_text": n_without}
         (folder / FACTS_FILE).write_text(json.dumps(facts, indent=1, sort_keys=True), encoding="utf-8")
 
-    folder = context.common_stage(STAGE, build, config=config, inputs=inputs)
+    folder = context.common_stage(STAGE, build, config=config, inputs=inputs, together=located is not None)
     return TextVectors(np.load(folder / VECTORS_FILE, mmap_mode="r"), folder, settings.encoder)
 
 

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from recbench.core.errors import BadData, BadRequest, DataUnavailable
 from recbench.core.plugin import FitContext
-from recbench.nn.compute.matrix_file import MatrixFile
+from recbench.core.ragged import LongArray
+from recbench.nn.compute.matrix_file import computed_matrix
 from recbench.nn.text.pretrained import is_decoder_only, load_encoder, n_positions, read_json, refuse_unknown_words, sentences
 
 Pooling = Literal["mean", "cls", "last"]
@@ -36,13 +37,14 @@ class _Recipe:
 
 def encode(
     context: FitContext, folder: Path, texts: list[str], *, pooling: Literal["auto"] | Pooling, max_tokens: int, title: str
-) -> tuple[NDArray[np.float32], dict[str, Any]]:
+) -> tuple[NDArray[np.float32] | None, dict[str, Any]]:
     """Vectors of texts, (n_texts, d) float32, in a file among the context's checkpoints, and facts about how they were made.
 
-    Texts of like length share a batch. Finished batches outlive a kill: the next call goes on after them.
+    Texts of like length share a batch. Finished batches outlive a kill: the next call goes on after them. Under torchrun the ranks share
+    the batches, and rank 0 alone is given the vectors.
 
     Args:
-        context: says device and precision; its checkpoints must be this work's alone.
+        context: see `computed_matrix`; says device and precision, too.
         folder: a model and a tokenizer that the transformers library saved.
         texts: none of them empty.
         pooling: see `TextSettings.pooling`.
@@ -61,25 +63,19 @@ def encode(
     length_N = np.array([len(tokens) for tokens in token_lists], np.int64)
     # Longest first: what does not fit into memory fails at once, and the time left is not promised too short.
     order = np.argsort(-length_N, kind="stable")
-    batches = list(_batches(length_N[order], _BATCH_TOKENS.get(device.type, _BATCH_TOKENS["cpu"])))
+    batches = [order[rows] for rows in _batches(length_N[order], _BATCH_TOKENS.get(device.type, _BATCH_TOKENS["cpu"]))]
+
+    def vectors_of(index: LongArray) -> NDArray[np.float32]:
+        part = [token_lists[row] for row in index]
+        vectors: NDArray[np.float32] = _vectors(model, dense, recipe.pooling, part, tokenizer.pad_token_id or 0).cpu().numpy()
+        return vectors
 
     with torch.inference_mode():
         width = int(_vectors(model, dense, recipe.pooling, token_lists[:1], 0).shape[1])
-    store = MatrixFile(context.checkpoints, (len(texts), width))
-    n_done = store.n_batches_done
-    if n_done:
-        context.log.info("%s: %d of %d batches found in the cache", title, n_done, len(batches))
-    total, done = int(length_N.sum()), int(sum(length_N[order[rows]].sum() for rows in batches[:n_done]))
-    with torch.inference_mode(), context.progress.task(f"{title} (tokens)", total) as task, store:
-        task.advance(done)
-        for rows in batches[n_done:]:
-            index = order[rows]
-            part = [token_lists[row] for row in index]
-            store.write(index, _vectors(model, dense, recipe.pooling, part, tokenizer.pad_token_id or 0).cpu().numpy())
-            task.advance(int(length_N[index].sum()))
+        vectors = computed_matrix(context, (len(texts), width), batches, vectors_of, work=length_N, title=f"{title} (tokens)")
     context.log.info("%s: %d texts of %.1f tokens on average, %d of them cut at %d", title, len(texts), length_N.mean(), n_cut, limit)
     facts = {"width": width, "pooling": recipe.pooling, "dense_layers": len(recipe.dense), "mean_tokens": float(length_N.mean())}
-    return store.vectors, {**facts, "n_cut": n_cut, "max_tokens": limit, "model_type": model.config.model_type}
+    return vectors, {**facts, "n_cut": n_cut, "max_tokens": limit, "model_type": model.config.model_type}
 
 
 def _recipe(folder: Path, model: Any, pooling: Literal["auto"] | Pooling) -> _Recipe:

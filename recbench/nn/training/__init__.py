@@ -7,7 +7,6 @@ from recbench.nn.on_demand import on_demand
 if TYPE_CHECKING:
     from recbench.nn.training.batch import Batch, Sharded
     from recbench.nn.training.determinism import torch_seeded
-    from recbench.nn.training.distributed import gather_rows
     from recbench.nn.training.loop import train
     from recbench.nn.training.losses import (
         binary_cross_entropy,
@@ -32,7 +31,7 @@ else:
 __all__ = [
     "Batch", "BatchUnit", "NextItemLoss", "NextItemLossSettings", "NextItemTraining", "Schedule", "Sharded", "SlotTraining",
     "Stretches", "TrainingSettings", "UnseenNegatives", "Windows", "binary_cross_entropy", "count_parameters", "full_cross_entropy",
-    "gather_rows", "gathered", "generalised_binary_cross_entropy", "in_random_order", "is_sharded", "joined", "length_bucketed",
+    "gathered", "generalised_binary_cross_entropy", "in_random_order", "is_sharded", "joined", "length_bucketed",
     "logit_vectors", "sampled_cross_entropy", "sampled_softmax", "shard_weights", "torch_seeded", "train",
     "train_next_items", "whole",
 ]  # fmt: skip

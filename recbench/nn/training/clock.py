@@ -7,7 +7,7 @@ import numpy as np
 
 from recbench.core.budget import Budget
 from recbench.core.plugin import World
-from recbench.nn.training.distributed import sum_over_ranks
+from recbench.nn.compute.distributed import sum_over_ranks
 
 _EARLY_VALIDATION = 0.1
 """Share of a budget of seconds after which a first validation shows what ranking costs."""

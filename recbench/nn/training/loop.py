@@ -21,7 +21,7 @@ from recbench.core.errors import BadRequest, Interrupted, StageFailed, Untrained
 from recbench.core.plugin import CurvePoint, FitContext, FitReport, Ranker
 from recbench.core.progress import Task
 from recbench.core.seeds import derived_seed
-from recbench.nn.training import distributed
+from recbench.nn.compute import distributed
 from recbench.nn.training.batch import Batch, shard
 from recbench.nn.training.checkpoints import CheckpointFolder
 from recbench.nn.training.clock import Clock, Moment

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from recbench.core.plugin import World
-from recbench.nn.training.distributed import copy_from_first
+from recbench.nn.compute.distributed import copy_from_first
 
 
 def shard_weights(module: nn.Module, blocks: Sequence[nn.Module], world: World, device: torch.device) -> None:

@@ -46,7 +46,7 @@ def run_request(
         Interrupted: by Ctrl-C or SIGTERM; the same command goes on.
     """
     # Torch is imported by what follows, after the command line has shown its help and read its options.
-    from recbench.nn.training.distributed import connected
+    from recbench.nn.compute.distributed import connected
     from recbench.nn.training.memory import device_memory
 
     resolved = resolve(request, command=command, started_at=started_at)

@@ -224,7 +224,7 @@ class RunContext:
         mine = users[self.world.rank :: self.world.size]
         totals = validation_sums(GuardedRanker(self.plugin.card, ranker), self._task, self._split, mine, self.progress)
         if self.world.size > 1:
-            from recbench.nn.training.distributed import sum_over_ranks
+            from recbench.nn.compute.distributed import sum_over_ranks
 
             totals = sum_over_ranks(totals, self.world)
         seconds = time.perf_counter() - start
@@ -273,6 +273,7 @@ class RunContext:
         config: Mapping[str, Any],
         inputs: Sequence[str | Path] = (),
         trains: bool = False,
+        together: bool = False,
     ) -> Path:
         """The folder of a stage that any model may share."""
         parts = {
@@ -283,23 +284,27 @@ class RunContext:
             "device": self.device.partition(":")[0],
             "architecture": platform.machine(),
         }
-        return self._stage(name, parts, build, int(config.get("seed", 0)), trains=trains)
+        return self._stage(name, parts, build, int(config.get("seed", 0)), trains=trains, together=together)
 
     def alone(self) -> "RunContext":
         """This process without its group; see `FitContext`."""
+        return replace(self.together(), world=World(), _store=self._store.alone())
+
+    def together(self) -> "RunContext":
+        """This process with its group; see `FitContext`."""
         own = self._build or _Build(self._checkpoints, self.seed, self.budget)
         return replace(
             self,
-            world=World(),
             seed=own.seed,
             budget=own.budget,
             final_ranking=self.final_ranking if self._build is None else None,
             _checkpoints=own.checkpoints,
-            _store=self._store.alone(),
             _build=None,
         )
 
-    def _stage(self, name: str, parts: Mapping[str, Any], build: Callable[[Path], None], seed: int, *, trains: bool) -> Path:
+    def _stage(
+        self, name: str, parts: Mapping[str, Any], build: Callable[[Path], None], seed: int, *, trains: bool, together: bool = False
+    ) -> Path:
         if re.fullmatch(_STAGE_NAME, name) is None:
             raise PluginFailed(
                 f"Model {self.plugin.card.name!r} calls a stage {short_repr(name)}, which cannot be a folder's name. Use {_STAGE_RULE}."
@@ -321,7 +326,7 @@ class RunContext:
             if trains:
                 _Spent(steps=budget.ledger.steps, examples=budget.ledger.examples).write(folder / SPENT_FILE)
 
-        stage = self._store.get(name, parts, build_as_own)
+        stage = self._store.get(name, parts, build_as_own, together=together)
         part = stage.part()
         if trains:
             spent = _Spent.read(stage.folder / SPENT_FILE)
@@ -375,7 +380,9 @@ class RunContext:
     def _keep_back(self, seconds_per_user: float) -> None:
         """Reserve the time of ranking and evaluating the test users; a larger earlier reserve stays."""
         if self.final_ranking is not None:
-            needed_s = len(self._split.test) * (seconds_per_user + _EVALUATION_S_PER_USER) + _FIXED_RESERVE_S
+            # The ranks share the ranking; the evaluation is rank 0's.
+            n_users = len(self._split.test)
+            needed_s = n_users / self.world.size * seconds_per_user + n_users * _EVALUATION_S_PER_USER + _FIXED_RESERVE_S
             self.budget.ledger.reserve_s = max(self.budget.ledger.reserve_s, needed_s)
 
 

@@ -1,15 +1,20 @@
 """Ranking the test users, as a stage."""
 
+import itertools
+import shutil
 import time
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from recbench.core.matrix import new_matrix
+from recbench.core.progress import Progress
 from recbench.core.ranking import Queries, Rankings, View
 from recbench.data import Split
 from recbench.running.run.fit_context import FinalRanking, ranked
+from recbench.running.run.guard import GuardedRanker
 from recbench.running.run.training import TrainedModel, Trainer
 from recbench.running.stages.facts import Count, Facts, Seconds
 from recbench.running.stages.keys import hash_times
@@ -48,29 +53,44 @@ def queries_of_test(split: Split, views: tuple[View, ...]) -> Queries:
 
 
 def rank_test(trainer: Trainer, trained: TrainedModel, final: FinalRanking, *, reads_time: bool) -> RankedTest:
-    """Lists of every test user in each view, from the cache or now; `reads_time`: whether the model does."""
-    split, views, k = trainer.split, final.views, final.k
+    """Lists of every test user in each view, from the cache or now; under torchrun the ranks share the users.
+
+    Args:
+        trainer: who trained the model; all its ranks must call.
+        trained: the model.
+        final: views and length of the lists.
+        reads_time: whether the model does.
+    """
+    # Here and not above: `running` is read before torch is needed.
+    from recbench.nn.compute.distributed import barrier
+
+    split, views, k, world = trainer.split, final.views, final.k, trainer.world
 
     def rank(folder: Path) -> None:
         queries = queries_of_test(split, views)
-        shape = (len(views), len(queries), k)
-        items = new_matrix(folder / _ITEMS_FILE, np.int32, shape)
-        scores = new_matrix(folder / _SCORES_FILE, np.float32, shape)
-        counters: dict[str, int] = {}
-        start = time.perf_counter()
-        for first, part in ranked(trained.recommender, queries, k, len(split.items), trainer.progress, "ranking test users"):
-            rows = slice(first, first + part.items.shape[1])
-            items[:, rows], scores[:, rows] = part.items, part.scores
-            for name, count in part.counters.items():
-                counters[name] = counters.get(name, 0) + count
-        items.flush()
-        scores.flush()
-        _RankingFacts(views=views, counters=counters, rank_s=time.perf_counter() - start).write(folder / _FACTS_FILE)
+        ends = np.linspace(0, len(queries), world.size + 1).astype(np.int64)
+        shares = [range(int(start), int(end)) for start, end in itertools.pairwise(ends)]
+        if world.size == 1:
+            _write_lists(folder, trained.recommender, queries, shares[0], k, len(split.items), trainer.progress)
+            return
+        # A rank whose share was finished before a stop does not rank it again.
+        folders = [trainer.store.partial(RANKING_STAGE, key) / f"rank-{number}-of-{world.size}" for number in range(world.size)]
+        own, mine = folders[world.rank], shares[world.rank]
+        if mine and not own.is_dir():
+            unfinished = own.with_name(f"{own.name}.part")
+            shutil.rmtree(unfinished, ignore_errors=True)
+            unfinished.mkdir(parents=True)
+            _write_lists(unfinished, trained.recommender, queries, mine, k, len(split.items), trainer.progress)
+            unfinished.rename(own)
+        barrier(world)
+        if world.rank == 0:
+            _join(folder, [(share, part) for share, part in zip(shares, folders, strict=True) if share], (len(views), len(queries), k))
 
     parts = {"training": trained.stage.key, "test": split.fingerprints.test, "k": k, "views": list(views)}
     if reads_time:
         parts["times"] = hash_times(split.test.timestamp)
-    stage = trainer.store.get(RANKING_STAGE, parts, rank)
+    key = trainer.store.key(RANKING_STAGE, parts)
+    stage = trainer.store.get(RANKING_STAGE, parts, rank, together=True)
     facts = _RankingFacts.read(stage.folder / _FACTS_FILE)
     rankings = Rankings(
         views=facts.views,
@@ -79,3 +99,35 @@ def rank_test(trainer: Trainer, trained: TrainedModel, final: FinalRanking, *, r
         counters=facts.counters,
     )
     return RankedTest(rankings, facts.rank_s, stage)
+
+
+def _write_lists(folder: Path, recommender: GuardedRanker, queries: Queries, rows: range, k: int, n_items: int, progress: Progress) -> None:
+    """Answer these rows of the queries into a folder."""
+    mine = queries if len(rows) == len(queries) else queries.take(np.arange(rows.start, rows.stop))
+    shape = (len(queries.views), len(mine), k)
+    items = new_matrix(folder / _ITEMS_FILE, np.int32, shape)
+    scores = new_matrix(folder / _SCORES_FILE, np.float32, shape)
+    counters: Counter[str] = Counter()
+    start = time.perf_counter()
+    for first, part in ranked(recommender, mine, k, n_items, progress, "ranking test users"):
+        place = slice(first, first + part.items.shape[1])
+        items[:, place], scores[:, place] = part.items, part.scores
+        counters.update(part.counters)
+    items.flush()
+    scores.flush()
+    _RankingFacts(views=queries.views, counters=dict(counters), rank_s=time.perf_counter() - start).write(folder / _FACTS_FILE)
+
+
+def _join(folder: Path, parts: list[tuple[range, Path]], shape: tuple[int, int, int]) -> None:
+    """The lists of all ranks in one folder, each share with the rows of the queries that it answers."""
+    facts = [_RankingFacts.read(part / _FACTS_FILE) for _, part in parts]
+    for name, dtype in ((_ITEMS_FILE, np.int32), (_SCORES_FILE, np.float32)):
+        whole = new_matrix(folder / name, dtype, shape)
+        for rows, part in parts:
+            whole[:, rows.start : rows.stop] = np.load(part / name, mmap_mode="r")
+        whole.flush()
+    counters: Counter[str] = Counter()
+    for fact in facts:
+        counters.update(fact.counters)
+    # They rank at the same time: the slowest says how long it took.
+    _RankingFacts(views=facts[0].views, counters=dict(counters), rank_s=max(fact.rank_s for fact in facts)).write(folder / _FACTS_FILE)

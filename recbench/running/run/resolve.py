@@ -127,7 +127,7 @@ def resolve(request: RunRequest, *, command: tuple[str, ...] = (), started_at: f
     Raises:
         BadRequest: a choice cannot be made.
     """
-    from recbench.nn.training.distributed import world_from_environment
+    from recbench.nn.compute.distributed import world_from_environment
 
     started = datetime.now(UTC)
     world, local_rank = (World(), 0) if alone else world_from_environment()

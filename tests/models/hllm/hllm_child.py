@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from recbench.core import Catalogue, World
-from recbench.nn.training.distributed import connected, world_from_environment
+from recbench.nn.compute.distributed import connected, world_from_environment
 from recbench.testing import LightContext, interactions, queries
 from recbench_models.hllm import PLUGIN, network
 from recbench_models.hllm.recommender import HLLM

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from recbench.core import BadRequest
-from recbench.core.ragged import Ragged
+from recbench.core.ragged import Ragged, flat_index
 from recbench_models.hllm.item_tower import ItemTower, distinct
 
 KINDS = ["decoder", "encoder"]
@@ -114,8 +114,7 @@ def test_top_layers_on_stored_states_are_the_whole_tower(kind: str) -> None:
     assert stored.can_store
     states = np.empty((len(stored.tokens.item), case.WIDTH), np.float32)
     for rows in stored.batches(np.arange(len(stored.tokens))):
-        found, index = stored.lower_states(rows)
-        states[index] = found
+        states[flat_index(stored.tokens.offsets, rows)[0]] = stored.lower_states(rows)
     stored.use_stored(states)
     results = []
     for tower in (live, stored):

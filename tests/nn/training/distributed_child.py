@@ -9,12 +9,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import save_file
 from training_case import FakeContext, TinyModel, batches_of, restless
 
 from recbench.core import Interrupted, World
+from recbench.nn.compute import computed_matrix
+from recbench.nn.compute.distributed import broadcast, connected, gather_rows, sum_over_ranks, world_from_environment
 from recbench.nn.training.batch import Batch
-from recbench.nn.training.distributed import broadcast, connected, gather_rows, sum_over_ranks, world_from_environment
 from recbench.nn.training.loop import train
 from recbench.nn.training.settings import TrainingSettings
 
@@ -69,6 +71,25 @@ def gathered_rows(world: World) -> dict[str, Any]:
     return found
 
 
+def matrix_of(folder: Path, world: World, fails_at: int = -1) -> tuple[list[list[float]] | None, list[int]]:
+    """A matrix of two columns that is computed in batches of unequal size, and which numbers this process computed."""
+    batches = [np.array([4, 0]), np.array([1]), np.array([3, 2, 5])]
+    computed: list[int] = []
+
+    def compute(numbers: NDArray[np.int64]) -> NDArray[np.float32]:
+        if fails_at in numbers:
+            raise RuntimeError("stopped")
+        computed.extend(numbers.tolist())
+        return np.stack([numbers, numbers**2], 1).repeat(2, 0).astype(np.float32)
+
+    def rows_of(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+        return (2 * numbers[:, None] + np.arange(2)).ravel()
+
+    context = FakeContext(folder, world=world)
+    found = computed_matrix(context, (12, 2), batches, compute, work=np.arange(6), title="squares", rows_of=rows_of)
+    return None if found is None else found.tolist(), computed
+
+
 def main(out: Path) -> None:
     world, local_rank = world_from_environment()
     facts: dict[str, Any] = {"local_rank": local_rank}
@@ -79,6 +100,8 @@ def main(out: Path) -> None:
         facts["sum"] = sum_over_ranks(np.array([[1.0, world.rank]]), world).tolist()
         group.barrier()
         facts["gathered"] = gathered_rows(world)
+        facts["matrix"] = matrix_of(out / "matrix", world)
+        facts["matrix again"] = matrix_of(out / "matrix", world)
         for name in CASES:
             module, facts[name] = run_case(name, out, world, score=smooth)
             save_file(module.state_dict(), out / f"{name}-{world.rank}.safetensors")

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from recbench.core import BadRequest, World
-from recbench.nn.training.distributed import barrier, broadcast, connected, sum_over_ranks, world_from_environment
+from recbench.nn.compute.distributed import barrier, broadcast, connected, sum_over_ranks, world_from_environment
 
 CHILD = Path(__file__).parent / "distributed_child.py"
 
@@ -119,6 +119,22 @@ def test_rows_of_all_processes_stand_in_the_order_of_ranks_and_gradients_are_sum
     assert second["2+3"] == [rows, [[3, 3]] * 3]
     assert first["0+2"] == [[[10, 11], [12, 13]], []]
     assert second["0+2"][1] == [[3, 3]] * 2
+
+
+@pytest.mark.slow
+def test_ranks_share_the_batches_of_a_matrix_and_the_first_has_all_of_it(
+    two_ranks: tuple[Path, list[dict[str, Any]]], tmp_path: Path
+) -> None:
+    with pytest.raises(RuntimeError, match="stopped"):
+        distributed_child.matrix_of(tmp_path, World(), fails_at=3)
+    alone, computed = distributed_child.matrix_of(tmp_path, World())
+    assert alone == [[number, number**2] for number in range(6) for _ in range(2)]
+    assert computed == [3, 2, 5], "finished batches are not computed again"
+    first, second = two_ranks[1]
+    assert first["matrix"] == [alone, [4, 0, 3, 2, 5]]
+    assert second["matrix"] == [None, [1]]
+    assert first["matrix again"] == [alone, []]
+    assert second["matrix again"] == [None, []]
 
 
 @pytest.mark.slow

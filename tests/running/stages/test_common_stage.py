@@ -216,4 +216,12 @@ def test_in_a_group_one_process_works_alone_while_the_other_waits(tmp_path: Path
         assert fact["size"] == 2
     assert facts[0]["size alone"] == 1
     assert facts[1]["size alone"] is None
+    lists, counters, ranked = zip(*(fact["lists"] for fact in facts), strict=True)
+    users = ranked[0] + ranked[1]
+    assert abs(len(ranked[0]) - len(ranked[1])) <= 1, "the ranks share the test users"
+    assert lists[0] == lists[1]
+    n_items = len(Split.open(tmp_path / "split").items)
+    assert lists[0] == [[[(user + place) % n_items for place in range(3)] for user in users]]
+    assert counters == ({"sequences": len(users)},) * 2
+    assert users == Split.open(tmp_path / "split").test.user.tolist()
     assert [fact["seen together"] for fact in facts] == [[0, 2, 4, 6, 0, 2, 4, 6], [1, 3, 5, 7, 1, 3, 5, 7]]
