@@ -11,7 +11,6 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, ModelWrapValidatorHandler, ValidationError, model_validator
 
 from recbench.core.errors import BadConfig, nearest
-from recbench.core.visible import visible
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -78,14 +77,14 @@ def explain(error: ValidationError, known: Sequence[str], where: str, moved: Map
     """A sentence per fault of a pydantic error, with the nearest known key for a misspelt one, or what `moved` says of it."""
     faults = []
     for fault in error.errors():
-        key = visible(".".join(str(part) for part in fault["loc"]), one_line=True)
+        key = ".".join(str(part) for part in fault["loc"])
         if fault["type"] == "extra_forbidden":
             hint = f" Did you mean {moved[key]!r}?" if moved and key in moved else nearest_setting(key, known)
             faults.append(f"{where} has no key {key!r}.{hint} Known: {', '.join(_beside(key, known)) or 'none'}.")
         elif fault["type"] == "missing":
             faults.append(f"{where} lacks the key {key!r}.")
         else:
-            message = visible(" ".join(fault["msg"].removeprefix("Value error, ").split()))  # it may quote a value as it is
+            message = " ".join(fault["msg"].removeprefix("Value error, ").split())  # it may quote a value that spans lines
             value = "" if isinstance(fault["input"], Mapping) else f"={fault['input']!r}"  # a group is named, not written out
             named = f"{key}{value}: " if key else ""
             faults.append(f"{where}: {named}{message}. Change that value.")

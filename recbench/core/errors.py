@@ -23,13 +23,21 @@ import errno
 from collections.abc import Iterable
 from pathlib import Path
 
+from recbench.core.visible import visible
+
 _SHORTAGES = {errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class RecbenchError(Exception):
-    """Base of all errors that are shown as a sentence, without a traceback."""
+    """Base of all errors that are shown as a sentence, without a traceback.
+
+    What a sentence quotes from data cannot steer a terminal: such characters are spelt out.
+    """
 
     exit_code = 1
+
+    def __init__(self, *parts: object) -> None:
+        super().__init__(*(visible(part) if isinstance(part, str) else part for part in parts))
 
 
 class BadRequest(RecbenchError):

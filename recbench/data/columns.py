@@ -149,7 +149,7 @@ def _ids(table: pa.Table, name: str, file: str) -> tuple[IntArray, StringArray]:
     return numbers, encoded.chunk(0).dictionary.to_numpy(zero_copy_only=False)
 
 
-def _ratings(table: pa.Table, file: str) -> NDArray[np.float32] | None:
+def _ratings(table: pa.Table, file: str) -> NDArray[np.floating] | None:
     if "rating" not in table.column_names:
         return None
     column = table.column("rating")
@@ -157,5 +157,7 @@ def _ratings(table: pa.Table, file: str) -> NDArray[np.float32] | None:
         column = column.cast(pa.float64())
     if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type) or pa.types.is_null(column.type)):
         raise BadData(f"{file}: the column 'rating' holds {column.type}, not numbers. Convert or remove it.")
-    ratings: NDArray[np.float32] = column.cast(pa.float64(), safe=False).to_numpy().astype(np.float32)
+    # A limit of 4.1 shall keep a 4.1 of either type, and a limit just above 3 no 3.
+    is_short = column.type in {pa.float16(), pa.float32()}
+    ratings: NDArray[np.floating] = column.cast(pa.float32() if is_short else pa.float64(), safe=False).to_numpy()
     return ratings

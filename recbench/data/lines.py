@@ -73,7 +73,7 @@ class EventLines:
         self._rating_pattern = re.compile(rb'"%s"\s*:\s*([-+.\deE]+)' % rating.encode())
         self._users, self._items = Vocabulary(), Vocabulary()
         self._user, self._item = array("i"), array("i")
-        self._rating = array("f")
+        self._rating = array("d")
         self.times: list[str] = []
         """Time of each event, as it is written."""
 
@@ -122,7 +122,7 @@ class EventLines:
             self._users.ids(),
             self._items.ids(),
             timestamp,
-            np.frombuffer(self._rating, dtype=np.float32) if self._rating else np.empty(0, np.float32),
+            np.frombuffer(self._rating, dtype=np.float64) if self._rating else np.empty(0),
             fraction=fraction,
         )
 

@@ -2,11 +2,13 @@
 
 import json
 import logging
+import pickle
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from recbench.core import BadData
 from recbench.core.visible import LineFormatter, listed, visible, visible_json
 
 ANY = st.text(st.characters(), max_size=40)
@@ -50,3 +52,9 @@ def test_json_keeps_its_content(text: str) -> None:
 def test_a_log_line_stays_one_line() -> None:
     record = logging.LogRecord("recbench", logging.INFO, "", 0, "title %s", ("a\nError: no\x1b[2J",), None)
     assert LineFormatter("%(message)s").format(record) == r"title a\nError: no\x1b[2J"
+
+
+def test_no_error_quotes_what_steers_a_terminal() -> None:
+    error = BadData("line 3: '\x1b[31mred\x1b[0m' is no number")
+    assert str(error) == r"line 3: '\x1b[31mred\x1b[0m' is no number"
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)

@@ -1,6 +1,7 @@
 """From files to a data set: numbering, order, filters, duplicates, and every kind of bad input."""
 
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -127,6 +128,22 @@ def test_filters(write_folder: Write, write_card: Write, read: Read, filters: st
     assert sequences(dataset) == expected
     removed = sum(int(count) for what, count in dataset.notes.items() if what.startswith("removed by filter"))
     assert removed == len(ROWS) - dataset.n_interactions
+
+
+@pytest.mark.parametrize("kind", [pa.float32(), pa.float64(), pa.decimal128(4, 2)])
+@pytest.mark.parametrize(("limit", "kept"), [(4.1, ["b", "c"]), (4.2, ["c"]), (4.11, ["c"])])
+def test_a_limit_of_ratings_is_as_precise_as_the_source(
+    write_folder: Write, write_card: Write, read: Read, kind: pa.DataType, limit: float, kept: list[str]
+) -> None:
+    ratings = [Decimal("3.9"), Decimal("4.1"), Decimal("4.3")]
+    values = ratings if pa.types.is_decimal(kind) else list(map(float, ratings))
+    write_folder([("u", "a", 5), ("u", "b", 6), ("u", "c", 9)], extra={"rating": pa.array(values, kind)})
+    assert sequences(read(write_card(f"filters = [{{ kind = 'min-rating', value = {limit} }}]\n{FOLDER}"))) == {"u": kept}
+
+
+def test_a_limit_just_above_a_rating_drops_it(write_folder: Write, write_card: Write, read: Read) -> None:
+    write_folder([("u", "a", 5), ("u", "b", 9)], extra={"rating": pa.array([3, 4])})
+    assert sequences(read(write_card(f"filters = [{{ kind = 'min-rating', value = 3.000000001 }}]\n{FOLDER}"))) == {"u": ["b"]}
 
 
 def test_ready_folders_are_not_filtered_again(write_folder: Write, write_card: Write, read: Read, tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ class MovieLensReader:
         try:
             user = np.fromiter((users.number(row[0]) for row in rows), dtype=np.int32, count=len(rows))
             item = np.fromiter((items.number(row[1]) for row in rows), dtype=np.int32, count=len(rows))
-            rating = np.array([row[2] for row in rows], dtype=np.float32)
+            rating = np.array([row[2] for row in rows], dtype=np.float64)
             timestamp = np.array([row[3] for row in rows], dtype=np.int64)
         except (IndexError, ValueError, OverflowError) as error:
             raise BadData(f"{files['archive'].name}: {name} is not user, item, rating, time: {error}. Get the archive again.") from None

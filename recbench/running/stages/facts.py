@@ -7,7 +7,6 @@ from typing import Annotated, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from recbench.core.errors import BadData
-from recbench.core.visible import visible
 
 Seconds = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=0)]
@@ -33,10 +32,10 @@ class Facts(BaseModel):
 
 
 def first_fault(error: ValidationError) -> str:
-    """Place and kind of the first fault, in one line that may be shown."""
+    """Place and kind of the first fault, in one line."""
     first = error.errors(include_url=False)[0]
     key = ".".join(str(part) for part in first["loc"])
-    return visible(f"{key}: {first['msg']}" if key else first["msg"], one_line=True)
+    return f"{key}: {first['msg']}" if key else first["msg"]
 
 
 class StageFile(Facts):
