@@ -156,6 +156,13 @@ class Source(_Part):
     filters: tuple[Filter, ...] | None = None
     time: CardTime | None = None
 
+    @field_validator("path")
+    @classmethod
+    def _has_a_printable_path(cls, path: Path | None) -> Path | None:
+        if path is not None and not str(path).isprintable():
+            raise ValueError("a path has no line breaks and no control characters here")
+        return path
+
     @field_validator("options")
     @classmethod
     def _has_finite_options(cls, options: dict[str, Any] | None) -> dict[str, Any] | None:
