@@ -113,6 +113,7 @@ def test_a_data_set_claimed_twice_and_a_broken_folder_of_cards(
         ("filters = [{ kind = 'k-kore', user = 5, item = 5 }]", "k-kore"),
         ("filters = [{ kind = 'k-core', user = 0, item = 5 }]", "greater than 0"),
         ("[[sources]]\nkind = 'folder'\npath = \"a\\u0000b\"", "'sources.0.path' holds a null character"),
+        ("[[sources]]\nkind = 'folder'\npath = \"a\\nb\"", "a path has no line breaks"),
         ('[counts]\n"a\\u0000" = 1', "holds a null character"),
         ('filters = [{ kind = "\\u001b[31mred" }]', r"'\\x1b\[31mred'"),
         ('[counts]\n"\\u001b[31mred" = 1', r"\\x1b\[31mred"),
