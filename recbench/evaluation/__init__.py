@@ -4,7 +4,7 @@ from recbench.core.codes_file import CODES_FILE, CodeTable
 from recbench.evaluation.code_figures import code_figures, main_categories, read_codes
 from recbench.evaluation.code_levels import CodePlaces, code_groups, collision_figures, level_figures, places_in_lists
 from recbench.evaluation.domination import SPACES_FILE, Spaces, domination_figures, read_spaces
-from recbench.evaluation.evaluate import BOOTSTRAP_SEED, Evaluation, Measures, evaluate
+from recbench.evaluation.evaluate import BOOTSTRAP_SEED, Evaluation, Evaluator, Measures, evaluate
 from recbench.evaluation.exposure import TOP, Exposure, beyond_accuracy, exposure_counts
 from recbench.evaluation.metrics import METRICS, Metric
 from recbench.evaluation.rank_table import MISS, RankTable, check_rankings, ranks_of_targets
@@ -43,6 +43,7 @@ __all__ = [
     "CodePlaces",
     "CodeTable",
     "Evaluation",
+    "Evaluator",
     "Exposure",
     "Group",
     "Measures",

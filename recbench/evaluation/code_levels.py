@@ -18,10 +18,9 @@ from numpy.typing import NDArray
 from recbench.core.codes_file import CodeTable
 from recbench.core.ragged import Histories, LongArray, Targets
 from recbench.core.ranking import UNSEEN, Queries, Rankings, View
-from recbench.core.seeds import frozen_generator
 from recbench.evaluation.code_figures import PREFIX
 from recbench.evaluation.evaluate import BOOTSTRAP_SEED
-from recbench.evaluation.intervals import bootstrap_means, grouped
+from recbench.evaluation.intervals import Draws, bootstrap_means, grouped, intervals
 from recbench.evaluation.metrics.places import discounts
 from recbench.evaluation.rank_table import entries_in
 from recbench.evaluation.ties import expected_hit, expected_ndcg
@@ -205,10 +204,10 @@ def _sid_intervals(places: CodePlaces, view: View, cutoffs: Sequence[int], user_
     else:
         values_UM = np.stack([_of_users(places.values(SID, kind, k), user_Q, n_users) for kind, k in names], axis=1)
         values_GM, size_G = grouped(values_UM)
-    stream = frozen_generator(BOOTSTRAP_SEED, "bootstrap", SID, view)
+    draws = Draws(BOOTSTRAP_SEED, "bootstrap", SID, view)
     return {
         f"{PREFIX}{SID}_{kind}@{k}_{view}_{end}": value
-        for (kind, k), interval in zip(names, bootstrap_means(values_GM, size_G, stream), strict=True)
+        for (kind, k), interval in zip(names, intervals(*bootstrap_means(values_GM, size_G, draws)), strict=True)
         for end, value in (("low", interval.low), ("high", interval.high))
     }
 

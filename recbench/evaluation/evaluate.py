@@ -1,18 +1,18 @@
 """Ranks, facts and exposure to all figures of a record. The run and `verify` both come through here."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from recbench.core.ragged import LongArray
 from recbench.core.ranking import View
 from recbench.core.records import Interval, SlicePart
-from recbench.core.seeds import frozen_generator
-from recbench.evaluation.exposure import Exposure, beyond_accuracy
-from recbench.evaluation.intervals import bootstrap_means, cluster_means, grouped
+from recbench.evaluation.exposure import Background, Exposure
+from recbench.evaluation.intervals import Draws, FloatArray, bootstrap_means, grouped, intervals, resampled_means
 from recbench.evaluation.metrics import METRICS
-from recbench.evaluation.rank_table import RankTable
+from recbench.evaluation.rank_table import MISS, RankTable
 from recbench.evaluation.slices import Group
 from recbench.evaluation.target_facts import TargetFacts
 from recbench.evaluation.user_values import same_targets, values_of_view, values_per_user
@@ -79,36 +79,100 @@ def evaluate(ranks: RankTable, facts: TargetFacts, exposure: Exposure, train_cou
     Raises:
         SplitMismatch: the tables are about different targets or catalogues.
     """
-    same_targets(ranks, facts)
-    has_sets = len(ranks) > ranks.n_users and not ranks.has_single_targets
-    names = measures.names(ranks.list_length, has_sets=has_sets)
-    cluster = facts.of_task.get(measures.cluster) if measures.cluster is not None else None
-    metrics = {view: _intervals(ranks, view, names, "all", cluster) for view in ranks.views} if len(ranks) else {}
-    slice_names = tuple(name for name in measures.of_slices if name in names)
-    slices = [
-        SlicePart(slice=group.slice, group=group.name, view=view, n=part.n_users, metrics=part_metrics)
-        for group in measures.groups(facts)
-        for part in [ranks.take(group.rows)]
-        for view in ranks.views
-        for part_cluster in [None if cluster is None else cluster[group.rows]]
-        if (part_metrics := _intervals(part, view, slice_names, f"{group.slice}/{group.name}", part_cluster))
-    ]
-    return Evaluation(metrics, slices, beyond_accuracy(exposure, facts, train_count))
+    return Evaluator(facts, train_count, measures).evaluate(ranks, exposure)
 
 
-def _intervals(ranks: RankTable, view: View, names: tuple[str, ...], stream: str, cluster: LongArray | None = None) -> dict[str, Interval]:
-    """Means with their intervals; `cluster` has one number per row of the table."""
-    if not names:
-        return {}
-    if cluster is not None:
-        drawn = frozen_generator(BOOTSTRAP_SEED, "bootstrap", stream, view)
-        of_clusters = cluster_means(values_of_view(ranks, view, names), cluster[ranks.offsets[:-1]], drawn)
-        return dict(zip(names, of_clusters, strict=True))
-    if len(ranks) == ranks.n_users:
-        distinct, sizes = np.unique(ranks.rank[view], return_counts=True)
-        values = values_per_user(distinct, np.arange(len(distinct) + 1, dtype=np.int64), names)
-        sizes = sizes.astype(np.int64)
-    else:
-        values, sizes = grouped(values_of_view(ranks, view, names))
-    intervals = bootstrap_means(values, sizes, frozen_generator(BOOTSTRAP_SEED, "bootstrap", stream, view))
-    return dict(zip(names, intervals, strict=True))
+class Evaluator:
+    """Evaluates any number of runs on one test part; what they have in common is worked out once, and no run changes it."""
+
+    def __init__(self, facts: TargetFacts, train_count: LongArray, measures: Measures) -> None:
+        """Arguments as for `evaluate`."""
+        self.facts = facts
+        self._train_count = train_count
+        self._measures = measures
+        self._cluster = None if measures.cluster is None else facts.of_task.get(measures.cluster)
+        self._draws: dict[tuple[str, View], Draws] = {}
+        self._values_of_rank: dict[tuple[int, tuple[str, ...]], FloatArray] = {}
+
+    @cached_property
+    def _groups(self) -> list[tuple[Group, LongArray]]:
+        """The groups of targets, each with the numbers of its rows."""
+        return [(group, np.flatnonzero(group.rows)) for group in self._measures.groups(self.facts)]
+
+    @cached_property
+    def _background(self) -> Background:
+        return Background(self.facts, self._train_count)
+
+    def evaluate(self, ranks: RankTable, exposure: Exposure) -> Evaluation:
+        """The figures of one run.
+
+        Raises:
+            SplitMismatch: its tables are about other targets or another catalogue.
+        """
+        same_targets(ranks, self.facts)
+        has_sets = len(ranks) > ranks.n_users and not ranks.has_single_targets
+        names = self._measures.names(ranks.list_length, has_sets=has_sets)
+        slice_names = tuple(name for name in self._measures.of_slices if name in names)
+        means = _Means()
+        if len(ranks):
+            for view in ranks.views:
+                means.add(names, *self._resampled(ranks, view, names, "all", self._cluster))
+        parts = []
+        for group, rows in self._groups if slice_names else ():
+            part = ranks.take(rows)
+            parts.append((group, part.n_users))
+            cluster = None if self._cluster is None else self._cluster[rows]
+            for view in ranks.views:
+                means.add(slice_names, *self._resampled(part, view, slice_names, f"{group.slice}/{group.name}", cluster))
+        found = means.with_intervals()
+        metrics = {view: next(found) for view in ranks.views} if len(ranks) else {}
+        slices = [
+            SlicePart(slice=group.slice, group=group.name, view=view, n=n, metrics=next(found))
+            for group, n in parts
+            for view in ranks.views
+        ]
+        return Evaluation(metrics, slices, self._background.beyond_accuracy(exposure))
+
+    def _resampled(
+        self, ranks: RankTable, view: View, names: tuple[str, ...], stream: str, cluster: LongArray | None
+    ) -> tuple[FloatArray, FloatArray]:
+        """Means over the users (M,) and over those of each resample (M, R); `cluster` has one number per row of the table."""
+        if (stream, view) not in self._draws:
+            self._draws[stream, view] = Draws(BOOTSTRAP_SEED, "bootstrap", stream, view)
+        draws = self._draws[stream, view]
+        if cluster is not None:
+            return resampled_means(values_of_view(ranks, view, names), cluster[ranks.offsets[:-1]], draws)
+        if len(ranks) > ranks.n_users:
+            return bootstrap_means(*grouped(values_of_view(ranks, view, names)), draws)
+        sizes = np.bincount(ranks.rank[view] - MISS, minlength=ranks.list_length - MISS)
+        is_there = sizes > 0
+        return bootstrap_means(self._of_ranks(ranks.list_length, names)[is_there], sizes[is_there], draws)
+
+    def _of_ranks(self, list_length: int, names: tuple[str, ...]) -> FloatArray:
+        """What a user with a single target has, whose rank is a miss, 0, 1 and so on, (list_length + 1, M)."""
+        key = list_length, names
+        if key not in self._values_of_rank:
+            ranks = np.arange(MISS, list_length, dtype=np.int16)
+            self._values_of_rank[key] = values_per_user(ranks, np.arange(len(ranks) + 1, dtype=np.int64), names)
+        return self._values_of_rank[key]
+
+
+class _Means:
+    """Means with their resamples, in the order of their coming; all intervals are computed at once."""
+
+    def __init__(self) -> None:
+        self._names: list[tuple[str, ...]] = []
+        self._value: list[FloatArray] = []
+        self._samples: list[FloatArray] = []
+
+    def add(self, names: tuple[str, ...], value_M: FloatArray, samples_MR: FloatArray) -> None:
+        """Metrics of one group of users."""
+        self._names.append(names)
+        self._value.append(value_M)
+        self._samples.append(samples_MR)
+
+    def with_intervals(self) -> Iterator[dict[str, Interval]]:
+        """The metrics of each group."""
+        found = iter(intervals(np.concatenate(self._value), np.concatenate(self._samples)) if self._value else ())
+        for names in self._names:
+            yield {name: next(found) for name in names}

@@ -86,8 +86,8 @@ class RankTable:
         """Number of users that have a target."""
         return len(self.offsets) - 1
 
-    def take(self, rows: NDArray[np.bool_]) -> "RankTable":
-        """The rows where `rows` is true: each user with those of the targets only."""
+    def take(self, rows: LongArray) -> "RankTable":
+        """Some of the rows, in rising order: each user with those of the targets only."""
         rank = {view: rank[rows] for view, rank in self.rank.items()}
         return RankTable(self.user[rows], self.target[rows], rank, self.list_length, self.has_single_targets)
 

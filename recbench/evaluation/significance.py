@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from recbench.core.errors import SplitMismatch
 from recbench.core.records import Interval
 from recbench.core.seeds import frozen_generator
-from recbench.evaluation.intervals import bounds, cluster_sums, grouped, resampled_means, resampled_sizes, sums
+from recbench.evaluation.intervals import Draws, bounds, cluster_sums, grouped, intervals, resampled_means, resampled_sizes, sums
 
 FloatArray = NDArray[np.float64]
 
@@ -65,11 +65,7 @@ def paired_bootstrap(
     Raises:
         SplitMismatch: not the same number of users, or none at all.
     """
-    difference = _per_seed(a)[0] - _per_seed(b, like=a)[0]
-    rng = frozen_generator(seed, "paired bootstrap")
-    value, samples = resampled_means(difference[:, None], cluster, rng, resamples)
-    low, high = bounds(samples)
-    return Interval(value=float(value[0]), low=float(low[0]), high=float(high[0]))
+    return PairedTests(cluster=cluster, resamples=resamples, seed=seed).difference_of_runs(a, b)
 
 
 def two_level_bootstrap(
@@ -90,23 +86,7 @@ def two_level_bootstrap(
     Raises:
         SplitMismatch: not the same number of users, or none at all.
     """
-    a_SU, b_TU = _per_seed(a), _per_seed(b, like=a)
-    rng = frozen_generator(seed, "two-level bootstrap")
-    # Mean of each seed under the users of each resample, (resamples, S + T).
-    value, seed_means = resampled_means(np.concatenate([a_SU, b_TU]).T, cluster, rng, resamples)
-    drawn_a = _drawn_mean(seed_means[:, : len(a_SU)], rng)
-    drawn_b = _drawn_mean(seed_means[:, len(a_SU) :], rng)
-    low, high = bounds((drawn_a - drawn_b)[:, None])
-    mean = value[: len(a_SU)].sum() / len(a_SU) - value[len(a_SU) :].sum() / len(b_TU)
-    return Interval(value=float(mean), low=float(low[0]), high=float(high[0]))
-
-
-def _drawn_mean(seed_means_RS: FloatArray, rng: np.random.RandomState) -> FloatArray:
-    """Mean over as many seeds as there are, drawn with replacement for each resample, (R,)."""
-    n_seeds = seed_means_RS.shape[1]
-    times_RS = np.concatenate(list(resampled_sizes(np.ones(n_seeds, dtype=np.int64), len(seed_means_RS), rng)))
-    mean: FloatArray = (times_RS * seed_means_RS).sum(axis=1) / n_seeds
-    return mean
+    return PairedTests(cluster=cluster, resamples=resamples, seed=seed).difference_of_seeds(a, b)
 
 
 def sign_flip_test(
@@ -162,8 +142,8 @@ def minimum_detectable_difference(a: FloatArray, b: FloatArray, cluster: NDArray
     if len(difference) < 2:
         return 0.0
     values_GM, sizes_G = grouped(difference[:, None])
-    mean = sums(sizes_G[None], values_GM)[0, 0] / len(difference)
-    variance = sums(sizes_G[None], (values_GM - mean) ** 2)[0, 0] / (len(difference) - 1)
+    mean = sums(sizes_G[:, None], values_GM)[0, 0] / len(difference)
+    variance = sums(sizes_G[:, None], (values_GM - mean) ** 2)[0, 0] / (len(difference) - 1)
     return STANDARD_ERRORS_FOR_POWER * math.sqrt(variance / len(difference))
 
 
@@ -175,6 +155,68 @@ def _cluster_error(difference_U: FloatArray, cluster_U: NDArray[np.integer]) -> 
         return 0.0
     residual_C = sums_C2[:, 0] - sums_C2[:, 1] * difference_U.mean()
     return math.sqrt(n / (n - 1) * math.fsum((residual_C**2).tolist())) / len(difference_U)
+
+
+@dataclass(frozen=True)
+class Tested:
+    """What paired tests say about two rows; attributes as those of `PairedComparison`."""
+
+    difference: Interval
+    p: float
+    minimum_detectable: float
+    n_users: int
+    seeds_best: int
+    seeds_other: int
+
+
+class PairedTests:
+    """Paired tests of many pairs of rows about the same users; draws that do not depend on the rows are made once."""
+
+    def __init__(self, *, cluster: NDArray[np.integer] | None = None, resamples: int = RESAMPLES, seed: int = SEED) -> None:
+        """Arguments as for `paired_bootstrap`; `resamples` of the bootstrap, and permutations of the test."""
+        self._cluster, self._resamples, self._seed = cluster, resamples, seed
+        self._users, self._seeds = Draws(seed, "paired bootstrap"), Draws(seed, "two-level bootstrap")
+
+    def compare(self, best: FloatArray, other: FloatArray) -> Tested:
+        """All tests of `best` against `other`, (n,) or (S, n) each.
+
+        Raises:
+            SplitMismatch: not the same number of users, or none at all.
+        """
+        a_SU, b_TU = _per_seed(best), _per_seed(other, like=best)
+        bootstrap = self.difference_of_runs if len(a_SU) == len(b_TU) == 1 else self.difference_of_seeds
+        return Tested(
+            difference=bootstrap(a_SU, b_TU),
+            p=sign_flip_test(a_SU, b_TU, cluster=self._cluster, permutations=self._resamples, seed=self._seed),
+            minimum_detectable=minimum_detectable_difference(a_SU, b_TU, self._cluster),
+            n_users=a_SU.shape[1],
+            seeds_best=len(a_SU),
+            seeds_other=len(b_TU),
+        )
+
+    def difference_of_runs(self, a: FloatArray, b: FloatArray) -> Interval:
+        """As `paired_bootstrap`."""
+        difference = _per_seed(a)[0] - _per_seed(b, like=a)[0]
+        return intervals(*resampled_means(difference[:, None], self._cluster, self._users, self._resamples))[0]
+
+    def difference_of_seeds(self, a: FloatArray, b: FloatArray) -> Interval:
+        """As `two_level_bootstrap`."""
+        a_SU, b_TU = _per_seed(a), _per_seed(b, like=a)
+        # Mean of each seed under the users of each resample, (S + T, resamples).
+        value, seed_means = resampled_means(np.concatenate([a_SU, b_TU]).T, self._cluster, self._seeds, self._resamples)
+        drawn_a = _drawn_mean(seed_means[: len(a_SU)], self._seeds.rng)
+        drawn_b = _drawn_mean(seed_means[len(a_SU) :], self._seeds.rng)
+        low, high = bounds((drawn_a - drawn_b)[None])
+        mean = value[: len(a_SU)].sum() / len(a_SU) - value[len(a_SU) :].sum() / len(b_TU)
+        return Interval(value=float(mean), low=float(low[0]), high=float(high[0]))
+
+
+def _drawn_mean(seed_means_SR: FloatArray, rng: np.random.RandomState) -> FloatArray:
+    """Mean over as many seeds as there are, drawn with replacement for each resample, (R,)."""
+    n_seeds, resamples = seed_means_SR.shape
+    times_SR = np.concatenate(list(resampled_sizes(np.ones(n_seeds, dtype=np.int64), resamples, rng)), axis=1)
+    mean: FloatArray = np.ascontiguousarray((times_SR * seed_means_SR).T).sum(axis=1) / n_seeds
+    return mean
 
 
 def compare_with_best(
@@ -192,35 +234,43 @@ def compare_with_best(
     Raises:
         SplitMismatch: rows of different numbers of users.
     """
+    if not rows:
+        return []
     per_seed: dict[str, FloatArray] = {}
     for name, values in rows.items():
         per_seed[name] = _per_seed(values, like=next(iter(rows.values())), name=name)
-    means = {name: math.fsum(values.ravel().tolist()) / values.size for name, values in per_seed.items()}
-    order = sorted(rows, key=lambda name: (-means[name], name))
-    if len(order) < 2:
-        return []
-    best, *others = order
-    a = per_seed[best]
-    p_values = [sign_flip_test(a, per_seed[other], cluster=cluster, permutations=resamples, seed=seed) for other in others]
+    best, *others = by_mean({name: exact_mean(values) for name, values in per_seed.items()})
+    tests = PairedTests(cluster=cluster, resamples=resamples, seed=seed)
+    return comparisons(best, [(other, tests.compare(per_seed[best], per_seed[other])) for other in others])
+
+
+def exact_mean(values: FloatArray) -> float:
+    """Mean over users and seeds; rows are put in order by it, so that no order of adding up may matter."""
+    return math.fsum(values.ravel().tolist()) / values.size
+
+
+def by_mean(means: Mapping[str, float]) -> list[str]:
+    """Names of rows in falling order of their means; equal ones by name."""
+    return sorted(means, key=lambda name: (-means[name], name))
+
+
+def comparisons(best: str, tested: Sequence[tuple[str, Tested]]) -> list[PairedComparison]:
+    """What tests of `best` against other rows, by name, say together: Holm's correction counts all of them."""
+    adjusted = holm([found.p for _, found in tested])
     return [
         PairedComparison(
             best=best,
             other=other,
-            difference=_difference(a, per_seed[other], cluster, resamples, seed),
-            p=p,
+            difference=found.difference,
+            p=found.p,
             p_holm=p_holm,
-            minimum_detectable=minimum_detectable_difference(a, per_seed[other], cluster),
-            n_users=a.shape[1],
-            seeds_best=len(a),
-            seeds_other=len(per_seed[other]),
+            minimum_detectable=found.minimum_detectable,
+            n_users=found.n_users,
+            seeds_best=found.seeds_best,
+            seeds_other=found.seeds_other,
         )
-        for other, p, p_holm in zip(others, p_values, holm(p_values), strict=True)
+        for (other, found), p_holm in zip(tested, adjusted, strict=True)
     ]
-
-
-def _difference(a_SU: FloatArray, b_TU: FloatArray, cluster: NDArray[np.integer] | None, resamples: int, seed: int) -> Interval:
-    test = paired_bootstrap if len(a_SU) == len(b_TU) == 1 else two_level_bootstrap
-    return test(a_SU, b_TU, cluster=cluster, resamples=resamples, seed=seed)
 
 
 def _mean_difference(a: FloatArray, b: FloatArray) -> FloatArray:

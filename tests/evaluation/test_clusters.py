@@ -6,37 +6,36 @@ import numpy as np
 import pytest
 
 from recbench.core.ragged import Targets
-from recbench.core.seeds import frozen_generator
 from recbench.evaluation import compare_with_best, minimum_detectable_difference, paired_bootstrap, sign_flip_test, two_level_bootstrap
-from recbench.evaluation.intervals import bootstrap_means, cluster_means, grouped
+from recbench.evaluation.intervals import Draws, bootstrap_means, grouped, intervals, resampled_means
 
 VALUES = np.array([[0.9], [0.9], [0.9], [0.1], [0.1], [0.1]])
 TWO = np.array([7, 7, 7, 3, 3, 3], dtype=np.int64)
 
 
-def drawn() -> np.random.RandomState:
-    return frozen_generator(0, "test")
+def drawn() -> Draws:
+    return Draws(0, "test")
 
 
 def test_two_clusters_of_equal_users_have_the_interval_of_two_users() -> None:
-    (ours,) = cluster_means(VALUES, TWO, drawn())
-    (two,) = bootstrap_means(*grouped(VALUES[[0, 3]]), drawn())
+    (ours,) = intervals(*resampled_means(VALUES, TWO, drawn()))
+    (two,) = intervals(*bootstrap_means(*grouped(VALUES[[0, 3]]), drawn()))
     assert (ours.value, ours.low, ours.high) == pytest.approx((two.value, two.low, two.high), abs=1e-12)
-    (six,) = bootstrap_means(*grouped(VALUES), drawn())
+    (six,) = intervals(*bootstrap_means(*grouped(VALUES), drawn()))
     assert ours.high - ours.low > six.high - six.low
 
 
 def test_clusters_of_one_user_change_nothing() -> None:
     values = np.random.default_rng(0).random((40, 2))
-    alone = cluster_means(values, np.arange(40)[::-1], drawn())
-    for found, expected in zip(alone, bootstrap_means(*grouped(values), drawn()), strict=True):
+    alone = intervals(*resampled_means(values, np.arange(40)[::-1], drawn()))
+    for found, expected in zip(alone, intervals(*bootstrap_means(*grouped(values), drawn())), strict=True):
         assert found.value == pytest.approx(expected.value)
         assert found.low == pytest.approx(expected.low, abs=0.02)
 
 
 def test_the_mean_is_over_users_whatever_the_sizes_of_clusters() -> None:
     values, cluster = np.array([[1.0], [0.0], [0.0], [0.0]]), np.array([1, 2, 2, 2])
-    (found,) = cluster_means(values, cluster, drawn())
+    (found,) = intervals(*resampled_means(values, cluster, drawn()))
     assert found.value == 0.25
     # Draws are (1, 1), (1, 2), (2, 2): the middle one has four users, not two halves.
     assert (found.low, found.high) == (0.0, 1.0)

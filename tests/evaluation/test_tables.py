@@ -145,7 +145,7 @@ def rewritten(path: Path, change) -> Path:
     ],
 )
 def test_a_wrong_rank_file_is_refused_by_name(case: Case, tmp_path: Path, change, message: str) -> None:
-    one_each = case.ranks.take(np.diff(case.ranks.user, prepend=-1) > 0)
+    one_each = case.ranks.take(np.flatnonzero(np.diff(case.ranks.user, prepend=-1)))
     path = rewritten(write_ranks(one_each, tmp_path / "ranks.parquet"), change)
     with pytest.raises(BadData, match=message) as caught:
         read_ranks(path)
