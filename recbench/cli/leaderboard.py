@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from recbench.cli.options import Debug, Json, Plugins, check_output, existing_boards, model_cards, workplace
+from recbench.cli.options import Debug, Json, Plugins, Processes, check_output, existing_boards, model_cards, processes, workplace
 from recbench.cli.terminal import print_json, print_line, print_note, print_text, verb
 
 Boards = Annotated[Path | None, typer.Option(help="Folder of the leaderboards. Default: ./leaderboards.")]
@@ -15,6 +15,7 @@ Boards = Annotated[Path | None, typer.Option(help="Folder of the leaderboards. D
 def publish(
     boards: Boards = None,
     plugin: Plugins = None,
+    jobs: Processes = None,
     as_json: Json = False,
     debug: Debug = False,  # noqa: ARG001 (read by `verb`)
 ) -> None:
@@ -28,8 +29,8 @@ def publish(
     from recbench import reporting
     from recbench.running.run.folders import run_folders
 
-    where = workplace()
-    result = reporting.publish(boards or where.boards, run_folders(where.runs), model_cards(plugin))
+    where, at_once = workplace(), processes(jobs)
+    result = reporting.publish(boards or where.boards, run_folders(where.runs), model_cards(plugin), at_once)
     if as_json:
         print_json(
             {
@@ -80,14 +81,15 @@ def export(
         check_output(output, "--output")
     where = existing_boards(boards, plugin)
     published = [reporting.StoredRun.open(folder) for folder in reporting.record_folders(where)]
-    made = {board.name: board for board in reporting.make_boards(published, model_cards(plugin))}
-    if dataset not in made:
-        known = ", ".join(made) or "none"
+    datasets = sorted({run.record.dataset.name for run in published})
+    if dataset not in datasets:
+        known = ", ".join(datasets) or "none"
         raise BadRequest(
-            f"There is no board of {dataset!r} in {where}.{nearest(dataset, made)} Known: {known}. "
+            f"There is no board of {dataset!r} in {where}.{nearest(dataset, datasets)} Known: {known}. "
             f"Make one: {command_line('leaderboard', 'publish', boards=where, plugin=plugin)}"
         )
-    text = reporting.export_board(made[dataset], file_format)
+    (board,) = reporting.make_boards([run for run in published if run.record.dataset.name == dataset], model_cards(plugin))
+    text = reporting.export_board(board, file_format)
     if output is not None:
         output.write_text(text, encoding="utf-8")
     if as_json:
@@ -102,6 +104,7 @@ def export(
 def remeasure(
     boards: Boards = None,
     plugin: Plugins = None,
+    jobs: Processes = None,
     as_json: Json = False,
     debug: Debug = False,  # noqa: ARG001 (read by `verb`)
 ) -> None:
@@ -114,7 +117,8 @@ def remeasure(
     from recbench import reporting
     from recbench.running.host.provenance import code
 
-    result = reporting.remeasure(existing_boards(boards, plugin), model_cards(plugin), code())
+    where, at_once = existing_boards(boards, plugin), processes(jobs)
+    result = reporting.remeasure(where, model_cards(plugin), code(), at_once)
     if as_json:
         print_json(result)
         return

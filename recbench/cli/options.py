@@ -39,6 +39,9 @@ Budget = Annotated[
 Device = Annotated[str, typer.Option(help="Compute device: auto, cpu, cuda or cuda:N. Only auto may fall back to another.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="Threads for computing on the CPU. Default: one per core.")]
 Executor = Annotated[str, typer.Option(help="Where runs are made: local, ray on the cluster that RAY_ADDRESS names, or an installed one.")]
+Processes = Annotated[
+    int | None, typer.Option("--jobs", min=1, help="Processes that compute figures, at most. Default: one per core. Few records take one.")
+]
 Jobs = Annotated[
     int | None,
     typer.Option(
@@ -92,6 +95,14 @@ def existing_boards(boards: Path | None, plugins: "Sequence[Path] | None" = None
         remedy = "Say where it is with --boards" if boards is None else "Check the path"
         raise BadRequest(f"{named} {remedy}, or make one: {command_line('leaderboard', 'publish', boards=where, plugin=plugins)}")
     return where
+
+
+def processes(jobs: int | None) -> int:
+    """How many processes may compute figures; a `BadRequest` where the machine has fewer cores than were asked for."""
+    from recbench.running.host.machine import cores, refuse_too_many
+
+    refuse_too_many(threads=1, jobs=jobs)
+    return jobs or cores()
 
 
 def names(text: str, option: str) -> tuple[str, ...]:

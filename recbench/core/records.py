@@ -373,9 +373,15 @@ def _sum_of(raw: Mapping[str, Any]) -> str:
 
 def read_record(path: Path) -> RunRecord:
     """The record in a file; one that cannot be read, or is not what was written, is a `BadData` that names it."""
+    return read_summed_record(path)[0]
+
+
+def read_summed_record(path: Path) -> tuple[RunRecord, str]:
+    """As `read_record`, and the sha256 of the bytes that it was read from."""
     advice = "Restore the file or run it again with --again."
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        content = path.read_bytes()
+        raw = json.loads(content.decode("utf-8"))
     except FileNotFoundError:
         raise BadData(f"{path}: there is no such record. `recbench list runs` shows what there is.") from None
     except OSError as error:
@@ -390,7 +396,7 @@ def read_record(path: Path) -> RunRecord:
     if (_SEAL in raw or version >= _FIRST_SEALED) and not _is_whole(raw):
         raise BadData(f"{path} is not what was written: its content and the sum at its end differ. Records are never edited. {advice}")
     try:
-        return RunRecord.model_validate(raw)
+        return RunRecord.model_validate(raw), hashlib.sha256(content).hexdigest()
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])

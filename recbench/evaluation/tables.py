@@ -2,6 +2,8 @@
 
 `ranks.parquet` and `exposure.parquet` belong to one run. The facts about the targets and the train counts of the items are the
 same for all runs on a split; their files are named after the hash of their content, so that runs share them.
+
+What reads a file takes its content too, from whoever has read it already.
 """
 
 import hashlib
@@ -41,9 +43,9 @@ def write_ranks(ranks: RankTable, path: Path) -> Path:
     return _write(_encode(columns, notes), path)
 
 
-def read_ranks(path: Path) -> RankTable:
+def read_ranks(path: Path, content: bytes | None = None) -> RankTable:
     """The table in `ranks.parquet`; a file that is not one is a `BadData` that names it."""
-    table = _open(path, {"user": pa.int32(), "target": pa.int32()}, {f"rank_{view}": pa.int16() for view in VIEWS})
+    table = _open(path, content, {"user": pa.int32(), "target": pa.int32()}, {f"rank_{view}": pa.int16() for view in VIEWS})
     rank: dict[View, ShortArray] = {view: _column(table, f"rank_{view}") for view in VIEWS if f"rank_{view}" in table.column_names}
     if not rank:
         names = ", ".join(f"rank_{view}" for view in VIEWS)
@@ -70,9 +72,9 @@ def write_exposure(exposure: Exposure, path: Path) -> Path:
     return _write(_encode(columns), path)
 
 
-def read_exposure(path: Path) -> Exposure:
+def read_exposure(path: Path, content: bytes | None = None) -> Exposure:
     """The counts in `exposure.parquet`; a file that is not one is a `BadData` that names it."""
-    table = _open(path, {"item": pa.int32()}, {view: pa.int32() for view in VIEWS})
+    table = _open(path, content, {"item": pa.int32()}, {view: pa.int32() for view in VIEWS})
     _check_item_rows(table, path)
     counts = {view: _column(table, view) for view in VIEWS if view in table.column_names}
     if not counts:
@@ -88,9 +90,9 @@ def write_targets(facts: TargetFacts, folder: Path) -> Path:
     return _write(data, folder / content_name("targets", data))
 
 
-def read_targets(path: Path) -> TargetFacts:
+def read_targets(path: Path, content: bytes | None = None) -> TargetFacts:
     """The facts in `targets-HASH.parquet`; a file that is not one is a `BadData` that names it."""
-    table = _open(path, _TARGET_COLUMNS, nullable=_NOT_ALWAYS_KNOWN, prefix=_OF_TASK)
+    table = _open(path, content, _TARGET_COLUMNS, nullable=_NOT_ALWAYS_KNOWN, prefix=_OF_TASK)
     columns: dict[str, Any] = {}
     for name in _TARGET_COLUMNS:
         n_unknown = table.column(name).null_count
@@ -107,9 +109,9 @@ def write_items(train_count: LongArray, folder: Path) -> Path:
     return _write(data, folder / content_name("items", data))
 
 
-def read_items(path: Path) -> LongArray:
+def read_items(path: Path, content: bytes | None = None) -> LongArray:
     """The train counts in `items-HASH.parquet`, (n_items,) int64; a file that is not one is a `BadData` that names it."""
-    table = _open(path, {"item": pa.int32(), "train_count": pa.int64()})
+    table = _open(path, content, {"item": pa.int32(), "train_count": pa.int64()})
     _check_item_rows(table, path)
     counts: LongArray = _column(table, "train_count")
     return counts
@@ -179,11 +181,16 @@ def _write(data: bytes, path: Path) -> Path:
 
 
 def _open(
-    path: Path, required: Mapping[str, Any], optional: Mapping[str, Any] | None = None, nullable: Sequence[str] = (), prefix: str = "\0"
+    path: Path,
+    content: bytes | None,
+    required: Mapping[str, Any],
+    optional: Mapping[str, Any] | None = None,
+    nullable: Sequence[str] = (),
+    prefix: str = "\0",
 ) -> Any:
     """The table at `path` with the columns asked for, and those whose name starts with `prefix`, types checked."""
     try:
-        table = pq.read_table(io.BytesIO(path.read_bytes()), page_checksum_verification=True)
+        table = pq.read_table(io.BytesIO(path.read_bytes() if content is None else content), page_checksum_verification=True)
         present = list(table.column_names)
     except FileNotFoundError:
         raise BadData(f"{path}: there is no such file. Restore it or run it again with --again.") from None

@@ -7,6 +7,7 @@ A published record is a run folder without its weights and logs:
 """
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,8 +19,7 @@ from recbench.core.digests import file_sha256
 from recbench.core.errors import BadData
 from recbench.core.ragged import LongArray
 from recbench.core.ranking import View
-from recbench.core.records import CURVE_FILE, EXPOSURE_FILE, RANKS_FILE, RECORD_FILE, RECORDS_FOLDER, RunRecord, read_record
-from recbench.core.tuning import TUNE_LOG
+from recbench.core.records import EXPOSURE_FILE, RANKS_FILE, RECORD_FILE, RECORDS_FOLDER, RunRecord, read_summed_record
 from recbench.evaluation import (
     Exposure,
     RankTable,
@@ -30,13 +30,10 @@ from recbench.evaluation import (
     read_ranks,
     read_targets,
 )
+from recbench.reporting.reckoner import ITEMS, OWN_FILES, SHARED, SHARED_FILES, TARGETS, Damage, RunFiles
 from recbench.tasks import find_task
 
 FloatArray = NDArray[np.float64]
-
-SHARED = "shared"
-OWN_FILES = (RANKS_FILE, EXPOSURE_FILE, CURVE_FILE, TUNE_LOG)
-SHARED_FILES = ("targets-", "items-")
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,8 +53,8 @@ class StoredRun:
     @classmethod
     def open(cls, folder: Path) -> "StoredRun":
         """The run in `folder`; a missing or damaged record is a `BadData`."""
-        record = read_record(folder / RECORD_FILE)
-        return cls(record, folder, file_sha256(folder / RECORD_FILE))
+        record, sha256 = read_summed_record(folder / RECORD_FILE)
+        return cls(record, folder, sha256)
 
     def with_record(self, record: RunRecord) -> "StoredRun":
         """The same files under another record, as if that one were written."""
@@ -73,14 +70,13 @@ class StoredRun:
 
     def place(self, name: str) -> Path:
         """Path of a file of the record: in the folder, or among those that runs share beside it; its content is not looked at."""
-        for folder in (self.folder, self.folder.parent / SHARED, self.folder.parent):
-            if (folder / name).is_file():
-                return folder / name
-        raise BadData(f"{self.folder / name}: the record names this file, but it is not there. Restore it or run again with --again.")
+        return self.files.place(name)
 
-    def published_files(self) -> list[str]:
-        """Names of the record's files that go into BOARDS/records, in the record's order."""
-        return [part.name for part in self.record.files if part.name in OWN_FILES or part.name.startswith(SHARED_FILES)]
+    @cached_property
+    def files(self) -> RunFiles:
+        """The record's files that go into BOARDS/records."""
+        sums = {part.name: part.sha256 for part in self.record.files if part.name in OWN_FILES or part.name.startswith(SHARED_FILES)}
+        return RunFiles(run_id=self.record.run_id, folder=self.folder, task=self.record.task, sums=sums)
 
     @cached_property
     def ranks(self) -> RankTable:
@@ -90,7 +86,7 @@ class StoredRun:
     @cached_property
     def facts(self) -> TargetFacts:
         """Facts known of the test targets."""
-        return read_targets(self.path("targets-"))
+        return read_targets(self.path(TARGETS))
 
     @cached_property
     def exposure(self) -> Exposure:
@@ -100,16 +96,22 @@ class StoredRun:
     @cached_property
     def train_count(self) -> LongArray:
         """How often each item occurs in the train part."""
-        return read_items(self.path("items-"))
+        return read_items(self.path(ITEMS))
 
     def per_user(self, metric: str, view: View) -> FloatArray:
         """One value of `metric` per test user, (n_users,)."""
         return per_user(self.ranks, self.facts, metric, view)
 
+    @property
+    def has_clusters(self) -> bool:
+        """Whether some test users are not independent of each other."""
+        measures = find_task(self.record.task).measures
+        return measures.cluster is not None and measures.cluster in self.facts.of_task
+
     @cached_property
     def cluster(self) -> LongArray | None:
         """A number per test user, equal for those who are not independent of each other, (n_users,); None where all are."""
-        return find_task(self.record.task).measures.cluster_of_users(self.facts, self.ranks)
+        return find_task(self.record.task).measures.cluster_of_users(self.facts, self.ranks) if self.has_clusters else None
 
 
 @dataclass(frozen=True)
@@ -131,32 +133,9 @@ class Fault:
         return f"{place}: {self.message.removeprefix(f'{self.file}').removeprefix(': ')}"
 
 
-def files_at_fault(run: StoredRun) -> list[Fault]:
-    """A fault for each file of a run that is missing or is not what the record says; empty where all is well."""
-    faults = []
-    for prefix in (*OWN_FILES[:2], *SHARED_FILES):
-        try:
-            run.record.file(prefix)
-        except BadData as error:
-            faults.append(Fault(run.folder / RECORD_FILE, None, str(error)))
-    for name in run.published_files():
-        try:
-            path = run.place(name)
-        except BadData as error:
-            faults.append(Fault(run.folder / name, None, str(error)))
-            continue
-        found, expected = file_sha256(path), run.record.file(name).sha256
-        if found != expected:
-            said = f"the record {run.record.run_id} says {expected[:16]}"
-            faults.append(Fault(path, None, f"its sha256 is {found[:16]}, {said}. Restore the file."))
-        if name.startswith(SHARED_FILES) and not found.startswith(content_hash(name)):
-            faults.append(Fault(path, None, f"its sha256 is {found[:16]}, its name says {content_hash(name)}. Restore the file."))
-    return faults
-
-
-def content_hash(name: str) -> str:
-    """The hash in the name of a shared file such as `targets-HASH.parquet`."""
-    return name.partition("-")[2].partition(".")[0]
+def as_faults(damaged: Iterable[Damage]) -> list[Fault]:
+    """A fault for each file of a run that is not what its record says."""
+    return [Fault(found.path, None, found.message) for found in damaged]
 
 
 def record_folders(boards: Path) -> list[Path]:
@@ -168,7 +147,7 @@ def record_folders(boards: Path) -> list[Path]:
 def files_to_store(run: StoredRun, boards: Path) -> dict[str, Path]:
     """A run's record and small files that are not below BOARDS yet: by their path there, the file to copy."""
     files = {}
-    for name in [*run.published_files(), RECORD_FILE]:
+    for name in [*run.files.sums, RECORD_FILE]:
         folder = SHARED if name.startswith(SHARED_FILES) else run.record.run_id
         target = f"{RECORDS_FOLDER}/{folder}/{name}"
         if not (boards / target).exists():

@@ -1,18 +1,19 @@
 """All runs on one data set as sections, one per protocol: rows, marks, missing baselines, tests against the best."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from recbench.core.config import canonical_json
 from recbench.core.errors import SplitMismatch
 from recbench.core.model_card import ModelCard
 from recbench.core.ranking import View
-from recbench.core.records import DatasetPart, ProtocolPart, RunRecord
-from recbench.evaluation import PairedComparison, compare_with_best
+from recbench.core.records import DatasetPart, Interval, ProtocolPart, RunRecord
+from recbench.evaluation import PairedComparison, by_mean, comparisons
 from recbench.reporting.archive import StoredRun
 from recbench.reporting.badges import badge_of_runs
 from recbench.reporting.rows import Row, merge_seeds
-from recbench.reporting.verdicts import PublishedFigure, changed_settings, published_figures
+from recbench.reporting.verdicts import PublishedFigure, changed_settings, published_figures, published_metrics
+from recbench.reporting.workers import MeanJob, PairJob, SpreadJob, Workers
 from recbench.tasks import Task, find_task
 
 
@@ -82,7 +83,7 @@ class Section:
     @property
     def has_clusters(self) -> bool:
         """Whether some of those who are asked are resampled together."""
-        return self.rows[0].row.runs[0].cluster is not None
+        return self.rows[0].row.runs[0].has_clusters
 
     @property
     def title(self) -> str:
@@ -116,12 +117,13 @@ def section_key(record: RunRecord) -> tuple[str, str]:
     )
 
 
-def make_boards(runs: Iterable[StoredRun], cards: Mapping[str, ModelCard]) -> list[Board]:
+def make_boards(runs: Iterable[StoredRun], cards: Mapping[str, ModelCard], workers: Workers | None = None) -> list[Board]:
     """One board per data set, by name; the order of `runs` does not matter.
 
     Args:
         runs: published records or run folders.
         cards: of the models known here, by name.
+        workers: what computes intervals over seeds and paired tests; None: this process.
 
     Raises:
         SplitMismatch: two records under one name and protocol were made on different test parts, item texts or item columns.
@@ -130,39 +132,76 @@ def make_boards(runs: Iterable[StoredRun], cards: Mapping[str, ModelCard]) -> li
     for run in sorted(runs, key=lambda run: run.record.run_id):
         groups.setdefault(section_key(run.record), []).append(run)
     by_dataset: dict[str, list[Section]] = {}
-    for (name, _), members in sorted(groups.items(), key=lambda group: group[0]):
-        by_dataset.setdefault(name, []).append(make_section(members, cards))
+    for section in make_sections([members for _, members in sorted(groups.items(), key=lambda group: group[0])], cards, workers):
+        by_dataset.setdefault(section.dataset.name, []).append(section)
     return [Board(name, sections[0].dataset.title, tuple(sections)) for name, sections in by_dataset.items()]
 
 
-def make_section(runs: Sequence[StoredRun], cards: Mapping[str, ModelCard]) -> Section:
-    """One section from runs that share data set and protocol; see `make_boards` for what raises."""
-    refuse_mixed_splits(runs)
-    rows = merge_seeds(runs)
+def make_sections(groups: Sequence[Sequence[StoredRun]], cards: Mapping[str, ModelCard], workers: Workers | None = None) -> list[Section]:
+    """A section of each group of runs that share data set and protocol; see `make_boards` for arguments and for what raises."""
+    for runs in groups:
+        refuse_mixed_splits(runs)
+    workers = workers or Workers(1, 0)
+    tables = with_spread([merge_seeds(runs) for runs in groups], cards, workers)
+    return [_section(rows, tests, cards) for rows, tests in zip(tables, tests_against_best(tables, workers), strict=True)]
+
+
+def _section(rows: Sequence[Row], tests: Sequence[PairedComparison], cards: Mapping[str, ModelCard]) -> Section:
     first = rows[0].record
-    board_rows = tuple(_board_row(row, rows, cards.get(row.record.model.name)) for row in rows)
+    trivial = {view: _trivial(rows, view) for view in rows[0].task.views}
+    board_rows = tuple(_board_row(row, trivial, cards.get(row.record.model.name)) for row in rows)
     return Section(
         dataset=first.dataset,
         protocol=first.protocol,
         test_fingerprint=first.fingerprints.test,
         rows=board_rows,
         missing=tuple(_missing_baselines(rows, first, cards)),
-        tests=tuple(tests_against_best(rows)),
+        tests=tuple(tests),
     )
 
 
-def _board_row(row: Row, rows: Sequence[Row], card: ModelCard | None) -> BoardRow:
+def _board_row(row: Row, trivial: Mapping[View, Sequence[tuple[float, str]]], card: ModelCard | None) -> BoardRow:
     changed = changed_settings(row.record, card) if card is not None else []
-    below = {view: _trivial_above(row, rows, view) for view in row.task.views}
+    below = {view: _trivial_above(row, trivial[view], view) for view in row.task.views}
     has_orders = card is not None and card.reads_order and row.task.knows_sets
     return BoardRow(row, below, tuple(published_figures(row, card)), tuple(changed), badge_of_runs(row.runs, card), has_orders)
 
 
-def tests_against_best(rows: Sequence[Row]) -> list[PairedComparison]:
-    """The best row against each other one that was ranked in the main view, with Holm's correction over all of them."""
-    ranked = [row for row in rows if row.main(row.task.main_view) is not None]
-    values = {row.label: row.per_user(row.task.main_metric, row.task.main_view) for row in ranked}
-    return compare_with_best(values, cluster=ranked[0].runs[0].cluster) if len(ranked) > 1 else []
+def with_spread(tables: Sequence[Sequence[Row]], cards: Mapping[str, ModelCard], workers: Workers) -> list[list[Row]]:
+    """The rows, those of several seeds with the intervals over users and seeds that a board shows or holds against published numbers."""
+    wanted = [
+        (row, metric, view)
+        for rows in tables
+        for row in rows
+        if len(row.runs) > 1
+        for metric in dict.fromkeys([*row.task.interval_metrics, *published_metrics(row.record, cards.get(row.record.model.name))])
+        for view in row.task.views
+        if row.has(metric, view)
+    ]
+    found = workers.answers(SpreadJob(runs=row.files, metric=metric, view=view) for row, metric, view in wanted)
+    spread: dict[Row, dict[tuple[str, View], Interval]] = {}
+    for (row, metric, view), interval in zip(wanted, found, strict=True):
+        spread.setdefault(row, {})[metric, view] = interval
+    return [[replace(row, spread=spread.get(row, {})) for row in rows] for rows in tables]
+
+
+def tests_against_best(tables: Sequence[Sequence[Row]], workers: Workers) -> list[list[PairedComparison]]:
+    """In each table the best row against each other one that was ranked in the main view, with Holm's correction over all of them."""
+    ranked = [[row for row in rows if row.main(row.task.main_view) is not None] for rows in tables]
+    ranked = [rows if len(rows) > 1 else [] for rows in ranked]
+    means = workers.answers(
+        MeanJob(runs=row.files, metric=row.task.main_metric, view=row.task.main_view) for rows in ranked for row in rows
+    )
+    in_order = []
+    for rows in ranked:
+        by_label = {row.label: row for row in rows}
+        in_order.append([by_label[label] for label in by_mean(dict(zip(by_label, means, strict=False)))])
+    tested = workers.answers(
+        PairJob(best=rows[0].files, other=other.files, metric=other.task.main_metric, view=other.task.main_view)
+        for rows in in_order
+        for other in rows[1:]
+    )
+    return [comparisons(rows[0].label, [(other.label, next(tested)) for other in rows[1:]]) if rows else [] for rows in in_order]
 
 
 def refuse_mixed_splits(runs: Sequence[StoredRun]) -> None:
@@ -195,14 +234,18 @@ def _mismatch(what: str, first: RunRecord, second: RunRecord, one: str, other: s
     )
 
 
-def _trivial_above(row: Row, rows: Sequence[Row], view: View) -> tuple[str, ...]:
+def _trivial(rows: Sequence[Row], view: View) -> list[tuple[float, str]]:
+    """Main metric and name of the trivial baselines in one view, best first."""
+    values = [(row.main(view), row.record.model.name) for row in rows if row.record.model.is_trivial]
+    return sorted(((value, name) for value, name in values if value is not None), key=lambda pair: (-pair[0], pair[1]))
+
+
+def _trivial_above(row: Row, trivial: Sequence[tuple[float, str]], view: View) -> tuple[str, ...]:
     """Names of the trivial baselines above a row that is none itself, each once, best first."""
     own = row.main(view)
     if row.record.model.is_trivial or own is None:
         return ()
-    values = [(other.main(view), other.record.model.name) for other in rows if other.record.model.is_trivial]
-    above = sorted(((value, name) for value, name in values if value is not None and value > own), key=lambda pair: (-pair[0], pair[1]))
-    return tuple(dict.fromkeys(name for _, name in above))
+    return tuple(dict.fromkeys(name for value, name in trivial if value > own))
 
 
 def _missing_baselines(rows: Sequence[Row], record: RunRecord, cards: Mapping[str, ModelCard]) -> list[MissingBaseline]:

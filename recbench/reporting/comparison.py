@@ -8,7 +8,7 @@ from recbench.core.errors import BadRequest, SplitMismatch
 from recbench.core.model_card import ModelCard
 from recbench.evaluation import PairedComparison
 from recbench.reporting.archive import StoredRun
-from recbench.reporting.board import Section, make_section, protocol_title, section_key
+from recbench.reporting.board import Section, make_sections, protocol_title, section_key
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +41,7 @@ def compare_runs(folders: Sequence[Path], cards: Mapping[str, ModelCard] | None 
         groups.setdefault(run.record.dataset.name, []).append(run)
     for members in groups.values():
         _refuse_mixed_protocols(members)
-    return Comparison(tuple(make_section(groups[name], cards or {}) for name in sorted(groups)))
+    return Comparison(tuple(make_sections([groups[name] for name in sorted(groups)], cards or {})))
 
 
 def _refuse_mixed_protocols(runs: Sequence[StoredRun]) -> None:

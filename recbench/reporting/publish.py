@@ -1,6 +1,7 @@
 """`recbench leaderboard publish`: records into BOARDS/records, pages from records."""
 
 import re
+from collections import ChainMap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,13 +10,15 @@ from recbench.core.digests import file_sha256
 from recbench.core.errors import BadData, RecbenchError, VerifyFailed
 from recbench.core.model_card import ModelCard
 from recbench.core.records import FAILURE_FILE, RECORD_FILE, RunRecord
-from recbench.reporting.archive import StoredRun, files_at_fault, files_to_store, record_folders
+from recbench.reporting.archive import StoredRun, as_faults, files_to_store, record_folders
 from recbench.reporting.board import Board, make_boards
 from recbench.reporting.markdown import MADE_BY, render_pages
 from recbench.reporting.page import PAGE, render_page
 from recbench.reporting.printed import records_on_pages
-from recbench.reporting.recompute import recompute, search_at_fault
+from recbench.reporting.reckoner import Measured, Reckoner
+from recbench.reporting.recompute import compare, measured, search_at_fault
 from recbench.reporting.together import finish_writing, write_together
+from recbench.reporting.workers import Workers
 
 _MEND = "Make the run again (--again); what is in the cache is not computed anew."
 _SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.=+-]*")
@@ -48,7 +51,7 @@ class PublishResult:
     skipped: tuple[Skipped, ...]
 
 
-def publish(boards: Path, runs: Sequence[Path], cards: Mapping[str, ModelCard]) -> PublishResult:
+def publish(boards: Path, runs: Sequence[Path], cards: Mapping[str, ModelCard], jobs: int = 1) -> PublishResult:
     """Take new finished runs into BOARDS/records and write the pages anew.
 
     Nothing is written before everything is known to fit together, and then all of it or, after a kill, nothing or the rest of it by the
@@ -59,6 +62,7 @@ def publish(boards: Path, runs: Sequence[Path], cards: Mapping[str, ModelCard]) 
         runs: run folders; those published already, unfinished ones and runs on synthetic data are skipped. So are those that are at
             fault: a damaged record or file, figures that do not follow from the ranks, a name that is taken.
         cards: of the models known here, by name.
+        jobs: processes at a time, at most.
 
     Raises:
         BadData: a published record or one of its files is damaged or missing.
@@ -68,8 +72,9 @@ def publish(boards: Path, runs: Sequence[Path], cards: Mapping[str, ModelCard]) 
     finish_writing(boards)
     published = {folder.name: StoredRun.open(folder) for folder in record_folders(boards)}
     refuse_damaged(boards, published)
-    fresh, skipped = _new_runs(runs, published, cards)
-    pages = all_pages(make_boards([*published.values(), *fresh.values()], cards))
+    with Workers(jobs, len(published) + len(runs)) as workers:
+        fresh, skipped = _new_runs(runs, published, cards, workers)
+        pages = all_pages(make_boards([*published.values(), *fresh.values()], cards, workers))
     files: dict[str, bytes | Path] = {}
     for run_id in sorted(fresh):
         files |= files_to_store(fresh[run_id], boards)
@@ -95,12 +100,14 @@ def generated_pages(boards: Path) -> list[Path]:
 
 def refuse_damaged(boards: Path, published: Mapping[str, StoredRun]) -> None:
     """A `BadData` where a record's files are not those it names, a `VerifyFailed` where it is not the record that a page names."""
-    faults = [fault for run in published.values() for fault in files_at_fault(run)]
+    reckoner = Reckoner()
+    faults = [fault for run in published.values() for fault in as_faults(reckoner.damage(run.files))]
     if faults:
         raise BadData("Published records are damaged; nothing was written. " + " ".join(map(str, faults)))
+    sums = {run.folder / RECORD_FILE: run.sha256 for run in published.values()}
     for printed in records_on_pages(generated_pages(boards)):
         path = boards / printed.path
-        found = file_sha256(path) if path.is_file() else printed.sha256
+        found = sums.get(path) or (file_sha256(path) if path.is_file() else printed.sha256)
         if not found.startswith(printed.sha256):
             raise VerifyFailed(
                 f"{path} was edited: its sha256 is {found[:16]}, {printed.page.name} line {printed.line} says {printed.sha256}. "
@@ -109,27 +116,38 @@ def refuse_damaged(boards: Path, published: Mapping[str, StoredRun]) -> None:
 
 
 def _new_runs(
-    runs: Sequence[Path], published: dict[str, StoredRun], cards: Mapping[str, ModelCard]
+    runs: Sequence[Path], published: dict[str, StoredRun], cards: Mapping[str, ModelCard], workers: Workers
 ) -> tuple[dict[str, StoredRun], list[Skipped]]:
     fresh: dict[str, StoredRun] = {}
     skipped = []
-    for folder in sorted(runs):
-        if not (folder / RECORD_FILE).exists():
-            has_failed = (folder / FAILURE_FILE).is_file()
-            reason = f"the run failed, see {FAILURE_FILE}" if has_failed else "there is no record.json; the run is not finished"
-            skipped.append(Skipped(folder, reason, is_fault=False))
+    taken = ChainMap(fresh, published)
+    opened = {folder: _open(folder) for folder in sorted(runs)}
+    new = [run for run in opened.values() if isinstance(run, StoredRun) and not _needless(run.record, run.sha256, taken)]
+    found = {new[number].folder: figures for number, figures in measured(new, workers)}
+    for folder, run in opened.items():
+        if isinstance(run, Skipped):
+            skipped.append(run)
             continue
-        try:
-            run = StoredRun.open(folder)
-            reason = _needless(run.record, run.sha256, published | fresh)
-            fault = "" if reason else _fault_of(run, published | fresh, cards)
-        except RecbenchError as error:
-            reason, fault = "", str(error)
+        # Of two runs of one name the first that is sound counts.
+        reason = _needless(run.record, run.sha256, taken)
+        fault = "" if reason else _fault_of(run, found[folder], taken, cards)
         if reason or fault:
             skipped.append(Skipped(folder, reason or fault, is_fault=bool(fault)))
         else:
             fresh[run.record.run_id] = run
     return fresh, skipped
+
+
+def _open(folder: Path) -> StoredRun | Skipped:
+    """A finished run; another with the reason why it is left out."""
+    if not (folder / RECORD_FILE).exists():
+        has_failed = (folder / FAILURE_FILE).is_file()
+        reason = f"the run failed, see {FAILURE_FILE}" if has_failed else "there is no record.json; the run is not finished"
+        return Skipped(folder, reason, is_fault=False)
+    try:
+        return StoredRun.open(folder)
+    except RecbenchError as error:
+        return Skipped(folder, str(error), is_fault=True)
 
 
 def _needless(record: RunRecord, sha256: str, taken: Mapping[str, StoredRun]) -> str:
@@ -142,15 +160,15 @@ def _needless(record: RunRecord, sha256: str, taken: Mapping[str, StoredRun]) ->
     return ""
 
 
-def _fault_of(run: StoredRun, taken: Mapping[str, StoredRun], cards: Mapping[str, ModelCard]) -> str:
-    """Reasons not to publish a run; empty where there is none. Its figures are computed again from its ranks."""
+def _fault_of(run: StoredRun, found: Measured, taken: Mapping[str, StoredRun], cards: Mapping[str, ModelCard]) -> str:
+    """Reasons not to publish a run; empty where there is none. `found` is what follows from its ranks."""
     record = run.record
     for what, name in (("run", record.run_id), ("data set", record.dataset.name)):
         if not _SAFE_NAME.fullmatch(name) or name == "index":
             return f"the {what}'s name {name!r} cannot be a file name; letters, digits and _ . = + - can"
     if record.run_id in taken:
         return f"another record called {record.run_id} is published already"
-    faults = files_at_fault(run) or [*recompute(run, _MEND)[1], *search_at_fault(run, cards)]
+    faults = as_faults(found.damaged) or [*compare(run, found, _MEND)[1], *search_at_fault(run, cards)]
     more = f" {len(faults) - 1} more." if len(faults) > 1 else ""
     return f"{faults[0]}{more}" if faults else ""
 

@@ -1,6 +1,6 @@
 """Whether the figures of a record follow from the files it names."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from recbench.core.errors import RecbenchError
@@ -8,26 +8,31 @@ from recbench.core.model_card import ModelCard
 from recbench.core.ranking import View
 from recbench.core.records import RECORD_FILE, Interval, SlicePart, TargetsPart
 from recbench.core.tuning import TUNE_LOG, read_tune_log, same_settings
-from recbench.evaluation import evaluate, targets_part
-from recbench.reporting.archive import Fault, StoredRun
-from recbench.tasks import find_task
+from recbench.reporting.archive import Fault, StoredRun, as_faults
+from recbench.reporting.reckoner import SHARED_FILES, Measured
+from recbench.reporting.workers import MeasureJob, Workers
 
 
-def recompute(run: StoredRun, mend: str) -> tuple[int, list[Fault]]:
+def measured(runs: Sequence[StoredRun], workers: Workers) -> Iterator[tuple[int, Measured]]:
+    """What follows from the files of each run, with its number; runs on one split come side by side."""
+    order = sorted(range(len(runs)), key=lambda number: [name for name in runs[number].files.sums if name.startswith(SHARED_FILES)])
+    found = workers.answers(MeasureJob(run=runs[number].files) for number in order)
+    return zip(order, found, strict=True)
+
+
+def compare(run: StoredRun, found: Measured, mend: str) -> tuple[int, list[Fault]]:
     """How many figures of a record were computed again, and a fault for each that came out otherwise; `mend` says what to do then."""
     path = run.folder / RECORD_FILE
-    try:
-        found = evaluate(run.ranks, run.facts, run.exposure, run.train_count, find_task(run.record.task).measures)
-    except RecbenchError as error:
-        return 0, [Fault(path, None, f"its figures cannot be computed again: {error}")]
+    if found.damaged:
+        return 0, as_faults(found.damaged)
+    if found.refused or found.targets is None:
+        return 0, [Fault(path, None, f"its figures cannot be computed again: {found.refused}")]
     record = run.record
-    targets = targets_part(run.facts, record.targets.n_users_train_only)
+    targets = found.targets.model_copy(update={"n_users_train_only": record.targets.n_users_train_only})
     said = _figures(record.metrics, record.slices, record.beyond) | _sizes(
         record.targets, record.dataset.n_items, record.protocol.list_length, record.protocol.views
     )
-    again = _figures(found.metrics, found.slices, found.beyond) | _sizes(
-        targets, len(run.train_count), run.ranks.list_length, run.ranks.views
-    )
+    again = _figures(found.metrics, found.slices, found.beyond) | _sizes(targets, found.n_items, found.list_length, found.views)
     faults = [
         Fault(path, None, f"{key} is {said.get(key)}, computed again from the ranks it is {again.get(key)}. {mend}")
         for key in sorted(said | again)

@@ -7,14 +7,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from recbench.core.errors import BadData
 from recbench.core.model_card import ModelCard
 from recbench.core.records import LAST_FLAT, RECORD_FILE, CodePart, Interval, RunRecord
-from recbench.evaluation import evaluate
 from recbench.reporting.archive import StoredRun, record_folders
 from recbench.reporting.board import make_boards
 from recbench.reporting.publish import all_pages, changed_files, refuse_damaged
+from recbench.reporting.recompute import measured
 from recbench.reporting.together import finish_writing, write_together
-from recbench.tasks import find_task
+from recbench.reporting.workers import Workers
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Remeasured:
     largest: float
 
 
-def remeasure(boards: Path, cards: Mapping[str, ModelCard], code: CodePart) -> Remeasured:
+def remeasure(boards: Path, cards: Mapping[str, ModelCard], code: CodePart, jobs: int = 1) -> Remeasured:
     """Compute the figures of all published records again, and write those that changed, with the pages.
 
     Ranks, exposure and everything about the run itself stay as they are. Nothing is written before all figures and all pages are known,
@@ -46,6 +47,7 @@ def remeasure(boards: Path, cards: Mapping[str, ModelCard], code: CodePart) -> R
         boards: folder of the pages and of `records/`.
         cards: of the models known here, by name.
         code: what computes the figures now; a changed record keeps it beside the code of its run.
+        jobs: processes at a time, at most.
 
     Raises:
         BadData: a record or one of its files is damaged or missing.
@@ -55,18 +57,22 @@ def remeasure(boards: Path, cards: Mapping[str, ModelCard], code: CodePart) -> R
     published = {folder.name: StoredRun.open(folder) for folder in record_folders(boards)}
     refuse_damaged(boards, published)
     texts: dict[str, str] = {}
-    runs, moves = [], _Moves()
-    for run in published.values():
-        found = evaluate(run.ranks, run.facts, run.exposure, run.train_count, find_task(run.record.task).measures)
-        record = run.record.model_copy(update={"metrics": found.metrics, "slices": found.slices, "beyond": found.beyond})
-        if record != run.record:
-            moves.count(run.record, record)
-            # Its settings keep their names, and with them the schema.
-            record = record.model_copy(update={"schema_version": max(record.schema_version, LAST_FLAT), "remeasured": code})
-            texts[(run.folder / RECORD_FILE).relative_to(boards).as_posix()] = record.to_json()
-            run = run.with_record(record)
-        runs.append(run)
-    files = changed_files(boards, texts | all_pages(make_boards(runs, cards)))
+    runs, moves = list(published.values()), _Moves()
+    with Workers(jobs, len(runs)) as workers:
+        for number, found in measured(runs, workers):
+            run = runs[number]
+            if found.refused or found.damaged:
+                said = "; ".join([found.refused, *(damage.message for damage in found.damaged)])
+                raise BadData(f"{run.folder / RECORD_FILE}: its figures cannot be computed again: {said}")
+            record = run.record.model_copy(update={"metrics": found.metrics, "slices": found.slices, "beyond": found.beyond})
+            if record != run.record:
+                moves.count(run.record, record)
+                # Its settings keep their names, and with them the schema.
+                record = record.model_copy(update={"schema_version": max(record.schema_version, LAST_FLAT), "remeasured": code})
+                texts[(run.folder / RECORD_FILE).relative_to(boards).as_posix()] = record.to_json()
+                runs[number] = run.with_record(record)
+        pages = all_pages(make_boards(runs, cards, workers))
+    files = changed_files(boards, texts | pages)
     write_together(boards, files)
     return Remeasured(len(published), tuple(boards / name for name in files), moves.n_values, moves.n_ends, moves.largest)
 

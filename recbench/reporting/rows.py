@@ -2,18 +2,19 @@
 
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 
 from recbench.core.config import canonical_json
 from recbench.core.ranking import View
-from recbench.core.records import RunRecord, TunePart
-from recbench.evaluation import METRICS, two_level_bootstrap
+from recbench.core.records import Interval, RunRecord, TunePart
+from recbench.evaluation import METRICS
 from recbench.reporting.archive import FloatArray, StoredRun
 from recbench.reporting.codes import sid_interval
+from recbench.reporting.reckoner import Reckoner, RunFiles
 from recbench.tasks import Task, find_task
 
 
@@ -112,16 +113,23 @@ class Row:
         label: what to call the row; unique within its table.
         runs: the newest run of each seed, by seed.
         superseded: older runs of the same seeds.
+        spread: intervals over users and seeds that are known already, by metric and view.
     """
 
     label: str
     runs: tuple[StoredRun, ...]
     superseded: tuple[StoredRun, ...] = ()
+    spread: Mapping[tuple[str, View], Interval] = field(default_factory=dict)
 
     @property
     def record(self) -> RunRecord:
         """The record of the first seed; what rows share is the same in all."""
         return self.runs[0].record
+
+    @property
+    def files(self) -> tuple[RunFiles, ...]:
+        """What the figures of each seed are computed from."""
+        return tuple(run.files for run in self.runs)
 
     @property
     def task(self) -> Task:
@@ -132,19 +140,20 @@ class Row:
         """The task's main metric, mean over users and seeds; None where the view was not ranked."""
         return self.mean(self.task.main_metric, view)
 
-    def _has(self, metric: str, view: View) -> bool:
+    def has(self, metric: str, view: View) -> bool:
+        """Whether all seeds have the metric: the view was ranked, and the lists are as long as it looks."""
         length = self.record.protocol.list_length
-        return METRICS.parse(metric)[1] <= length and all(metric in run.record.metrics.get(view, {}) for run in self.runs)
+        return all(metric in run.record.metrics.get(view, {}) for run in self.runs) and METRICS.parse(metric)[1] <= length
 
     def mean(self, metric: str, view: View) -> float | None:
         """Mean over users and seeds; None where the view was not ranked or the list is shorter than k."""
-        if not self._has(metric, view):
+        if not self.has(metric, view):
             return None
         return statistics.fmean(run.record.metrics[view][metric].value for run in self.runs)
 
     def std(self, metric: str, view: View) -> float | None:
         """Standard deviation over seeds (ddof 1); None for one seed or where there is no value."""
-        if len(self.runs) == 1 or not self._has(metric, view):
+        if len(self.runs) == 1 or not self.has(metric, view):
             return None
         return statistics.stdev(run.record.metrics[view][metric].value for run in self.runs)
 
@@ -166,8 +175,7 @@ class Row:
         if len(self.runs) == 1:
             interval = self.record.metrics[view][metric]
             return Figure(value, interval.low, interval.high)
-        values_SU = self.per_user(metric, view)
-        interval = two_level_bootstrap(values_SU, np.zeros(values_SU.shape[1]), cluster=self.runs[0].cluster)
+        interval = self.spread.get((metric, view)) or Reckoner().spread(self.files, metric, view)
         return Figure(value, interval.low, interval.high, self.std(metric, view))
 
     def code_figure(self, metric: str, view: View) -> Figure | None:
@@ -303,4 +311,4 @@ def _unusual(row: Row) -> list[str]:
 
 
 def _renamed(row: Row, label: str) -> Row:
-    return Row(label, row.runs, row.superseded)
+    return replace(row, label=label)

@@ -138,6 +138,12 @@ def published_figures(row: Row, card: ModelCard | None) -> list[PublishedFigure]
     ]
 
 
+def published_metrics(record: RunRecord, card: ModelCard | None) -> list[str]:
+    """Metrics of the published numbers for a record's model and data set."""
+    published = [] if card is None else card.published
+    return [metric for source in published if source.dataset == record.dataset.name for metric in source.metrics]
+
+
 def _figures_of(row: Row, published: Published, card: ModelCard) -> Sequence[PublishedFigure]:
     reason = why_not_comparable(row.record, published, card)
     view: View = row.task.main_view if published.view == "unknown" else published.view

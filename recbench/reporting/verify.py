@@ -10,12 +10,13 @@ from recbench.core.digests import file_sha256
 from recbench.core.errors import RecbenchError, VerifyFailed
 from recbench.core.model_card import ModelCard
 from recbench.core.records import RECORD_FILE
-from recbench.reporting.archive import Fault, StoredRun, files_at_fault, record_folders
+from recbench.reporting.archive import Fault, StoredRun, record_folders
 from recbench.reporting.board import make_boards
 from recbench.reporting.printed import records_on_pages
 from recbench.reporting.publish import all_pages, generated_pages
-from recbench.reporting.recompute import recompute, search_at_fault
+from recbench.reporting.recompute import compare, measured, search_at_fault
 from recbench.reporting.together import is_half_written
+from recbench.reporting.workers import Workers
 
 _CONTEXT = 30
 """Characters shown on each side of a difference."""
@@ -38,13 +39,13 @@ class VerifyReport:
     faults: tuple[Fault, ...]
 
 
-def verify(boards: Path, cards: Mapping[str, ModelCard], plugins: Sequence[Path] = ()) -> VerifyReport:
+def verify(boards: Path, cards: Mapping[str, ModelCard], plugins: Sequence[Path] = (), jobs: int = 1) -> VerifyReport:
     """The report of `inspect_boards`, where it holds no fault; it takes the same arguments.
 
     Raises:
         VerifyFailed: with all faults, each on a line of its own; or because there is no row to verify.
     """
-    report = inspect_boards(boards, cards, plugins)
+    report = inspect_boards(boards, cards, plugins, jobs)
     if report.faults:
         count = f"{len(report.faults)} fault{'s' if len(report.faults) > 1 else ''}"
         listed = "\n".join(f"  {fault}" for fault in report.faults)
@@ -52,13 +53,14 @@ def verify(boards: Path, cards: Mapping[str, ModelCard], plugins: Sequence[Path]
     return report
 
 
-def inspect_boards(boards: Path, cards: Mapping[str, ModelCard], plugins: Sequence[Path] = ()) -> VerifyReport:
+def inspect_boards(boards: Path, cards: Mapping[str, ModelCard], plugins: Sequence[Path] = (), jobs: int = 1) -> VerifyReport:
     """Check records against their files, pages against records, and list everything that is wrong.
 
     Args:
         boards: folder of the pages and of `records/`.
         cards: of the models known here, by name; published numbers come from there.
         plugins: folders that some of the cards come from, for the commands that a fault names.
+        jobs: processes at a time, at most.
     """
     publish, remeasure = (command_line("leaderboard", verb, boards=boards, plugin=list(plugins)) for verb in ("publish", "remeasure"))
     pages = generated_pages(boards)
@@ -66,54 +68,57 @@ def inspect_boards(boards: Path, cards: Mapping[str, ModelCard], plugins: Sequen
     if is_half_written(boards):
         faults.append(Fault(boards, None, f"a command was ended while it wrote here. Let it finish: {publish}"))
     runs: list[StoredRun] = []
-    n_figures = 0
+    of_folders: dict[Path, list[Fault]] = {}
     for folder in record_folders(boards):
+        of_folders[folder] = []
         try:
             run = StoredRun.open(folder)
         except RecbenchError as error:
-            faults.append(Fault(folder / RECORD_FILE, None, str(error)))
+            of_folders[folder].append(Fault(folder / RECORD_FILE, None, str(error)))
             continue
         if run.record.run_id != folder.name:
             message = f"the record calls itself {run.record.run_id}, its folder {folder.name}. Give the folder its name back."
-            faults.append(Fault(folder / RECORD_FILE, None, message))
+            of_folders[folder].append(Fault(folder / RECORD_FILE, None, message))
             continue
         runs.append(run)
-        damaged = files_at_fault(run)
-        faults += damaged
-        if damaged:
-            continue
-        compared, wrong = recompute(run, f"Restore the record; if the evaluator changed since, run: {remeasure}")
-        n_figures += compared
-        faults += [*wrong, *search_at_fault(run, cards)]
-    faults += _records_as_printed(boards, pages)
-    n_rows, wrong_pages = _pages_as_rendered(boards, pages, runs, cards, publish)
-    faults += wrong_pages
+    n_figures = 0
+    with Workers(jobs, len(runs)) as workers:
+        for number, found in measured(runs, workers):
+            run = runs[number]
+            compared, wrong = compare(run, found, f"Restore the record; if the evaluator changed since, run: {remeasure}")
+            n_figures += compared
+            of_folders[run.folder] += wrong if found.damaged else [*wrong, *search_at_fault(run, cards)]
+        faults += [fault for found_there in of_folders.values() for fault in found_there]
+        faults += _records_as_printed(boards, pages, {run.folder / RECORD_FILE: run.sha256 for run in runs})
+        n_rows, wrong_pages = _pages_as_rendered(boards, pages, runs, cards, publish, workers)
+        faults += wrong_pages
     if not runs and not faults:
         faults.append(Fault(boards, None, f"there is no row to verify. Publish one with: {publish}"))
     return VerifyReport(len(pages), n_rows, len(runs), n_figures, tuple(faults))
 
 
-def _records_as_printed(boards: Path, pages: Sequence[Path]) -> list[Fault]:
-    """Records that a page names and that are gone or were edited since."""
+def _records_as_printed(boards: Path, pages: Sequence[Path], sums: Mapping[Path, str]) -> list[Fault]:
+    """Records that a page names and that are gone or were edited since; `sums` of those that were read."""
     faults = []
     for printed in records_on_pages(pages):
         path = boards / printed.path
         where = f"{printed.page.name} line {printed.line}"
-        if not path.is_file():
+        found = sums.get(path)
+        if found is None and not path.is_file():
             faults.append(Fault(path, None, f"the record is gone; {where} names it. Restore it, or publish the page anew without it."))
-        elif not (found := file_sha256(path)).startswith(printed.sha256):
+        elif not (found := found or file_sha256(path)).startswith(printed.sha256):
             faults.append(Fault(path, None, f"its sha256 is {found[:16]}, {where} says {printed.sha256}: one was edited. Restore it."))
     return faults
 
 
 def _pages_as_rendered(
-    boards: Path, pages: Sequence[Path], runs: Sequence[StoredRun], cards: Mapping[str, ModelCard], publish: str
+    boards: Path, pages: Sequence[Path], runs: Sequence[StoredRun], cards: Mapping[str, ModelCard], publish: str, workers: Workers
 ) -> tuple[int, list[Fault]]:
     """How many rows the records give, and each place where a page is not what they give; `publish` is the command that writes pages."""
     if not runs:
         return 0, []
     try:
-        made = make_boards(runs, cards)
+        made = make_boards(runs, cards, workers)
         rendered = all_pages(made)
     except RecbenchError as error:
         return 0, [Fault(boards, None, f"the pages cannot be made from the records: {error}")]
