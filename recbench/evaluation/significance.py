@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from recbench.core.errors import SplitMismatch
 from recbench.core.records import Interval
 from recbench.core.seeds import frozen_generator
+from recbench.evaluation.coins import heads
 from recbench.evaluation.intervals import Draws, bounds, cluster_sums, grouped, intervals, resampled_means, resampled_sizes, sums
 
 FloatArray = NDArray[np.float64]
@@ -113,9 +114,9 @@ def sign_flip_test(
     sizes, n_users_of_size = np.unique(np.abs(difference[difference != 0]), return_counts=True)
     plus = np.bincount(np.searchsorted(sizes, difference[difference > 0]), minlength=len(sizes))
     # Among m users with differences of one size, the number of plus signs is binomial.
-    drawn_plus = frozen_generator(seed, "sign flip").binomial(n_users_of_size, 0.5, size=(permutations, len(sizes)))
+    drawn_plus = heads(n_users_of_size, permutations, frozen_generator(seed, "sign flip"))
     seen = abs(float(((2 * plus - n_users_of_size) * sizes).sum()))
-    drawn = np.abs(((2 * drawn_plus - n_users_of_size) * sizes).sum(axis=1))
+    drawn = np.abs(sums(2 * drawn_plus - n_users_of_size[:, None], sizes[:, None])[0])
     as_far = int(np.count_nonzero(drawn >= seen * (1 - 1e-12)))
     return (1 + as_far) / (permutations + 1)
 

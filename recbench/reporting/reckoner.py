@@ -56,6 +56,11 @@ class RunFiles(_Message):
     task: str
     sums: dict[str, str]
 
+    @property
+    def split(self) -> str:
+        """Equal for runs on one split; empty for a record that does not say."""
+        return next((name for name in self.sums if name.startswith(TARGETS)), "")
+
     def place(self, name: str) -> Path:
         """Path of a file: in the folder, or among those that runs share beside it; its content is not looked at."""
         for folder in (self.folder, self.folder.parent / SHARED, self.folder.parent):

@@ -9,13 +9,13 @@ from recbench.core.ranking import View
 from recbench.core.records import RECORD_FILE, Interval, SlicePart, TargetsPart
 from recbench.core.tuning import TUNE_LOG, read_tune_log, same_settings
 from recbench.reporting.archive import Fault, StoredRun, as_faults
-from recbench.reporting.reckoner import SHARED_FILES, Measured
+from recbench.reporting.reckoner import Measured
 from recbench.reporting.workers import MeasureJob, Workers
 
 
 def measured(runs: Sequence[StoredRun], workers: Workers) -> Iterator[tuple[int, Measured]]:
     """What follows from the files of each run, with its number; runs on one split come side by side."""
-    order = sorted(range(len(runs)), key=lambda number: [name for name in runs[number].files.sums if name.startswith(SHARED_FILES)])
+    order = sorted(range(len(runs)), key=lambda number: runs[number].files.split)
     found = workers.answers(MeasureJob(run=runs[number].files) for number in order)
     return zip(order, found, strict=True)
 

@@ -5,7 +5,9 @@ import json
 import select
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby, islice
 from typing import IO, Any, Generic, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter
@@ -19,7 +21,9 @@ from recbench.reporting.reckoner import Measured, Reckoner, RunFiles
 
 RECORDS_PER_PROCESS = 16
 """A process takes as long to start as so many records take to be computed: for fewer none is started."""
-_AHEAD = 8
+_BATCH = 8
+"""Most jobs on one split that a process does in a row: it keeps what they share."""
+_AHEAD = 3 * _BATCH
 """Jobs given out per process while the answer to an earlier one is awaited."""
 ERROR = "error "
 """Before an answer that is an error: its class and message."""
@@ -28,6 +32,11 @@ Answer = TypeVar("Answer")
 
 class _Job(BaseModel, Generic[Answer]):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @property
+    def split(self) -> str:
+        """The split that all its runs are about."""
+        raise NotImplementedError
 
     def answer(self, reckoner: Reckoner) -> Answer:
         """The answer, computed here."""
@@ -39,6 +48,10 @@ class MeasureJob(_Job[Measured]):
 
     kind: Literal["measure"] = "measure"
     run: RunFiles
+
+    @property
+    def split(self) -> str:
+        return self.run.split
 
     def answer(self, reckoner: Reckoner) -> Measured:
         return reckoner.measure(self.run)
@@ -52,6 +65,10 @@ class MeanJob(_Job[float]):
     metric: str
     view: View
 
+    @property
+    def split(self) -> str:
+        return self.runs[0].split
+
     def answer(self, reckoner: Reckoner) -> float:
         return reckoner.mean(self.runs, self.metric, self.view)
 
@@ -63,6 +80,10 @@ class SpreadJob(_Job[Interval]):
     runs: tuple[RunFiles, ...]
     metric: str
     view: View
+
+    @property
+    def split(self) -> str:
+        return self.runs[0].split
 
     def answer(self, reckoner: Reckoner) -> Interval:
         return reckoner.spread(self.runs, self.metric, self.view)
@@ -76,6 +97,10 @@ class PairJob(_Job[Tested]):
     other: tuple[RunFiles, ...]
     metric: str
     view: View
+
+    @property
+    def split(self) -> str:
+        return self.best[0].split
 
     def answer(self, reckoner: Reckoner) -> Tested:
         return reckoner.test(self.best, self.other, self.metric, self.view)
@@ -117,40 +142,42 @@ class Workers:
             for job in jobs:
                 yield job.answer(self._here)
             return
-        busy: dict[IO[str], tuple[_Process, int]] = {}
         try:
-            yield from self._answers_of_processes(enumerate(jobs), busy)
+            yield from self._answers_of_processes(_batches(jobs))
         finally:
-            for process, _ in busy.values():
-                process.answers.readline()  # nobody waits for it any more; the next job's answer comes after it
+            for process in self._processes:
+                if process.is_busy:
+                    process.take()  # nobody waits for it any more; the answer to the next job comes after it
 
-    def _answers_of_processes(
-        self, jobs: Iterator[tuple[int, _Job[Answer]]], busy: "dict[IO[str], tuple[_Process, int]]"
-    ) -> Iterator[Answer]:
-        due = 0
+    def _answers_of_processes(self, batches: Iterator[Sequence[tuple[int, _Job[Answer]]]]) -> Iterator[Answer]:
+        due, most_ahead = 0, _AHEAD * len(self._processes)
         found: dict[int, Answer | RecbenchError] = {}
-        idle, is_more = list(self._processes), True
-        while is_more or busy:
-            while idle and is_more and len(busy) + len(found) < _AHEAD * len(self._processes):
-                following = next(jobs, None)
-                if following is None:
-                    is_more = False
-                    break
-                number, job = following
-                process = idle.pop()
-                process.give(job)
-                busy[process.answers] = process, number
-            ready, _, _ = select.select(list(busy), [], []) if busy else ([], [], [])
-            for stream in ready:
-                process, number = busy.pop(stream)
-                found[number] = process.take()
-                idle.append(process)
+        in_hand: dict[_Process, deque[tuple[int, _Job[Answer]]]] = {process: deque() for process in self._processes}
+        while True:
+            for process, batch in in_hand.items():
+                if not batch:
+                    batch.extend(next(batches, ()))
+                if batch and not process.is_busy and batch[0][0] < due + most_ahead:
+                    process.give(*batch.popleft())
+            busy = {process.answers: process for process in in_hand if process.is_busy}
+            if not busy:
+                return
+            for answers in select.select(list(busy), [], [])[0]:
+                number, answer = busy[answers].take()
+                found[number] = answer
             while due in found:
                 answer = found.pop(due)
                 due += 1
                 if isinstance(answer, RecbenchError):
                     raise answer
                 yield answer
+
+
+def _batches(jobs: Iterable[_Job[Answer]]) -> Iterator[Sequence[tuple[int, _Job[Answer]]]]:
+    """Jobs with their numbers, some on one split at a time."""
+    for _, of_split in groupby(enumerate(jobs), key=lambda numbered: numbered[1].split):
+        while batch := list(islice(of_split, _BATCH)):
+            yield batch
 
 
 class _Process:
@@ -164,25 +191,33 @@ class _Process:
         assert self._process.stdout is not None
         self._jobs: IO[str] = self._process.stdin
         self.answers: IO[str] = self._process.stdout
-        self._job: _Job[Any] | None = None
+        self._job: tuple[int, _Job[Any]] | None = None
 
-    def give(self, job: _Job[Any]) -> None:
-        """Start a job; the one before must have been taken."""
-        self._job = job
+    @property
+    def is_busy(self) -> bool:
+        """Whether it has a job whose answer was not taken."""
+        return self._job is not None
+
+    def give(self, number: int, job: _Job[Any]) -> None:
+        """Start a job, whose answer will have its number."""
+        self._job = number, job
         with contextlib.suppress(BrokenPipeError):  # it has ended, as `take` will say
             self._jobs.write(job.model_dump_json() + "\n")
             self._jobs.flush()
 
-    def take(self) -> Any:
-        """The answer to the job, or the error that it raised."""
+    def take(self) -> tuple[int, Any]:
+        """Number of the job, and the answer or the error that it raised."""
+        assert self._job is not None
+        number, job = self._job
+        self._job = None
         line = self.answers.readline()
-        if not line or self._job is None:
+        if not line:
             status = self._process.wait()
-            raise StageFailed(f"A process that computes figures ended early, with status {status}. Give fewer of them with --jobs.")
+            return number, StageFailed(f"A process that computes figures ended early, with status {status}. Try again with --jobs 1.")
         if line.startswith(ERROR):
             kind, message = json.loads(line.removeprefix(ERROR))
-            return getattr(errors, kind, RecbenchError)(message)
-        return ANSWERS[type(self._job)].validate_json(line)
+            return number, getattr(errors, kind, RecbenchError)(message)
+        return number, ANSWERS[type(job)].validate_json(line)
 
     def end(self) -> None:
         """Close its input and wait for its end."""
