@@ -190,7 +190,9 @@ def _open(
 ) -> Any:
     """The table at `path` with the columns asked for, and those whose name starts with `prefix`, types checked."""
     try:
-        table = pq.read_table(io.BytesIO(path.read_bytes() if content is None else content), page_checksum_verification=True)
+        source = pa.BufferReader(path.read_bytes() if content is None else content)
+        # Without threads and the data sets of Arrow: these tables are small, and it would take several times as long.
+        table = pq.ParquetFile(source, page_checksum_verification=True).read(use_threads=False)
         present = list(table.column_names)
     except FileNotFoundError:
         raise BadData(f"{path}: there is no such file. Restore it or run it again with --again.") from None
@@ -201,6 +203,9 @@ def _open(
     missing = [name for name in required if name not in present]
     if missing:
         raise BadData(f"{path} has no column {missing[0]!r}, only {', '.join(present)}. Restore it or run it again with --again.")
+    repeated = next((name for name in present if present.count(name) > 1), None)
+    if repeated is not None:
+        raise BadData(f"{path} has {present.count(repeated)} columns {repeated!r}. Restore it or run it again with --again.")
     for name in present:
         wanted = required.get(name) or optional.get(name)
         if name.startswith(prefix) and table.column(name).type in _OF_TASK_TYPES:

@@ -138,6 +138,7 @@ def rewritten(path: Path, change) -> Path:
         (lambda t: t.drop_columns(["target"]), "has no column 'target', only user, rank_keep, rank_unseen"),
         (lambda t: t.drop_columns(["rank_keep", "rank_unseen"]), "none of the columns rank_keep, rank_unseen"),
         (lambda t: t.append_column("score", t["user"]), "has a column 'score' that does not belong there"),
+        (lambda t: t.append_column("user", t["user"]), "has 2 columns 'user'"),
         (lambda t: t.set_column(0, "user", t["user"].cast(pa.int64())), "column 'user' is int64, not int32"),
         (lambda t: t.set_column(2, "rank_keep", pa.array([None] * len(t), pa.int16())), "column 'rank_keep' has 40 nulls"),
         (lambda t: t.set_column(2, "rank_keep", pa.array([20] * len(t), pa.int16())), "rank_keep runs from 0 to 20; -1 to 19"),
