@@ -27,8 +27,11 @@ def publish(
     Example: recbench leaderboard publish
     """
     from recbench import reporting
+    from recbench.core.errors import BadRequest
     from recbench.running.run.folders import run_folders
 
+    if boards is not None and boards.exists() and not boards.is_dir():
+        raise BadRequest(f"--boards {boards}: this is a file. Give a folder.")
     where, at_once = workplace(), processes(jobs)
     result = reporting.publish(boards or where.boards, run_folders(where.runs), model_cards(plugin), at_once)
     if as_json:

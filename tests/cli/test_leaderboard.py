@@ -161,3 +161,34 @@ def test_diff_and_reproduce_work_from_a_published_record(boards: tuple[Give, Pat
     answer = json.loads(done.stdout)
     assert answer["is_exact"]
     assert answer["n_ranks"] == 120
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["leaderboard", "export", "wlaks"], "There is no board of 'wlaks' in leaderboards. Did you mean 'walks'? Known: walks."),
+        (["leaderboard", "export", "walks", "--boards", "nowhere"], "--boards nowhere: there is no such folder."),
+        (["leaderboard", "export", "walks", "--plugin", "nowhere"], "nowhere"),
+        (["leaderboard", "publish", "--boards", "walks/interactions.csv"], "--boards walks/interactions.csv: this is a file."),
+        (["leaderboard", "publish", "--plugin", "nowhere"], "nowhere"),
+        (["leaderboard", "remeasure", "--boards", "nowhere"], "--boards nowhere: there is no such folder."),
+        (["leaderboard", "remeasure", "--plugin", "nowhere"], "nowhere"),
+        (["verify", "--boards", "nowhere"], "--boards nowhere: there is no such folder."),
+        (["verify", "--plugin", "nowhere"], "nowhere"),
+        (["verify", "--jobs", "1000000"], "--jobs 1000000 is not possible here"),
+    ],
+)
+def test_what_is_not_there_is_refused_before_anything_is_computed(
+    boards: tuple[Give, Path], monkeypatch: pytest.MonkeyPatch, arguments: list[str], said: str
+) -> None:
+    def computed(*_: object) -> None:
+        raise AssertionError("figures were computed")
+
+    give, folder = boards
+    before = contents(folder.parent)
+    for name in ("measure", "mean", "test", "spread", "damage"):
+        monkeypatch.setattr(f"recbench.reporting.reckoner.Reckoner.{name}", computed)
+    done = give(*arguments)
+    assert done.exit_code == 2
+    assert said in done.stderr
+    assert contents(folder.parent) == before
