@@ -4,6 +4,7 @@ The figures are those of the markdown pages, as text, in a block of JSON with a 
 """
 
 import json
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import cache
@@ -79,10 +80,13 @@ def _titles(grid: Grid) -> tuple[str, ...]:
     return grid.header[grid.header.index("Model") + 1 :]
 
 
-def _cells(grid: Grid, label: str) -> list[tuple[str, ...]]:
-    """The cells of every line of a grid that belongs to a row, without the row's name."""
+def _cells(grid: Grid) -> Mapping[str, Sequence[tuple[str, ...]]]:
+    """By row the cells of every line of a grid that belongs to it, without the row's name."""
     place = grid.header.index("Model")
-    return [cells[place + 1 :] for cells in grid.rows if cells[place] == label]
+    by_row: defaultdict[str, list[tuple[str, ...]]] = defaultdict(list)
+    for cells in grid.rows:
+        by_row[cells[place]].append(cells[place + 1 :])
+    return by_row
 
 
 def _across(found: Standings) -> str:
@@ -110,24 +114,28 @@ def _board(overview: OverviewLine, section: Section) -> str:
         "missing": [f"{baseline.model} ({baseline.state}: {baseline.reason})" for baseline in section.missing],
     }
     tables = {"cost": grids.cost(section), "against": grids.significance(section), "published": grids.published(section)}
+    cells_of = {name: _cells(grid) for name, grid in tables.items()}
     views = {
-        view: {"accuracy": grids.accuracy(section, view), "beyond": grids.beyond(section, view), "levels": levels(section, view)}
+        view: {
+            "accuracy": _cells(grids.accuracy(section, view)),
+            "beyond": _cells(grids.beyond(section, view)),
+            "levels": _cells(levels(section, view)),
+        }
         for view in section.task.views
     }
-    made = grids.made(section)
+    made = defaultdict(list)
+    for line in grids.made(section):
+        record = f"records/{line.run_id}/record.json"
+        made[line.row].append([line.seed, record, line.sha256, line.config_hash, line.machine, line.code, line.date, line.state])
     rows = []
     for board_row in section.rows:
         label = board_row.row.label
         row: dict[str, object] = {"model": label, "kind": _kind(board_row)}
         for view, shown in views.items():
-            cells = {name: next(iter(_cells(grid, label)), ()) for name, grid in shown.items()}
+            cells = {name: next(iter(by_row.get(label, ())), ()) for name, by_row in shown.items()}
             row[view] = cells | {"groups": _groups(board_row, view)}
-        row |= {name: _cells(grid, label) for name, grid in tables.items()}
-        row["made"] = [
-            [line.seed, f"records/{line.run_id}/record.json", line.sha256, line.config_hash, line.machine, line.code, line.date, line.state]
-            for line in made
-            if line.row == label
-        ]
+        row |= {name: by_row.get(label, []) for name, by_row in cells_of.items()}
+        row["made"] = made[label]
         rows.append(_line(row))
     trial = [_line(cells) for cells in court(section).rows]
     return f'{{"about":{_line(about)},"rows":{_lines(rows)},"court":{_lines(trial)}}}'
