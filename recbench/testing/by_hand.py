@@ -139,8 +139,8 @@ class LightContext:
         return replace(self, world=World())
 
     def together(self) -> "LightContext":
-        """This context with checkpoints of the stage that is being built."""
-        return self
+        """The same as `alone`: without a cache that processes share, each computes all of it."""
+        return self.alone()
 
     def item_vectors(self, model: str, **_: Any) -> NDArray[np.float32]:
         """Refused: there are no other models here."""

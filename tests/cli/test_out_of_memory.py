@@ -22,7 +22,7 @@ from recbench.running.run.catalogue import read_catalogue
 READERS: dict[str, tuple[str, Callable[[Path], Any]]] = {
     "csv": ("pyarrow.csv.read_csv", lambda path: read_csv(path, None)),
     "parquet": ("pyarrow.parquet.ParquetFile", read_parquet),
-    "ranks": ("pyarrow.parquet.read_table", read_ranks),
+    "ranks": ("pyarrow.parquet.ParquetFile", read_ranks),
     "codes of a record": ("pyarrow.parquet.read_table", read_codes),
     "codes of a stage": ("pyarrow.parquet.read_table", lambda path: ItemCodes.load(path.parent)),
     "catalogue": ("pyarrow.parquet.read_table", lambda path: read_catalogue(path, 1)),

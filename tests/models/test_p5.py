@@ -222,7 +222,7 @@ def trained(lists: Sequence[Sequence[int]], method: str, folder: Path, **values:
 def test_remembers_which_item_follows(tmp_path: Path) -> None:
     # No item belongs to two users, so that every item says which one follows.
     lists = np.random.default_rng(0).permutation(N_ITEMS)[:40].reshape(-1, 5).tolist()
-    steps = {"training.max_steps": 160, "training.learning_rate": 1e-2, "training.weight_decay": 0.0}
+    steps = {"training.max_steps": 320, "training.learning_rate": 3e-3, "training.weight_decay": 0.0}
     model = trained(lists, "cid", tmp_path, **steps, **{"generator.width": 64, "generator.hidden": 128})
     asked = queries([row[:place] for row in lists for place in range(1, 5)])
     targets = np.array([row[place] for row in lists for place in range(1, 5)])
