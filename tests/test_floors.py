@@ -208,7 +208,7 @@ def circles(graph: Mapping[str, set[str]]) -> list[list[str]]:
 
 
 WINGS: dict[str, tuple[set[str], ...]] = {
-    "nn": ({"on_demand"}, {"compute", "ranking"}, {"text", "training"}, {"codes"}, {"blocks"}),
+    "nn": ({"compute", "ranking"}, {"text", "training"}, {"codes"}, {"blocks"}),
     "running": ({"host", "requests"}, {"stages"}, {"run"}, {"after", "foreign", "many", "upkeep"}, {"api"}),
 }
 """Wings and single files of a package, from the ground up: each imports itself and what lies on lower floors."""
@@ -255,7 +255,7 @@ def test_models_take_from_nn_what_its_faces_offer() -> None:
 def test_a_face_loads_what_it_offers_on_first_use(wing: str) -> None:
     face, folder = faces()[wing], ROOT / "recbench" / "nn" / wing
     found = list(imports_of(folder / "__init__.py"))
-    assert [str(one) for one in found if not one.is_typing and one.module not in {"typing", "recbench.nn.on_demand"}] == []
+    assert [str(one) for one in found if not one.is_typing and one.module not in {"typing", "recbench.core.on_demand"}] == []
     lines = [node for node in ast.walk(ast.parse(inspect.getsource(face))) if isinstance(node, ast.ImportFrom)]
     offered = [alias.name for line in lines if is_within(str(line.module), face.__name__) for alias in line.names]
     assert sorted(offered) == sorted(face.__all__)
@@ -311,7 +311,7 @@ def literals(file: Path) -> Iterator[tuple[int, str]]:
             yield node.lineno, node.value
 
 
-OTHER_MEANING = {"recbench/data/set_splits.py": {"random"}, "recbench/data/folders.py": {"random"}}
+OTHER_MEANING = {"recbench/data/rules.py": {"random"}, "recbench/data/folders.py": {"random"}}
 """Words that are a name too, where the harness means something else: a way to divide sets."""
 
 

@@ -28,7 +28,7 @@ from recbench.core.errors import BadRequest
 from recbench.core.model_card import ModelCard
 from recbench.data import Split, locate, make_split, read_dataset
 from recbench.evaluation import ranks_of_targets, values_per_user
-from recbench.reporting.verify import inspect_boards
+from recbench.reporting.verification import inspect_boards
 from recbench.running.after.loaded import LoadedRun
 from recbench.running.foreign.lists import place_lists, read_lists
 from recbench.running.host.workplace import Workplace

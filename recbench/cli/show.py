@@ -53,7 +53,7 @@ def show(
         plot_run,
         record_table,
     )
-    from recbench.running.run.references import read_references
+    from recbench.running.run.references_file import read_references
 
     if codes and domination:
         raise BadRequest("--codes and --domination show two different things. Give one of them.")

@@ -18,6 +18,9 @@ _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 class PlainValues(BaseModel):
     """Base of what people write in TOML: a value is taken as the kind that it is, or refused."""
 
+    # A command meets many such classes and validates few.
+    model_config = ConfigDict(defer_build=True)
+
     @model_validator(mode="wrap")
     @classmethod
     def _takes_values_as_they_are(cls, values: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
@@ -31,9 +34,9 @@ class PlainValues(BaseModel):
 
 
 class PluginConfig(PlainValues):
-    """Base of every plugin's settings: frozen, unknown keys forbidden, the docstring under a field is its help."""
+    """Base of every plugin's settings: frozen, unknown keys forbidden; the docstring under a field says what it is."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, use_attribute_docstrings=True, allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod

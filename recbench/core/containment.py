@@ -22,8 +22,6 @@ from itertools import repeat
 from operator import is_
 from typing import Any
 
-import numpy as np
-
 from recbench.core.errors import Interrupted, PluginFailed
 
 _LONGEST_TEXT = 400
@@ -36,6 +34,8 @@ _TIMERS: dict[int, Callable[[], float]] = {
 }
 """The timers of a process with the clocks by which they run down."""
 _WATCHED = (signal.SIGINT, signal.SIGTERM)
+_NUMPY_ERRORS = {"divide": "warn", "over": "warn", "under": "ignore", "invalid": "warn"}
+"""What numpy does about floating-point errors unless told otherwise."""
 _watchers: list[Callable[[str], None]] = []
 """Told of each call; a process has one watcher at most, the one that started it."""
 _calls: list[str] = []
@@ -219,8 +219,11 @@ def _process_state() -> Iterator[None]:
     os.umask(umask)
     recursion, disabled = sys.getrecursionlimit(), logging.root.manager.disable
     hooks = sys.excepthook, sys.unraisablehook
-    filters, errors = warnings.filters[:], np.geterr()
+    filters = warnings.filters[:]
     places, modules = {name: (getattr(sys, name), list(getattr(sys, name))) for name in _IMPORT_LISTS}, dict(sys.modules)
+    # Neither library is imported for its defaults; one that the plugin brings in gets those that it starts with.
+    numpy: Any = sys.modules.get("numpy")
+    errors = _NUMPY_ERRORS if numpy is None else numpy.geterr()
     torch: Any = sys.modules.get("torch")
     dtype, has_gradients = (torch.get_default_dtype(), torch.is_grad_enabled()) if torch is not None else (None, True)
     try:
@@ -241,7 +244,9 @@ def _process_state() -> Iterator[None]:
         if warnings.filters != filters:
             warnings.resetwarnings()
             warnings.filters[:] = filters  # type: ignore[index]
-        np.seterr(**errors)
+        numpy = sys.modules.get("numpy")
+        if numpy is not None:
+            numpy.seterr(**errors)
         torch = sys.modules.get("torch")
         if torch is not None:
             wanted = torch.float32 if dtype is None else dtype

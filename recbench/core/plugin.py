@@ -5,10 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from recbench.core.budget import Budget
@@ -24,12 +22,17 @@ from recbench.core.config import (
 )
 from recbench.core.containment import contained
 from recbench.core.errors import BadConfig
-from recbench.core.features import Features
-from recbench.core.interactions import Interactions, ItemTable, StringArray
 from recbench.core.model_card import ModelCard, load_card
 from recbench.core.progress import Progress
-from recbench.core.ragged import Histories
 from recbench.core.ranking import Queries, Rankings
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from recbench.core.features import Features
+    from recbench.core.interactions import Interactions, ItemTable, StringArray
+    from recbench.core.ragged import Histories
 
 Precision = Literal["fp32", "bf16"]
 _MOST_DRAWS = 100
@@ -129,24 +132,24 @@ class FitContext(Protocol):
     """All that training may know and use. Validation and test targets are not in here."""
 
     @property
-    def train(self) -> Interactions:
+    def train(self) -> "Interactions":
         """The train part."""
 
     @property
-    def items(self) -> ItemTable:
+    def items(self) -> "ItemTable":
         """The item table."""
 
     @property
-    def feedback(self) -> Histories | None:
+    def feedback(self) -> "Histories | None":
         """Items that people used beside the sets of the train part: row p lists those of person p, ascending, each once, without pairs
         that would tell the rest of a held set. None where the data set has none or the card does not say that it is read."""
 
     @property
-    def features(self) -> Mapping[str, Features]:
+    def features(self) -> "Mapping[str, Features]":
         """Vectors of the items by name; empty where the data set brings none or the card does not say that they are read."""
 
     @property
-    def user_ids(self) -> StringArray:
+    def user_ids(self) -> "StringArray":
         """The source's ids of the users of the train part, (n_users,)."""
 
     @property
@@ -185,7 +188,7 @@ class FitContext(Protocol):
     def checkpoints(self) -> Path:
         """A folder that survives a kill and is thrown away when training, or the stage this context works for, is complete."""
 
-    def generator(self, *names: str | int) -> np.random.Generator:
+    def generator(self, *names: str | int) -> "np.random.Generator":
         """A random stream of the run's seed; equal names give equal numbers."""
 
     def validate(self, ranker: Ranker, *, all_users: bool = False) -> Validation:
@@ -263,7 +266,7 @@ class FitContext(Protocol):
 
     def item_vectors(
         self, model: str, *, preset: str | None = None, overrides: Mapping[str, Any] | None = None, seed: int | None = None
-    ) -> NDArray[np.float32]:
+    ) -> "NDArray[np.float32]":
         """Item vectors (n_items, d) of another plugin, trained on this very split. The card must list it under `uses`."""
 
 

@@ -4,14 +4,13 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.progress import Progress as RichBar
-
-from recbench.core.console import VisibleConsole
 from recbench.core.durations import duration, seconds_left
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress as RichBar
 
 log = logging.getLogger(__name__)
 _LINE_EVERY_S = 30.0
@@ -38,7 +37,7 @@ class Progress(Protocol):
 
 
 class _BarTask:
-    def __init__(self, bar: RichBar, title: str, total: float | None) -> None:
+    def __init__(self, bar: "RichBar", title: str, total: float | None) -> None:
         self._bar = bar
         self._id = bar.add_task(title, total=total, info="")
 
@@ -76,10 +75,29 @@ class _LineTask:
         self._total = total
 
 
+def _new_bar(console: "Console") -> "RichBar":
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import Progress as RichBar
+
+    return RichBar(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[info]}", markup=False),
+        console=console,
+        transient=True,
+    )
+
+
 class ConsoleProgress:
     """Bars on a terminal, log lines elsewhere. Tasks may nest."""
 
-    def __init__(self, console: Console | None = None) -> None:
+    def __init__(self, console: "Console | None" = None) -> None:
+        from recbench.core.console import VisibleConsole
+
         self._console = console or VisibleConsole(stderr=True)
         self._bar: RichBar | None = None
         self._depth = 0
@@ -90,17 +108,7 @@ class ConsoleProgress:
             yield _LineTask(title, total)
             return
         if self._bar is None:
-            self._bar = RichBar(
-                TextColumn("{task.description}", markup=False),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TimeElapsedColumn(),
-                TextColumn("left"),
-                TimeRemainingColumn(),
-                TextColumn("{task.fields[info]}", markup=False),
-                console=self._console,
-                transient=True,
-            )
+            self._bar = _new_bar(self._console)
             self._bar.start()
         self._depth += 1
         bar = self._bar

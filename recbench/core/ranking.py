@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
-from recbench.core.interactions import StringArray
-from recbench.core.ragged import Histories, IntArray, LongArray, flat_index, sealed_copy
+    from recbench.core.interactions import StringArray
+    from recbench.core.ragged import Histories, IntArray, LongArray
 
 View: TypeAlias = Literal["keep", "unseen"]
 """`keep`: items of the history may be recommended again. `unseen`: they are excluded exactly."""
@@ -33,17 +34,21 @@ class Queries:
             somebody who is recommended to by item ids alone.
     """
 
-    histories: Histories
-    user: IntArray
-    user_ids: StringArray
+    histories: "Histories"
+    user: "IntArray"
+    user_ids: "StringArray"
     views: tuple[View, ...] = VIEWS
-    timestamp: LongArray | None = None
+    timestamp: "LongArray | None" = None
 
     def __len__(self) -> int:
         return len(self.histories)
 
-    def take(self, rows: NDArray[np.integer] | Sequence[int]) -> "Queries":
+    def take(self, rows: "NDArray[np.integer] | Sequence[int]") -> "Queries":
         """The questions `rows`, in that order."""
+        import numpy as np
+
+        from recbench.core.ragged import Histories, flat_index
+
         picked = np.asarray(rows, dtype=np.int64)
         index, offsets = flat_index(self.histories.offsets, picked)
         return Queries(
@@ -56,6 +61,8 @@ class Queries:
 
     def sealed(self) -> "Queries":
         """A copy with read-only arrays, for code that must not change these questions."""
+        from recbench.core.ragged import Histories, sealed_copy
+
         return Queries(
             Histories(sealed_copy(self.histories.item), sealed_copy(self.histories.offsets)),
             sealed_copy(self.user),
@@ -77,11 +84,11 @@ class Rankings:
     """
 
     views: tuple[View, ...]
-    items: IntArray
-    scores: NDArray[np.float32]
+    items: "IntArray"
+    scores: "NDArray[np.float32]"
     counters: Mapping[str, int] = field(default_factory=dict)
 
-    def view(self, name: View) -> IntArray:
+    def view(self, name: View) -> "IntArray":
         """The lists of one view, (B, k) int32."""
         lists: IntArray = self.items[self.views.index(name)]
         return lists

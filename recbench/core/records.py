@@ -55,7 +55,7 @@ MOST_COUNT = 2**63 - 1
 
 class _Part(BaseModel):
     # A figure that is none has no place in JSON: such a record could be written and never be read.
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
 
 
 class ModelPart(_Part):

@@ -3,14 +3,16 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
 
 from recbench.core.config import by_dotted_name, canonical_json, explain, moved_settings, with_added
 from recbench.core.errors import BadData
 from recbench.core.seeds import generator
+
+if TYPE_CHECKING:
+    import numpy as np
 
 TUNE_LOG = "tune.json"
 """The log of a search, as a file of a run whose settings come from it."""
@@ -19,7 +21,7 @@ Scalar = bool | int | float | str
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
 
 
 class Dimension(_Part):
@@ -51,8 +53,10 @@ class Dimension(_Part):
             raise ValueError("choices names a value twice")
         return self
 
-    def draw(self, random: np.random.Generator) -> Any:
+    def draw(self, random: "np.random.Generator") -> Any:
         """One value; numbers that are not whole have four significant digits, so that what is printed is what was used."""
+        import numpy as np
+
         if self.choices is not None:
             return self.choices[int(random.integers(len(self.choices)))]
         if self.integers is not None:

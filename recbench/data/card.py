@@ -57,7 +57,7 @@ def _web_address(url: str) -> str:
 
 
 class _Part(PlainValues):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class MinRating(_Part):

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from recbench.core.errors import BadConfig, BadData
 from recbench.data.card import is_plain_name
 from recbench.data.columns import items_from_table
-from recbench.data.reader import FEATURE_IDS_ROLE, FEATURE_ROLE, Files, RawFeatures
+from recbench.data.folders import FEATURE_IDS_ROLE, FEATURE_ROLE
+from recbench.data.reader import Files, RawFeatures
 from recbench.data.unpacking import refuse_damage
 
 _ADVICE = "Write a parquet file with the columns item_id and vector, or a matrix with one item id per line in NAME.ids.txt beside it."

@@ -7,8 +7,11 @@ from pathlib import Path
 
 from recbench.core.errors import BadConfig, BadData, DataUnavailable, nearest
 from recbench.data.card import DatasetCard, is_plain_name
-from recbench.data.reader import FEATURE_IDS_ROLE, FEATURE_ROLE
 
+FEATURE_ROLE = "features:"
+"""Start of the role of a file of item vectors; the rest is their name."""
+FEATURE_IDS_ROLE = "feature_ids:"
+"""Start of the role of the file that says whose vectors a matrix holds."""
 _ENDINGS = (".parquet", "", ".csv", ".csv.gz")
 """Endings of the name, the first that is there wins; without any it is a folder of parquet parts."""
 _DIGITS = re.compile(r"(\d+)")

@@ -9,7 +9,7 @@ from recbench.core.interactions import Interactions
 from recbench.core.ragged import IntArray
 from recbench.data.dataset import Notes
 from recbench.data.incidence import incidence
-from recbench.data.split import SplitPart
+from recbench.data.parts import SplitPart
 
 _NEAR = 0.5
 

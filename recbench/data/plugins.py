@@ -3,11 +3,14 @@
 import logging
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from recbench.core.errors import BadConfig, UnknownPlugin, nearest, refuse_shortage
 from recbench.data.card import DatasetCard, load_dataset_card
 from recbench.data.folders import own_card
-from recbench.data.reader import Reader
+
+if TYPE_CHECKING:
+    from recbench.data.reader import Reader
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +64,7 @@ def reader_names() -> list[str]:
     return sorted({point.name for point in entry_points(group=READERS)})
 
 
-def load_reader(name: str) -> Reader:
+def load_reader(name: str) -> "Reader":
     """The reader of that name; unknown ones are an `UnknownPlugin`, two of one name a `BadConfig`."""
     points = [point for point in entry_points(group=READERS) if point.name == name]
     if not points:

@@ -15,10 +15,6 @@ from recbench.core.ragged import IntArray, LongArray
 
 Files = Mapping[str, Path]
 """Files of a source by role."""
-FEATURE_ROLE = "features:"
-"""Start of the role of a file of item vectors; the rest is their name."""
-FEATURE_IDS_ROLE = "feature_ids:"
-"""Start of the role of the file that says whose vectors a matrix holds."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,12 +16,11 @@ from recbench.core.ragged import Histories, IntArray, LongArray, Targets
 from recbench.data.dataset import Dataset, Notes
 from recbench.data.feedback_filter import UNOWNED, Ownership, co_use_notes, filter_feedback, refuse_answers
 from recbench.data.overlap import overlap_notes
+from recbench.data.parts import Parts, SplitPart
 from recbench.data.side import TEST, TRAIN, VALID, SideTables
-from recbench.data.split import Parts, SplitPart, SplitRule
 
 _LEAST_SIZE = 2
 _TRAIN_SHARE, _VALID_END = 0.8, 0.9
-_NEEDS = f"At least ten bundles of {_LEAST_SIZE} items are needed."
 _KNOWN_PERMUTATION = (4, 6, 2, 7, 3, 5, 9, 0, 8, 1)
 """Of ten numbers under seed 0, as NumPy 2.4.6 draws it."""
 
@@ -75,14 +74,14 @@ def _generator(seed: int) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
-def _random(dataset: Dataset, options: Mapping[str, Any]) -> Parts:
+def random(dataset: Dataset, options: Mapping[str, Any]) -> Parts:
     kept, generator = _kept(dataset), _generator(options["seed"])
     order = kept.rows[generator.permutation(len(kept.rows))]
     train, valid, test = np.split(order, [int(_TRAIN_SHARE * len(order)), int(_VALID_END * len(order))])
     return _parts(dataset, kept, (train, valid, test), generator)
 
 
-def _by_group(dataset: Dataset, options: Mapping[str, Any]) -> Parts:
+def by_group(dataset: Dataset, options: Mapping[str, Any]) -> Parts:
     side = dataset.side
     if side is None or side.group is None or side.group_ids is None:
         raise BadRequest(
@@ -120,7 +119,7 @@ def _parts(
     return _finished(dataset, kept.same_as, rows[0], valid, test, kept.notes)
 
 
-def _published(dataset: Dataset, options: Mapping[str, Any]) -> Parts:  # noqa: ARG001 (it has none)
+def published(dataset: Dataset, options: Mapping[str, Any]) -> Parts:  # noqa: ARG001 (it has none)
     given = None if dataset.side is None else dataset.side.given
     if given is None:
         raise BadRequest(f"{dataset.card.name} comes without a published division. Use --protocol random.")
@@ -168,13 +167,3 @@ def _finished(dataset: Dataset, same_as: LongArray, train_rows: LongArray, valid
         taken = {**taken, **co_use_notes(feedback, valid.histories, valid.targets, sets.n_items)}
     refuse_answers(dataset.card.name, feedback, valid.histories, valid.targets, sets.n_items)
     return Parts(train, valid, test, {**counted, **taken}, feedback)
-
-
-BY_SESSION = SplitRule("session", _by_group, _NEEDS, defaults={"seed": 0}, seed_option="seed")
-"""Bundles of one session stand in one part; of the sessions 80 % are for training, 10 % each for validation and test."""
-
-RANDOM = SplitRule("random", _random, _NEEDS, defaults={"seed": 0}, seed_option="seed")
-"""80 % of the bundles are for training, 10 % each for validation and test. Near-duplicates may stand in two parts."""
-
-PUBLISHED = SplitRule("published", _published, "The published files name no query.")
-"""Parts and shown items as the source has them; nothing is left out."""

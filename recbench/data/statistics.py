@@ -17,8 +17,10 @@ from recbench.data.card import STANDARD_COLUMNS, DatasetCard
 from recbench.data.dataset import WITHIN_A_SECOND, Dataset, repeated_pairs
 from recbench.data.fingerprints import column_digest
 from recbench.data.location import locate
+from recbench.data.parts import SplitPart
+from recbench.data.protocol import SplitProtocol
 from recbench.data.reading import read_dataset
-from recbench.data.split import Split, SplitPart, SplitProtocol, make_split
+from recbench.data.split import Split, make_split
 
 
 @dataclass(frozen=True)

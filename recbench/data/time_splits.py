@@ -9,13 +9,12 @@ from recbench.core.errors import BadConfig, nearest
 from recbench.core.interactions import Interactions, TimeKind
 from recbench.core.ragged import Histories, IntArray, LongArray, Targets
 from recbench.data.dataset import Dataset, Notes
-from recbench.data.split import Parts, SplitPart, SplitRule
+from recbench.data.parts import Parts, SplitPart
 
 _MIN_EVENTS = 3
-_NEEDS = f"Users need at least {_MIN_EVENTS} events, and a temporal cut events on both sides."
 
 
-def _leave_one_out(dataset: Dataset, options: Mapping[str, Any]) -> Parts:  # noqa: ARG001 (it has none)
+def leave_one_out(dataset: Dataset, options: Mapping[str, Any]) -> Parts:  # noqa: ARG001 (it has none)
     events = dataset.interactions
     lengths = events.lengths
     user = np.flatnonzero(lengths >= _MIN_EVENTS)
@@ -25,7 +24,7 @@ def _leave_one_out(dataset: Dataset, options: Mapping[str, Any]) -> Parts:  # no
     return Parts(train, valid, test, {"users with fewer than 3 events, train only": int(len(events) - len(user))})
 
 
-def _temporal(dataset: Dataset, options: Mapping[str, Any]) -> Parts:
+def temporal(dataset: Dataset, options: Mapping[str, Any]) -> Parts:
     events = dataset.interactions
     quantile, targets = float(options["quantile"]), str(options["targets"])
     test_cut = _cut_time(events.timestamp, quantile)
@@ -138,25 +137,10 @@ _TEMPORAL_TARGETS: dict[str, Callable[[Interactions, LongArray], tuple[SplitPart
 }
 
 
-def _check_temporal(options: Mapping[str, Any]) -> None:
+def check_temporal(options: Mapping[str, Any]) -> None:
     quantile, targets = options["quantile"], options["targets"]
     if not isinstance(quantile, float) or not 0 < quantile < 1:
         raise BadConfig(f"--protocol temporal: quantile={quantile} is not between 0 and 1. Write for example temporal:quantile=0.9")
     if targets not in _TEMPORAL_TARGETS:
         known = f"{nearest(str(targets), _TEMPORAL_TARGETS)} Known: {', '.join(_TEMPORAL_TARGETS)}."
         raise BadConfig(f"--protocol temporal: targets={targets!r} is not known.{known}")
-
-
-LEAVE_ONE_OUT = SplitRule("leave-one-out", _leave_one_out, _NEEDS)
-"""Each user's last event is the test target, the last but one the validation target."""
-
-TEMPORAL = SplitRule(
-    "temporal",
-    _temporal,
-    _NEEDS,
-    defaults={"quantile": 0.9, "targets": "last"},
-    check=_check_temporal,
-    needs_seconds="there is no global time to cut at. Use --protocol leave-one-out.",
-)
-"""All users are cut at one time, `quantile` of all event times. `targets`: each user's `last` event after the cut, each `successive` event
-after it in a query of its own, or `all` of them as a set."""

@@ -1,42 +1,50 @@
 """Rankings to ranks to figures: metrics, slices, intervals, significance. No torch, no pandas."""
 
-from recbench.core.codes_file import CODES_FILE, CodeTable
-from recbench.evaluation.code_figures import code_figures, main_categories, read_codes
-from recbench.evaluation.code_levels import CodePlaces, code_groups, collision_figures, level_figures, places_in_lists
-from recbench.evaluation.domination import SPACES_FILE, Spaces, domination_figures, read_spaces
-from recbench.evaluation.evaluate import BOOTSTRAP_SEED, Evaluation, Evaluator, Measures, evaluate
-from recbench.evaluation.exposure import TOP, Exposure, beyond_accuracy, exposure_counts
-from recbench.evaluation.metrics import METRICS, Metric
-from recbench.evaluation.rank_table import MISS, RankTable, check_rankings, ranks_of_targets
-from recbench.evaluation.significance import (
-    PairedComparison,
-    PairedTests,
-    Tested,
-    by_mean,
-    compare_with_best,
-    comparisons,
-    exact_mean,
-    holm,
-    minimum_detectable_difference,
-    paired_bootstrap,
-    sign_flip_test,
-    two_level_bootstrap,
-)
-from recbench.evaluation.slices import Group, groups_by_fact, groups_by_size
-from recbench.evaluation.tables import (
-    content_name,
-    read_exposure,
-    read_items,
-    read_ranks,
-    read_targets,
-    write_exposure,
-    write_items,
-    write_ranks,
-    write_targets,
-)
-from recbench.evaluation.target_facts import TargetFacts, target_facts, targets_part
-from recbench.evaluation.ties import expected_hit, expected_mrr, expected_ndcg, list_diagnostics, tie_sensitivity
-from recbench.evaluation.user_values import per_user, values_of_view, values_per_user
+from typing import TYPE_CHECKING
+
+from recbench.core.on_demand import on_demand
+
+if TYPE_CHECKING:
+    from recbench.core.codes_file import CODES_FILE, CodeTable
+    from recbench.evaluation.code_levels import CodePlaces, code_groups, collision_figures, level_figures, places_in_lists
+    from recbench.evaluation.code_statistics import code_figures, main_categories, read_codes
+    from recbench.evaluation.domination import SPACES_FILE, Spaces, domination_figures, read_spaces
+    from recbench.evaluation.exposure import TOP, Exposure, beyond_accuracy, exposure_counts
+    from recbench.evaluation.facts import TargetFacts, target_facts, targets_part
+    from recbench.evaluation.figures import BOOTSTRAP_SEED, Evaluation, Evaluator, evaluate
+    from recbench.evaluation.measures import Measures
+    from recbench.evaluation.metrics import METRICS, Metric
+    from recbench.evaluation.rank_table import MISS, RankTable, check_rankings, ranks_of_targets
+    from recbench.evaluation.significance import (
+        PairedComparison,
+        PairedTests,
+        Tested,
+        by_mean,
+        compare_with_best,
+        comparisons,
+        exact_mean,
+        holm,
+        minimum_detectable_difference,
+        paired_bootstrap,
+        sign_flip_test,
+        two_level_bootstrap,
+    )
+    from recbench.evaluation.slices import Group, groups_by_fact, groups_by_size
+    from recbench.evaluation.tables import (
+        content_name,
+        read_exposure,
+        read_items,
+        read_ranks,
+        read_targets,
+        write_exposure,
+        write_items,
+        write_ranks,
+        write_targets,
+    )
+    from recbench.evaluation.ties import expected_hit, expected_mrr, expected_ndcg, list_diagnostics, tie_sensitivity
+    from recbench.evaluation.user_values import per_user, values_of_view, values_per_user
+else:
+    __getattr__ = on_demand(__name__)
 
 __all__ = [
     "BOOTSTRAP_SEED",

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from recbench.core.codes_file import CodeTable
 from recbench.core.ragged import Histories, LongArray, Targets
 from recbench.core.ranking import UNSEEN, Queries, Rankings, View
-from recbench.evaluation.code_figures import PREFIX
-from recbench.evaluation.evaluate import BOOTSTRAP_SEED
+from recbench.evaluation.code_statistics import PREFIX
+from recbench.evaluation.figures import BOOTSTRAP_SEED
 from recbench.evaluation.intervals import Draws, bootstrap_means, grouped, intervals
 from recbench.evaluation.metrics.places import discounts
 from recbench.evaluation.rank_table import entries_in

@@ -13,8 +13,8 @@ import numpy as np
 from recbench.core.errors import SplitMismatch
 from recbench.core.ragged import IntArray, LongArray
 from recbench.core.ranking import VIEWS, Rankings, View
+from recbench.evaluation.facts import TargetFacts
 from recbench.evaluation.rank_table import user_offsets
-from recbench.evaluation.target_facts import TargetFacts
 
 TOP = 10
 HEAD_SHARE_OF_ITEMS = 5

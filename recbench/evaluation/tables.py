@@ -22,8 +22,8 @@ from recbench.core.errors import BadData, refuse_exhaustion
 from recbench.core.ragged import LongArray
 from recbench.core.ranking import VIEWS, View
 from recbench.evaluation.exposure import Exposure
+from recbench.evaluation.facts import TargetFacts
 from recbench.evaluation.rank_table import RankTable, ShortArray
-from recbench.evaluation.target_facts import TargetFacts
 
 _LIST_LENGTH = "recbench.list_length"
 _SINGLE_TARGETS = "recbench.single_targets"

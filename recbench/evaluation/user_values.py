@@ -6,14 +6,16 @@ A user who is asked several times, for one target each, has the mean over the qu
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from recbench.core.errors import BadRequest, SplitMismatch
 from recbench.core.ragged import LongArray
 from recbench.core.ranking import View
+from recbench.evaluation.facts import TargetFacts
 from recbench.evaluation.metrics import METRICS
-from recbench.evaluation.metrics.metric import FloatArray
 from recbench.evaluation.rank_table import RankTable, ShortArray
-from recbench.evaluation.target_facts import TargetFacts
+
+FloatArray = NDArray[np.float64]
 
 
 def values_per_user(rank: ShortArray, offsets: LongArray, metrics: Sequence[str]) -> FloatArray:

@@ -1,28 +1,35 @@
 """Leaderboards, tables and plots, all from records. No torch, no model, no run is started here."""
 
-from recbench.reporting.archive import Fault, StoredRun, record_folders
-from recbench.reporting.board import Board, BoardRow, MissingBaseline, Section, make_boards
-from recbench.reporting.codes import CodeReport, LevelFigures, code_report
-from recbench.reporting.comparison import Comparison, compare_runs
-from recbench.reporting.difference import Difference, diff
-from recbench.reporting.domination import DominationReport, SpaceFigures, domination_report
-from recbench.reporting.export import FORMATS, export_board
-from recbench.reporting.plots import plot_board, plot_codes, plot_comparison, plot_domination, plot_run
-from recbench.reporting.publish import PublishResult, Skipped, publish
-from recbench.reporting.remeasure import Remeasured, remeasure
-from recbench.reporting.rows import Cost, Figure, Row
-from recbench.reporting.terminal import (
-    RunLine,
-    codes_table,
-    comparison_table,
-    diff_table,
-    domination_table,
-    record_table,
-    run_lines,
-    run_table,
-)
-from recbench.reporting.verdicts import PublishedFigure
-from recbench.reporting.verify import VerifyReport, inspect_boards, verify
+from typing import TYPE_CHECKING
+
+from recbench.core.on_demand import on_demand
+
+if TYPE_CHECKING:
+    from recbench.reporting.archive import Fault, StoredRun, record_folders
+    from recbench.reporting.board import Board, BoardRow, MissingBaseline, Section, make_boards
+    from recbench.reporting.codes import CodeReport, LevelFigures, code_report
+    from recbench.reporting.comparison import Comparison, compare_runs
+    from recbench.reporting.difference import Difference, diff
+    from recbench.reporting.domination import DominationReport, SpaceFigures, domination_report
+    from recbench.reporting.export import FORMATS, export_board
+    from recbench.reporting.plots import plot_board, plot_codes, plot_comparison, plot_domination, plot_run
+    from recbench.reporting.publishing import PublishResult, Skipped, publish
+    from recbench.reporting.remeasuring import Remeasured, remeasure
+    from recbench.reporting.rows import Cost, Figure, Row
+    from recbench.reporting.terminal import (
+        RunLine,
+        codes_table,
+        comparison_table,
+        diff_table,
+        domination_table,
+        record_table,
+        run_lines,
+        run_table,
+    )
+    from recbench.reporting.verdicts import PublishedFigure
+    from recbench.reporting.verification import VerifyReport, inspect_boards, verify
+else:
+    __getattr__ = on_demand(__name__)
 
 __all__ = [
     "FORMATS",

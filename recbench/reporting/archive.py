@@ -11,29 +11,22 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
+import recbench.evaluation as evaluation
 from recbench.core.digests import file_sha256
 from recbench.core.errors import BadData
-from recbench.core.ragged import LongArray
 from recbench.core.ranking import View
 from recbench.core.records import EXPOSURE_FILE, RANKS_FILE, RECORD_FILE, RECORDS_FOLDER, RunRecord, read_summed_record
-from recbench.evaluation import (
-    Exposure,
-    RankTable,
-    TargetFacts,
-    per_user,
-    read_exposure,
-    read_items,
-    read_ranks,
-    read_targets,
-)
-from recbench.reporting.reckoner import ITEMS, OWN_FILES, SHARED, SHARED_FILES, TARGETS, Damage, RunFiles
+from recbench.reporting.run_files import ITEMS, OWN_FILES, SHARED, SHARED_FILES, TARGETS, Damage, RunFiles
 from recbench.tasks import find_task
 
-FloatArray = NDArray[np.float64]
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from recbench.core.ragged import LongArray
+    from recbench.evaluation import Exposure, RankTable, TargetFacts
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,28 +72,28 @@ class StoredRun:
         return RunFiles(run_id=self.record.run_id, folder=self.folder, task=self.record.task, sums=sums)
 
     @cached_property
-    def ranks(self) -> RankTable:
+    def ranks(self) -> "RankTable":
         """Ranks of the test targets."""
-        return read_ranks(self.path(RANKS_FILE))
+        return evaluation.read_ranks(self.path(RANKS_FILE))
 
     @cached_property
-    def facts(self) -> TargetFacts:
+    def facts(self) -> "TargetFacts":
         """Facts known of the test targets."""
-        return read_targets(self.path(TARGETS))
+        return evaluation.read_targets(self.path(TARGETS))
 
     @cached_property
-    def exposure(self) -> Exposure:
+    def exposure(self) -> "Exposure":
         """How often each item was shown."""
-        return read_exposure(self.path(EXPOSURE_FILE))
+        return evaluation.read_exposure(self.path(EXPOSURE_FILE))
 
     @cached_property
-    def train_count(self) -> LongArray:
+    def train_count(self) -> "LongArray":
         """How often each item occurs in the train part."""
-        return read_items(self.path(ITEMS))
+        return evaluation.read_items(self.path(ITEMS))
 
-    def per_user(self, metric: str, view: View) -> FloatArray:
+    def per_user(self, metric: str, view: View) -> "NDArray[np.float64]":
         """One value of `metric` per test user, (n_users,)."""
-        return per_user(self.ranks, self.facts, metric, view)
+        return evaluation.per_user(self.ranks, self.facts, metric, view)
 
     @property
     def has_clusters(self) -> bool:
@@ -109,7 +102,7 @@ class StoredRun:
         return measures.cluster is not None and measures.cluster in self.facts.of_task
 
     @cached_property
-    def cluster(self) -> LongArray | None:
+    def cluster(self) -> "LongArray | None":
         """A number per test user, equal for those who are not independent of each other, (n_users,); None where all are."""
         return find_task(self.record.task).measures.cluster_of_users(self.facts, self.ranks) if self.has_clusters else None
 

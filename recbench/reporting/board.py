@@ -2,19 +2,22 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from recbench.core.config import canonical_json
 from recbench.core.errors import SplitMismatch
 from recbench.core.model_card import ModelCard
 from recbench.core.ranking import View
 from recbench.core.records import DatasetPart, Interval, ProtocolPart, RunRecord
-from recbench.evaluation import PairedComparison, by_mean, comparisons
 from recbench.reporting.archive import StoredRun
 from recbench.reporting.badges import badge_of_runs
 from recbench.reporting.rows import Row, merge_seeds
 from recbench.reporting.verdicts import PublishedFigure, changed_settings, published_figures, published_metrics
-from recbench.reporting.workers import MeanJob, PairJob, SpreadJob, Workers
 from recbench.tasks import Task, find_task
+
+if TYPE_CHECKING:
+    from recbench.evaluation import PairedComparison
+    from recbench.reporting.workers import Workers
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,7 @@ class Section:
     test_fingerprint: str
     rows: tuple[BoardRow, ...]
     missing: tuple[MissingBaseline, ...]
-    tests: tuple[PairedComparison, ...]
+    tests: "tuple[PairedComparison, ...]"
 
     @property
     def task(self) -> Task:
@@ -117,7 +120,7 @@ def section_key(record: RunRecord) -> tuple[str, str]:
     )
 
 
-def make_boards(runs: Iterable[StoredRun], cards: Mapping[str, ModelCard], workers: Workers | None = None) -> list[Board]:
+def make_boards(runs: Iterable[StoredRun], cards: Mapping[str, ModelCard], workers: "Workers | None" = None) -> list[Board]:
     """One board per data set, by name; the order of `runs` does not matter.
 
     Args:
@@ -137,16 +140,18 @@ def make_boards(runs: Iterable[StoredRun], cards: Mapping[str, ModelCard], worke
     return [Board(name, sections[0].dataset.title, tuple(sections)) for name, sections in by_dataset.items()]
 
 
-def make_sections(groups: Sequence[Sequence[StoredRun]], cards: Mapping[str, ModelCard], workers: Workers | None = None) -> list[Section]:
+def make_sections(groups: Sequence[Sequence[StoredRun]], cards: Mapping[str, ModelCard], workers: "Workers | None" = None) -> list[Section]:
     """A section of each group of runs that share data set and protocol; see `make_boards` for arguments and for what raises."""
     for runs in groups:
         refuse_mixed_splits(runs)
+    from recbench.reporting.workers import Workers
+
     workers = workers or Workers(1, 0)
     tables = with_spread([merge_seeds(runs) for runs in groups], cards, workers)
     return [_section(rows, tests, cards) for rows, tests in zip(tables, tests_against_best(tables, workers), strict=True)]
 
 
-def _section(rows: Sequence[Row], tests: Sequence[PairedComparison], cards: Mapping[str, ModelCard]) -> Section:
+def _section(rows: Sequence[Row], tests: "Sequence[PairedComparison]", cards: Mapping[str, ModelCard]) -> Section:
     first = rows[0].record
     trivial = {view: _trivial(rows, view) for view in rows[0].task.views}
     board_rows = tuple(_board_row(row, trivial, cards.get(row.record.model.name)) for row in rows)
@@ -167,8 +172,10 @@ def _board_row(row: Row, trivial: Mapping[View, Sequence[tuple[float, str]]], ca
     return BoardRow(row, below, tuple(published_figures(row, card)), tuple(changed), badge_of_runs(row.runs, card), has_orders)
 
 
-def with_spread(tables: Sequence[Sequence[Row]], cards: Mapping[str, ModelCard], workers: Workers) -> list[list[Row]]:
+def with_spread(tables: Sequence[Sequence[Row]], cards: Mapping[str, ModelCard], workers: "Workers") -> list[list[Row]]:
     """The rows, those of several seeds with the intervals over users and seeds that a board shows or holds against published numbers."""
+    from recbench.reporting.workers import SpreadJob
+
     wanted = [
         (row, metric, view)
         for rows in tables
@@ -185,8 +192,11 @@ def with_spread(tables: Sequence[Sequence[Row]], cards: Mapping[str, ModelCard],
     return [[replace(row, spread=spread.get(row, {})) for row in rows] for rows in tables]
 
 
-def tests_against_best(tables: Sequence[Sequence[Row]], workers: Workers) -> list[list[PairedComparison]]:
+def tests_against_best(tables: Sequence[Sequence[Row]], workers: "Workers") -> "list[list[PairedComparison]]":
     """In each table the best row against each other one that was ranked in the main view, with Holm's correction over all of them."""
+    from recbench.evaluation import by_mean, comparisons
+    from recbench.reporting.workers import MeanJob, PairJob
+
     ranked = [[row for row in rows if row.main(row.task.main_view) is not None] for rows in tables]
     ranked = [rows if len(rows) > 1 else [] for rows in ranked]
     means = workers.answers(

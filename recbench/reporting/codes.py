@@ -8,7 +8,7 @@ from recbench.core.ranking import VIEWS, View
 from recbench.core.records import Interval, RunRecord
 
 PREFIX = "codes_"
-"""Beginning of the names of these figures in a record's diagnostics; `evaluation.code_figures` says what each one is."""
+"""Beginning of the names of these figures in a record's diagnostics; `evaluation.code_statistics` says what each one is."""
 
 
 @dataclass(frozen=True)

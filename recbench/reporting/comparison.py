@@ -3,12 +3,15 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from recbench.core.errors import BadRequest, SplitMismatch
 from recbench.core.model_card import ModelCard
-from recbench.evaluation import PairedComparison
 from recbench.reporting.archive import StoredRun
 from recbench.reporting.board import Section, make_sections, protocol_title, section_key
+
+if TYPE_CHECKING:
+    from recbench.evaluation import PairedComparison
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,7 +21,7 @@ class Comparison:
     sections: tuple[Section, ...]
 
     @property
-    def tests(self) -> dict[str, tuple[PairedComparison, ...]]:
+    def tests(self) -> "dict[str, tuple[PairedComparison, ...]]":
         """Per data set the best row against every other."""
         return {section.dataset.name: section.tests for section in self.sections}
 

@@ -8,7 +8,6 @@ from typing import Any
 from recbench.core.config import by_dotted_name
 from recbench.core.model_card import ModelCard
 from recbench.core.records import RunRecord
-from recbench.evaluation import paired_bootstrap
 from recbench.reporting.archive import StoredRun
 from recbench.reporting.rows import code_version, machine
 
@@ -103,6 +102,8 @@ def _figures(one: StoredRun, other: StoredRun) -> list[Difference]:
                 continue
             note = "other targets: no interval"
             if is_paired:
+                from recbench.evaluation import paired_bootstrap
+
                 values = (run.per_user(metric, view) for run in (other, one))
                 gap = paired_bootstrap(*values, cluster=one.cluster)
                 note = f"{gap.value:+.4f} [{gap.low:+.4f}, {gap.high:+.4f}]"

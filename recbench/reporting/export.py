@@ -7,7 +7,7 @@ from typing import Any, Literal
 from recbench.core.errors import BadRequest
 from recbench.core.ranking import View
 from recbench.core.visible import visible
-from recbench.evaluation import METRICS
+from recbench.evaluation.metrics import METRICS
 from recbench.reporting.board import Board, BoardRow, Section
 from recbench.reporting.grids import metric_title, with_std
 

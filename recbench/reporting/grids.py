@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from recbench.core.published import Level
 from recbench.core.ranking import View
 from recbench.core.records import CostPart, StagePart
-from recbench.evaluation import METRICS
+from recbench.evaluation.metrics import METRICS
 from recbench.reporting.board import Board, BoardRow, Section
 from recbench.reporting.rows import Cost, Figure, Row, code_version, machine
 from recbench.reporting.standing import Standings

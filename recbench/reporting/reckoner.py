@@ -11,8 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from recbench.core.digests import sha256_of
 from recbench.core.errors import BadData, RecbenchError
 from recbench.core.ranking import View
-from recbench.core.records import CURVE_FILE, EXPOSURE_FILE, RANKS_FILE, RECORD_FILE, Interval, SlicePart, TargetsPart
-from recbench.core.tuning import TUNE_LOG
+from recbench.core.records import EXPOSURE_FILE, RANKS_FILE, RECORD_FILE, Interval, SlicePart, TargetsPart
 from recbench.evaluation import (
     Evaluator,
     PairedTests,
@@ -26,64 +25,15 @@ from recbench.evaluation import (
     read_targets,
     targets_part,
 )
+from recbench.reporting.run_files import ITEMS, SHARED_FILES, TARGETS, Damage, RunFiles
 from recbench.tasks import find_task
 
 FloatArray = NDArray[np.float64]
 
-SHARED = "shared"
-OWN_FILES = (RANKS_FILE, EXPOSURE_FILE, CURVE_FILE, TUNE_LOG)
-TARGETS, ITEMS = "targets-", "items-"
-SHARED_FILES = (TARGETS, ITEMS)
 Content = TypeVar("Content")
 
 
-class _Message(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class RunFiles(_Message):
-    """What figures are computed from: the published files of a run.
-
-    Attributes:
-        run_id: of the record.
-        folder: a run folder or one below BOARDS/records.
-        task: name of the question that was asked.
-        sums: sha256 of each file that the record names, by name, in the record's order.
-    """
-
-    run_id: str
-    folder: Path
-    task: str
-    sums: dict[str, str]
-
-    @property
-    def split(self) -> str:
-        """Equal for runs on one split; empty for a record that does not say."""
-        return next((name for name in self.sums if name.startswith(TARGETS)), "")
-
-    def place(self, name: str) -> Path:
-        """Path of a file: in the folder, or among those that runs share beside it; its content is not looked at."""
-        for folder in (self.folder, self.folder.parent / SHARED, self.folder.parent):
-            if (folder / name).is_file():
-                return folder / name
-        raise BadData(f"{self.folder / name}: the record names this file, but it is not there. Restore it or run again with --again.")
-
-    def name(self, prefix: str) -> str:
-        """The first name that starts with `prefix`; a `BadData` where there is none."""
-        for name in self.sums:
-            if name.startswith(prefix):
-                return name
-        raise BadData(f"Record {self.run_id} names no file {prefix!r}. Run it again with --again.")
-
-
-class Damage(_Message):
-    """A file that is not what its record says, and what to do."""
-
-    path: Path
-    message: str
-
-
-class Measured(_Message):
+class Measured(BaseModel):
     """All that follows from the files of a run.
 
     Attributes:
@@ -94,6 +44,8 @@ class Measured(_Message):
         n_items: of the catalogue.
         list_length, views: of the lists.
     """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     damaged: tuple[Damage, ...] = ()
     refused: str = ""

@@ -5,17 +5,20 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from recbench.core.config import canonical_json
 from recbench.core.ranking import View
 from recbench.core.records import Interval, RunRecord, TunePart
-from recbench.evaluation import METRICS
-from recbench.reporting.archive import FloatArray, StoredRun
+from recbench.evaluation.metrics import METRICS
+from recbench.reporting.archive import StoredRun
 from recbench.reporting.codes import sid_interval
-from recbench.reporting.reckoner import Reckoner, RunFiles
+from recbench.reporting.run_files import RunFiles
 from recbench.tasks import Task, find_task
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -175,6 +178,8 @@ class Row:
         if len(self.runs) == 1:
             interval = self.record.metrics[view][metric]
             return Figure(value, interval.low, interval.high)
+        from recbench.reporting.reckoner import Reckoner
+
         interval = self.spread.get((metric, view)) or Reckoner().spread(self.files, metric, view)
         return Figure(value, interval.low, interval.high, self.std(metric, view))
 
@@ -190,8 +195,10 @@ class Row:
         low, high = (statistics.fmean(getattr(interval, end) for interval in found) for end in ("low", "high"))
         return Figure(statistics.fmean(values), low, high, statistics.stdev(values) if len(values) > 1 else None)
 
-    def per_user(self, metric: str, view: View) -> FloatArray:
+    def per_user(self, metric: str, view: View) -> "NDArray[np.float64]":
         """(n_seeds, n_users), one value of `metric` per seed and test user."""
+        import numpy as np
+
         return np.stack([run.per_user(metric, view) for run in self.runs])
 
     @property

@@ -10,7 +10,7 @@ from recbench.core.model_card import ModelCard
 from recbench.core.published import Level, Published
 from recbench.core.ranking import View
 from recbench.core.records import RunRecord
-from recbench.evaluation import METRICS
+from recbench.evaluation.metrics import METRICS
 from recbench.reporting.rows import Figure, Row
 from recbench.tasks import find_task
 

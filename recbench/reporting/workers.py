@@ -17,7 +17,8 @@ from recbench.core.errors import RecbenchError, StageFailed
 from recbench.core.ranking import View
 from recbench.core.records import Interval
 from recbench.evaluation import Tested
-from recbench.reporting.reckoner import Measured, Reckoner, RunFiles
+from recbench.reporting.reckoner import Measured, Reckoner
+from recbench.reporting.run_files import RunFiles
 
 RECORDS_PER_PROCESS = 16
 """A process takes as long to start as so many records take to be computed: for fewer none is started."""

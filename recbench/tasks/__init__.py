@@ -2,12 +2,15 @@
 
 from functools import cache
 from importlib.metadata import entry_points
+from typing import TYPE_CHECKING
 
 from recbench.core.errors import BadRequest, PluginFailed, nearest
-from recbench.data import DatasetCard, dataset_card
 from recbench.tasks.bundle import TASK as BUNDLE
 from recbench.tasks.next_item import TASK as NEXT_ITEM
 from recbench.tasks.task import Task, Words
+
+if TYPE_CHECKING:
+    from recbench.data import DatasetCard
 
 _OWN = {task.name: task for task in (NEXT_ITEM, BUNDLE)}
 
@@ -34,10 +37,12 @@ def find_task(name: str) -> Task:
 
 def task_of(dataset: str) -> Task:
     """The task of a data set, named as in `--dataset`."""
+    from recbench.data import dataset_card
+
     return task_of_card(dataset_card(dataset))
 
 
-def task_of_card(card: DatasetCard) -> Task:
+def task_of_card(card: "DatasetCard") -> Task:
     """The task of a data set; its default protocol is that of the card where this names one."""
     return find_task(card.task).with_default(card.protocol)
 

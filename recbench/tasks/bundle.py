@@ -1,66 +1,30 @@
 """Bundle construction: some items of a set are shown, and the rest of the set is asked for."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-from scipy import sparse
-
-from recbench.core.interactions import Interactions
-from recbench.core.ragged import Ragged
 from recbench.core.records import TargetsPart
-from recbench.data import Split
-from recbench.data.feedback_filter import UNOWNED
-from recbench.data.incidence import incidence
-from recbench.data.set_splits import BY_SESSION, PUBLISHED, RANDOM
-from recbench.evaluation import Group, Measures, TargetFacts, groups_by_fact, groups_by_size, target_facts
+from recbench.data.rules import BY_SESSION, PUBLISHED, RANDOM
+from recbench.evaluation.measures import Measures
 from recbench.tasks.task import Task, Words
 
+if TYPE_CHECKING:
+    from recbench.data import Split
+    from recbench.evaluation import Group, TargetFacts
+
 _CUTOFFS = (5, 10, 20, 40, 80)
-_POPULARITY = (("cold", 0), ("once", 1), ("2-4", 4), ("5 and more", None))
-"""Groups of how many train bundles hold the target, with their greatest count."""
-_INPUT_SIZE = (("1", 1), ("2", 2), ("3-4", 4), ("5 and more", None))
-_BUNDLE_SIZE = (("2", 2), ("3", 3), ("4-5", 5), ("6 and more", None))
-_COLD_INPUT = (("all warm", 0), ("some cold", 1), ("all cold", 2))
 
 
-def _facts(split: Split) -> TargetFacts:
-    part = split.test
-    facts = target_facts(split.train, part.histories, part.targets, part.user, None)
-    sizes = part.targets.lengths
-    count = split.train.item_counts()
-    n_cold = np.bincount(part.histories.row_of_entry(), weights=count[part.histories.item] == 0, minlength=len(part))
-    coldness = np.where(n_cold == 0, 0, np.where(n_cold == part.histories.lengths, 2, 1))
-    of_task = {
-        "bundle_size": np.repeat(part.histories.lengths + sizes, sizes).astype(np.int32),
-        "met_before": _met_before(split.train, part.histories, part.targets),
-        "input_coldness": np.repeat(coldness, sizes).astype(np.int32),
-    }
-    if part.cluster is not None:
-        of_task["session"] = np.repeat(part.cluster, sizes).astype(np.int32)
-    return replace(facts, follows_last=None, of_task=of_task)
+def _facts(split: "Split") -> "TargetFacts":
+    from recbench.tasks.bundle_facts import bundle_facts
+
+    return bundle_facts(split)
 
 
-def _met_before(train: Interactions, inputs: Ragged, targets: Ragged) -> NDArray[np.bool_]:
-    """Whether each target stands in a train bundle together with an item that is shown, (n_targets,) bool."""
-    bundles = incidence(train, train.n_items)
-    met = sparse.csr_matrix((incidence(inputs, train.n_items) @ bundles.T) @ bundles)
-    found: NDArray[np.bool_] = np.asarray(met[targets.row_of_entry(), targets.item]).ravel() > 0
-    return found
+def _groups(facts: "TargetFacts") -> "Iterator[Group]":
+    from recbench.tasks.bundle_facts import bundle_groups
 
-
-def _groups(facts: TargetFacts) -> Iterator[Group]:
-    """Popular or rare targets, large or small inputs and bundles, targets met with an input before; those that have a target."""
-    found = [
-        *groups_by_size("target popularity", facts.target_count, _POPULARITY),
-        *groups_by_fact("target in a train bundle", facts.target_count > 0, "warm", "cold"),
-        *groups_by_size("input size", facts.history_length, _INPUT_SIZE),
-        *groups_by_size("bundle size", facts.of_task["bundle_size"], _BUNDLE_SIZE),
-        *groups_by_fact("target and input together in train", facts.of_task["met_before"], "met", "never"),
-        *groups_by_size("input", facts.of_task["input_coldness"], _COLD_INPUT),
-    ]
-    yield from (group for group in found if group.rows.any())
+    return bundle_groups(facts)
 
 
 def _targets_line(targets: TargetsPart) -> str:
@@ -72,6 +36,8 @@ def _targets_line(targets: TargetsPart) -> str:
 
 def _divided(notes: Mapping[str, int | float | str]) -> str:
     """What the test part has in common with the train part, and what was done to the feedback."""
+    from recbench.data.feedback_filter import UNOWNED
+
     shares = [
         f"{100 * float(notes[note]):.1f} % {words}"
         for note, words in (

@@ -1,12 +1,16 @@
 """Next-item prediction: a user's events in order are known, and the next item is asked for."""
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from recbench.core.records import TargetsPart
-from recbench.data import Split
-from recbench.data.time_splits import LEAVE_ONE_OUT, TEMPORAL
-from recbench.evaluation import Group, Measures, TargetFacts, groups_by_fact, groups_by_size, target_facts
+from recbench.data.rules import LEAVE_ONE_OUT, TEMPORAL
+from recbench.evaluation.measures import Measures
 from recbench.tasks.task import Task, Words
+
+if TYPE_CHECKING:
+    from recbench.data import Split
+    from recbench.evaluation import Group, TargetFacts
 
 _POPULARITY = (("cold", 0), ("tail", 5), ("mid", 20), ("head", None))
 """Groups of target popularity with their greatest train count."""
@@ -14,13 +18,17 @@ _HISTORY_LENGTH = (("none", 0), ("1-5", 5), ("6-10", 10), ("11-20", 20), ("21-50
 """Groups of history length with their greatest length."""
 
 
-def _facts(split: Split) -> TargetFacts:
+def _facts(split: "Split") -> "TargetFacts":
+    from recbench.evaluation import target_facts
+
     part = split.test
     return target_facts(split.train, part.histories, part.targets, part.user, part.is_tied)
 
 
-def _groups(facts: TargetFacts) -> Iterator[Group]:
+def _groups(facts: "TargetFacts") -> "Iterator[Group]":
     """Popular or rare targets, long or short histories, known or new, tied or not; those that have a target, slice by slice."""
+    from recbench.evaluation import groups_by_fact, groups_by_size
+
     found = [
         *groups_by_size("target popularity", facts.target_count, _POPULARITY),
         *groups_by_size("history length", facts.history_length, _HISTORY_LENGTH),

@@ -2,12 +2,18 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from recbench.core.errors import BadRequest, nearest
 from recbench.core.ranking import BOTH, UNSEEN, View
 from recbench.core.records import Interval, ProtocolPart, TargetsPart
-from recbench.data import Split, SplitProtocol, SplitRule
-from recbench.evaluation import METRICS, Measures, TargetFacts
+from recbench.data.protocol import SplitProtocol, SplitRule
+from recbench.evaluation.measures import Measures
+from recbench.evaluation.metrics import METRICS
+
+if TYPE_CHECKING:
+    from recbench.data import Split
+    from recbench.evaluation import TargetFacts
 
 
 @dataclass(frozen=True)
@@ -70,7 +76,7 @@ class Task:
     board_metrics: tuple[str, ...]
     interval_metrics: tuple[str, ...]
     paper_metrics: tuple[str, ...]
-    facts: Callable[[Split], TargetFacts]
+    facts: "Callable[[Split], TargetFacts]"
     words: Words
     knows_sets: bool = False
 

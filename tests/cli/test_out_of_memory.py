@@ -15,7 +15,7 @@ from recbench.core.progress import SilentProgress
 from recbench.data.readers.amazon_2014 import READER, Amazon2014Options
 from recbench.data.tables import read_csv, read_parquet
 from recbench.evaluation import read_ranks
-from recbench.evaluation.code_figures import read_codes
+from recbench.evaluation.code_statistics import read_codes
 from recbench.nn.codes import ItemCodes
 from recbench.running.run.catalogue import read_catalogue
 

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recbench.core import BadConfig, BadData, BadRequest, Interactions, ItemTable, TimeKind
-from recbench.data import Dataset, DatasetCard, Split, SplitProtocol, make_split, time_splits
+from recbench.data import Dataset, DatasetCard, Split, SplitProtocol, make_split
 from recbench.data.reader import string_array
+from recbench.data.rules import TEMPORAL as TEMPORAL_RULE
 from recbench.tasks import NEXT_ITEM
 
 Write = Callable[..., Path]
@@ -147,7 +148,7 @@ def test_faults_in_ties_are_named(ties: str) -> None:
 
 
 def test_equal_protocols_are_equal() -> None:
-    assert NEXT_ITEM.protocol("temporal") == SplitProtocol(time_splits.TEMPORAL, {"quantile": 0.9, "targets": "last"})
+    assert NEXT_ITEM.protocol("temporal") == SplitProtocol(TEMPORAL_RULE, {"quantile": 0.9, "targets": "last"})
     assert str(NEXT_ITEM.protocol("temporal:quantile=0.8")) == "temporal:quantile=0.8,targets=last"
     assert str(NEXT_ITEM.protocol()) == "leave-one-out"
 

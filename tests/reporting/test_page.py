@@ -10,7 +10,7 @@ from recbench.reporting import StoredRun, make_boards, publish
 from recbench.reporting.export import FORMATS, export_board
 from recbench.reporting.grids import accuracy, cost, published, significance, slices
 from recbench.reporting.page import figures_json, render_page
-from recbench.reporting.publish import all_pages
+from recbench.reporting.publishing import all_pages
 
 ROOT = Path(__file__).resolve().parents[2]
 

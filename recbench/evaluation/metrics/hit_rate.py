@@ -1,13 +1,18 @@
 """Hit rate: whether any target of a query stands among the first k. For one target it is the recall."""
 
-import numpy as np
+from typing import TYPE_CHECKING
 
-from recbench.core.ragged import LongArray
-from recbench.evaluation.metrics.metric import FloatArray, Metric, ShortArray
+from recbench.evaluation.metrics.metric import Metric
 from recbench.evaluation.metrics.recall import hits
 
+if TYPE_CHECKING:
+    from recbench.core.ragged import LongArray
+    from recbench.evaluation.metrics.metric import FloatArray, ShortArray
 
-def _hit_rate(rank: ShortArray, offsets: LongArray, k: int) -> FloatArray:
+
+def _hit_rate(rank: "ShortArray", offsets: "LongArray", k: int) -> "FloatArray":
+    import numpy as np
+
     return (hits(rank, offsets, k) > 0).astype(np.float64)
 
 

@@ -5,15 +5,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import entry_points
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from recbench.core.errors import BadRequest, PluginFailed, nearest
-from recbench.core.ragged import LongArray
 
-FloatArray = NDArray[np.float64]
-ShortArray = NDArray[np.int16]
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from recbench.core.ragged import LongArray
+
+    FloatArray = NDArray[np.float64]
+    ShortArray = NDArray[np.int16]
 
 _NAME = re.compile(r"([a-z][a-z0-9_]*)@([1-9]\d*)")
 
@@ -33,7 +36,7 @@ class Metric:
 
     kind: str
     title: str
-    of_queries: Callable[[ShortArray, LongArray, int], FloatArray]
+    of_queries: "Callable[[ShortArray, LongArray, int], FloatArray]"
     needs_sets: bool = False
     higher_is_better: bool = True
 

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from recbench.nn.on_demand import on_demand
+from recbench.core.on_demand import on_demand
 
 if TYPE_CHECKING:
     from recbench.nn.training.batch import Batch, Sharded

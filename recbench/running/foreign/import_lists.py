@@ -23,7 +23,8 @@ from recbench.running.requests import ImportRequest, RunOutcome
 from recbench.running.run import folders as runs
 from recbench.running.run.fit_context import FinalRanking
 from recbench.running.run.recording import dataset_part, file_parts, protocol_part, write_measured
-from recbench.running.run.references import REFERENCES_FILE, read_references, reference_models, stand_beside, write_references
+from recbench.running.run.references import reference_models, stand_beside
+from recbench.running.run.references_file import REFERENCES_FILE, read_references, write_references
 from recbench.running.run.splits import LoadedSplit, load_split
 from recbench.running.run.training import Trainer
 from recbench.running.stages.keys import hash_value

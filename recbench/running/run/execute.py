@@ -15,7 +15,8 @@ from recbench.running.run import folders
 from recbench.running.run.perform import Prepared, prepare
 from recbench.running.run.ranking import RankedTest
 from recbench.running.run.recording import write_run
-from recbench.running.run.references import read_references, stand_beside, write_references
+from recbench.running.run.references import stand_beside
+from recbench.running.run.references_file import read_references, write_references
 from recbench.running.run.resolve import resolve, stages_to_rerun
 from recbench.running.run.training import TrainedModel
 from recbench.running.stages.store import StageStore

@@ -9,14 +9,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock
-
 from recbench.core.digests import file_sha256
 from recbench.core.errors import BadData, BadRequest, nearest, refuse_shortage
 from recbench.core.records import FAILURE_FILE, RECORD_FILE, RECORDS_FOLDER, FilePart, RunRecord, read_record
 from recbench.core.temporary import own_folder
 from recbench.running.host.workplace import Workplace
-from recbench.running.stages.keys import hash_value
 
 _RESTORE = "Restore it, or make the run again: recbench run ... --again"
 log = logging.getLogger(__name__)
@@ -86,6 +83,10 @@ def writing(name: RunName, runs: Path) -> Iterator[Path]:
 @contextlib.contextmanager
 def numbering(name: RunName, workplace: Workplace) -> Iterator[None]:
     """Lock the numbers of a name from looking for the next one to taking it: the same command may be given twice at a time."""
+    from filelock import FileLock
+
+    from recbench.running.stages.keys import hash_value
+
     lock = workplace.locks / f"run-{hash_value([str(workplace.runs.resolve()), name.stem])[:20]}.lock"
     lock.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(lock):

@@ -36,7 +36,7 @@ from recbench.running.host import provenance
 from recbench.running.run.catalogue import CATALOGUE_FILE, write_catalogue
 from recbench.running.run.perform import Prepared
 from recbench.running.run.ranking import RANKING_STAGE, RankedTest, queries_of_test
-from recbench.running.run.references import REFERENCES_FILE
+from recbench.running.run.references_file import REFERENCES_FILE
 from recbench.running.run.resolve import Resolved
 from recbench.running.run.splits import LoadedSplit
 from recbench.running.run.training import MODEL_FOLDER, TrainedModel, column_digests, link_or_copy

@@ -7,28 +7,22 @@ A figure alone says little: 0.03 is a good NDCG@10 on one data set and below pop
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import TypeAdapter
 
 import recbench.evaluation as evaluation
 from recbench.core.budget import Budget
-from recbench.core.errors import BadData, BadRequest, RecbenchError
+from recbench.core.errors import BadRequest, RecbenchError
 from recbench.core.plugin import Plugin, World
 from recbench.core.ranking import Rankings, View
-from recbench.core.records import ReferencePart, RunRecord
+from recbench.core.records import ReferencePart
 from recbench.registry import Registry
 from recbench.running.run.fit_context import FinalRanking
-from recbench.running.run.folders import refuse_changed
 from recbench.running.run.ranking import queries_of_test, rank_test
 from recbench.running.run.training import Trainer
 from recbench.tasks import Task
 
-REFERENCES_FILE = "references.json"
-"""File beside the record in a run folder. It is not published: a board has rows of the same models."""
-REFERENCES = TypeAdapter(tuple[ReferencePart, ...])
 log = logging.getLogger(__name__)
 
 
@@ -90,21 +84,3 @@ def _values_per_user(trainer: Trainer, rankings: Rankings) -> Mapping[View, NDAr
     rank = evaluation.ranks_of_targets(rankings, part.targets, queries_of_test(trainer.split, rankings.views))
     ranks = evaluation.RankTable.of_queries(part.user, part.targets, rank, rankings.k)
     return {view: evaluation.values_of_view(ranks, view, [task.main_metric])[:, 0] for view in rankings.views}
-
-
-def write_references(parts: Sequence[ReferencePart], folder: Path) -> None:
-    """Write the references beside the record."""
-    (folder / REFERENCES_FILE).write_bytes(REFERENCES.dump_json(tuple(parts), indent=1) + b"\n")
-
-
-def read_references(folder: Path, record: RunRecord) -> tuple[ReferencePart, ...]:
-    """References that `write_references` kept; none for a run folder without them, such as a published record."""
-    named = [part for part in record.files if part.name == REFERENCES_FILE]
-    if not named or not (folder / REFERENCES_FILE).exists():
-        return ()
-    try:
-        refuse_changed(folder, named)
-        return REFERENCES.validate_json((folder / REFERENCES_FILE).read_bytes())
-    except (BadData, ValueError) as error:
-        log.warning("the run is shown without its references: %s", error)
-        return ()

@@ -5,10 +5,7 @@ import inspect
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from recbench.about import FOLDER
 from recbench.core.config import PluginConfig, canonical_json
@@ -16,6 +13,10 @@ from recbench.core.containment import contained
 from recbench.core.digests import file_sha256
 from recbench.core.errors import BadRequest, PluginFailed
 from recbench.running.stages.outside_modules import came_along, imported_from_outside, imports_of, shaping_files
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 _LARGE_BYTES = 64 << 20
 _SOURCE_SUFFIXES = {".py", ".toml", ".jinja", ".json"}
@@ -26,7 +27,7 @@ def hash_value(value: Any) -> str:
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
 
 
-def hash_times(*parts: NDArray[np.int64] | None) -> str:
+def hash_times(*parts: "NDArray[np.int64] | None") -> str:
     """sha256 of the time stamps of some parts of a split, in their order; None where a part has none."""
     return hash_value([None if part is None else hashlib.sha256(part.astype("<i8").tobytes()).hexdigest() for part in parts])
 

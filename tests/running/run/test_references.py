@@ -8,7 +8,7 @@ from recbench.core.records import Interval, ReferencePart
 from recbench.running.host.workplace import Workplace
 from recbench.running.requests import RunOutcome, RunRequest
 from recbench.running.run.execute import run_request
-from recbench.running.run.references import REFERENCES_FILE
+from recbench.running.run.references_file import REFERENCES_FILE
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,7 @@
-"""Names of a package that are imported on first use: asking a wing's face for settings must not cost what its networks cost."""
+"""Names of a package that are imported on first use: asking for one of them must not cost what all of them cost.
+
+A command that lists models needs settings and no networks, one that shows a record needs its figures and not what computes them.
+"""
 
 import ast
 import sys
@@ -14,9 +17,10 @@ def on_demand(package: str) -> Callable[[str], Any]:
 
     @cache
     def homes() -> dict[str, str]:
-        tree = ast.parse(Path(str(sys.modules[package].__file__)).read_bytes())
-        lines = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
-        return {alias.name: str(line.module) for line in lines for alias in line.names if str(line.module).startswith(f"{package}.")}
+        blocks = ast.parse(Path(str(sys.modules[package].__file__)).read_bytes()).body
+        for_types = [block for block in blocks if isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING"]
+        lines = [line for block in for_types for line in block.body if isinstance(line, ast.ImportFrom)]
+        return {alias.name: str(line.module) for line in lines for alias in line.names}
 
     def of_package(name: str) -> Any:
         if name not in homes():

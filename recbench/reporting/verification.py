@@ -13,7 +13,7 @@ from recbench.core.records import RECORD_FILE
 from recbench.reporting.archive import Fault, StoredRun, record_folders
 from recbench.reporting.board import make_boards
 from recbench.reporting.printed import records_on_pages
-from recbench.reporting.publish import all_pages, generated_pages
+from recbench.reporting.publishing import all_pages, generated_pages
 from recbench.reporting.recompute import compare, measured, search_at_fault
 from recbench.reporting.together import is_half_written
 from recbench.reporting.workers import Workers

@@ -12,7 +12,7 @@ from recbench.core.model_card import ModelCard
 from recbench.core.records import LAST_FLAT, RECORD_FILE, CodePart, Interval, RunRecord
 from recbench.reporting.archive import StoredRun, record_folders
 from recbench.reporting.board import make_boards
-from recbench.reporting.publish import all_pages, changed_files, refuse_damaged
+from recbench.reporting.publishing import all_pages, changed_files, refuse_damaged
 from recbench.reporting.recompute import measured
 from recbench.reporting.together import finish_writing, write_together
 from recbench.reporting.workers import Workers
