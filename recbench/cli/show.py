@@ -41,18 +41,9 @@ def show(
 
     Example: recbench show last --plot
     """
+    from recbench import reporting
     from recbench.core.errors import BadRequest
     from recbench.core.records import RECORD_FILE, read_record
-    from recbench.reporting import (
-        code_report,
-        codes_table,
-        domination_report,
-        domination_table,
-        plot_codes,
-        plot_domination,
-        plot_run,
-        record_table,
-    )
     from recbench.running.run.references_file import read_references
 
     if codes and domination:
@@ -61,15 +52,18 @@ def show(
     record = read_record(folder / RECORD_FILE)
     content: dict[str, Any]
     if codes:
-        report = code_report(record)
-        content, table, draw = {"codes": report}, codes_table(report), plot_codes
+        report = reporting.code_report(record)
+        content, table = {"codes": report}, reporting.codes_table(report)
     elif domination:
-        spaces = domination_report(record)
-        content, table, draw = {"domination": spaces}, domination_table(spaces), plot_domination
+        spaces = reporting.domination_report(record)
+        content, table = {"domination": spaces}, reporting.domination_table(spaces)
     else:
-        content, draw = {"record": record.model_dump(mode="json")}, plot_run
-        table = record_table(record, model_card(record.model.name, plugin), read_references(folder, record))
-    picture = draw(folder) if plot else None
+        content = {"record": record.model_dump(mode="json")}
+        table = reporting.record_table(record, model_card(record.model.name, plugin), read_references(folder, record))
+    picture = None
+    if plot:
+        draw = reporting.plot_codes if codes else reporting.plot_domination if domination else reporting.plot_run
+        picture = draw(folder)
     if as_json:
         print_json({"folder": folder, "plot": picture, **content})
         return

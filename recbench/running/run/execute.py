@@ -46,11 +46,11 @@ def run_request(
         StageFailed: a step broke; the run folder holds `failure.json`.
         Interrupted: by Ctrl-C or SIGTERM; the same command goes on.
     """
-    # Torch is imported by what follows, after the command line has shown its help and read its options.
+    resolved = resolve(request, command=command, started_at=started_at)
+    # Torch is imported by what follows, after a request that cannot be met was refused.
     from recbench.nn.compute.distributed import connected
     from recbench.nn.training.memory import device_memory
 
-    resolved = resolve(request, command=command, started_at=started_at)
     with connected(resolved.world, resolved.machine.device) as group:
         memory = device_memory(resolved.machine.device)
         store = StageStore(

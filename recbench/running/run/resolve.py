@@ -127,15 +127,16 @@ def resolve(request: RunRequest, *, command: tuple[str, ...] = (), started_at: f
     Raises:
         BadRequest: a choice cannot be made.
     """
-    from recbench.nn.compute.distributed import world_from_environment
-
     started = datetime.now(UTC)
-    world, local_rank = (World(), 0) if alone else world_from_environment()
     budget = Budget.parse(request.budget, started_at)
     task = task_of(request.dataset)
     views = task.views_of(request.seen)
     models = registry.models(request.plugins)
     plugin = plugin_for(request.model, task, models)
+    # What can be refused without torch has been: a misspelt name is told at once.
+    from recbench.nn.compute.distributed import world_from_environment
+
+    world, local_rank = (World(), 0) if alone else world_from_environment()
     machine = Machine.resolve(request.device, request.precision, request.threads, local_rank)
     preset, config, tuned = settings_of(plugin, request, task, machine.device, request.tune_log)
     if tuned is not None and not tuned.gave(config):
