@@ -58,10 +58,9 @@ class MeasureJob(_Job[Measured]):
         return reckoner.measure(self.run)
 
 
-class MeanJob(_Job[float]):
-    """Mean of a metric over the runs of a row."""
+class _RowJob(_Job[Answer], Generic[Answer]):
+    """Something about a metric over the runs of a row."""
 
-    kind: Literal["mean"] = "mean"
     runs: tuple[RunFiles, ...]
     metric: str
     view: View
@@ -69,22 +68,21 @@ class MeanJob(_Job[float]):
     @property
     def split(self) -> str:
         return self.runs[0].split
+
+
+class MeanJob(_RowJob[float]):
+    """Mean of a metric over the runs of a row."""
+
+    kind: Literal["mean"] = "mean"
 
     def answer(self, reckoner: Reckoner) -> float:
         return reckoner.mean(self.runs, self.metric, self.view)
 
 
-class SpreadJob(_Job[Interval]):
+class SpreadJob(_RowJob[Interval]):
     """Mean of a metric over the runs of a row with its interval over users and seeds."""
 
     kind: Literal["spread"] = "spread"
-    runs: tuple[RunFiles, ...]
-    metric: str
-    view: View
-
-    @property
-    def split(self) -> str:
-        return self.runs[0].split
 
     def answer(self, reckoner: Reckoner) -> Interval:
         return reckoner.spread(self.runs, self.metric, self.view)
