@@ -22,13 +22,14 @@ and two files that all runs on one split share, stored under the hash of their c
 import hashlib
 import json
 from collections.abc import Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from recbench.core.config import canonical_json, moved_settings, with_added
 from recbench.core.errors import BadData, refuse_shortage
+from recbench.core.file_names import is_plain_path
 from recbench.core.ranking import View
 
 SCHEMA_VERSION = 5
@@ -220,13 +221,6 @@ class TargetsPart(_Part):
     share_in_history: float
     share_tied: float | None
     n_cold: int
-
-
-def is_plain_path(name: str) -> bool:
-    """Whether a name, with `/` between folders, stays below its folder and can be written and shown everywhere."""
-    path = PurePosixPath(name)
-    is_plain = name.isprintable() and "\\" not in name and path.as_posix() == name
-    return is_plain and not path.is_absolute() and bool(path.parts) and ".." not in path.parts
 
 
 def _inside(name: str) -> str:

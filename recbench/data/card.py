@@ -21,6 +21,7 @@ from pydantic import (
 )
 
 from recbench.core.config import PlainValues, explain, read_toml
+from recbench.core.file_names import is_plain_name, is_short_enough
 
 STANDARD_COLUMNS = ("title", "brand", "categories", "description", "price")
 """The text columns every data set may have; the text fingerprint is made from them."""
@@ -34,16 +35,8 @@ _WHEEL = re.compile(
     r"(?:\d+!)?\d+(?:\.\d+)*(?:(?:a|b|rc)\d+)?(?:\.post\d+)?(?:\.dev\d+)?(?:\+[a-z0-9]+(?:\.[a-z0-9]+)*)?",  # version of PEP 440
     re.ASCII,
 )
-_NO_NAME = set('/\\:*?"<>|')
-"""Characters that some system takes for part of a path, a drive or a pattern."""
-_LONGEST_NAME = 200
 _RESERVED_NAMES = {"fetched.json"}
 """Names of files that the cache itself writes beside those of a source."""
-
-
-def is_plain_name(name: str) -> bool:
-    """Whether a name stands for a file in one folder, on every system: no path, no drive, nothing that is not shown."""
-    return name not in {"", ".", ".."} and name.isprintable() and not _NO_NAME & set(name) and len(name) <= _LONGEST_NAME
 
 
 def _web_address(url: str) -> str:
@@ -161,6 +154,8 @@ class Source(_Part):
     def _has_a_printable_path(cls, path: Path | None) -> Path | None:
         if path is not None and not str(path).isprintable():
             raise ValueError("a path has no line breaks and no control characters here")
+        if path is not None and not is_short_enough(path):
+            raise ValueError("no system takes a path that long; move the folder or name a link to it")
         return path
 
     @field_validator("options")

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from recbench.core.errors import BadConfig, BadData
-from recbench.data.card import is_plain_name
+from recbench.core.file_names import is_plain_name
 from recbench.data.columns import items_from_table
 from recbench.data.folders import FEATURE_IDS_ROLE, FEATURE_ROLE
 from recbench.data.reader import Files, RawFeatures

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from recbench.core.errors import BadConfig, BadData, DataUnavailable, nearest
-from recbench.data.card import DatasetCard, is_plain_name
+from recbench.core.file_names import is_plain_name
+from recbench.data.card import DatasetCard
 
 FEATURE_ROLE = "features:"
 """Start of the role of a file of item vectors; the rest is their name."""

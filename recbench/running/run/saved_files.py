@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from recbench.core.errors import PluginFailed
-from recbench.core.records import is_plain_path
+from recbench.core.file_names import is_plain_path
 
 
 def refuse_unfit_files(folder: Path, model: str) -> None:
@@ -29,7 +29,7 @@ def refuse_unfit_files(folder: Path, model: str) -> None:
         if not is_plain_path(name):
             raise PluginFailed(
                 f"Model {model!r}: save left a file called {name!r}, which a record cannot name. "
-                "Use printable characters without a backslash."
+                "Use printable characters without a backslash, at most 255 bytes between two slashes."
             )
         if not path.is_file() and not path.is_dir():
             raise PluginFailed(f"Model {model!r}: save left {name!r}, which is no file, such as a pipe or a socket. Remove it.")
