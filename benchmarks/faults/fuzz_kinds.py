@@ -240,13 +240,15 @@ def expect_inter(folder: Path) -> Figures:
     inter = slow_reader.csv_table(folder / "shop.inter", "\t", quoted=False)
     item = slow_reader.csv_table(folder / "shop.item", "\t", quoted=False)
     events = slow_reader.events_of(([name.partition(":")[0] for name in inter[0]], inter[1]))
-    texts = slow_reader.texts_of(([name.partition(":")[0] for name in item[0]], item[1]))
-    kind = next((name.partition(":")[2] for name in item[0] if name.startswith("categories:")), "")
-    written = [columns["categories"] for columns in texts.values() if "categories" in columns]
-    mark = next((mark for mark in (", ", "|", ";", " ") if any(mark in text for text in written)), ", ")
-    for columns in texts.values():
-        if "categories" in columns and kind == "token_seq":
-            columns["categories"] = ", ".join(part.strip() for part in columns["categories"].split(mark) if part.strip())
+    names = [name.partition(":")[0] for name in item[0]]
+    texts = slow_reader.texts_of((names, item[1]))
+    if "categories:token_seq" in item[0]:
+        written = {row[names.index("item_id")]: row[item[0].index("categories:token_seq")] for row in item[1]}
+        mark = next((mark for mark in (", ", "|", ";", " ") if any(mark in text for text in written.values())), ", ")
+        for name, text in written.items():
+            joined = ", ".join(part.strip() for part in text.split(mark) if part.strip())
+            texts[name].pop("categories", None)
+            texts[name] |= {"categories": joined} if joined else {}
     return slow_reader.figures(slow_reader.without_duplicates(events), texts)
 
 

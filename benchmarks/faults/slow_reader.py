@@ -15,6 +15,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -97,6 +98,8 @@ def parquet_table(path: Path) -> Table:
             columns.append([None if value is None else Fraction(value, _PER_SECOND[column.type.unit]) for value in _integers(column)])
         elif pa.types.is_date32(column.type):  # days, which reach beyond the dates that Python knows
             columns.append([None if value is None else Fraction(86_400 * value) for value in _integers(column.cast(pa.int32()))])
+        elif pa.types.is_float32(column.type):  # the number that would be written
+            columns.append([None if value is None else float(str(np.float32(value))) for value in column.to_pylist()])
         else:
             columns.append(column.to_pylist())
     return names, [list(row) for row in zip(*columns, strict=True)]
@@ -223,12 +226,7 @@ def filtered(events: Sequence[Event], rules: Sequence[Mapping[str, Any]]) -> lis
 def _min_rating(events: list[Event], rule: Mapping[str, Any]) -> list[Event]:
     if any(event.rating is None for event in events) and all(event.rating is None for event in events):
         raise CannotRead("no ratings")
-    return [event for event in events if event.rating is not None and _single(event.rating) >= rule["value"]]
-
-
-def _single(value: float) -> float:
-    """A number as 32 bits hold it, which is how ratings are kept."""
-    return float(pa.scalar(value, pa.float64()).cast(pa.float32(), safe=False).as_py())
+    return [event for event in events if event.rating is not None and event.rating >= rule["value"]]
 
 
 def _min_counts(events: list[Event], rule: Mapping[str, Any]) -> list[Event]:

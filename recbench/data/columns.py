@@ -149,7 +149,7 @@ def _ids(table: pa.Table, name: str, file: str) -> tuple[IntArray, StringArray]:
     return numbers, encoded.chunk(0).dictionary.to_numpy(zero_copy_only=False)
 
 
-def _ratings(table: pa.Table, file: str) -> NDArray[np.floating] | None:
+def _ratings(table: pa.Table, file: str) -> NDArray[np.float64] | None:
     if "rating" not in table.column_names:
         return None
     column = table.column("rating")
@@ -157,7 +157,15 @@ def _ratings(table: pa.Table, file: str) -> NDArray[np.floating] | None:
         column = column.cast(pa.float64())
     if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type) or pa.types.is_null(column.type)):
         raise BadData(f"{file}: the column 'rating' holds {column.type}, not numbers. Convert or remove it.")
-    # A limit of 4.1 shall keep a 4.1 of either type, and a limit just above 3 no 3.
-    is_short = column.type in {pa.float16(), pa.float32()}
-    ratings: NDArray[np.floating] = column.cast(pa.float32() if is_short else pa.float64(), safe=False).to_numpy()
+    if column.type == pa.float32():
+        # A limit of 4.1 shall keep the 4.1 of a short column, and a limit just above 3 no 3: the number is the one that would be written.
+        column = _as_written(column)
+    ratings: NDArray[np.float64] = column.cast(pa.float64(), safe=False).to_numpy()
     return ratings
+
+
+def _as_written(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The shortest decimal number that each float32 stands for, float64."""
+    encoded = column.dictionary_encode()
+    chunks = [chunk.dictionary.cast(pa.string()).cast(pa.float64()).take(chunk.indices) for chunk in encoded.chunks]
+    return pa.chunked_array(chunks, pa.float64())

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from recbench.core.errors import BadConfig, BadData
 from recbench.core.file_names import is_plain_name
+from recbench.core.visible import listed
 from recbench.data.columns import items_from_table
 from recbench.data.folders import FEATURE_IDS_ROLE, FEATURE_ROLE
 from recbench.data.reader import Files, RawFeatures
@@ -60,7 +61,7 @@ def _lines(path: Path) -> list[str]:
 def _from_parquet(path: Path) -> RawFeatures:
     table = pq.read_table(path)
     if not {"item_id", "vector"} <= set(table.column_names):
-        raise BadData(f"{path.name} has the columns {', '.join(table.column_names)}. {_ADVICE}")
+        raise BadData(f"{path.name} has the columns {listed(table.column_names)}. {_ADVICE}")
     vector = table.column("vector").combine_chunks()
     if not (pa.types.is_list(vector.type) or pa.types.is_large_list(vector.type) or pa.types.is_fixed_size_list(vector.type)):
         raise BadData(f"{path.name}: the column 'vector' holds {vector.type}, not lists of numbers. {_ADVICE}")

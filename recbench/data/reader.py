@@ -25,7 +25,7 @@ class RawEvents:
         user, item: (n,) int32, numbers of the ids below, in any order.
         user_ids, item_ids: the source's ids, each once.
         timestamp: (n,) int64, rounded down to whole seconds where times are finer; None where the source has none.
-        rating: (n,) as precise as the source: float32 where its own type is no finer, else float64; or None.
+        rating: (n,) float64, a float32 of the source as it would be written; or None.
         position: (n,) int64, breaks ties of the full time; or None.
         notes: things counted while reading.
         fraction: (n,) float64, what `timestamp` leaves of each time, in seconds from 0 to 1; None where times are whole seconds.
@@ -38,7 +38,7 @@ class RawEvents:
     user_ids: StringArray
     item_ids: StringArray
     timestamp: LongArray | None
-    rating: NDArray[np.floating] | None = None
+    rating: NDArray[np.float64] | None = None
     position: LongArray | None = None
     notes: Mapping[str, int | str] = field(default_factory=dict)
     fraction: NDArray[np.float64] | None = None

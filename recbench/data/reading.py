@@ -14,6 +14,7 @@ from recbench.core.errors import BadConfig, BadData
 from recbench.core.interactions import UNKNOWN_TIME, Interactions, ItemTable, StringArray, TimeKind
 from recbench.core.progress import Progress
 from recbench.core.ragged import IntArray, LongArray
+from recbench.core.visible import listed
 from recbench.data.card import DatasetCard
 from recbench.data.dataset import WITHIN_A_SECOND, Dataset
 from recbench.data.filters import apply_filters, drop_duplicates
@@ -40,7 +41,7 @@ def read_dataset(located: Located, progress: Progress) -> Dataset:
     if lacking:
         raise BadConfig(
             f"{located.card.name}: the reader {located.reader!r} needs a file of role {lacking[0]!r}; "
-            f"the source has {', '.join(located.files) or 'none'}. Correct [[sources]] in the card."
+            f"the source has {listed(located.files)}. Correct [[sources]] in the card."
         )
     notes: dict[str, int | float | str] = {}
     with progress.task(f"read {located.card.name}"):

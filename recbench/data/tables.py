@@ -1,5 +1,6 @@
 """Tables in files: csv, packed or not, and parquet, one file or a folder of parts. A damaged file is a `BadData` that names it."""
 
+import codecs
 import csv
 import io
 from collections.abc import Mapping, Sequence
@@ -54,9 +55,9 @@ def read_csv(
         places = {name: str(header.index(name)) for name in wanted}
         last = str(len(header) - 1)
         with open_unpacked(path) as stream:
-            tail = _Tail(stream)
+            text = _Utf8Stream(stream, path)
             table = pa_csv.read_csv(
-                tail,
+                text,
                 read_options=pa_csv.ReadOptions(
                     column_names=[str(place) for place in range(len(header))], skip_rows_after_names=n_skipped
                 ),
@@ -70,7 +71,7 @@ def read_csv(
                 ),
             )  # fmt: skip
         if quoted:
-            _refuse_open_quote(path, table.column(last), tail.bytes)
+            _refuse_open_quote(path, table.column(last), text.tail)
         return table.select(list(places.values())).rename_columns(list(places))
 
 
@@ -162,18 +163,29 @@ def csv_header(path: Path, delimiter: str, *, quoted: bool = True) -> tuple[list
     raise BadData(f"{path}: there is nothing in it. Get the file again.")
 
 
-class _Tail:
-    """A stream that remembers its last bytes."""
+class _Utf8Stream:
+    """A stream of text that remembers its last bytes, and refuses bytes that are no UTF-8 in columns that nobody reads, too."""
 
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
+    def __init__(self, stream: BinaryIO, path: Path) -> None:
+        self._stream, self._path = stream, path
+        self._decoder = codecs.getincrementaldecoder("utf-8")()
+        self._n_read = 0
         self.closed = False
-        self.bytes = b""
+        self.tail = b""
 
     def read(self, size: int = -1) -> bytes:
         block = self._stream.read(size)
+        n_pending = len(self._decoder.getstate()[0])
+        try:
+            self._decoder.decode(block, final=not block)
+        except UnicodeDecodeError as error:
+            place, byte = self._n_read - n_pending + error.start, error.object[error.start]
+            raise BadData(
+                f"{self._path} is not UTF-8: byte {place:,} is 0x{byte:02x} ({error.reason}). Save the file as UTF-8, or get it again."
+            ) from None
+        self._n_read += len(block)
         if block:
-            self.bytes = (self.bytes + block)[-_TAIL_BYTES:]
+            self.tail = (self.tail + block)[-_TAIL_BYTES:]
         return block
 
     def readable(self) -> bool:

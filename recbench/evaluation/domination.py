@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from recbench.core.errors import BadData
 from recbench.core.ragged import IntArray
+from recbench.core.visible import listed
 
 SPACES_FILE = "spaces.npz"
 COLLABORATIVE, SEMANTIC = "collaborative", "semantic"
@@ -65,7 +66,7 @@ def read_spaces(path: Path) -> Spaces:
     begins = {name: content.pop(name) for name in list(content) if name.endswith(TEXT_BEGINS)}
     missing = [name for name in (COLLABORATIVE, SEMANTIC) if name not in content]
     if missing:
-        raise BadData(f"{path} has no space called {missing[0]!r}, against which the others are held. It has {', '.join(sorted(content))}.")
+        raise BadData(f"{path} has no space called {missing[0]!r}, against which the others are held. It has {listed(sorted(content))}.")
     shapes = {name: space.shape for name, space in content.items()}
     if len({shape[0] for shape in shapes.values()}) > 1 or any(len(shape) != 2 for shape in shapes.values()):
         raise BadData(f"{path}: the spaces have shapes {shapes}; each needs a row for every item.")

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from recbench.core.errors import BadData, refuse_exhaustion
 from recbench.core.ragged import LongArray
 from recbench.core.ranking import VIEWS, View
+from recbench.core.visible import listed
 from recbench.evaluation.exposure import Exposure
 from recbench.evaluation.facts import TargetFacts
 from recbench.evaluation.rank_table import RankTable, ShortArray
@@ -202,7 +203,7 @@ def _open(
     optional = optional or {}
     missing = [name for name in required if name not in present]
     if missing:
-        raise BadData(f"{path} has no column {missing[0]!r}, only {', '.join(present)}. Restore it or run it again with --again.")
+        raise BadData(f"{path} has no column {missing[0]!r}, only {listed(present)}. Restore it or run it again with --again.")
     repeated = next((name for name in present if present.count(name) > 1), None)
     if repeated is not None:
         raise BadData(f"{path} has {present.count(repeated)} columns {repeated!r}. Restore it or run it again with --again.")

@@ -141,8 +141,9 @@ def test_a_limit_of_ratings_is_as_precise_as_the_source(
     assert sequences(read(write_card(f"filters = [{{ kind = 'min-rating', value = {limit} }}]\n{FOLDER}"))) == {"u": kept}
 
 
-def test_a_limit_just_above_a_rating_drops_it(write_folder: Write, write_card: Write, read: Read) -> None:
-    write_folder([("u", "a", 5), ("u", "b", 9)], extra={"rating": pa.array([3, 4])})
+@pytest.mark.parametrize("kind", [pa.int64(), pa.float32(), pa.float64()])
+def test_a_limit_just_above_a_rating_drops_it(write_folder: Write, write_card: Write, read: Read, kind: pa.DataType) -> None:
+    write_folder([("u", "a", 5), ("u", "b", 9)], extra={"rating": pa.array([3, 4], kind)})
     assert sequences(read(write_card(f"filters = [{{ kind = 'min-rating', value = 3.000000001 }}]\n{FOLDER}"))) == {"u": ["b"]}
 
 
@@ -270,6 +271,13 @@ def test_a_card_that_lacks_a_file_the_reader_needs(write_folder: Write, write_ca
     write_folder([("u", "a", 5)])
     with pytest.raises(BadConfig, match=r"'amazon-2014' needs a file of role 'reviews'; the source has interactions"):
         read(write_card(FOLDER, reader="amazon-2014"))
+
+
+def test_a_role_is_shown_on_one_line(tmp_path: Path, write_card: Write, read: Read) -> None:
+    (tmp_path / "events.csv").write_text("user_id,item_id\nu,a\n", encoding="utf-8")
+    files = 'files = [{ role = "line\\nbreak", name = "events.csv" }]'
+    with pytest.raises(BadConfig, match=r"the source has line\\nbreak\."):
+        read(write_card(f"[[sources]]\nkind = 'folder'\npath = '.'\n{files}", reader="csv"))
 
 
 def test_times_that_the_card_promises_must_be_there(tmp_path: Path, write_card: Write, read: Read) -> None:

@@ -313,3 +313,11 @@ def test_damage_ends_in_a_sentence(tmp_path: Path, read: Read, name: str) -> Non
         # Anything but a sentence for bad data goes through and fails the test.
         with suppress(BadData):
             assert read(tmp_path).n_interactions > 0
+
+
+@pytest.mark.parametrize(("bad", "place"), [(b"\xf3", 45), (b"caf\xc3", 48)], ids=["no start of a character", "cut off"])
+def test_bytes_that_are_no_utf8_are_refused_in_columns_nobody_reads_too(tmp_path: Path, bad: bytes, place: int) -> None:
+    path = tmp_path / "interactions.csv"
+    path.write_bytes(b"user_id,item_id,note\nu,a,plain\nu,b,\xc3\xa9t\xc3\xa9" + b"\nu,c," + bad)
+    with pytest.raises(BadData, match=rf"interactions.csv is not UTF-8: byte {place} is 0x.*Save the file as UTF-8"):
+        read_csv(path, ("user_id", "item_id"), columns=("user_id", "item_id"))
