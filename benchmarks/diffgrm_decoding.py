@@ -66,7 +66,7 @@ def compare(folder: Path, workplace: Workplace, *, k: int, widths: tuple[int, ..
     for view in NEXT_ITEM.views:
         for pair in compare_with_best({name: value for (of, name), value in values.items() if of == view}):
             d = pair.difference
-            print(f"{view:7} {METRIC}: {pair.best} - {pair.other}: {d.mean:+.4f} [{d.low:+.4f}, {d.high:+.4f}], p {pair.p:.4f}")
+            print(f"{view:7} {METRIC}: {pair.best} - {pair.other}: {d.value:+.4f} [{d.low:+.4f}, {d.high:+.4f}], p {pair.p:.4f}")
 
 
 def main() -> None:

@@ -114,10 +114,10 @@ def test_training_moves_everything_but_the_frozen_states(minilm: Path, tmp_path:
 
 
 def test_it_learns_what_follows(minilm: Path, tmp_path: Path) -> None:
-    gram = fitted(tmp_path, **{"training.max_steps": 150})
+    gram = fitted(tmp_path, **{"training.max_steps": 100, "training.max_epochs": 100_000})
     asked = queries([[item, (item + 1) % N_ITEMS] for item in range(N_ITEMS)])
     target = (np.arange(N_ITEMS) + 2) % N_ITEMS
-    assert (gram.generate(asked, 3).view("unseen") == target[:, None]).any(1).mean() > 0.5  # chance is 3 / 22
+    assert (gram.generate(asked, 3).view("unseen") == target[:, None]).any(1).mean() > 0.7  # chance is 3 / 22
 
 
 @pytest.mark.parametrize("preset", ["cpu-minilm", "cpu-minilm-random"])

@@ -127,7 +127,7 @@ def test_as_many_beams_as_items_give_the_order_of_all_scores(model: T5ForConditi
             unseen = [item for item in order if item not in history]
             assert ranked.view("keep")[user].tolist() == order
             assert ranked.view("unseen")[user].tolist() == unseen + [-1] * (60 - len(unseen))
-            np.testing.assert_allclose(ranked.scores[0, user], scores[user][order], rtol=0, atol=1e-5)
+            np.testing.assert_allclose(ranked.scores[0, user], scores[user][order], rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("n_beams", [2, 7, 20])
@@ -148,7 +148,7 @@ def test_equals_the_library_s_search_over_unequal_codes(model: T5ForConditionalG
     ranked = search(decoder_of(model, read), unequal, histories, n_beams, length_norm="hf")
     chains = search(decoder_of(model, read), unequal, histories, n_beams, length_norm="hf", use_chains=False)
     np.testing.assert_array_equal(ranked.items, chains.items)
-    np.testing.assert_allclose(ranked.scores, chains.scores, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(ranked.scores, chains.scores, rtol=1e-5, atol=1e-5)
     for view, excluded in enumerate(([[]] * 4, histories)):
         expected = library_search(model, read, unequal, excluded, n_beams, end=END, power=1.0)
         for user in range(4):
@@ -163,7 +163,7 @@ def test_each_view_of_a_joint_pass_is_that_view_alone(model: T5ForConditionalGen
         for view in ("keep", "unseen"):
             alone = search(decoder_of(model, read), unequal, histories, 5, views=(view,), renormalise=renormalise)
             np.testing.assert_array_equal(both.view(view), alone.view(view))
-            np.testing.assert_allclose(both.scores[both.views.index(view)], alone.scores[0], rtol=0, atol=1e-5)
+            np.testing.assert_allclose(both.scores[both.views.index(view)], alone.scores[0], rtol=1e-5, atol=1e-5)
 
 
 def test_neighbours_and_padding_change_nothing(
@@ -175,7 +175,7 @@ def test_neighbours_and_padding_change_nothing(
         length = int(read["attention_mask"][user].sum())
         alone = search(decoder_of(model, {name: value[user : user + 1, :length] for name, value in read.items()}), codes, [[3]], 10)
         np.testing.assert_array_equal(alone.items[:, 0], together.items[:, user])
-        np.testing.assert_allclose(alone.scores[:, 0], together.scores[:, user], rtol=0, atol=1e-5)
+        np.testing.assert_allclose(alone.scores[:, 0], together.scores[:, user], rtol=1e-5, atol=1e-5)
     padded = {name: torch.nn.functional.pad(value, (0, 30)) for name, value in read.items()}
     np.testing.assert_array_equal(search(decoder_of(model, padded), codes, [[3]] * 5, 10).items, together.items)
     monkeypatch.setattr("recbench.nn.blocks.t5_decoder._CHUNK_ROWS", {"cpu": 20})
@@ -192,7 +192,7 @@ def test_autocast_around_the_search_and_users_without_memory(model: T5ForConditi
     with torch.autocast("cpu", dtype=torch.bfloat16):
         inside = search(T5Decoder(model, memory, read["attention_mask"].bool(), start_token=1), codes, [[]] * 4, 10)
     np.testing.assert_array_equal(inside.items, expected.items)
-    np.testing.assert_allclose(inside.scores, expected.scores, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(inside.scores, expected.scores, rtol=1e-5, atol=1e-5)
 
 
 def test_memory_is_kept_once_per_user(model: T5ForConditionalGeneration, codes: list[Code]) -> None:
@@ -209,4 +209,4 @@ def test_wider_beams_find_a_better_best_item(model: T5ForConditionalGeneration, 
     best = [search(decoder_of(model, read), codes, [[]] * 12, n, k=1, views=("keep",)).scores[0, :, 0] for n in (1, 2, 4, 8, 60)]
     for narrow, wide in pairwise(best):
         assert (narrow <= wide + 1e-5).all()
-    np.testing.assert_allclose(best[-1], teacher_forced(model, read, codes).max(1), rtol=0, atol=1e-5)
+    np.testing.assert_allclose(best[-1], teacher_forced(model, read, codes).max(1), rtol=1e-5, atol=1e-5)
