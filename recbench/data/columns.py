@@ -65,9 +65,9 @@ def read_events(path: Path, *, parquet: bool, delimiter: str = ",") -> RawEvents
         delimiter: what stands between two values of a csv file.
     """
     if is_parquet(path, otherwise=parquet):
-        table = read_parquet(path, EVENT_COLUMNS, needed=_NEEDED, refused=PRE_SPLIT)
+        table = read_parquet(path, EVENT_COLUMNS, needed=_NEEDED, refused=PRE_SPLIT, encoded=_NEEDED)
     else:
-        table = read_csv(path, AS_WRITTEN, columns=EVENT_COLUMNS, needed=_NEEDED, refused=PRE_SPLIT, delimiter=delimiter)
+        table = read_csv(path, AS_WRITTEN, columns=EVENT_COLUMNS, needed=_NEEDED, refused=PRE_SPLIT, delimiter=delimiter, encoded=_NEEDED)
     return events_from_table(table, path.name)
 
 
@@ -140,13 +140,32 @@ def _refuse_empty(column: pa.ChunkedArray, name: str, file: str) -> None:
 
 def _ids(table: pa.Table, name: str, file: str) -> tuple[IntArray, StringArray]:
     """Numbers (n,) int32 and the ids they stand for."""
-    column = _strings(_column(table, name, file), name, file)
-    _refuse_empty(column, name, file)
-    encoded = pc.dictionary_encode(column).unify_dictionaries()
+    encoded = _encoded(_column(table, name, file), name, file).unify_dictionaries()
     if not encoded.num_chunks:
         return np.empty(0, np.int32), np.empty(0, object)
     numbers = np.concatenate([chunk.indices.to_numpy() for chunk in encoded.chunks]).astype(np.int32)
     return numbers, encoded.chunk(0).dictionary.to_numpy(zero_copy_only=False)
+
+
+def _encoded(column: pa.ChunkedArray, name: str, file: str) -> pa.ChunkedArray:
+    """A column of ids as dictionaries of text, each chunk with its own; one that was read as such is not spread out."""
+    is_clean = pa.types.is_dictionary(column.type) and not column.null_count
+    if is_clean and all(_holds_ids(chunk.dictionary) for chunk in column.chunks):
+        kind = pa.dictionary(pa.int32(), pa.large_string())
+        chunks = [
+            pa.DictionaryArray.from_arrays(chunk.indices.cast(pa.int32()), chunk.dictionary.cast(pa.large_string()))
+            for chunk in column.chunks
+        ]
+        return pa.chunked_array(chunks, kind)
+    texts = _strings(column, name, file)
+    _refuse_empty(texts, name, file)
+    return pc.dictionary_encode(texts)
+
+
+def _holds_ids(values: pa.Array) -> bool:
+    """Whether these are texts, each once and none of them empty."""
+    is_text = pa.types.is_string(values.type) or pa.types.is_large_string(values.type)
+    return is_text and not values.null_count and pc.min(pc.utf8_length(values)).as_py() != 0 and len(values.unique()) == len(values)
 
 
 def _ratings(table: pa.Table, file: str) -> NDArray[np.float64] | None:

@@ -12,7 +12,7 @@ from recbench.data.card import STANDARD_COLUMNS
 
 _USER, _HISTORY, _TARGET = b"u", b"h", b"t"
 _NULL, _VALUE = b"n", b"v"
-_ENTRIES_PER_BLOCK = 1 << 20
+_ENTRIES_PER_BLOCK = 1 << 17
 
 
 class TripleHasher:

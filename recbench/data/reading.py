@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
@@ -47,6 +48,8 @@ def read_dataset(located: Located, progress: Progress) -> Dataset:
     with progress.task(f"read {located.card.name}"):
         with _guarded(located):
             events = reader.events(located.files, options, progress)
+        # Arrow keeps what tables have freed for the next ones, and there are none.
+        pa.default_memory_pool().release_unused()
         if not len(events):
             raise BadData(f"{_sources(located)}: there is no event in it. Check the file.")
         notes |= events.notes
@@ -114,7 +117,12 @@ def _some(values: Sequence[object]) -> str:
 
 
 def _used_ids(events: RawEvents) -> set[str]:
-    return set(events.item_ids[np.unique(events.item)].tolist())
+    return set(events.item_ids[_used(events.item, events.item_ids)].tolist())
+
+
+def _used(numbers: IntArray, ids: StringArray) -> LongArray:
+    """The numbers of ids that stand there, each once, ascending."""
+    return np.flatnonzero(np.bincount(numbers, minlength=len(ids)))
 
 
 def _item_table(
@@ -176,8 +184,7 @@ class _Numbering:
 
 
 def _number_by_id(numbers: IntArray, ids: StringArray) -> _Numbering:
-    used = np.unique(numbers)
-    order = sorted(used.tolist(), key=ids.__getitem__)
+    order = sorted(_used(numbers, ids).tolist(), key=ids.__getitem__)
     row = np.full(len(ids), -1, dtype=np.int32)
     row[order] = np.arange(len(order), dtype=np.int32)
     return _Numbering(ids[order], row)
@@ -230,6 +237,8 @@ def _assemble(
 
 def _out_of_order(user: IntArray, order: LongArray) -> int:
     """How many events a later one of the same user stands in front of in the source, directly among the user's own."""
+    if (order[1:] > order[:-1])[user[order[1:]] == user[order[:-1]]].all():
+        return 0
     by_user = np.argsort(user, kind="stable")
     place = np.empty(len(order), dtype=np.int64)
     place[order] = np.arange(len(order))

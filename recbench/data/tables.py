@@ -18,6 +18,9 @@ from recbench.data.folders import parquet_parts
 from recbench.data.unpacking import open_unpacked, refuse_damage
 
 _TAIL_BYTES = 1 << 16
+_BLOCK_BYTES = 1 << 24
+"""Bytes of text that are parsed at a time; each block has dictionaries of its own."""
+_ENCODED = pa.dictionary(pa.int32(), pa.string())
 
 
 def read_csv(
@@ -31,6 +34,7 @@ def read_csv(
     has_header: bool = True,
     delimiter: str = ",",
     quoted: bool = True,
+    encoded: Sequence[str] = (),
 ) -> pa.Table:
     """Read a table from a text file, packed or not.
 
@@ -44,6 +48,8 @@ def read_csv(
         has_header: whether the first line is a header; with `names` it is skipped.
         delimiter: what stands between two values.
         quoted: whether values may stand in quotation marks and then span lines.
+        encoded: columns of `strings` in which few values stand often, such as ids: they become dictionaries block by block, so that their
+            text is never in memory as a whole.
 
     Raises:
         BadData: the file is no such table, lacks a needed column, or names one of the columns twice.
@@ -59,13 +65,17 @@ def read_csv(
             table = pa_csv.read_csv(
                 text,
                 read_options=pa_csv.ReadOptions(
-                    column_names=[str(place) for place in range(len(header))], skip_rows_after_names=n_skipped
+                    column_names=[str(place) for place in range(len(header))],
+                    skip_rows_after_names=n_skipped,
+                    block_size=_BLOCK_BYTES,
                 ),
                 parse_options=pa_csv.ParseOptions(delimiter=delimiter, quote_char='"' if quoted else False, newlines_in_values=quoted),
                 convert_options=pa_csv.ConvertOptions(
                     include_columns=list(dict.fromkeys([*places.values(), last])),
                     column_types={
-                        place: pa.string() for name, place in places.items() if strings is None or name in strings
+                        place: _ENCODED if name in encoded else pa.string()
+                        for name, place in places.items()
+                        if strings is None or name in strings
                     } | ({} if last in places.values() else {last: pa.string()}),
                     strings_can_be_null=False,
                 ),
@@ -83,7 +93,12 @@ def is_parquet(path: Path, *, otherwise: bool) -> bool:
 
 
 def read_parquet(
-    path: Path, columns: Sequence[str] | None = None, *, needed: Sequence[str] = (), refused: Mapping[str, str] = MappingProxyType({})
+    path: Path,
+    columns: Sequence[str] | None = None,
+    *,
+    needed: Sequence[str] = (),
+    refused: Mapping[str, str] = MappingProxyType({}),
+    encoded: Sequence[str] = (),
 ) -> pa.Table:
     """Read a parquet file, or a folder of them in the order of their names, numbers in names by value.
 
@@ -92,14 +107,15 @@ def read_parquet(
         columns: which columns to read where the file has them; None: all of them.
         needed: columns that the file must have.
         refused: columns that the file must not have, each with what is wrong then.
+        encoded: columns to take as dictionaries where they hold text, as for `read_csv`.
 
     Raises:
         BadData: a file is damaged, lacks a needed column or names one twice, or two parts differ in their columns.
     """
     if not path.is_dir():
-        return _read_part(path, columns, needed, refused)
+        return _read_part(path, columns, needed, refused, encoded)
     parts = parquet_parts(path)
-    tables = [_read_part(part, columns, needed, refused) for part in parts]
+    tables = [_read_part(part, columns, needed, refused, encoded) for part in parts]
     for part, table in zip(parts[1:], tables[1:], strict=True):
         if sorted(table.column_names) != sorted(tables[0].column_names):
             raise BadData(f"{part} has other columns than {parts[0].name}. Write all parts with the same columns.")
@@ -108,16 +124,19 @@ def read_parquet(
         return pa.concat_tables(selected, promote_options="default")
 
 
-def _read_part(path: Path, columns: Sequence[str] | None, needed: Sequence[str], refused: Mapping[str, str]) -> pa.Table:
+def _read_part(
+    path: Path, columns: Sequence[str] | None, needed: Sequence[str], refused: Mapping[str, str], encoded: Sequence[str]
+) -> pa.Table:
     size = path.stat().st_size if path.is_file() else 0
-    with (
-        refuse_damage(path, f"this is not a whole parquet file ({size:,} bytes)", "Get it again."),
-        pq.ParquetFile(path, page_checksum_verification=True) as file,
-    ):
-        table = file.read(columns=_wanted(file.schema_arrow.names, columns, needed, refused, path))
-        # Bytes that are not UTF-8 would pass for text until someone reads them.
-        table.validate(full=True)
-        return _without_views(table)
+    with refuse_damage(path, f"this is not a whole parquet file ({size:,} bytes)", "Get it again."):
+        schema = pq.read_schema(path)
+        wanted = _wanted(schema.names, columns, needed, refused, path)
+        texts = [name for name in wanted if name in encoded and schema.field(name).type in {pa.string(), pa.large_string()}]
+        with pq.ParquetFile(path, page_checksum_verification=True, read_dictionary=texts) as file:
+            table = file.read(columns=wanted)
+            # Bytes that are not UTF-8 would pass for text until someone reads them.
+            table.validate(full=True)
+            return _without_views(table)
 
 
 def _without_views(table: pa.Table) -> pa.Table:

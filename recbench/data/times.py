@@ -17,6 +17,7 @@ _TOO_LARGE = 2.0**63
 _DAY_S = 86_400
 _PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 _MISSING = pa.array(["", "na", "n/a", "nan", "nat", "none", "null"])
+_DIGITS = r"^-?[0-9]{1,18}$"
 _DECIMAL = r"^\+?(?P<whole>-?\d+)(?P<part>\.\d*)?$"
 _NUMBER = r"^[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$"
 _ISO = (
@@ -145,6 +146,9 @@ def _refuse_missing(is_missing: pa.ChunkedArray, name: str, file: str) -> None:
 
 
 def _from_text(column: pa.ChunkedArray, name: str, file: str) -> Times:
+    seconds = _digits_alone(column)
+    if seconds is not None:
+        return Times(seconds, None)
     text = _trimmed(column)
     _refuse_missing(_says_nothing(text), name, file)
     if pc.all(pc.match_substring_regex(text, _DECIMAL)).as_py():
@@ -155,6 +159,16 @@ def _from_text(column: pa.ChunkedArray, name: str, file: str) -> Times:
     if pc.any(is_number).as_py():
         raise _of_two_kinds(text, is_number, name, file)
     return iso_times(text, name, file)
+
+
+def _digits_alone(column: pa.ChunkedArray) -> LongArray | None:
+    """The numbers of a column that holds nothing but digits, as most do: without a copy of its text. None where it holds anything else."""
+    numbers = []
+    for chunk in column.chunks:
+        if chunk.null_count or not pc.all(pc.match_substring_regex(chunk, _DIGITS), min_count=0).as_py():
+            return None
+        numbers.append(chunk.cast(pa.int64()).to_numpy())
+    return np.concatenate(numbers)
 
 
 def _trimmed(column: pa.ChunkedArray) -> pa.ChunkedArray:

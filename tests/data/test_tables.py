@@ -321,3 +321,25 @@ def test_bytes_that_are_no_utf8_are_refused_in_columns_nobody_reads_too(tmp_path
     path.write_bytes(b"user_id,item_id,note\nu,a,plain\nu,b,\xc3\xa9t\xc3\xa9" + b"\nu,c," + bad)
     with pytest.raises(BadData, match=rf"interactions.csv is not UTF-8: byte {place} is 0x.*Save the file as UTF-8"):
         read_csv(path, ("user_id", "item_id"), columns=("user_id", "item_id"))
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [
+        pa.DictionaryArray.from_arrays(pa.array([2, 0, 2], pa.int8()), ["b", "", "a"]),
+        pa.DictionaryArray.from_arrays(pa.array([0, 1, 2], pa.int32()), ["a", "b", "a"]),
+        pa.DictionaryArray.from_arrays(pa.array([2, 1, 2], pa.uint16()), pa.array(["c", "b", "a", "d"], pa.large_string())),
+    ],
+    ids=["an empty text that no row has", "a text twice", "texts that no row has"],
+)
+def test_dictionaries_of_ids_mean_their_texts(tmp_path: Path, read: Read, ids: pa.DictionaryArray) -> None:
+    pq.write_table(
+        pa.table({"user_id": ["u"] * 3, "item_id": ids, "timestamp": [TIME, TIME + 1, TIME + 2]}), tmp_path / "interactions.parquet"
+    )
+    assert sequences(read(tmp_path)) == {"u": ids.cast(pa.large_string()).to_pylist()}
+
+
+def test_an_empty_id_of_a_dictionary_is_refused_with_its_row(tmp_path: Path, read: Read) -> None:
+    (tmp_path / "interactions.csv").write_text(f"user_id,item_id,timestamp\nu,a,{TIME}\nu,,{TIME + 1}\n", encoding="utf-8")
+    with pytest.raises(BadData, match="1 rows have no item_id, the first is row 1"):
+        read(tmp_path)
