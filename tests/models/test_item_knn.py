@@ -23,9 +23,9 @@ def random_lists(n_users: int, n_items: int) -> list[list[int]]:
     return [rng.integers(0, n_items, rng.integers(1, 9)).tolist() for _ in range(n_users)] + [list(range(n_items))]
 
 
-@pytest.mark.parametrize("block", [7, 4_096])
-def test_similarities_are_the_cosines_of_scipy(block: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(neighbours, "_BLOCK_ITEMS", block)
+@pytest.mark.parametrize("pairs", [1, 70, 8_000_000])
+def test_similarities_are_the_cosines_of_scipy(pairs: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(neighbours, "_BLOCK_PAIRS", pairs)
     lists = random_lists(40, 30)
     columns = np.zeros((len(lists), 30))
     for user, row in enumerate(lists):

@@ -1,12 +1,13 @@
 """Neighbours: items that the same lists hold or whose vectors are alike, and rankings by how near items are to those of a query."""
 
+import itertools
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
-from scipy.sparse import coo_array, csr_array, vstack
+from scipy.sparse import csr_array, vstack
 from torch import Tensor
 
 from recbench.core import Catalogue, Histories, Queries, Rankings
@@ -16,7 +17,8 @@ from recbench.nn.ranking.topk import ScoreBlock, full_catalogue_topk, topk_from_
 
 # B queries, b queries of one block, U lists, I items, i items of one block, D width
 
-_BLOCK_ITEMS = 4_096
+_BLOCK_PAIRS = 8_000_000
+"""Pairs of items that are compared at a time, at most or for one item: about 600 MB."""
 _TIE_BREAK = 1e-6
 """Weight of an item's number of lists: less than any difference between similarities that means something."""
 _SIMILARITIES_FILE, _VECTORS_FILE = "similarities.safetensors", "model.safetensors"
@@ -37,28 +39,48 @@ def item_similarities(
         A matrix with an empty diagonal: an item is no neighbour of itself.
     """
     norm_I = np.sqrt(member_UI.sum(axis=0))
+    list_IU = member_UI.T.tocsr()
     blocks = []
-    for start in range(0, member_UI.shape[1], _BLOCK_ITEMS):
-        common_iI = (member_UI[:, start : start + _BLOCK_ITEMS].T @ member_UI).tocoo()
+    for start, end in itertools.pairwise(_block_ends(member_UI)):
+        common_iI = (list_IU[start:end] @ member_UI).tocsr()
+        row = np.repeat(np.arange(start, end), np.diff(common_iI.indptr))
         if similarity == "cosine":
-            common_iI.data /= norm_I[common_iI.row + start] * norm_I[common_iI.col] + shrink
-        blocks.append(_nearest(common_iI, start, neighbours))
-    similarity_II = vstack(blocks).T.tocsr()
+            common_iI.data /= norm_I[row] * norm_I[common_iI.indices] + shrink
+        common_iI.data[common_iI.indices == row] = 0.0
+        if neighbours is not None:
+            _drop_far(common_iI, neighbours)
+        common_iI.eliminate_zeros()
+        blocks.append(common_iI)
+    similarity_II: csr_array = vstack(blocks).T.tocsr()
     similarity_II.sort_indices()
     return similarity_II
 
 
-def _nearest(block: coo_array, first: int, neighbours: int | None) -> csr_array:
-    """Each row without the item itself and, where a number is given, without all but the most similar items."""
-    is_kept = block.col != block.row + first
-    row, column, value = block.row[is_kept], block.col[is_kept], block.data[is_kept]
-    if neighbours is not None:
-        order = np.lexsort((column, -value, row))
-        row, column, value = row[order], column[order], value[order]
-        place = np.arange(len(row)) - np.searchsorted(row, row)
-        near = place < neighbours
-        row, column, value = row[near], column[near], value[near]
-    return csr_array((value, (row, column)), shape=block.shape)
+def _block_ends(member_UI: csr_array) -> list[int]:
+    """Numbers of items, from 0 to all, between which lie no more pairs than a block may have. A long list makes many for each item."""
+    n_items = member_UI.shape[1]
+    # An item shares lists with no more items than these lists have entries.
+    most_I = np.minimum(member_UI.T @ np.diff(member_UI.indptr), n_items)
+    upto_I = np.concatenate([[0.0], np.cumsum(most_I)])
+    ends = [0]
+    while ends[-1] < n_items:
+        end = int(np.searchsorted(upto_I, upto_I[ends[-1]] + _BLOCK_PAIRS, side="right")) - 1
+        ends.append(min(max(end, ends[-1] + 1), n_items))
+    return ends
+
+
+def _drop_far(block: csr_array, neighbours: int) -> None:
+    """Set to zero all but the most similar items of each row, of equally similar ones those of larger numbers."""
+    for row in np.flatnonzero(np.diff(block.indptr) > neighbours):
+        part = slice(block.indptr[row], block.indptr[row + 1])
+        value, column = block.data[part], block.indices[part]
+        least = np.partition(value, -neighbours)[-neighbours]
+        is_far = value < least
+        equal = np.flatnonzero(value == least)
+        n_far = len(equal) - (neighbours - np.count_nonzero(value > least))
+        if n_far:
+            is_far[equal[np.argsort(column[equal])[-n_far:]]] = True
+        value[is_far] = 0.0
 
 
 def mean_rows(histories: Histories, n_items: int) -> csr_array:
