@@ -9,15 +9,6 @@ from recbench.cli.options import Debug, Json, workplace
 from recbench.cli.terminal import print_json, print_line, stdout, verb
 
 
-def size_text(n_bytes: float) -> str:
-    """Such as `12.3 MB`."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if n_bytes < 1000:
-            return f"{n_bytes:.0f} B" if unit == "B" else f"{n_bytes:.1f} {unit}"
-        n_bytes /= 1000
-    return f"{n_bytes:.1f} TB"
-
-
 @verb
 def add(
     name: Annotated[str, typer.Argument(metavar="NAME", help="What to add; `smollm2` is known.")],
@@ -47,6 +38,7 @@ def ls(as_json: Json = False, debug: Debug = False) -> None:  # noqa: ARG001
     from rich.markup import escape
     from rich.table import Table
 
+    from recbench.core.byte_sizes import size_text
     from recbench.core.console import keep_whole
     from recbench.running.stages.store import cache_entries
 
@@ -73,6 +65,7 @@ def size(as_json: Json = False, debug: Debug = False) -> None:  # noqa: ARG001
     from rich.markup import escape
     from rich.table import Table
 
+    from recbench.core.byte_sizes import size_text
     from recbench.running.stages.store import cache_entries
 
     where = workplace()
@@ -107,6 +100,7 @@ def clean(
 
     Example: recbench cache clean partial damaged
     """
+    from recbench.core.byte_sizes import size_text
     from recbench.running.stages.store import clean_cache
 
     removed = clean_cache(workplace().home, tuple(kinds or ()))

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from recbench.cli.cache import size_text
 from recbench.cli.options import Budget, DataDir, Debug, Device, Json, Plugins, Protocol, Ties, workplace
 from recbench.cli.terminal import print_json, print_line, stdout, verb
 
@@ -40,6 +39,7 @@ def plan(
     """
     from rich.table import Table
 
+    from recbench.core.byte_sizes import size_text
     from recbench.core.config import parse_assignment
     from recbench.core.durations import duration
     from recbench.running.after.estimate import RULES, make_plan

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from recbench.core.byte_sizes import size_text
 from recbench.core.config import PlainValues, explain, read_toml
 from recbench.core.published import Published
 from recbench.core.tuning import TuneCard
@@ -74,6 +75,8 @@ class ModelCard(PlainValues):
     """Whether `fit` shares its work under torchrun; others run on rank 0 alone."""
     max_items: int | None = None
     """Above this catalogue size the model is not applicable."""
+    bytes_per_item_pair: int = 0
+    """Memory that its matrices over pairs of items take while it is trained, for each pair; 0 for a model without such."""
     licence_of_reference: str = ""
     presets: dict[str, dict[str, Any]] = Field(default_factory=dict)
     default: DefaultPresets
@@ -102,6 +105,21 @@ class ModelCard(PlainValues):
     def reads_features(self) -> bool:
         """Whether its results can depend on vectors that the data set brings along."""
         return "features" in (*self.needs, *self.may_read)
+
+    def beyond_size(self, n_items: int, memory_bytes: int) -> str:
+        """Why the model cannot serve a catalogue on a machine of this memory, as a clause; empty where it can.
+
+        Args:
+            n_items: size of the catalogue.
+            memory_bytes: all memory of the machine.
+        """
+        needed = self.bytes_per_item_pair * n_items**2
+        takes = f"its matrices over pairs of items would take {size_text(needed)} of memory" if needed else ""
+        if self.max_items is not None and n_items > self.max_items:
+            return f"the data set has {n_items:,} items and the model's limit is {self.max_items:,}" + (takes and f"; {takes}")
+        if needed > memory_bytes:
+            return f"the data set has {n_items:,} items; {takes}, and this machine has {size_text(memory_bytes)}"
+        return ""
 
     @property
     def reads_time(self) -> bool:

@@ -1,5 +1,6 @@
 """EASE: against a dense inverse, and what validation picks."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -69,8 +70,17 @@ def test_validation_picks_the_regularisation(tmp_path: Path) -> None:
     np.testing.assert_allclose(model.weight_II.numpy(), dense_weights(250), rtol=1e-5, atol=1e-8)
 
 
-def test_the_card_sets_a_limit_to_the_catalogue() -> None:
-    assert PLUGIN.card.max_items == 30_000
+@pytest.mark.parametrize(
+    ("n_items", "memory", "reason"),
+    [
+        (20_000, 10**10, r""),
+        (20_000, 6 * 10**9, r"20,000 items; its matrices over pairs of items would take 6\.4 GB of memory, and this machine has 6\.0 GB"),
+        (10**6, 10**14, r"1,000,000 items and the model's limit is 30,000; its matrices over pairs of items would take 16\.0 TB of memory"),
+    ],
+)
+def test_the_card_says_what_a_catalogue_would_take(n_items: int, memory: int, reason: str) -> None:
+    found = PLUGIN.card.beyond_size(n_items, memory)
+    assert re.fullmatch(f"the data set has {reason}" if reason else "", found)
 
 
 def test_bundles_get_all_items_alike_and_weak_penalties_too() -> None:

@@ -23,6 +23,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import psutil
+
 from recbench import registry
 from recbench.core.budget import Budget
 from recbench.core.config import by_dotted_name
@@ -161,8 +163,9 @@ def make_plan(request: PlanRequest, workplace: Workplace) -> Plan:
         record.with_present_config(card.moved, card.added) if record.model.name == request.model else record for record in _past(workplace)
     ]
     sizes, dataset = _sizes(request.dataset, protocol, everything, workplace)
-    if plugin.card.max_items is not None and sizes.n_items > plugin.card.max_items:
-        raise BadRequest(f"Model {request.model!r} is not applicable: {sizes.n_items:,} items, its limit is {plugin.card.max_items:,}.")
+    beyond = card.beyond_size(sizes.n_items, psutil.virtual_memory().total)
+    if beyond:
+        raise BadRequest(f"Model {request.model!r} is not applicable: {beyond}. Choose another model or a smaller data set.")
     past = [record for record in everything if record.cost is not None and record.device.type == device]
     target = _Target(request.model, preset, dataset, sizes, settings, budget)
     for rule in RULES:

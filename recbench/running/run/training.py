@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 from numpy.typing import NDArray
 
 from recbench.core.budget import Budget
@@ -246,10 +247,9 @@ def check_needs(plugin: Plugin, split: Split) -> None:
             f"Model {card.name!r} needs real times and this data set's time stamps are of kind {split.train.time.value!r}. "
             f"Choose another model or data set."
         )
-    if card.max_items is not None and len(items) > card.max_items:
-        raise BadRequest(
-            f"Model {card.name!r} is not applicable: the data set has {len(items)} items and the model's limit is {card.max_items}."
-        )
+    beyond = card.beyond_size(len(items), psutil.virtual_memory().total)
+    if beyond:
+        raise BadRequest(f"Model {card.name!r} is not applicable: {beyond}. Choose another model or a smaller data set.")
 
 
 def _refuse_untrained(report: FitReport, budget: Budget) -> None:
