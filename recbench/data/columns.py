@@ -151,12 +151,7 @@ def _encoded(column: pa.ChunkedArray, name: str, file: str) -> pa.ChunkedArray:
     """A column of ids as dictionaries of text, each chunk with its own; one that was read as such is not spread out."""
     is_clean = pa.types.is_dictionary(column.type) and not column.null_count
     if is_clean and all(_holds_ids(chunk.dictionary) for chunk in column.chunks):
-        kind = pa.dictionary(pa.int32(), pa.large_string())
-        chunks = [
-            pa.DictionaryArray.from_arrays(chunk.indices.cast(pa.int32()), chunk.dictionary.cast(pa.large_string()))
-            for chunk in column.chunks
-        ]
-        return pa.chunked_array(chunks, kind)
+        return column.cast(pa.dictionary(pa.int32(), pa.large_string()))
     texts = _strings(column, name, file)
     _refuse_empty(texts, name, file)
     return pc.dictionary_encode(texts)
