@@ -99,7 +99,7 @@ def verb(function: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(function)
     def command(*args: P.args, **kwargs: P.kwargs) -> R:
         debug = bool(kwargs["debug"])
-        with _logging(debug), _signals_as_interrupts():
+        with _logging(debug), _signals_as_interrupts() as came:
             try:
                 with _results_apart():
                     return function(*args, **kwargs)
@@ -109,7 +109,11 @@ def verb(function: Callable[P, R]) -> Callable[P, R]:
             except (Exception, KeyboardInterrupt, SystemExit) as error:
                 if debug:
                     print_note(traceback.format_exc().rstrip("\n"))
-                sentence, code = explain(error, debug=debug)
+                from recbench.core.errors import RecbenchError
+
+                # A library may turn the interruption into an error of its own, as pydantic does while it builds a validator.
+                turned = came() and not isinstance(error, RecbenchError)
+                sentence, code = explain(KeyboardInterrupt() if turned else error, debug=debug)
                 if code == INTERRUPTED:
                     _ignore_signals()  # all is cleaned up; one more Ctrl-C must not end the sentence in a traceback
                 print_note(sentence)
@@ -164,13 +168,19 @@ def _descriptor(stream: TextIO | None) -> int | None:
 
 
 @contextmanager
-def _signals_as_interrupts() -> Iterator[None]:
-    """Ctrl-C and a scheduler's SIGTERM unwind the command, so that locks are given back and nothing half-written stays."""
+def _signals_as_interrupts() -> Iterator[Callable[[], bool]]:
+    """Ctrl-C and a scheduler's SIGTERM unwind the command, so that locks are given back and nothing half-written stays.
+
+    Yields:
+        Whether one of them came here.
+    """
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield lambda: False
         return
+    received: list[int] = []
 
     def interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        received.append(number)
         raise KeyboardInterrupt
 
     def unraisable(fault: "sys.UnraisableHookArgs") -> None:
@@ -187,7 +197,7 @@ def _signals_as_interrupts() -> Iterator[None]:
     before = {number: signal.signal(number, interrupt) for number in taken}
     hook, sys.unraisablehook = sys.unraisablehook, unraisable
     try:
-        yield
+        yield lambda: bool(received)
     finally:
         sys.unraisablehook = hook
         for number, handler in before.items():

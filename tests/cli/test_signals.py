@@ -85,3 +85,19 @@ def test_a_signal_in_a_destructor_is_neither_lost_nor_shown(number: signal.Signa
     shown = capsys.readouterr().err
     assert "The same command goes on" in shown
     assert "Traceback" not in shown
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_that_a_library_turns_into_its_own_error_is_one(number: signal.Signals, capsys: pytest.CaptureFixture[str]) -> None:
+    @verb
+    def struck(debug: bool = False) -> None:
+        try:
+            os.kill(os.getpid(), number)
+            time.sleep(10)
+        except KeyboardInterrupt as error:
+            raise ValueError("no validator could be built: KeyboardInterrupt") from error
+
+    with pytest.raises(typer.Exit) as caught:
+        struck(debug=False)
+    assert caught.value.exit_code == 130
+    assert "The same command goes on" in capsys.readouterr().err
