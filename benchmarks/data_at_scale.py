@@ -19,7 +19,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -28,29 +27,9 @@ import pyarrow.parquet as pq
 
 EVENTS_PER_USER, EVENTS_PER_ITEM, EVENTS_PER_PART = 10, 50, 2_000_000
 _FIRST_S, _SPAN_S = 1_262_304_000, 200_000_000
-_WORDS = np.array(
-    [
-        "blue",
-        "steel",
-        "kitchen",
-        "small",
-        "large",
-        "classic",
-        "garden",
-        "travel",
-        "set",
-        "pack",
-        "with",
-        "for",
-        "soft",
-        "cotton",
-        "spare",
-        "wireless",
-    ],
-    dtype=object,
-)
+_TEXT = "blue steel kitchen small large classic garden travel set pack with for soft cotton spare wireless"
+_WORDS = np.array(_TEXT.split(), dtype=object)
 FORMATS = ("parquet", "csv", "json")
-Result = TypeVar("Result")
 
 _CARD = """
 name = "generated"
@@ -155,20 +134,20 @@ def measured(folder: Path) -> Measured:
 
     home = folder / "home"
     progress = SilentProgress()
-    seconds: dict[str, float] = {}
-
-    def timed(what: str, work: Callable[[], Result]) -> Result:
-        start = time.perf_counter()
-        result = work()
-        seconds[what] = time.perf_counter() - start
-        return result
-
     located = locate(str(folder / "generated.toml"), data_dir=None, home=home, progress=progress)
-    timed("read", lambda: read_dataset(located, progress).save(home / "dataset"))
-    timed("split", lambda: make_split(Dataset.open(home / "dataset"), NEXT_ITEM.protocol()).save(home / "split"))
-    split = timed("open", lambda: Split.open(home / "split"))
+    steps: dict[str, Callable[[], object]] = {
+        "read": lambda: read_dataset(located, progress).save(home / "dataset"),
+        "split": lambda: make_split(Dataset.open(home / "dataset"), NEXT_ITEM.protocol()).save(home / "split"),
+        "open": lambda: Split.open(home / "split"),
+    }
+    seconds = {}
+    for name, step in steps.items():
+        start = time.perf_counter()
+        step()
+        seconds[name] = time.perf_counter() - start
     unit = 1 if sys.platform == "darwin" else 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    split = Split.open(home / "split")
     return Measured(seconds, peak, len(split.user_ids), len(split.items), split.fingerprints.test)
 
 
