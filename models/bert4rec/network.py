@@ -6,6 +6,7 @@ from torch.nn import functional
 
 from recbench.core.ragged import LongArray
 from recbench.nn.blocks import initialise, post_norm_encoder
+from recbench.nn.compute import Linear
 from recbench.nn.training import Stretches, full_cross_entropy
 from recbench_models.bert4rec.config import NetworkSettings
 from recbench_models.bert4rec.data import MaskedBatch, hidden_slots
@@ -28,7 +29,7 @@ class MaskedItemEncoder(nn.Module):
         super().__init__()
         self.n_items, self.max_length = n_items, settings.max_length - 1
         self.encoder = post_norm_encoder(n_items, settings, causal=False, has_mask=True)
-        self.dense = nn.Linear(settings.width, settings.width)
+        self.dense = Linear(settings.width, settings.width)
         initialise(self.dense, "normal")
         self.norm = nn.LayerNorm(settings.width, self.encoder.block_settings.layer_norm_eps)
         self.item_bias = nn.Parameter(torch.zeros(n_items))

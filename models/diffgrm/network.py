@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from recbench.core.ragged import LongArray
 from recbench.nn.blocks import initialise
-from recbench.nn.compute import Dropout
+from recbench.nn.compute import Dropout, Linear
 from recbench_models.diffgrm.config import NetworkSettings
 
 # B histories, T items of the longest, P slots of a memory (T + 1), S sequences of digits per history (views or beams), R = B S,
@@ -33,9 +33,9 @@ class Attention(nn.Module):
     def __init__(self, width: int, n_heads: int) -> None:
         super().__init__()
         self.n_heads = n_heads
-        self.query = nn.Linear(width, width, bias=False)
-        self.key_value = nn.Linear(width, 2 * width, bias=False)
-        self.output = nn.Linear(width, width)
+        self.query = Linear(width, width, bias=False)
+        self.key_value = Linear(width, 2 * width, bias=False)
+        self.output = Linear(width, width)
 
     def forward(self, query_BQD: Tensor, memory_BPD: Tensor, mask: Tensor | None = None) -> Tensor:
         """What each query reads of the memory, (B, Q, D); `mask` (B, 1, 1, P): bool, True where a slot is read, or added to the logits."""
@@ -55,7 +55,7 @@ class EncoderBlock(nn.Module):
         self.attention_norm = nn.LayerNorm(width, _LAYER_NORM_EPS)
         self.attention = Attention(width, settings.n_heads)
         self.network_norm = nn.LayerNorm(width, _LAYER_NORM_EPS)
-        self.network = nn.Sequential(nn.Linear(width, settings.hidden), nn.GELU(), nn.Linear(settings.hidden, width))
+        self.network = nn.Sequential(Linear(width, settings.hidden), nn.GELU(), Linear(settings.hidden, width))
         self.dropout = Dropout(settings.dropout)
 
     def forward(self, x_BTD: Tensor, is_read_B11T: Tensor) -> Tensor:
@@ -77,7 +77,7 @@ class DecoderBlock(nn.Module):
         self.memory_norm = nn.LayerNorm(width, _LAYER_NORM_EPS)
         self.memory_attention = Attention(width, settings.n_heads)
         self.network_norm = nn.LayerNorm(width, _LAYER_NORM_EPS)
-        self.network = nn.Sequential(nn.Linear(width, settings.hidden), nn.GELU(), nn.Linear(settings.hidden, width))
+        self.network = nn.Sequential(Linear(width, settings.hidden), nn.GELU(), Linear(settings.hidden, width))
         self.dropout = Dropout(settings.dropout)
 
     def forward(self, x_RMD: Tensor, memory: Memory, digit_RQ: Tensor | None = None) -> Tensor:
@@ -126,7 +126,7 @@ class DiffGRMNetwork(nn.Module):
         self.max_length, self.pad_sink = settings.max_length, settings.pad_sink
         self.digit_embedding = nn.Embedding(n_digits * size, width)
         self.mask_vectors = nn.Parameter(torch.empty(n_digits, width))
-        self.item_network = nn.Sequential(nn.Linear(n_digits * width, width), nn.ReLU(), nn.Linear(width, width))
+        self.item_network = nn.Sequential(Linear(n_digits * width, width), nn.ReLU(), Linear(width, width))
         self.position_embedding = nn.Embedding(settings.max_length, width)
         self.dropout = Dropout(settings.dropout)
         self.encoder = nn.ModuleList(EncoderBlock(settings) for _ in range(settings.n_encoder_layers))

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from recbench.core.ragged import Histories
 from recbench.nn.blocks import BlockStack, initialise, post_norm_encoder
-from recbench.nn.compute import Dropout
+from recbench.nn.compute import Dropout, Linear
 from recbench.nn.text import ItemAttributes
 from recbench_models.fdsa.config import NetworkSettings
 
@@ -33,7 +33,7 @@ class AttributeMix(nn.Module):
         n_items, n_values = len(attributes), len(attributes.values)
         self.has_text = text_NX is not None
         self.table = nn.Embedding(n_values + 1, width, padding_idx=n_values)
-        self.score = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 1))
+        self.score = nn.Sequential(Linear(width, width), nn.ReLU(), Linear(width, 1))
         most = max(int(part.lengths.max(initial=0)) for part in attributes.lists)
         number_RFA = torch.full((n_items + 1, len(attributes.fields), most), n_values, dtype=torch.int32)
         for field, part in enumerate(attributes.lists):
@@ -42,7 +42,7 @@ class AttributeMix(nn.Module):
         # What the data say is no weight: it lies beside them in files of its own.
         self.register_buffer("number_RFA", number_RFA, persistent=False)
         if text_NX is not None:
-            self.project_text = nn.Linear(text_NX.shape[1], width, bias=False)
+            self.project_text = Linear(text_NX.shape[1], width, bias=False)
             self.register_buffer("text_RX", nn.functional.pad(text_NX, (0, 0, 0, 1)), persistent=False)
 
     def forward(self, item_BT: Tensor) -> Tensor:
@@ -91,7 +91,7 @@ class FDSAEncoder(nn.Module):
         self.items = post_norm_encoder(n_items, settings)
         self.mix = AttributeMix(attributes, width, text_NX)
         self.attribute_blocks = BlockStack(settings.n_layers, self.items.block_settings)
-        self.join = nn.Linear(2 * width, width)
+        self.join = Linear(2 * width, width)
         self.dropout = Dropout(settings.dropout)
         initialise(self, "normal")
         with torch.no_grad():

@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from recbench.core import Histories
 from recbench.core.ragged import LongArray, Ragged
-from recbench.nn.blocks import replace_dropout, self_attention
+from recbench.nn.blocks import feed_forward, normed_linear, plus_dropped_linear, replace_dropout, self_attention
 from recbench.nn.compute import Dropout, linear, replace_linear
 from recbench.nn.training import full_cross_entropy
 from recbench_models.gram.config import GRAMConfig
@@ -100,7 +100,7 @@ class GRAMNetwork(nn.Module):
         state: Tensor = self.dropout(self.t5.shared(token_NL))
         for block in stack.block:
             state = self_attention(block.layer[0], state, bias, self.t5.config.num_heads, self.attention_dropout)
-            state = block.layer[1](state)
+            state = feed_forward(block.layer[1], state)
         state = self.dropout(stack.final_layer_norm(state))
         return state[is_real_NL] if is_ragged else state.flatten(0, 1)
 
@@ -149,11 +149,12 @@ class GRAMNetwork(nn.Module):
         state: Tensor = self.dropout(self.t5.shared(read_BCY)).flatten(0, 1)
         for block in stack.block:
             state = self_attention(block.layer[0], state, bias, config.num_heads, self.attention_dropout)
-            cross = block.layer[1]
-            query = cross.EncDecAttention.q(cross.layer_norm(state)).view(n_stretches, n_targets, n_tokens, config.num_heads, -1)
+            cross, norm = block.layer[1], block.layer[1].layer_norm
+            query = normed_linear(state, norm.weight, norm.variance_epsilon, cross.EncDecAttention.q.weight)
+            query = query.view(n_stretches, n_targets, n_tokens, config.num_heads, -1)
             read = self._read(query, cross.EncDecAttention, memory).reshape(*state.shape[:2], -1)
-            state = state + cross.dropout(cross.EncDecAttention.o(read))
-            state = block.layer[2](state)
+            state = plus_dropped_linear(state, read, cross.EncDecAttention.o.weight, cross.dropout)
+            state = feed_forward(block.layer[2], state)
         state = self.dropout(stack.final_layer_norm(state))
         if getattr(config, "scale_decoder_outputs", config.tie_word_embeddings):
             state = state * config.d_model**-0.5

@@ -6,7 +6,7 @@ from torch.nn import functional
 
 from recbench.core import Interactions
 from recbench.core.ragged import LongArray
-from recbench.nn.compute import Dropout
+from recbench.nn.compute import Dropout, Linear
 from recbench.nn.training import NextItemTraining, Windows
 from recbench_models.hstu.config import HSTUConfig, NetworkSettings
 from recbench_models.hstu.data import N_BUCKETS, padded_times, time_buckets
@@ -24,8 +24,8 @@ class HSTULayer(nn.Module):
         super().__init__()
         self.n_heads, self.max_length = settings.n_heads, settings.max_length
         inner = settings.n_heads * settings.head_width
-        self.gate_value_query_key = nn.Linear(settings.width, 4 * inner, bias=False)
-        self.output = nn.Linear(inner, settings.width)
+        self.gate_value_query_key = Linear(settings.width, 4 * inner, bias=False)
+        self.output = Linear(inner, settings.width)
         self.dropout = Dropout(settings.dropout)
         self.position_bias = nn.Parameter(torch.empty(2 * settings.max_length - 1))
         self.time_bias = nn.Parameter(torch.empty(N_BUCKETS)) if settings.time_bias == "own" else None

@@ -6,7 +6,7 @@ from torch.nn import functional
 
 from recbench.core.ragged import IntArray
 from recbench.nn.blocks import BlockSettings, BlockStack, initialise
-from recbench.nn.compute import Dropout
+from recbench.nn.compute import Dropout, Linear
 from recbench.nn.training import SlotTraining
 from recbench_models.rpg.config import NetworkSettings
 
@@ -57,7 +57,7 @@ class RPGEncoder(nn.Module):
         )
         self.blocks = BlockStack(settings.n_layers, block)
         self.last_norm = nn.LayerNorm(width, _LAYER_NORM_EPS)
-        self.heads = nn.Linear(width, n_digits * width) if settings.heads == "digit" else None
+        self.heads = Linear(width, n_digits * width) if settings.heads == "digit" else None
         initialise(self, "normal")
         if self.heads is not None:
             # Queries start as the state itself.

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from recbench.nn.compute.dropout import Dropout
+from recbench.nn.compute.projection import Linear, linear
 
 # B sequences, T columns (slots of the longest sequence of the batch), D width, H heads, M inner width
 
@@ -83,8 +84,8 @@ class SelfAttention(nn.Module):
     def __init__(self, width: int, n_heads: int, dropout: float, *, has_output: bool = True) -> None:
         super().__init__()
         self.n_heads, self.dropout = n_heads, dropout
-        self.query_key_value = nn.Linear(width, 3 * width)
-        self.output = nn.Linear(width, width) if has_output else nn.Identity()
+        self.query_key_value = Linear(width, 3 * width)
+        self.output = Linear(width, width) if has_output else nn.Identity()
 
     def forward(self, query_BTD: Tensor, memory_BTD: Tensor, is_read: Tensor | None = None) -> Tensor:
         """What each slot of `query_BTD` reads from the slots of `memory_BTD`, (B, T, D).
@@ -99,8 +100,8 @@ class SelfAttention(nn.Module):
         else:
             width = query_BTD.shape[-1]
             weight, bias = self.query_key_value.weight, self.query_key_value.bias
-            q = functional.linear(query_BTD, weight[:width], bias[:width])
-            k, v = functional.linear(memory_BTD, weight[width:], bias[width:]).chunk(2, dim=-1)
+            q = linear(query_BTD, weight[:width], bias[:width])
+            k, v = linear(memory_BTD, weight[width:], bias[width:]).chunk(2, dim=-1)
         q_BHTd, k_BHTd, v_BHTd = (part.unflatten(-1, (self.n_heads, -1)).transpose(1, 2) for part in (q, k, v))
         read_BHTd = functional.scaled_dot_product_attention(
             q_BHTd, k_BHTd, v_BHTd, attn_mask=is_read, dropout_p=self.dropout if self.training else 0.0, is_causal=is_read is None
@@ -120,10 +121,10 @@ class Block(nn.Module):
         self.attention = SelfAttention(width, settings.n_heads, settings.dropout, has_output=settings.has_output)
         self.network_norm = nn.LayerNorm(width, eps)
         self.network = nn.Sequential(
-            nn.Linear(width, hidden),
+            Linear(width, hidden),
             _ACTIVATIONS[settings.activation](),
             Dropout(settings.dropout if settings.inner_dropout else 0.0),
-            nn.Linear(hidden, width),
+            Linear(hidden, width),
         )
         self.dropout = Dropout(settings.after_layers)
 
@@ -148,9 +149,9 @@ class SwiGLU(nn.Module):
 
     def __init__(self, width: int, hidden: int, dropout: float) -> None:
         super().__init__()
-        self.gate = nn.Linear(width, hidden, bias=False)
-        self.value = nn.Linear(width, hidden, bias=False)
-        self.output = nn.Linear(hidden, width, bias=False)
+        self.gate = Linear(width, hidden, bias=False)
+        self.value = Linear(width, hidden, bias=False)
+        self.output = Linear(hidden, width, bias=False)
         self.dropout = Dropout(dropout)
 
     def forward(self, y_BTD: Tensor) -> Tensor:
@@ -168,10 +169,10 @@ class LigrBlock(nn.Module):
         width, eps = settings.width, settings.layer_norm_eps
         self.attention_norm = nn.LayerNorm(width, eps)
         self.attention = SelfAttention(width, settings.n_heads, settings.dropout, has_output=settings.has_output)
-        self.attention_gate = nn.Linear(width, width)
+        self.attention_gate = Linear(width, width)
         self.network_norm = nn.LayerNorm(width, eps)
         self.network = SwiGLU(width, settings.hidden, settings.dropout if settings.inner_dropout else 0.0)
-        self.network_gate = nn.Linear(width, width)
+        self.network_gate = Linear(width, width)
         self.dropout = Dropout(settings.after_layers)
 
     def forward(self, x_BTD: Tensor, is_read: Tensor | None = None) -> Tensor:

@@ -8,10 +8,10 @@ if TYPE_CHECKING:
     from recbench.nn.compute.distributed import gather_rows
     from recbench.nn.compute.dropout import Dropout
     from recbench.nn.compute.matrix_file import computed_matrix
-    from recbench.nn.compute.projection import linear, product, replace_linear
+    from recbench.nn.compute.projection import Linear, linear, product, replace_linear
     from recbench.nn.compute.threads import over_batches
     from recbench.nn.compute.weights import load_weights
 else:
     __getattr__ = on_demand(__name__)
 
-__all__ = ["Dropout", "computed_matrix", "gather_rows", "linear", "load_weights", "over_batches", "product", "replace_linear"]
+__all__ = ["Dropout", "Linear", "computed_matrix", "gather_rows", "linear", "load_weights", "over_batches", "product", "replace_linear"]

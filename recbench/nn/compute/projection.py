@@ -31,11 +31,17 @@ def product(x_NX: Tensor, y_YX: Tensor) -> Tensor:
     return out
 
 
+def gradient_of_weight(grad_NY: Tensor, x_NX: Tensor) -> Tensor:
+    """`grad.T @ x`, (Y, X). Results with long rows are made faster, so a tall one is made lying."""
+    is_tall = grad_NY.shape[1] > x_NX.shape[1]
+    return product(x_NX.T, grad_NY.T).T if is_tall else product(grad_NY.T, x_NX.T)
+
+
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """`x @ weight.T + bias`, for training: (..., X), (Y, X) and (Y,) give (..., Y)."""
     if x.device.type != "cpu" or torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling():
         return functional.linear(x, weight, bias)
-    out: Tensor = _Linear.apply(x.flatten(0, -2), weight, bias)  # type: ignore[no-untyped-call]
+    out: Tensor = _Linear.apply(x.reshape(-1, x.shape[-1]), weight, bias)  # type: ignore[no-untyped-call]
     return out.view(*x.shape[:-1], len(weight))
 
 
@@ -52,7 +58,7 @@ class _Linear(torch.autograd.Function):
         x_NX, weight_YX = ctx.saved_tensors
         wants_x, wants_weight, wants_bias = ctx.needs_input_grad
         grad_x = product(grad_NY, weight_YX.T) if wants_x else None
-        grad_weight = product(grad_NY.T, x_NX.T) if wants_weight else None
+        grad_weight = gradient_of_weight(grad_NY, x_NX) if wants_weight else None
         return grad_x, grad_weight, grad_NY.sum(0) if wants_bias else None
 
 

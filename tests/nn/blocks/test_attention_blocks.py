@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from recbench.nn.blocks.attention_blocks import Block, BlockSettings, BlockStack, LigrBlock, Norm, SwiGLU, initialise
+from recbench.nn.compute import Linear
 
 WIDTH = 16
 
@@ -73,9 +74,9 @@ def test_inner_dropout_can_be_left_out(norm: Norm) -> None:
 
 
 def test_original_order_may_project_its_heads() -> None:
-    for asked, expected in ((None, nn.Identity), (True, nn.Linear), (False, nn.Identity)):
+    for asked, expected in ((None, nn.Identity), (True, Linear), (False, nn.Identity)):
         assert type(Block(settings_of("original", attention_output=asked)).attention.output) is expected
-    assert type(Block(settings_of("post")).attention.output) is nn.Linear
+    assert type(Block(settings_of("post")).attention.output) is Linear
 
 
 @pytest.mark.parametrize("norm", ["pre", "post", "original", "ligr"])

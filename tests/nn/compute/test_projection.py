@@ -8,14 +8,15 @@ from torch.nn import functional
 from recbench.nn.compute.projection import Linear, Projection, linear, product, replace_linear
 
 
-@pytest.mark.parametrize("shape", [(5, 7), (2, 3, 7), (2, 1, 3, 7), (0, 7)])
+@pytest.mark.parametrize("n_out", [3, 11])
+@pytest.mark.parametrize("shape", [(7,), (5, 7), (2, 3, 7), (2, 1, 3, 7), (0, 7)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_values_and_gradients_are_torchs(shape: tuple[int, ...], dtype: torch.dtype) -> None:
+def test_values_and_gradients_are_torchs(shape: tuple[int, ...], dtype: torch.dtype, n_out: int) -> None:
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(shape, generator=generator, dtype=dtype)
-    weight = torch.randn(11, 7, generator=generator, dtype=dtype)
-    bias = torch.randn(11, generator=generator, dtype=dtype)
-    down = torch.randn(*shape[:-1], 11, generator=generator, dtype=dtype)
+    weight = torch.randn(n_out, 7, generator=generator, dtype=dtype)
+    bias = torch.randn(n_out, generator=generator, dtype=dtype)
+    down = torch.randn(*shape[:-1], n_out, generator=generator, dtype=dtype)
     for given in ((x, weight), (x, weight, bias)):
         _assert_alike(given, down)
 

@@ -8,12 +8,13 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from recbench.nn.blocks.seq2seq.settings import Seq2SeqSettings
-from recbench.nn.blocks.t5_blocks import attend, new_t5, replace_dropout, self_attention
+from recbench.nn.blocks.t5_blocks import attend, feed_forward, new_t5, replace_dropout, self_attention
+from recbench.nn.blocks.t5_fused import normed_linear, plus_dropped_linear
 from recbench.nn.codes.catalogue import FIRST_TOKEN
 from recbench.nn.compute.dropout import Dropout
+from recbench.nn.compute.projection import linear, replace_linear
 from recbench.nn.training.losses import full_cross_entropy
 
 # B rows, T items of a history, C targets of a row, L tokens of a code, M tokens of a memory, D width, H heads, N queries, K keys
@@ -71,6 +72,7 @@ class CodeSeq2Seq(nn.Module):
         self.first_user_token = FIRST_CODE + n_code_tokens + has_gaps
         self.t5 = new_t5(settings, self.first_user_token + settings.user_tokens, pad=PAD, start=START, end=end)
         replace_dropout(self.t5)
+        replace_linear(self.t5)
         self.dropout = Dropout(settings.dropout)
         self.attention_dropout = Dropout(settings.attention_dropout)
         # Two more rows: for padded slots of histories, and for the one slot of an empty history, so that there is something to attend to.
@@ -120,7 +122,7 @@ class CodeSeq2Seq(nn.Module):
         state: Tensor = self.dropout(read if place_BMD is None else read + place_BMD)
         for block in stack.block:
             state = self_attention(block.layer[0], state, bias, self.settings.n_heads, self.attention_dropout)
-            state = block.layer[1](state)
+            state = feed_forward(block.layer[1], state)
         return Memory(self.dropout(stack.final_layer_norm(state)), slot_BM)
 
     def memory_tokens(self, item_BT: Tensor, user_B: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -175,7 +177,7 @@ class CodeSeq2Seq(nn.Module):
             state = self_attention(block.layer[0], state, bias, self.settings.n_heads, self.attention_dropout)
             packed = state.view(n_rows, n_targets * n_tokens, -1)
             packed = self._cross_attention(block.layer[1], packed, memory_BMD, unseen[:, None])
-            state = block.layer[2](packed.view(n_rows * n_targets, n_tokens, -1))
+            state = feed_forward(block.layer[2], packed.view(n_rows * n_targets, n_tokens, -1))
         state = self.dropout(stack.final_layer_norm(state))
         if getattr(self.t5.config, "scale_decoder_outputs", True):
             state = state * self.settings.width**-0.5
@@ -212,11 +214,11 @@ class CodeSeq2Seq(nn.Module):
         return (seen_BCM @ memory.state_BMD) / seen_BCM.sum(2, keepdim=True)
 
     def _cross_attention(self, layer: Any, state_BND: Tensor, memory_BMD: Tensor, bias: Tensor) -> Tensor:
-        attention = layer.EncDecAttention
-        query = attention.q(layer.layer_norm(state_BND))
-        key, value = functional.linear(memory_BMD, torch.cat([attention.k.weight, attention.v.weight])).chunk(2, -1)
-        read: Tensor = layer.dropout(attention.o(attend(query, key, value, bias, self.settings.n_heads, self.attention_dropout)))
-        return state_BND + read
+        cross, norm = layer.EncDecAttention, layer.layer_norm
+        query = normed_linear(state_BND, norm.weight, norm.variance_epsilon, cross.q.weight)
+        key, value = linear(memory_BMD, torch.cat([cross.k.weight, cross.v.weight])).chunk(2, -1)
+        read = attend(query, key, value, bias, self.settings.n_heads, self.attention_dropout)
+        return plus_dropped_linear(state_BND, read, cross.o.weight, layer.dropout)
 
 
 def _ended(token_IL: Tensor, end: int) -> Tensor:
