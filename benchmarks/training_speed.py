@@ -124,17 +124,17 @@ def main(arguments: list[str] | None = None) -> None:
         return
     sources = [ROOT] if chosen.against is None else [chosen.against.resolve(), ROOT]
     for model in chosen.models.split(","):
-        found: dict[Path, list[dict[str, float]]] = {source: [] for source in sources}
+        found: list[list[dict[str, float]]] = [[] for _ in sources]
         for _ in range(chosen.repeats):
-            for source in sources:
+            for source, runs in zip(sources, found, strict=True):
                 command = [sys.executable, "-P", __file__, "--once", str(source), "--models", model, "--dataset", chosen.dataset]
                 command += ["--users", str(sizes[0]), "--steps", str(sizes[1]), "--threads", str(sizes[2])]
                 told = subprocess.run(command, capture_output=True, text=True, check=False)
                 if told.returncode:
                     sys.exit(told.stderr)
-                found[source].append(json.loads(told.stdout.splitlines()[-1]))
-        rate = [statistics.median(run["targets_per_s"] for run in runs) for runs in found.values()]
-        losses = ", ".join(f"{runs[0]['loss']:.4f}" for runs in found.values())
+                runs.append(json.loads(told.stdout.splitlines()[-1]))
+        rate = [statistics.median(run["targets_per_s"] for run in runs) for runs in found]
+        losses = ", ".join(f"{runs[0]['loss']:.4f}" for runs in found)
         ratio = f"   {rate[1] / rate[0]:.2f} x" if len(rate) > 1 else ""
         print(f"{model:8} {' before, now '.join(f'{value:,.0f}' for value in rate)} targets/s{ratio}   loss {losses}", flush=True)
 
