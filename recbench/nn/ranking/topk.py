@@ -15,6 +15,7 @@ from torch import Tensor
 from recbench.core import Queries, Rankings
 from recbench.core.ragged import LongArray
 from recbench.core.ranking import KEEP, UNSEEN
+from recbench.nn.compute.projection import product
 
 # B queries, b queries of one block, I items, i items of one block, K length of a list, G groups of items, D width, H items of histories
 
@@ -50,7 +51,7 @@ def full_catalogue_topk(
     def score_blocks(rows: LongArray) -> Iterator[Tensor]:
         query_bD = query_BD[int(rows[0]) : int(rows[-1]) + 1]
         for start in range(0, n_items, width):
-            yield query_bD @ item_ID[start : start + width].T
+            yield product(query_bD, item_ID[start : start + width])
 
     return _rank(score_blocks, queries, k, n_items, max(1, block_bytes // (4 * width)))
 
