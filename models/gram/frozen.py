@@ -14,7 +14,7 @@ from transformers import AutoModel
 from recbench.core import FitContext, Histories
 from recbench.core.matrix import new_matrix
 from recbench.core.ragged import IntArray, LongArray, Ragged, flat_index
-from recbench.nn.compute import computed_matrix
+from recbench.nn.compute import computed_matrix, replace_linear
 from recbench.nn.text import load_encoder, read_config
 from recbench_models.gram.config import RANDOM_FROZEN, BackboneSettings
 
@@ -68,6 +68,7 @@ def frozen_encoder(settings: BackboneSettings) -> Encoder:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(_RANDOM_SEED)
             model = AutoModel.from_config(read_config(folder, "backbone")).float()
+    replace_linear(model)
     return Encoder(model.eval(), int(tokenizer.cls_token_id), int(tokenizer.sep_token_id))
 
 

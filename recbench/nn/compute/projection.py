@@ -22,12 +22,12 @@ def _has_packed_products() -> bool:
 _HAS_PACKED_PRODUCTS = _has_packed_products()
 
 
-def product(x_NX: Tensor, y_YX: Tensor) -> Tensor:
-    """`x @ y.T`, (N, Y), without gradient; either may be a transposed view."""
+def product(x_NX: Tensor, y_YX: Tensor, bias_Y: Tensor | None = None) -> Tensor:
+    """`x @ y.T`, (N, Y), plus a bias to each row, without gradient; either may be a transposed view."""
     is_plain = x_NX.device.type == "cpu" and x_NX.dtype == y_YX.dtype == torch.float32 and _HAS_PACKED_PRODUCTS
     if not is_plain or x_NX.numel() == 0 or y_YX.numel() == 0 or torch.is_autocast_enabled("cpu"):
-        return x_NX @ y_YX.T
-    out: Tensor = torch.ops.mkldnn._linear_pointwise(x_NX, y_YX, None, "none", [], "")
+        return functional.linear(x_NX, y_YX, bias_Y)
+    out: Tensor = torch.ops.mkldnn._linear_pointwise(x_NX, y_YX, bias_Y, "none", [], "")
     return out
 
 
@@ -49,8 +49,7 @@ class _Linear(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x_NX: Tensor, weight_YX: Tensor, bias_Y: Tensor | None) -> Tensor:
         ctx.save_for_backward(x_NX, weight_YX)
-        out_NY = product(x_NX, weight_YX)
-        return out_NY if bias_Y is None else out_NY.add_(bias_Y)
+        return product(x_NX, weight_YX, bias_Y)
 
     @staticmethod
     @once_differentiable

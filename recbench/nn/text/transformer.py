@@ -16,6 +16,7 @@ from recbench.core.errors import BadData, BadRequest, DataUnavailable
 from recbench.core.plugin import FitContext
 from recbench.core.ragged import LongArray
 from recbench.nn.compute.matrix_file import computed_matrix
+from recbench.nn.compute.projection import replace_linear
 from recbench.nn.text.pretrained import is_decoder_only, load_encoder, n_positions, read_json, refuse_unknown_words, sentences
 
 Pooling = Literal["mean", "cls", "last"]
@@ -56,6 +57,7 @@ def encode(
     model, tokenizer = load_encoder(folder)
     refuse_unknown_words(tokenizer, texts, folder, "text encoder")
     model = model.to(device=device, dtype=dtype).eval()
+    replace_linear(model)
     recipe = _recipe(folder, model, pooling)
     dense = nn.Sequential(*recipe.dense).to(device)
     limit = min(max_tokens, tokenizer.model_max_length, n_positions(model))
