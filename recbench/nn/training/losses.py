@@ -21,6 +21,8 @@ _CHUNK_BYTES = {"cpu": 6 * 2**20, "cuda": 2**28}
 _MIN_CHUNK_SLOTS = 64
 """Fewer slots than that and the products would mostly wait for the items' vectors."""
 _BITS_PER_NAT = 1 / math.log(2)
+_SAFE_BITS = 90.0
+"""Two to this power and its inverse have all digits in float32, and so has a sum of as many powers as there are items."""
 _GATHERED_BYTES = {"cpu": 2**20, "cuda": 2**28}
 """How large the items' vectors that one chunk of slots gathers may be; on a CPU they are used twice while they stand in its caches."""
 
@@ -58,6 +60,8 @@ class _FullCrossEntropy(torch.autograd.Function):
             hidden, item = (hidden_SD.to(exact) * _BITS_PER_NAT).to(product_type), item_ID.to(product_type)
             n_slots, n_items = len(hidden_SD), len(item_ID)
             rows = max(1, min(n_slots, chunk_bytes // (torch.finfo(exact).bits // 8 * n_items)))
+            # Where no logit can be large, powers need not be taken relative to the largest one. To ask a GPU would mean to wait for it.
+            is_small = hidden.device.type == "cpu" and n_slots > 0 and _largest(hidden) * _largest(item) < _SAFE_BITS
             loss = hidden.new_zeros((), dtype=exact)
             grad_hidden = torch.empty_like(hidden, dtype=exact) if wants_hidden else None
             grad_item = torch.zeros_like(item_ID, dtype=exact) if wants_item and n_slots == 0 else None
@@ -65,9 +69,13 @@ class _FullCrossEntropy(torch.autograd.Function):
                 hidden_sD = hidden[start : start + rows]
                 target_s1 = target_S[start : start + rows, None]
                 logit_sI = product(hidden_sD, item).to(exact)
-                max_s1 = logit_sI.amax(1, keepdim=True)
-                loss -= (logit_sI.gather(1, target_s1) - max_s1).sum()
-                weight_sI = logit_sI.sub_(max_s1).exp2_()
+                if is_small:
+                    loss -= logit_sI.gather(1, target_s1).sum()
+                else:
+                    max_s1 = logit_sI.amax(1, keepdim=True)
+                    loss -= (logit_sI.gather(1, target_s1) - max_s1).sum()
+                    logit_sI.sub_(max_s1)
+                weight_sI = logit_sI.exp2_()
                 sum_s1 = weight_sI.sum(1, keepdim=True)
                 loss += sum_s1.log2().sum()
                 if grad_hidden is None and not wants_item:
@@ -90,6 +98,11 @@ class _FullCrossEntropy(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
         grad_hidden, grad_item = (None if part is None else part * grad for part in ctx.saved_tensors)
         return grad_hidden, grad_item, None, None, None
+
+
+def _largest(vectors_ND: Tensor) -> float:
+    """The length of the longest vector."""
+    return float(torch.linalg.vector_norm(vectors_ND.float(), dim=1).max())
 
 
 def binary_cross_entropy(positive_S: Tensor, negative_SK: Tensor) -> Tensor:

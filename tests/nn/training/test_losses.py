@@ -63,6 +63,22 @@ def test_only_the_gradients_asked_for() -> None:
         assert not full_cross_entropy(hidden, item, target).requires_grad
 
 
+@pytest.mark.parametrize("bits", [89.0, 91.0])
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_powers_with_and_without_a_shift_are_exact(bits: float, sign: int) -> None:
+    hidden, item, target = example(6, 500, 8)
+    with torch.no_grad():
+        # All items lie almost along the first direction, so that all logits are nearly as large, or as small, as the bound lets them be.
+        item.mul_(0.01)[:, 0] = 1.0
+        hidden.mul_(0.01)[:, 0] = sign
+        hidden.mul_(bits * math.log(2) / (hidden.norm(dim=1).max() * item.norm(dim=1).max()))
+    expected = functional.cross_entropy(hidden.double() @ item.double().T, target, reduction="sum")
+    loss = full_cross_entropy(hidden, item, target)
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+    for got, wanted in zip(torch.autograd.grad(loss, (hidden, item)), torch.autograd.grad(expected, (hidden, item)), strict=True):
+        torch.testing.assert_close(got, wanted, atol=1e-4, rtol=1e-4)
+
+
 def test_logits_of_thousands_stay_finite() -> None:
     hidden, item, target = example(4, 50, 8)
     loss = full_cross_entropy(1e3 * hidden, item, target)
