@@ -1,8 +1,13 @@
-"""Models that share stages, and one of several processes that train them: `shared_stages.py OUT`, with torchrun's variables set."""
+"""Models that share stages, and one of several processes that train them: `shared_stages.py OUT`, with torchrun's variables set.
+
+`shared_stages.py OUT lists` only ranks, a few users at a time; with `lose` in its place the second process ends amid its share.
+"""
 
 import json
+import os
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +35,7 @@ from recbench.nn.compute.distributed import connected, world_from_environment
 from recbench.nn.training.loop import train
 from recbench.nn.training.settings import TrainingSettings
 from recbench.running.host.machine import Machine
+from recbench.running.run import fit_context
 from recbench.running.run.fit_context import FinalRanking
 from recbench.running.run.ranking import rank_test
 from recbench.running.run.training import TrainedModel, Trainer
@@ -129,6 +135,31 @@ def lists(plugin: Plugin, split: Split, store: StageStore, world: World) -> tupl
     return tested.rankings.items.tolist(), dict(tested.rankings.counters), model.recommender.raw.ranked
 
 
+class Ends(Holder):
+    """Ends its process, as the system does it with one that takes too much memory, when it is asked for the second time."""
+
+    def generate(self, queries: Queries, k: int) -> Rankings:
+        if self.ranked:
+            os._exit(9)
+        return super().generate(queries, k)
+
+
+def rank_alone(out: Path, *, is_lost: bool) -> None:
+    """Ranks the test users in a group, four at a time, and notes lists and for whom this process ranked."""
+    world, _ = world_from_environment()
+    fit_context._QUERIES_PER_CALL = 4
+    with connected(world, "cpu") as group:
+        if world.rank == 0 and not (out / "split").exists():
+            small_split(out)
+        group.barrier()
+        split, store = Split.open(out / "split"), StageStore(out / "stages", world=group)
+        plugin = plugin_of("first", lambda context: np.zeros((len(context.items), 1), np.float32), out / "first", distributed=True)
+        if is_lost and world.rank == 1:
+            plugin = replace(plugin, build=lambda _, catalogue: Ends(lambda __: np.zeros((1, 1), np.float32), catalogue.n_items))
+        facts = lists(plugin, split, store, group)
+    (out / f"facts-{world.rank}.json").write_text(json.dumps(facts))
+
+
 class Line(nn.Module):
     """Predicts a number; notes which rows it was shown."""
 
@@ -192,4 +223,7 @@ def main(out: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    if len(sys.argv) > 2:
+        rank_alone(Path(sys.argv[1]), is_lost=sys.argv[2] == "lose")
+    else:
+        main(Path(sys.argv[1]))

@@ -125,7 +125,7 @@ class MatrixFile:
         try:
             vectors = np.load(path, mmap_mode="r+", allow_pickle=False)
             n_done = json.loads(self._mark.read_bytes())["batches"]
-        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        except (OSError, ValueError, EOFError, KeyError, TypeError, RecursionError) as error:
             refuse_shortage(error)
             vectors = n_done = None
         if vectors is None or (vectors.shape, vectors.dtype) != (shape, np.dtype(np.float32)) or type(n_done) is not int or n_done < 0:

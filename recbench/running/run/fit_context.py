@@ -48,10 +48,13 @@ _QUICK_REHEARSAL_S = 0.2
 """Least seconds of a rehearsal; after a shorter one a larger sample is timed."""
 
 
-def ranked(ranker: GuardedRanker, queries: Queries, k: int, n_items: int, progress: Progress, title: str) -> Iterator[tuple[int, Rankings]]:
-    """Checked answers to all queries, in calls of bounded size: (number of the first query, rankings)."""
+def ranked(
+    ranker: GuardedRanker, queries: Queries, k: int, n_items: int, progress: Progress, title: str, *, n_done: int = 0
+) -> Iterator[tuple[int, Rankings]]:
+    """Checked answers to all queries behind the first `n_done`, in calls of bounded size: (number of the first query, rankings)."""
     with progress.task(title, len(queries)) as task:
-        for start in range(0, len(queries), _QUERIES_PER_CALL):
+        task.advance(n_done)
+        for start in range(n_done, len(queries), _QUERIES_PER_CALL):
             part = queries.take(np.arange(start, min(start + _QUERIES_PER_CALL, len(queries))))
             rankings = ranker.answers(part, k, n_items=n_items, first_query=start)
             task.advance(len(part))

@@ -1,14 +1,16 @@
 """Ranking the test users, as a stage."""
 
 import itertools
-import shutil
+import logging
 import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from recbench.core.errors import BadData, refuse_shortage
 from recbench.core.matrix import new_matrix
 from recbench.core.progress import Progress
 from recbench.core.ranking import Queries, Rankings, View
@@ -20,14 +22,23 @@ from recbench.running.stages.facts import Count, Facts, Seconds
 from recbench.running.stages.keys import hash_times
 from recbench.running.stages.store import Stage
 
+log = logging.getLogger(__name__)
 RANKING_STAGE = "ranking"
-_FACTS_FILE, _ITEMS_FILE, _SCORES_FILE = "facts.json", "items.npy", "scores.npy"
+_FACTS_FILE, _ITEMS_FILE, _SCORES_FILE, _ANSWERED_FILE = "facts.json", "items.npy", "scores.npy", "answered.json"
 
 
 class _RankingFacts(Facts):
     """Facts that stand beside the arrays of lists."""
 
     views: tuple[View, ...]
+    counters: dict[str, Count]
+    rank_s: Seconds
+
+
+class _Answered(Facts):
+    """How many queries of a share are answered so far, and what that took."""
+
+    queries: Count
     counters: dict[str, Count]
     rank_s: Seconds
 
@@ -55,6 +66,8 @@ def queries_of_test(split: Split, views: tuple[View, ...]) -> Queries:
 def rank_test(trainer: Trainer, trained: TrainedModel, final: FinalRanking, *, reads_time: bool) -> RankedTest:
     """Lists of every test user in each view, from the cache or now; under torchrun the ranks share the users.
 
+    An attempt that was stopped, or lost one of its processes, is gone on with behind the calls that were finished.
+
     Args:
         trainer: who trained the model; all its ranks must call.
         trained: the model.
@@ -70,16 +83,13 @@ def rank_test(trainer: Trainer, trained: TrainedModel, final: FinalRanking, *, r
         queries = queries_of_test(split, views)
         ends = np.linspace(0, len(queries), world.size + 1).astype(np.int64)
         shares = [range(int(start), int(end)) for start, end in itertools.pairwise(ends)]
-        if world.size == 1:
-            _write_lists(folder, trained.recommender, queries, shares[0], k, len(split.items), trainer.progress)
-            return
-        # A rank whose share was finished before a stop does not rank it again.
-        folders = [trainer.store.partial(RANKING_STAGE, key) / f"rank-{number}-of-{world.size}" for number in range(world.size)]
+        partial = trainer.store.partial(RANKING_STAGE, key)
+        folders = [partial / f"rank-{number}-of-{world.size}" for number in range(world.size)]
         own, mine = folders[world.rank], shares[world.rank]
+        # A rank whose share was finished before a stop does not rank it again.
         if mine and not own.is_dir():
             unfinished = own.with_name(f"{own.name}.part")
-            shutil.rmtree(unfinished, ignore_errors=True)
-            unfinished.mkdir(parents=True)
+            unfinished.mkdir(parents=True, exist_ok=True)
             _write_lists(unfinished, trained.recommender, queries, mine, k, len(split.items), trainer.progress)
             unfinished.rename(own)
         barrier(world)
@@ -102,20 +112,46 @@ def rank_test(trainer: Trainer, trained: TrainedModel, final: FinalRanking, *, r
 
 
 def _write_lists(folder: Path, recommender: GuardedRanker, queries: Queries, rows: range, k: int, n_items: int, progress: Progress) -> None:
-    """Answer these rows of the queries into a folder."""
+    """Answer these rows of the queries into a folder; after a stop the next attempt goes on behind the calls that were finished."""
     mine = queries if len(rows) == len(queries) else queries.take(np.arange(rows.start, rows.stop))
-    shape = (len(queries.views), len(mine), k)
-    items = new_matrix(folder / _ITEMS_FILE, np.int32, shape)
-    scores = new_matrix(folder / _SCORES_FILE, np.float32, shape)
-    counters: Counter[str] = Counter()
-    start = time.perf_counter()
-    for first, part in ranked(recommender, mine, k, n_items, progress, "ranking test users"):
+    items, scores, done = _unfinished_lists(folder, (len(queries.views), len(mine), k))
+    counters: Counter[str] = Counter(done.counters)
+    start = time.perf_counter() - done.rank_s
+    for first, part in ranked(recommender, mine, k, n_items, progress, "ranking test users", n_done=done.queries):
         place = slice(first, first + part.items.shape[1])
         items[:, place], scores[:, place] = part.items, part.scores
         counters.update(part.counters)
-    items.flush()
-    scores.flush()
+        # The lists first: the mark must never be ahead of them.
+        items.flush()
+        scores.flush()
+        done = _Answered(queries=place.stop, counters=dict(counters), rank_s=time.perf_counter() - start)
+        temporary = folder / f"{_ANSWERED_FILE}.tmp"
+        done.write(temporary)
+        temporary.replace(folder / _ANSWERED_FILE)
     _RankingFacts(views=queries.views, counters=dict(counters), rank_s=time.perf_counter() - start).write(folder / _FACTS_FILE)
+
+
+def _unfinished_lists(folder: Path, shape: tuple[int, int, int]) -> "tuple[np.memmap[Any, Any], np.memmap[Any, Any], _Answered]":
+    """Items and scores, and how much of them an attempt before has written; new ones where there are none or they are damaged."""
+    mark, dtypes = folder / _ANSWERED_FILE, {_ITEMS_FILE: np.int32, _SCORES_FILE: np.float32}
+    if mark.is_file():
+        try:
+            done = _Answered.read(mark)
+            items, scores = (np.load(folder / name, mmap_mode="r+", allow_pickle=False) for name in dtypes)
+        except (OSError, ValueError, EOFError, BadData) as error:
+            refuse_shortage(error)
+            done = None
+        if (
+            done is not None
+            and done.queries <= shape[1]
+            and [(a.shape, a.dtype) for a in (items, scores)] == [(shape, np.dtype(dtype)) for dtype in dtypes.values()]
+        ):
+            log.info("%d of %d test users were ranked before", done.queries, shape[1])
+            return items, scores, done
+        log.warning("the unfinished lists in %s are damaged; ranking from the start", folder)
+        mark.unlink()
+    items, scores = (new_matrix(folder / name, dtype, shape) for name, dtype in dtypes.items())
+    return items, scores, _Answered(queries=0, counters={}, rank_s=0.0)
 
 
 def _join(folder: Path, parts: list[tuple[range, Path]], shape: tuple[int, int, int]) -> None:

@@ -21,13 +21,13 @@ def test_finished_batches_outlive_an_error(tmp_path: Path) -> None:
     assert MatrixFile(tmp_path, (4, 2)).vectors.tolist() == [[2, 2], [1, 1], [2, 2], [1, 1]]
 
 
-@pytest.mark.parametrize("mark", ['{"batches": -1}', '{"batches": 1.5}', '{"batches": true}', "{}", "[]", "garbage", None])
-def test_a_damaged_mark_or_matrix_begins_anew(tmp_path: Path, mark: str | None, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("mark", ['{"batches": -1}', '{"batches": 1.5}', '{"batches": true}', "{}", "[]", "garbage", b"cut off", b""])
+def test_a_damaged_mark_or_matrix_begins_anew(tmp_path: Path, mark: str | bytes, caplog: pytest.LogCaptureFixture) -> None:
     first = MatrixFile(tmp_path, (4, 2))
     with first:
         first.write(np.array([1, 3]), np.ones((2, 2), np.float32))
-    if mark is None:
-        (tmp_path / "vectors.npy").write_bytes(b"cut off")
+    if isinstance(mark, bytes):
+        (tmp_path / "vectors.npy").write_bytes(mark)
     else:
         (tmp_path / "batches-done.json").write_text(mark)
     again = MatrixFile(tmp_path, (4, 2))
