@@ -268,7 +268,7 @@ def cornac_tiger(work: Work, sequences: list[list[int]], _: Path) -> Found:
 
     found = Found()
 
-    class WithCodes(TIGER):  # type: ignore[misc]
+    class WithCodes(TIGER):
         """The library's model with codes in place of vectors, its second training timed."""
 
         def _tokenize(self, torch: Any, feats_t: Any) -> NDArray[np.int64]:  # noqa: ARG002
