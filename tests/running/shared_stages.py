@@ -5,6 +5,8 @@
 
 import json
 import os
+import socket
+import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -158,6 +160,29 @@ def rank_alone(out: Path, *, is_lost: bool) -> None:
             plugin = replace(plugin, build=lambda _, catalogue: Ends(lambda __: np.zeros((1, 1), np.float32), catalogue.n_items))
         facts = lists(plugin, split, store, group)
     (out / f"facts-{world.rank}.json").write_text(json.dumps(facts))
+
+
+def in_a_group(*arguments: str) -> list[tuple[int, str]]:
+    """Exit codes and logs of two processes of this file that work together."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    shared = {**os.environ, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2", "OMP_NUM_THREADS": "1"}
+    children = [
+        subprocess.Popen(
+            [sys.executable, __file__, *arguments],
+            env={**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    try:
+        logs = [child.communicate(timeout=90)[1] for child in children]
+    finally:
+        for child in children:
+            child.kill()
+    return [(child.returncode, log) for child, log in zip(children, logs, strict=True)]
 
 
 class Line(nn.Module):

@@ -1,11 +1,7 @@
 """A ranking that was stopped goes on behind what it had answered, alone and in a group."""
 
 import json
-import os
 import signal
-import socket
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -76,33 +72,13 @@ def test_damaged_beginnings_are_ranked_again(split: Split, tmp_path: Path, monke
     assert len(lists[0]) == len(asked)
 
 
-def in_a_group(folder: Path, how: str) -> list[int]:
-    """Exit codes of two processes that rank together."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    shared = {**os.environ, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2", "OMP_NUM_THREADS": "1"}
-    children = [
-        subprocess.Popen(
-            [sys.executable, shared_stages.__file__, str(folder), how],
-            env={**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stderr=subprocess.DEVNULL,
-        )
-        for rank in range(2)
-    ]
-    try:
-        return [child.wait(timeout=90) for child in children]
-    finally:
-        for child in children:
-            child.kill()
-
-
 @pytest.mark.slow
 def test_the_loss_of_a_process_costs_one_call_of_its_share(tmp_path: Path) -> None:
-    lost = in_a_group(tmp_path, "lose")
-    assert lost[1] == 9
-    assert lost[0] not in {0, 9}, "the other one ends with an error, and does not wait for ever"
-    assert in_a_group(tmp_path, "lists") == [0, 0]
+    (first, _), (second, _) = shared_stages.in_a_group(str(tmp_path), "lose")
+    assert second == 9
+    assert first not in {0, 9}, "the other one ends with an error, and does not wait for ever"
+    for code, log in shared_stages.in_a_group(str(tmp_path), "lists"):
+        assert code == 0, log
     found = [json.loads((tmp_path / f"facts-{rank}.json").read_text()) for rank in range(2)]
     split = Split.open(tmp_path / "split")
     users, n_items = split.test.user.tolist(), len(split.items)

@@ -2,9 +2,6 @@
 
 import importlib.util
 import json
-import os
-import socket
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -187,26 +184,8 @@ def test_the_content_of_a_file_that_settings_name_is_part_of_the_training_s_key(
 
 @pytest.mark.slow
 def test_in_a_group_one_process_works_alone_while_the_other_waits(tmp_path: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    shared = {**os.environ, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2", "OMP_NUM_THREADS": "1"}
-    children = [
-        subprocess.Popen(
-            [sys.executable, shared_stages.__file__, str(tmp_path)],
-            env={**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    try:
-        for child in children:
-            _, log = child.communicate(timeout=90)
-            assert child.returncode == 0, log
-    finally:
-        for child in children:
-            child.kill()
+    for code, log in shared_stages.in_a_group(str(tmp_path)):
+        assert code == 0, log
     facts = [json.loads((tmp_path / f"facts-{rank}.json").read_text()) for rank in range(2)]
     assert [path.name for path in tmp_path.glob("built-by-*")] == ["built-by-0"]
     for fact in facts:
