@@ -29,7 +29,8 @@ from recbench.running.run.ranking import queries_of_test
 from recbench.running.run.training import MODEL_FOLDER
 from recbench.tasks import NEXT_ITEM
 
-METRIC = "ndcg@10"
+CUTOFF = 10
+METRIC = f"ndcg@{CUTOFF}"
 
 
 def compare(folder: Path, workplace: Workplace, *, k: int, widths: tuple[int, ...], threads: int, n_users: int | None = None) -> None:
@@ -52,7 +53,7 @@ def compare(folder: Path, workplace: Workplace, *, k: int, widths: tuple[int, ..
         rankings: Rankings = model.answers(queries, k, n_items=len(split.items))
         seconds = time.process_time() - start
         ranks = RankTable.of_queries(queries.user, targets, ranks_of_targets(rankings, targets, queries), k)
-        sid = level_figures(codes, rankings, targets, queries, (10,))
+        sid = level_figures(codes, rankings, targets, queries, (CUTOFF,))
         name = f"{decode}, {config.search.n_beams} beams"
         for view in rankings.views:
             recall, ndcg = values_of_view(ranks, view, ("recall@10", METRIC)).mean(axis=0)
@@ -77,6 +78,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--users", type=int, help="The first so many test users; default: all.")
     asked = parser.parse_args()
+    if asked.k <= CUTOFF:
+        parser.error(f"--k {asked.k}: figures at {CUTOFF} places need lists of more")
     widths = tuple(int(width) for width in asked.widths.split(","))
     compare(asked.run, Workplace.from_environment(), k=asked.k, widths=widths, threads=asked.threads, n_users=asked.users)
 

@@ -97,7 +97,7 @@ def main() -> None:
     rank = timed("ranks_of_targets", lambda: ranks_of_targets(rankings, targets, queries))
     facts = timed("target_facts", lambda: target_facts(train, histories, targets, queries.user, is_tied))
     exposure = timed("exposure_counts", lambda: exposure_counts(rankings, n_items))
-    timed("diagnostics", lambda: (list_diagnostics(rankings), tie_sensitivity(rankings, targets)))
+    timed("diagnostics", lambda: (list_diagnostics(rankings), tie_sensitivity(rankings, targets, min(10, k))))
     ranks = RankTable.of_queries(queries.user, targets, rank, k)
     result = timed("evaluate", lambda: evaluate(ranks, facts, exposure, train_count, NEXT_ITEM.measures))
     with tempfile.TemporaryDirectory() as name:

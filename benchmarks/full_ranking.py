@@ -22,7 +22,7 @@ import torch
 
 from recbench.core import Catalogue, Histories, Queries
 from recbench.nn.ranking import topk
-from recbench_models.sasrec.config import SASRecConfig
+from recbench_models.sasrec.config import NetworkSettings, SASRecConfig
 from recbench_models.sasrec.recommender import SASRec
 
 
@@ -47,9 +47,9 @@ def seconds_of(work: Callable[[], object]) -> float:
 def measure(options: argparse.Namespace) -> dict[str, float]:
     """What one repeat finds, in this process."""
     torch.set_num_threads(options.threads)
-    model = SASRec(SASRecConfig(width=options.width), Catalogue(options.items, options.users))
+    model = SASRec(SASRecConfig(network=NetworkSettings(width=options.width)), Catalogue(options.items, options.users))
     queries = queries_of(options.users, options.items)
-    model.generate(queries.take(np.arange(64)), options.k)
+    model.generate(queries.take(np.arange(min(64, options.users))), options.k)
     held = psutil.Process().memory_info().rss
     ranking_s = seconds_of(lambda: model.generate(queries, options.k))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

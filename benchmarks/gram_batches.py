@@ -190,6 +190,8 @@ class Row:
             if number > 0:  # the first batch pays for memory that later ones find ready
                 seconds += now() - start
                 n_total += n_samples
+        if not n_total:
+            raise SystemExit("All users fit one batch, which is not timed. Ask for more --users, a smaller --batch or more --most-batches.")
         return n_total / seconds
 
 

@@ -100,7 +100,7 @@ def main() -> None:
             found[name].append(measure(config, train, user_ids, is_packed=is_packed))
     n_targets = int(np.maximum(train.lengths - 1, 0).sum())
     print(f"{options.dataset}: {n_targets:,} targets of {train.n_users:,} users, histories of up to {longest} items")
-    print(f"width {causal.width}, {options.threads} threads, median of {options.repeats}")
+    print(f"width {causal.generator.width}, {options.threads} threads, median of {options.repeats}")
     rate = {name: statistics.median(speed for speed, _ in runs) for name, runs in found.items()}
     for name, runs in found.items():
         print(f"{name:22}  {rate[name]:8,.0f} targets/s   {rate['one pass per user'] / rate[name]:5.2f} x   loss {runs[0][1]:.6f}")

@@ -59,7 +59,10 @@ Ties = Annotated[
 ]
 Protocol = Annotated[
     str | None,
-    typer.Option(help="Split protocol: for next items leave-one-out or temporal:quantile=0.9, for bundles session, random or published."),
+    typer.Option(
+        help="Split protocol: for next items leave-one-out or temporal:quantile=0.9, either with users=N to ask N users alone; for bundles "
+        "session, random or published."
+    ),
 ]
 
 

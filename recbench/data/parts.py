@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recbench.core.interactions import Interactions, StringArray
-from recbench.core.ragged import Histories, IntArray, LongArray, Targets
+from recbench.core.ragged import Histories, IntArray, LongArray, Targets, flat_index
 from recbench.core.ranking import VIEWS, Queries, View
 from recbench.data.arrays import open_array, open_json, save_array, save_json
 from recbench.data.dataset import Notes
@@ -49,6 +49,19 @@ class SplitPart:
 
     def __len__(self) -> int:
         return len(self.user)
+
+    def take(self, rows: LongArray) -> "SplitPart":
+        """The queries `rows`, in that order, with their answers."""
+        index, _ = flat_index(self.histories.offsets, rows)
+        return SplitPart(
+            self.user[rows],
+            self.histories.take(rows),
+            self.targets.take(rows),
+            None if self.timestamp is None else self.timestamp[index],
+            None if self.is_tied is None else self.is_tied[rows],
+            None if self.cluster is None else self.cluster[rows],
+            self.is_of_strangers,
+        )
 
     def queries(self, user_ids: StringArray, views: tuple[View, ...] = VIEWS) -> Queries:
         """The questions alone."""

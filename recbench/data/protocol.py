@@ -12,6 +12,12 @@ if TYPE_CHECKING:
     from recbench.data.parts import Parts
 
 
+USERS = "users"
+"""Option of rules over users: how many of them are asked."""
+NOT_DRAWN = "test users not drawn"
+"""Note of a split that asks only some of the users: how many others have a target."""
+
+
 @dataclass(frozen=True)
 class SplitRule:
     """A way to divide events, as a task offers it.
@@ -23,6 +29,7 @@ class SplitRule:
         defaults: options and their values where nobody says. One whose default is a whole number takes whole numbers alone.
         check: raises a `BadConfig` for options that are impossible.
         seed_option: option that draws another split; boards sum up over its values. None: there is one split.
+        may_ask_fewer: whether the option `users` may restrict the queries to so many users, drawn by their ids.
         needs_seconds: what is missing where times are not seconds and what to use, as the end of a sentence; None: any times will do.
     """
 
@@ -32,6 +39,7 @@ class SplitRule:
     defaults: Mapping[str, Any] = field(default_factory=dict)
     check: Callable[[Mapping[str, Any]], None] = lambda options: None  # noqa: ARG005 (most rules take any value)
     seed_option: str | None = None
+    may_ask_fewer: bool = False
     needs_seconds: str | None = None
 
 
@@ -51,13 +59,17 @@ class SplitProtocol:
 
     def __post_init__(self) -> None:
         known = self.rule.defaults
+        # Named where it is asked for alone: whoever does not has the protocol of always.
+        allowed = [*known, *([USERS] if self.rule.may_ask_fewer else [])]
         for key in self.options:
-            if key not in known:
+            if key not in allowed:
                 raise BadConfig(
-                    f"The protocol {self.name!r} has no option {key!r}.{nearest(key, known)} Known: {', '.join(known) or 'none'}."
+                    f"The protocol {self.name!r} has no option {key!r}.{nearest(key, allowed)} Known: {', '.join(allowed) or 'none'}."
                 )
         # One spelling per protocol: a board would take seed=0 and seed=0.0 for two.
-        given = {key: self._whole(key, value) if isinstance(known[key], int) else value for key, value in self.options.items()}
+        given = {key: self._whole(key, value) if isinstance(known.get(key, 0), int) else value for key, value in self.options.items()}
+        if given.get(USERS) == 0:
+            raise BadConfig(f"--protocol {self.name}: users=0 leaves nobody to be asked. Write for example {self.name}:users=100000")
         object.__setattr__(self, "options", {**known, **given})
         seed = self.tie_seed()
         # One spelling per order of ties: a board would take shuffle=01 and shuffle=1 for two protocols.
@@ -91,6 +103,11 @@ class SplitProtocol:
     def name(self) -> str:
         """Name of the rule."""
         return self.rule.name
+
+    @property
+    def n_asked(self) -> int | None:
+        """How many users are asked at most; None: all whom the rule gives a query."""
+        return self.options.get(USERS)
 
     def identity(self) -> dict[str, Any]:
         """Name, options and order of ties: equal for equal splits."""

@@ -49,7 +49,7 @@ def _published(dataset: "Dataset", options: Mapping[str, Any]) -> "Parts":
     return set_splits.published(dataset, options)
 
 
-LEAVE_ONE_OUT = SplitRule("leave-one-out", _leave_one_out, _EVENTS_NEEDED)
+LEAVE_ONE_OUT = SplitRule("leave-one-out", _leave_one_out, _EVENTS_NEEDED, may_ask_fewer=True)
 """Each user's last event is the test target, the last but one the validation target."""
 
 TEMPORAL = SplitRule(
@@ -58,6 +58,7 @@ TEMPORAL = SplitRule(
     _EVENTS_NEEDED,
     defaults={"quantile": 0.9, "targets": "last"},
     check=_check_temporal,
+    may_ask_fewer=True,
     needs_seconds="there is no global time to cut at. Use --protocol leave-one-out.",
 )
 """All users are cut at one time, `quantile` of all event times. `targets`: each user's `last` event after the cut, each `successive` event

@@ -17,7 +17,7 @@ from recbench.data.arrays import open_json, open_strings, save_json, save_string
 from recbench.data.dataset import WITHIN_A_SECOND, Dataset, Notes, open_interactions, open_items, save_interactions, save_items
 from recbench.data.fingerprints import TripleHasher, text_digest
 from recbench.data.parts import SplitPart
-from recbench.data.protocol import SplitProtocol
+from recbench.data.protocol import NOT_DRAWN, SplitProtocol
 from recbench.data.side import feature_digests, feedback_digest, open_features, open_lists, save_features, save_lists
 
 
@@ -107,6 +107,10 @@ def make_split(dataset: Dataset, protocol: SplitProtocol) -> Split:
     if dataset.notes.get(WITHIN_A_SECOND, 0):
         # Equal seconds are no ties then, and what is finer is not kept.
         valid, test = (replace(part, is_tied=None) for part in (valid, test))
+    if protocol.n_asked is not None:
+        n_users = len(np.unique(test.user))
+        valid, test = (_of_fewer(part, protocol.n_asked, dataset.user_ids) for part in (valid, test))
+        notes = {**notes, "test users drawn": len(np.unique(test.user)), NOT_DRAWN: n_users - len(np.unique(test.user))}
     features = {} if dataset.side is None else dataset.side.features
     hasher = TripleHasher(dataset.user_ids, dataset.items.item_ids)
     fingerprints = Fingerprints(
@@ -130,6 +134,15 @@ def shuffle_ties(events: Interactions, seed: int, user_ids: StringArray, item_id
     key = _hashes(user_ids, f"{seed}/user")[user] ^ _hashes(item_ids, f"{seed}/item")[events.item]
     order = np.lexsort((_mixed(key ^ events.timestamp.astype(np.uint64)), events.timestamp, user))
     return Interactions(events.item[order], events.offsets, events.timestamp, events.n_items, events.time)
+
+
+def _of_fewer(part: SplitPart, n_asked: int, user_ids: StringArray) -> SplitPart:
+    """The queries of `n_asked` users, drawn by their ids alone: of whatever part, those with the smallest hash."""
+    users = np.unique(part.user)
+    if len(users) <= n_asked:
+        return part
+    drawn = users[np.argpartition(_hashes(user_ids[users], "asked"), n_asked)[:n_asked]]
+    return part.take(np.flatnonzero(np.isin(part.user, drawn)))
 
 
 def _hashes(ids: StringArray, salt: str) -> NDArray[np.uint64]:

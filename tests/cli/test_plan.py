@@ -145,6 +145,17 @@ def test_seeds_of_the_same_run_come_first_and_settings_nobody_tried_are_named(re
     assert any("there are some of cpu" in note for note in other["notes"])
 
 
+def test_a_protocol_that_asks_fewer_users_costs_less_ranking_alone(recbench: Any, made: Any) -> None:
+    made(recbench.folder / "runs", "toys", users=19_412, items=11_924, events=167_597, train_s=100.0)
+    asked = ("-m", "sasrec", "-d", "toys", "--preset", "tuned")
+    everyone, fewer = planned(recbench, *asked), planned(recbench, *asked, "--protocol", "leave-one-out:users=1000")
+    assert fewer["sizes"]["n_users"] == 1_000
+    assert fewer["rank_s"]["value"] == pytest.approx(10.0 * 1_000 / 19_412)
+    assert fewer["train_s"]["value"] == everyone["train_s"]["value"] == pytest.approx(100.0)
+    more = planned(recbench, *asked, "--protocol", "leave-one-out:users=1000000")
+    assert more["rank_s"]["value"] == everyone["rank_s"]["value"]
+
+
 def test_real_runs_lists_of_others_and_damaged_records(recbench: Any) -> None:
     for seed in ("0", "1"):
         assert recbench("run", "-m", "popularity", "-d", "demo", "--seed", seed).code == 0

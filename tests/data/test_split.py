@@ -133,7 +133,10 @@ def test_temporal_by_hand(targets: str, valid: object, test: object) -> None:
         ("temporal:quantile=half", "not between 0 and 1"),
         ("temporal:targets=al", "Did you mean 'all'"),
         ("temporal:quantile", "not of the form key=value"),
-        ("leave-one-out:quantile=0.5", "Known: none"),
+        ("leave-one-out:quantile=0.5", "Known: users"),
+        ("leave-one-out:users=0", "leaves nobody"),
+        ("temporal:users=many", "no whole number"),
+        ("leave-one-out:usres=5", "Did you mean 'users'"),
     ],
 )
 def test_faults_in_a_protocol_are_named(text: str, message: str) -> None:
@@ -148,9 +151,42 @@ def test_faults_in_ties_are_named(ties: str) -> None:
 
 
 def test_equal_protocols_are_equal() -> None:
+    assert NEXT_ITEM.protocol("leave-one-out:users=5").identity() == NEXT_ITEM.protocol("leave-one-out:users=5.0").identity()
     assert NEXT_ITEM.protocol("temporal") == SplitProtocol(TEMPORAL_RULE, {"quantile": 0.9, "targets": "last"})
     assert str(NEXT_ITEM.protocol("temporal:quantile=0.8")) == "temporal:quantile=0.8,targets=last"
     assert str(NEXT_ITEM.protocol()) == "leave-one-out"
+
+
+@pytest.mark.parametrize("protocol", ["leave-one-out", "temporal:quantile=0.5,targets=successive"])
+def test_fewer_users_are_drawn_by_their_ids_alone(protocol: str) -> None:
+    rng = np.random.default_rng(0)
+    lists = {f"user {n}": [(f"i{rng.integers(30)}", int(second)) for second in np.sort(rng.integers(0, 99, 8))] for n in range(300)}
+    all_asked = make_split(in_memory(lists), NEXT_ITEM.protocol(protocol))
+    joint = "," if ":" in protocol else ":"
+    fewer = make_split(in_memory(lists), NEXT_ITEM.protocol(f"{protocol}{joint}users=90.0"))
+    assert str(fewer.protocol).endswith("users=90")
+    assert train(fewer) == train(all_asked)
+    assert fewer.fingerprints.train == all_asked.fingerprints.train
+    assert fewer.fingerprints.test != all_asked.fingerprints.test
+    asked = {user for user, _, _ in triples(fewer, "test")}
+    assert len(asked) == 90
+    assert fewer.notes["test users drawn"] == 90
+    assert fewer.notes["test users not drawn"] == len({user for user, _, _ in triples(all_asked, "test")}) - 90
+    for part in ("valid", "test"):
+        drawn = {user for user, _, _ in triples(fewer, part)}
+        assert triples(fewer, part) == [query for query in triples(all_asked, part) if query[0] in drawn]
+    test, of_drawn = fewer.test, np.isin(all_asked.test.user, fewer.test.user)
+    assert test.is_tied is not None
+    assert test.timestamp is not None
+    np.testing.assert_array_equal(test.is_tied, all_asked.test.is_tied[of_drawn])
+    np.testing.assert_array_equal(test.timestamp, all_asked.test.timestamp[np.repeat(of_drawn, all_asked.test.histories.lengths)])
+    # Whoever is drawn is drawn again where half of the others are not there.
+    half = {user: events for number, (user, events) in enumerate(lists.items()) if number % 2 or user in asked}
+    again = make_split(in_memory(half), NEXT_ITEM.protocol("leave-one-out:users=90"))
+    if protocol == "leave-one-out":
+        assert {user for user, _, _ in triples(again, "test")} == asked
+    everyone = make_split(in_memory(lists), NEXT_ITEM.protocol(f"{protocol}{joint}users=1000"))
+    assert everyone.fingerprints == all_asked.fingerprints
 
 
 def test_nobody_to_ask() -> None:

@@ -1,12 +1,13 @@
 """item-knn: similarities against scipy, ages, neighbours, ties."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
 
-from recbench.core import Catalogue, Recommender
+from recbench.core import BadRequest, Catalogue, Recommender
 from recbench.nn.ranking import neighbours
 from recbench.testing import LightContext, interactions, queries
 from recbench_models.item_knn import PLUGIN
@@ -34,6 +35,19 @@ def test_similarities_are_the_cosines_of_scipy(pairs: int, tmp_path: Path, monke
     np.fill_diagonal(expected, 0)
     found = fitted(lists, 30, tmp_path, shrink=0).similarity_II.toarray()
     np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_pairs_beyond_the_free_memory_are_refused_early(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(neighbours, "_BLOCK_PAIRS", 100)
+    monkeypatch.setattr(neighbours.psutil, "virtual_memory", lambda: SimpleNamespace(available=20_000))
+    lists = random_lists(200, 300)
+    with pytest.raises(
+        BadRequest, match=r"similar pairs of 300 items, about [\d,]+, take \S+ \S+ more of memory, and 20.0 kB are free.*neighbours=100"
+    ):
+        fitted(lists, 300, tmp_path)
+    assert fitted(lists, 300, tmp_path, neighbours=1).similarity_II.nnz <= 300
+    with pytest.raises(BadRequest, match="fewer neighbours than 90"):
+        fitted(lists, 300, tmp_path, neighbours=90)
 
 
 def test_only_the_nearest_neighbours_of_a_candidate_count(tmp_path: Path) -> None:

@@ -4,13 +4,15 @@ import itertools
 from pathlib import Path
 
 import numpy as np
+import psutil
 import torch
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 from scipy.sparse import csr_array, vstack
 from torch import Tensor
 
-from recbench.core import Catalogue, Histories, Queries, Rankings
+from recbench.core import BadRequest, Catalogue, Histories, Queries, Rankings
+from recbench.core.byte_sizes import size_text
 from recbench.core.ragged import LongArray
 from recbench.nn.ranking.similarity_settings import Similarity
 from recbench.nn.ranking.topk import ScoreBlock, full_catalogue_topk, topk_from_scores
@@ -19,6 +21,11 @@ from recbench.nn.ranking.topk import ScoreBlock, full_catalogue_topk, topk_from_
 
 _BLOCK_PAIRS = 8_000_000
 """Pairs of items that are compared at a time, at most or for one item: about 600 MB."""
+_BYTES_PER_KEPT_PAIR = 12
+_BYTES_PER_PAIR = 3 * _BYTES_PER_KEPT_PAIR
+"""The blocks, their union and its transpose stand side by side."""
+_ENOUGH_TO_TELL = 0.02
+"""Share of the possible pairs from which on the rest is judged by it."""
 _TIE_BREAK = 1e-6
 """Weight of an item's number of lists: less than any difference between similarities that means something."""
 _SIMILARITIES_FILE, _VECTORS_FILE = "similarities.safetensors", "model.safetensors"
@@ -37,11 +44,16 @@ def item_similarities(
 
     Returns:
         A matrix with an empty diagonal: an item is no neighbour of itself.
+
+    Raises:
+        BadRequest: the pairs would take more memory than is free. That is known after a small part of the work.
     """
     norm_I = np.sqrt(member_UI.sum(axis=0))
     list_IU = member_UI.T.tocsr()
+    most_I = _most_pairs(member_UI)
+    n_kept = 0
     blocks = []
-    for start, end in itertools.pairwise(_block_ends(member_UI)):
+    for start, end in itertools.pairwise(_block_ends(most_I)):
         common_iI = (list_IU[start:end] @ member_UI).tocsr()
         row = np.repeat(np.arange(start, end), np.diff(common_iI.indptr))
         if similarity == "cosine":
@@ -51,16 +63,36 @@ def item_similarities(
             _drop_far(common_iI, neighbours)
         common_iI.eliminate_zeros()
         blocks.append(common_iI)
+        n_kept += common_iI.nnz
+        _refuse_beyond_memory(n_kept, float(most_I[:end].sum() / max(most_I.sum(), 1)), len(most_I), neighbours)
     similarity_II: csr_array = vstack(blocks).T.tocsr()
     similarity_II.sort_indices()
     return similarity_II
 
 
-def _block_ends(member_UI: csr_array) -> list[int]:
+def _most_pairs(member_UI: csr_array) -> NDArray[np.float64]:
+    """How many items each item can share a list with, (I,): no more than its lists have entries."""
+    most_I: NDArray[np.float64] = np.minimum(member_UI.T @ np.diff(member_UI.indptr), member_UI.shape[1])
+    return most_I
+
+
+def _refuse_beyond_memory(n_kept: int, share: float, n_items: int, neighbours: int | None) -> None:
+    """A `BadRequest` where what was kept of a share of the pairs says that all will not fit."""
+    if not _ENOUGH_TO_TELL <= share < 1:
+        return
+    more = _BYTES_PER_PAIR * n_kept / share - _BYTES_PER_KEPT_PAIR * n_kept
+    free = psutil.virtual_memory().available
+    if more > free:
+        fewer = f"fewer neighbours than {neighbours}" if neighbours else "only the most similar items, such as neighbours=100"
+        raise BadRequest(
+            f"The similar pairs of {n_items:,} items, about {n_kept / share:,.0f}, take {size_text(round(more))} more of memory, and "
+            f"{size_text(free)} are free. Keep {fewer} (--set)."
+        )
+
+
+def _block_ends(most_I: NDArray[np.float64]) -> list[int]:
     """Numbers of items, from 0 to all, between which lie no more pairs than a block may have. A long list makes many for each item."""
-    n_items = member_UI.shape[1]
-    # An item shares lists with no more items than these lists have entries.
-    most_I = np.minimum(member_UI.T @ np.diff(member_UI.indptr), n_items)
+    n_items = len(most_I)
     upto_I = np.concatenate([[0.0], np.cumsum(most_I)])
     ends = [0]
     while ends[-1] < n_items:

@@ -32,6 +32,7 @@ from recbench.core.durations import duration
 from recbench.core.errors import BadRequest, DataUnavailable
 from recbench.core.records import RECORD_FILE, RECORDS_FOLDER, RunRecord, StagePart
 from recbench.data import SplitProtocol, dataset_card, locate, make_split, read_dataset
+from recbench.data.protocol import NOT_DRAWN, USERS
 from recbench.running.host.machine import resolve_device
 from recbench.running.host.workplace import Workplace
 from recbench.running.requests import PlanRequest
@@ -71,17 +72,19 @@ class Sizes:
         n_users: test users.
         n_items, n_interactions: size of the data set.
         source: origin of these numbers.
+        n_held_out: users of whom events are held out; None: all test users. More where the protocol asks only some of them.
     """
 
     n_users: int
     n_items: int
     n_interactions: int
     source: str = ""
+    n_held_out: int | None = None
 
     @property
     def n_examples(self) -> int:
         """(history, target) pairs of the train part, about: two events of a user are held out and the first has no history."""
-        return max(1, self.n_interactions - 3 * self.n_users)
+        return max(1, self.n_interactions - 3 * (self.n_users if self.n_held_out is None else self.n_held_out))
 
 
 @dataclass(frozen=True)
@@ -387,20 +390,27 @@ def _sizes(dataset: str, protocol: SplitProtocol, past: Sequence[RunRecord], wor
     """Sizes and name of a data set: from a record, from its card, or from the data where they are on this machine."""
     card = dataset_card(dataset)
     is_path = card.name != dataset
+
+    def asked(n_users: int, n_items: int, n_interactions: int, source: str) -> tuple[Sizes, str]:
+        most = n_users if protocol.n_asked is None else min(n_users, protocol.n_asked)
+        return Sizes(most, n_items, n_interactions, source, n_users), card.name
+
     for record in past:
-        if not is_path and record.dataset.name == card.name and record.protocol.split == protocol.name:
+        whole = not is_path and USERS not in record.protocol.split_options
+        if whole and record.dataset.name == card.name and record.protocol.split == protocol.name:
             about = record.dataset
-            return Sizes(record.targets.n_users, about.n_items, about.n_interactions, f"record {record.run_id}"), card.name
+            return asked(record.targets.n_users, about.n_items, about.n_interactions, f"record {record.run_id}")
     counts = card.counts
     if not is_path and counts.users is not None and counts.items is not None and counts.interactions is not None:
-        return Sizes(counts.users, counts.items, counts.interactions, "card"), card.name
+        return asked(counts.users, counts.items, counts.interactions, "card")
     try:
         located = locate(dataset, data_dir=workplace.data, home=workplace.home, progress=workplace.progress, fetch=False)
     except DataUnavailable as error:
         raise DataUnavailable(f"How large {card.name!r} is stands on no record and not on its card. {error}") from None
     data = read_dataset(located, workplace.progress)
     split = make_split(data, protocol)
-    return Sizes(len(split.test), len(split.items), len(data.interactions.item), "the data"), card.name
+    n_held_out = len(split.test) + int(split.notes.get(NOT_DRAWN, 0))
+    return Sizes(len(split.test), len(split.items), len(data.interactions.item), "the data", n_held_out), card.name
 
 
 def _device_type(device: str) -> str:

@@ -23,6 +23,8 @@ from recbench.running.run.ranking import queries_of_test, rank_test
 from recbench.running.run.training import Trainer
 from recbench.tasks import Task
 
+_MOST_SCORES = 5e10
+"""Scores of a reference's lists beyond which they take more than a minute: such data sets go without references."""
 log = logging.getLogger(__name__)
 
 
@@ -44,6 +46,10 @@ def stand_beside(
         rankings: the run's lists of all test users.
         final: views and length of the lists.
     """
+    n_queries, n_items = len(trainer.split.test), len(trainer.split.items)
+    if n_queries * n_items > _MOST_SCORES:
+        log.info("references left out: %d test queries over %d items are too many to be ranked beside the run", n_queries, n_items)
+        return ()
     alone = replace(trainer, budget=Budget(), world=World(), store=trainer.store.alone(), final_ranking=None)
     values = _values_per_user(trainer, rankings)
     found: list[ReferencePart] = []

@@ -53,6 +53,15 @@ def test_one_view_asked_for_is_one_view_compared(workplace: Workplace) -> None:
     assert {part.view for part in run(workplace, "random", seen="unseen").references} == {"unseen"}
 
 
+def test_more_lists_than_minutes_can_make_go_without_references(
+    workplace: Workplace, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("recbench.running.run.references._MOST_SCORES", 1_000)
+    with caplog.at_level("INFO"):
+        assert run(workplace, "random", seed=5).references == ()
+    assert "references left out: " in caplog.text
+
+
 def test_a_finished_run_is_shown_with_the_same_references(workplace: Workplace) -> None:
     first, again = run(workplace, "random", seed=3), run(workplace, "random", seed=3)
     assert not again.is_new

@@ -1,0 +1,81 @@
+"""Every script under `benchmarks/` that has no tests of its own runs at toy size: what cannot be repeated proves nothing."""
+
+import re
+import runpy
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from recbench.running.host.workplace import Workplace
+from recbench.running.requests import RunRequest
+from recbench.running.run.execute import run_request
+
+FOLDER = Path(__file__).parents[1] / "benchmarks"
+TOY = {
+    "actionpiece_vocabulary": ("--dataset demo --batches 2", r"vocabulary +\d+\.\d s +1,\d+ values"),
+    "beam_search": (
+        "--parts library,products --widths 4 --histories beauty --threads 1 --repeats 1 --library-users 2 --users 8 --batch 4 --batches 1",
+        r"(?s)library.*GFLOP",
+    ),
+    "ease_solver": ("--items 60", r"float64: Cholesky .* largest difference \d"),
+    "evaluate": ("--users 200 --items 300 --k 10", r"all but the board +\d"),
+    "full_rank": ("--items 2000 --width 16 --users 50 --k 5 --threads 1 --repeats 1", r"0 of 500 places differ"),
+    "full_ranking": ("--users 50 --items 2000 --width 8 --k 5 --threads 1 --repeats 1", r"ranking, histories to lists +\d"),
+    "gram_batches": ("--dataset demo --users 24 --batch 16 --threads 1 --repeats 1 --most-batches 2", r"user-packed +\d"),
+    "gram_inference": ("--dataset demo --users 8 --reference-users 2 --batches 1,4 --threads 1 --repeats 1", r"chains +\d.* yes: 0 of"),
+    "hllm_items": ("--dataset demo --sequences 4 --negatives 8 --tokens 8 --length 4 --at-a-time 64", r"distinct, packed +\d"),
+    "overhead": ("--dataset demo --repeats 1", r"empty cache +\d"),
+    "ranks": ("--dataset demo --texts 4 --ranks 1,2", r"2 processes: .* equal"),
+    "read_amazon": ("--reviews 20000 --metadata 500", r"20,000 \| 500 \|"),
+    "sasrec_batches": ("--dataset demo --threads 1 --batches 2 --repeats 1", r"padded, gathered +[\d,]+ targets/s"),
+    "tiger_batches": ("--dataset demo --threads 1 --users 30 --repeats 1", r"row per prefix, full +[\d,]+ targets/s"),
+}
+"""By script: its arguments, and a pattern that its output must hold."""
+
+
+@pytest.fixture
+def benchmark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[[str, str], str]]:
+    """Runs a script as `python benchmarks/NAME.py ARGUMENTS` does, in this process and with an empty cache; returns what it printed."""
+    n_threads = torch.get_num_threads()
+    for name in ("HOME", "RECBENCH_HOME", "RECBENCH_DATA"):
+        (tmp_path / name).mkdir()
+        monkeypatch.setenv(name, str(tmp_path / name))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(FOLDER))
+    before = set(sys.modules)
+
+    def run(name: str, arguments: str) -> str:
+        script = str(FOLDER / f"{name}.py")
+        monkeypatch.setattr(sys, "argv", [script, *arguments.split()])
+        runpy.run_path(script, run_name="__main__")
+        return capsys.readouterr().out
+
+    yield run
+    torch.set_num_threads(n_threads)
+    for name in set(sys.modules) - before:
+        if str(FOLDER) in str(getattr(sys.modules[name], "__file__", "")):
+            del sys.modules[name]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TOY)
+def test_it_runs_at_toy_size(name: str, benchmark: Callable[[str, str], str]) -> None:
+    arguments, pattern = TOY[name]
+    printed = benchmark(name, arguments)
+    assert re.search(pattern, printed), printed
+
+
+@pytest.mark.slow
+def test_the_searches_of_diffgrm_are_compared(benchmark: Callable[[str, str], str]) -> None:
+    outcome = run_request(RunRequest("diffgrm", "demo", preset="smoke", threads=1, budget="20steps"), Workplace.from_environment())
+    assert outcome is not None
+    assert "ndcg@10" in benchmark("diffgrm_decoding", f"{outcome.folder} --k 20 --widths 32 --users 20")
+
+
+def test_no_script_is_left_out() -> None:
+    scripts = {path.stem for path in FOLDER.glob("*.py")}
+    elsewhere = {path.stem.removeprefix("test_").removesuffix("_benchmark") for path in Path(__file__).parent.rglob("test_*_benchmark.py")}
+    assert scripts == {*TOY, *elsewhere, "diffgrm_decoding", "start_up"}
