@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from recbench.core.errors import BadData
@@ -18,6 +19,7 @@ from recbench.data.reader import RawEvents, Vocabulary
 from recbench.data.unpacking import DAMAGE, unpacked
 
 _LINES_PER_REPORT = 20_000
+_TIMES_AT_A_TIME = 1 << 18
 
 
 def lines(path: Path, progress: Progress) -> Iterator[tuple[int, bytes]]:
@@ -69,13 +71,13 @@ class EventLines:
         self._keys = {"user": user, "item": item, "time": time, "rating": rating}
         self._user_pattern = re.compile(rb'"%s"\s*:\s*"([^"\\]+)"' % user.encode())
         self._item_pattern = re.compile(rb'"%s"\s*:\s*"([^"\\]+)"' % item.encode())
-        self._time_pattern = re.compile(rb'"%s"\s*:\s*"?([^",}\\]+)"?' % time.encode())
+        self._time_pattern = re.compile(rb'"%s"\s*:\s*(?:"([^"\\]+)"|([^\s",}\\]+)\s*[,}])' % time.encode())
         self._rating_pattern = re.compile(rb'"%s"\s*:\s*([-+.\deE]+)' % rating.encode())
         self._users, self._items = Vocabulary(), Vocabulary()
         self._user, self._item = array("i"), array("i")
         self._rating = array("d")
-        self.times: list[str] = []
-        """Time of each event, as it is written."""
+        self._times: list[str] = []
+        self._packed_times: list[pa.Array] = []
 
     def add(self, number: int, line: bytes) -> None:
         """One event; a line that lacks a value is a `BadData`."""
@@ -85,15 +87,27 @@ class EventLines:
         rating = self._rating_pattern.search(line)
         try:
             if user and item and time and rating:
-                found = (user[1].decode(), item[1].decode(), time[1].decode(), float(rating[1]))
+                found = (user[1].decode(), item[1].decode(), (time[1] or time[2]).decode(), float(rating[1]))
             else:
                 found = self._parsed(number, line)
         except ValueError:  # bytes that are no text, digits that are no number: the parser says where
             found = self._parsed(number, line)
         self._user.append(self._users.number(found[0]))
         self._item.append(self._items.number(found[1]))
-        self.times.append(found[2])
         self._rating.append(found[3])
+        self._times.append(found[2])
+        if len(self._times) == _TIMES_AT_A_TIME:
+            self._pack_times()
+
+    def _pack_times(self) -> None:
+        """As a list they would take five times the memory."""
+        self._packed_times.append(pa.array(self._times, pa.string()))
+        self._times = []
+
+    def times(self) -> pa.ChunkedArray:
+        """Time of each event, as it is written."""
+        self._pack_times()
+        return pa.chunked_array(self._packed_times)
 
     def _parsed(self, number: int, line: bytes) -> tuple[str, str, str, float]:
         row = parse_json(line, number, self._path)
@@ -109,10 +123,13 @@ class EventLines:
             raise BadData(
                 f"{self._path}, line {number}: {self._keys['rating']} = {written!r} is not a number. The file was altered."
             ) from None
-        user, item = str(row[self._keys["user"]]), str(row[self._keys["item"]])
-        if not (_is_writable(user) and _is_writable(item)):
-            raise BadData(f"{self._path}, line {number}: an id holds half of a surrogate pair, which is no character. Correct the line.")
-        return user, item, str(row[self._keys["time"]]), rating
+        user, item, time = (str(row[self._keys[what]]) for what in ("user", "item", "time"))
+        for what, text in (("an id", user), ("an id", item), ("the time", time)):
+            if not _is_writable(text):
+                raise BadData(
+                    f"{self._path}, line {number}: {what} holds half of a surrogate pair, which is no character. Correct the line."
+                )
+        return user, item, time, rating
 
     def events(self, timestamp: LongArray, fraction: NDArray[np.float64] | None = None) -> RawEvents:
         """All events added, with the times that the caller made of `times`: whole seconds, and what is left below a second."""
@@ -128,12 +145,24 @@ class EventLines:
 
     def whole_numbers(self) -> LongArray:
         """`times` as int64; one that is not a whole number is a `BadData`."""
+        numbers = [np.empty(0, np.int64)]
+        for chunk in self.times().chunks:
+            try:
+                part = chunk.cast(pa.int64()).to_numpy()
+            except pa.ArrowInvalid:
+                part = self._written_oddly(chunk, sum(map(len, numbers)))
+            numbers.append(part)
+        return np.concatenate(numbers)
+
+    def _written_oddly(self, chunk: pa.Array, n_before: int) -> LongArray:
+        """As NumPy reads them, which takes more ways of writing than Arrow."""
+        texts = chunk.to_pylist()
         try:
-            return np.array(self.times, dtype=np.int64)
+            return np.array(texts, dtype=np.int64)
         except (ValueError, OverflowError):
-            place, text = next((place, text) for place, text in enumerate(self.times) if not _is_whole(text))
+            place, text = next((place, text) for place, text in enumerate(texts) if not _is_whole(text))
             raise BadData(
-                f"{self._path}, event {place + 1}: {self._keys['time']} = {text!r} is not a whole number. The file was altered."
+                f"{self._path}, event {n_before + place + 1}: {self._keys['time']} = {text!r} is not a whole number. The file was altered."
             ) from None
 
 

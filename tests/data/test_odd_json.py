@@ -58,6 +58,31 @@ def test_halves_of_surrogates_are_no_ids(read_lines: Callable[..., Dataset], rea
         read_lines(reader, [review(reader), review(reader, item="\ud800")])
 
 
+@pytest.mark.parametrize("reader", KEYS)
+def test_halves_of_surrogates_are_no_times(read_lines: Callable[..., Dataset], reader: str) -> None:
+    with pytest.raises(BadData, match=r"reviews.json, line 2: the time holds half of a surrogate pair"):
+        read_lines(reader, [review(reader), review(reader, time="\ud800")])
+
+
+@pytest.mark.parametrize("reader", KEYS)
+def test_an_escape_within_a_time_does_not_cut_it_off(read_lines: Callable[..., Dataset], reader: str) -> None:
+    written = str(TIMES.get(reader, 1_500_000_000))
+    line = review(reader, time="@").replace("@", written[:-1] + f"\\u00{ord(written[-1]):x}")
+    assert read_lines(reader, [line]).interactions.timestamp.tolist() == [1_500_000_000]
+
+
+@pytest.mark.parametrize("n_packed", [1, 2, 3, 100])
+def test_times_are_packed_while_they_are_read(read_lines: Callable[..., Dataset], n_packed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("recbench.data.lines._TIMES_AT_A_TIME", n_packed)
+    # Arrow makes no number of the third, NumPy does.
+    rows = [review("amazon-2018", item=item, time=time) for item, time in (("d", 40), ("c", "30"), ("b", " +20"), ("a", 10))]
+    dataset = read_lines("amazon-2018", rows)
+    assert dataset.items.item_ids[dataset.interactions[0]].tolist() == ["a", "b", "c", "d"]
+    assert dataset.interactions.timestamp.tolist() == [10, 20, 30, 40]
+    with pytest.raises(BadData, match=r"event 4: unixReviewTime = 'soon' is not a whole number"):
+        read_lines("amazon-2018", [*rows[:3], review("amazon-2018", time="soon")])
+
+
 @pytest.mark.parametrize("reader", [name for name in KEYS if name != "yelp"])
 @pytest.mark.parametrize("time", [10**30, "soon", 1.5])
 def test_times_are_whole_numbers(read_lines: Callable[..., Dataset], reader: str, time: object) -> None:

@@ -3,8 +3,6 @@
 import re
 from collections.abc import Collection, Sequence
 
-import pyarrow as pa
-
 from recbench.core.config import PluginConfig
 from recbench.core.progress import Progress
 from recbench.data.lines import EventLines, lines, parse_json, wanted_id
@@ -32,7 +30,7 @@ class YelpReader:
         found = EventLines(path, user="user_id", item="business_id", time="date", rating="stars")
         for number, line in lines(path, progress):
             found.add(number, line)
-        times = iso_times(pa.chunked_array([found.times], pa.large_string()), "date", path.name)
+        times = iso_times(found.times(), "date", path.name)
         return found.events(times.seconds, times.fraction)
 
     def items(
