@@ -145,6 +145,12 @@ def test_seeds_of_the_same_run_come_first_and_settings_nobody_tried_are_named(re
     assert any("there are some of cpu" in note for note in other["notes"])
 
 
+def test_memory_is_at_least_what_reading_the_events_takes(recbench: Any, made: Any) -> None:
+    made(recbench.folder / "runs", "near", users=1_000, items=11_924, events=13_000, train_s=1.0, mib=400)
+    found = planned(recbench, "-m", "sasrec", "-d", "toys", "--preset", "tuned")
+    assert found["memory_bytes"]["value"] == pytest.approx(400 * 2**20 + 95 * 167_597)
+
+
 def test_a_protocol_that_asks_fewer_users_costs_less_ranking_alone(recbench: Any, made: Any) -> None:
     made(recbench.folder / "runs", "toys", users=19_412, items=11_924, events=167_597, train_s=100.0)
     asked = ("-m", "sasrec", "-d", "toys", "--preset", "tuned")

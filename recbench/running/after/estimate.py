@@ -7,7 +7,7 @@ Every estimate is a past record scaled to another size:
 * what training asked for, such as text vectors: by the items, another model's training by the interactions;
 * ranking: by the test users and, where every item is scored, by the items;
 * memory: what every process takes stays as it is, the rest grows with the root of the items: between a model whose batches decide and
-  one that holds a table over all items.
+  one that holds a table over all items; at least what reading the events takes.
 
 Of several records those on the data set nearest in size count, of these the median.
 
@@ -58,6 +58,9 @@ _BYTES_PER_ENTRY = 8
 _BYTES_PER_PARAMETER, _CHECKPOINT_COPIES = 4, 4
 """A checkpoint holds the weights, the best weights and two means of the gradient."""
 _BYTES_PER_INTERACTION = 32
+_OF_DATA = frozenset({"dataset", "split"})
+_BYTES_TO_READ_INTERACTION = 95
+"""Peak of reading and dividing 0.5 to 50 million events, measured (docs/performance.md, Data at scale)."""
 _TRAINING = "training"
 """Group of a plugin's settings that holds those of the training loop; they may also stand outside of groups."""
 _NVIDIA = Path("/proc/driver/nvidia")
@@ -280,7 +283,9 @@ def _step_budget(record: RunRecord) -> str | None:
 def _predict(target: _Target, basis: Sequence[RunRecord], base: int) -> _Cost:
     """The median over the records, each scaled to the target."""
     costs = [_scaled(record, target, base) for record in basis]
-    return _Cost(*(statistics.median(getattr(cost, name) for cost in costs) for name in ("train_s", "rank_s", "rest_s", "memory_bytes")))
+    median = {name: statistics.median(getattr(cost, name) for cost in costs) for name in ("train_s", "rank_s", "rest_s", "memory_bytes")}
+    median["memory_bytes"] = max(median["memory_bytes"], base + _BYTES_TO_READ_INTERACTION * target.sizes.n_interactions)
+    return _Cost(**median)
 
 
 def _scaled(record: RunRecord, target: _Target, base: int) -> _Cost:
@@ -296,11 +301,10 @@ def _scaled(record: RunRecord, target: _Target, base: int) -> _Cost:
             return stage.seconds * own
         return stage.seconds * (by_interactions if stage.name.startswith(training_stage("")) else by_items)
 
-    apart = {"dataset", "split"}
     return _Cost(
-        train_s=sum(seconds(stage) for stage in record.stages if stage.name not in {*apart, RANKING_STAGE}),
+        train_s=sum(seconds(stage) for stage in record.stages if stage.name not in {*_OF_DATA, RANKING_STAGE}),
         rank_s=record.cost.rank_s * by_users * (by_items if record.model.family == "scoring" else 1.0),
-        rest_s=sum(stage.seconds for stage in record.stages if stage.name in apart) * by_interactions,
+        rest_s=sum(stage.seconds for stage in record.stages if stage.name in _OF_DATA) * by_interactions,
         memory_bytes=base + (record.cost.peak_memory_bytes - base) * math.sqrt(by_items),
     )
 
