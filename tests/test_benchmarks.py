@@ -20,6 +20,7 @@ TOY = {
         "--parts library,products --widths 4 --histories beauty --threads 1 --repeats 1 --library-users 2 --users 8 --batch 4 --batches 1",
         r"(?s)library.*GFLOP",
     ),
+    "cpu_budget": ("--dataset demo --models sasrec --preset smoke --budget 2cpu-s --busy 1", r"sasrec +\d\.\d+ of the examples"),
     "ease_solver": ("--items 60", r"float64: Cholesky .* largest difference \d"),
     "evaluate": ("--users 200 --items 300 --k 10", r"all but the board +\d"),
     "full_rank": ("--items 2000 --width 16 --users 50 --k 5 --threads 1 --repeats 1", r"0 of 500 places differ"),

@@ -33,7 +33,8 @@ Plugins = Annotated[
 Budget = Annotated[
     str | None,
     typer.Option(
-        help="Upper bound of what a run may spend, auxiliary trainings and final ranking included: 90s, 20m, 5000steps, 1000000examples."
+        help="Upper bound of what a run may spend, auxiliary trainings and final ranking included: 90s, 20m, 5000steps, 1000000examples; "
+        "or of processor time, 10cpu-min, without the final ranking."
     ),
 ]
 Device = Annotated[str, typer.Option(help="Compute device: auto, cpu, cuda or cuda:N. Only auto may fall back to another.")]

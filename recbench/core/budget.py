@@ -1,4 +1,4 @@
-"""A bound on what a run may spend: seconds, optimiser steps or training examples."""
+"""A bound on what a run may spend: seconds, processor seconds, optimiser steps or training examples."""
 
 import math
 import re
@@ -6,22 +6,26 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from recbench.core.elapsed import Elapsed, processor_seconds
 from recbench.core.errors import BadConfig
 
-Unit = Literal["seconds", "steps", "examples"]
+Unit = Literal["seconds", "cpu-seconds", "steps", "examples"]
 AUXILIARY_SHARE = 0.25
 """Largest share of a run's budget that all its auxiliary trainings together may spend: other models whose item vectors are
 asked for, and trainings inside stages. The rest belongs to the model itself."""
 _LARGEST = 1e15
 """No number from here on is a budget; those below are whole where they say so."""
-_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+_TIMES: dict[str, tuple[Unit, float]] = {
+    "s": ("seconds", 1.0),
+    "m": ("seconds", 60.0),
+    "h": ("seconds", 3600.0),
+    "cpu-s": ("cpu-seconds", 1.0),
+    "cpu-min": ("cpu-seconds", 60.0),
+    "cpu-h": ("cpu-seconds", 3600.0),
+}
+"""Units of time as they are written, with what they count and how many seconds one is."""
 _MARGIN = 1.25
 """Factor by which a budget said to be enough is larger, for a machine that is somewhat slower the next time."""
-
-
-def enough(seconds: float) -> str:
-    """The option `--budget` for a run that needs so many seconds."""
-    return f"--budget {math.ceil(seconds * _MARGIN / 10) * 10}s"
 
 
 @dataclass
@@ -29,8 +33,9 @@ class Ledger:
     """Amounts spent or set aside so far; all parts of one budget write into the same ledger.
 
     Attributes:
-        reserve_s: seconds set aside for ranking and evaluating the test users.
-        charged_s: seconds of work that this process did not do itself: stages found in the cache and earlier, interrupted attempts.
+        reserve_s: seconds that ranking and evaluating the test users will take.
+        charged_s: time, as the budget counts it, of work that this process did not do itself: stages found in the cache and earlier,
+            interrupted attempts.
         auxiliary: what auxiliary trainings took, in the unit of the budget.
         steps: optimiser steps done.
         examples: training examples seen.
@@ -48,13 +53,16 @@ class Budget:
     """How much a run may spend, and how much of it is left.
 
     A budget of seconds covers the whole run: reading the data, every stage, all trainings, the final ranking. Work that is found in
-    the cache is charged with what it cost when it was computed, so that cache luck does not buy training time. A budget of steps
-    or examples covers all trainings of the run. Only the references beside the result (see `recbench.running.run.references`) are free.
+    the cache is charged with what it cost when it was computed, so that cache luck does not buy training time. A budget of processor
+    seconds covers what is the model's own: its training, auxiliary trainings and all stages that not every model shares. Reading and
+    dividing the data and the final ranking are not in it: how long a model takes to answer is another figure. Other work on the machine
+    leaves it as it is. A budget of steps or examples covers all trainings of the run. Only the references beside the result (see
+    `recbench.running.run.references`) are free.
 
     Attributes:
         unit: what is counted; None: unlimited.
         amount: how much of it.
-        started_at: `time.monotonic()` of the start of the run.
+        started_at: when the run began, as `now` counts.
         ledger: what was spent so far.
         is_auxiliary: bounds an auxiliary training, which no ranking follows.
     """
@@ -67,32 +75,64 @@ class Budget:
 
     @classmethod
     def parse(cls, text: str | None, started_at: float | None = None) -> "Budget":
-        """Read `90s`, `20m`, `1.5h`, `5000steps` or `1000000examples`; None is unlimited."""
+        """Read `90s`, `20m`, `1.5h`, `10cpu-min`, `5000steps` or `1000000examples`; None is unlimited.
+
+        Args:
+            text: what is written.
+            started_at: `time.monotonic()` from which seconds count; None: now. Processor seconds count from now, or see `from_now`.
+        """
         start = time.monotonic() if started_at is None else started_at
         if text is None:
             return cls(started_at=start)
-        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(s|m|h|steps|examples)\s*", text, re.ASCII)
+        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(s|m|h|cpu-s|cpu-min|cpu-h|steps|examples)\s*", text, re.ASCII)
         if match is None or not 0 < float(match[1]) < _LARGEST:
-            raise BadConfig(f"--budget {text!r} is not understood. Write seconds, minutes, hours, steps or examples: 90s, 20m, 5000steps.")
+            raise BadConfig(
+                f"--budget {text!r} is not understood. Write seconds, minutes, hours, steps or examples, such as 90s, 20m, 5000steps, or "
+                "processor time, such as 10cpu-min."
+            )
         number, unit = float(match[1]), match[2]
-        if unit in _SECONDS:
-            return cls("seconds", number * _SECONDS[unit], start)
+        if unit in _TIMES:
+            counted, factor = _TIMES[unit]
+            return cls(counted, number * factor, start if counted == "seconds" else processor_seconds())
         if not number.is_integer():
             raise BadConfig(f"--budget {text!r}: there are only whole {unit}. Write a whole number, such as {math.ceil(number)}{unit}.")
         return cls("steps" if unit == "steps" else "examples", number, start)
 
     def __str__(self) -> str:
-        return "unlimited" if self.unit is None else f"{self.amount:g} {self.unit}"
+        return "unlimited" if self.unit is None else f"{self.amount:g} {self.unit.replace('cpu-', 'processor ')}"
 
     @property
     def text(self) -> str | None:
         """As `parse` reads it, in one way for equal budgets: `15m` for 900 seconds; None where it is unlimited."""
         if self.unit is None:
             return None
-        if self.unit != "seconds":
+        if not self.is_timed:
             return f"{self.amount:.15g}{self.unit}"
-        unit = next((unit for unit in ("h", "m") if self.amount % _SECONDS[unit] == 0), "s")
-        return f"{self.amount / _SECONDS[unit]:.15g}{unit}"
+        units = [(unit, factor) for unit, (counted, factor) in reversed(_TIMES.items()) if counted == self.unit]
+        unit, factor = next(((unit, factor) for unit, factor in units if self.amount % factor == 0), units[-1])
+        return f"{self.amount / factor:.15g}{unit}"
+
+    @property
+    def is_timed(self) -> bool:
+        """Whether it counts time, on the clock or of the processor."""
+        return self.unit in ("seconds", "cpu-seconds")
+
+    def now(self) -> float:
+        """The present moment on the clock that this budget counts on, in seconds."""
+        return processor_seconds() if self.unit == "cpu-seconds" else time.monotonic()
+
+    def from_now(self) -> "Budget":
+        """A budget of processor time that begins here, behind what all models share; any other as it is."""
+        return replace(self, started_at=self.now()) if self.unit == "cpu-seconds" else self
+
+    def enough(self, seconds: float) -> str:
+        """The option `--budget` for a run that needs so many seconds as this budget counts them."""
+        return f"--budget {math.ceil(seconds * _MARGIN / 10) * 10}{'s' if self.unit == 'seconds' else 'cpu-s'}"
+
+    @property
+    def kept_back_s(self) -> float:
+        """Seconds that training must leave to the ranking of the test users."""
+        return 0.0 if self.unit == "cpu-seconds" else self.ledger.reserve_s
 
     @property
     def limit(self) -> float:
@@ -101,13 +141,13 @@ class Budget:
 
     def used_s(self) -> float:
         """Seconds used so far, charged ones included, those set aside not."""
-        return time.monotonic() - self.started_at + self.ledger.charged_s
+        return self.now() - self.started_at + self.ledger.charged_s
 
     def seconds_left(self) -> float:
-        """Seconds that training may still use; infinite where the budget is not one of seconds."""
-        if self.unit != "seconds":
+        """Seconds that training may still use; infinite where the budget does not count time."""
+        if not self.is_timed:
             return float("inf")
-        return self.amount - self.ledger.reserve_s - self.used_s()
+        return self.amount - self.kept_back_s - self.used_s()
 
     def used_up_before(self) -> str:
         """The complaint of a training that made no step: what used the budget up before, and how much is needed at least."""
@@ -115,8 +155,8 @@ class Budget:
             return "made no step, and no budget bounds it. Look at the settings, such as max_steps and max_epochs."
         took = f"auxiliary trainings took {self.ledger.auxiliary:g} of them"
         least = f"--budget {math.ceil((self.ledger.auxiliary + 1) / self._share)}{self.unit}"
-        if self.unit == "seconds":
-            took, least = self.spending(), enough((self.used_s() + self.ledger.reserve_s) / self._share)
+        if self.is_timed:
+            took, least = self.spending(), self.enough((self.used_s() + self.kept_back_s) / self._share)
         by = f"auxiliary trainings may spend {AUXILIARY_SHARE:.0%} of a run's" if self.is_auxiliary else took
         return f"made no step: the budget of {self} was used up before ({by}). Give at least {least}, more for a whole pass."
 
@@ -127,13 +167,14 @@ class Budget:
 
     def spending(self) -> str:
         """Seconds used so far and those kept back, as a phrase."""
-        return f"{self.used_s():.0f} s are used, {self.ledger.reserve_s:.0f} s are kept for ranking the test users"
+        used = f"{self.used_s():.0f} s are used"
+        return used if self.unit == "cpu-seconds" else f"{used}, {self.kept_back_s:.0f} s are kept for ranking the test users"
 
     def part(self, share: float) -> "Budget":
         """A share, 0 to 1, of what is left now: for the first of several trainings of one model."""
-        if self.unit != "seconds":
+        if not self.is_timed:
             return replace(self, amount=share * self.limit + self.ledger.auxiliary)
-        return replace(self, amount=self.used_s() + self.ledger.reserve_s + share * max(self.seconds_left(), 0.0))
+        return replace(self, amount=self.used_s() + self.kept_back_s + share * max(self.seconds_left(), 0.0))
 
     def without(self, *, steps: int, examples: int) -> "Budget":
         """The budget that a training of so many steps and examples leaves; seconds pass by themselves."""
@@ -141,7 +182,7 @@ class Budget:
 
     def is_spent(self, *, steps: int, examples: int) -> bool:
         """Whether training must stop now, after so many steps and examples."""
-        if self.unit == "seconds":
+        if self.is_timed:
             return self.seconds_left() <= 0
         if self.unit is None:
             return False
@@ -155,20 +196,21 @@ class Budget:
         if self.unit is None:
             return Budget(is_auxiliary=True)
         left = max(AUXILIARY_SHARE * self.amount - self.ledger.auxiliary, 0.0)
-        return Budget(self.unit, left if self.unit == "seconds" else float(int(left)), is_auxiliary=True)
+        return Budget(self.unit, left if self.is_timed else float(int(left)), self.now(), is_auxiliary=True)
 
     @property
     def auxiliary_text(self) -> str | None:
         """The budget of all auxiliary trainings together, as a part of their stage keys; None where it is unlimited."""
         return replace(self, amount=AUXILIARY_SHARE * self.amount).text
 
-    def charge_auxiliary(self, *, seconds: float, steps: int, examples: int) -> None:
+    def charge_auxiliary(self, took: Elapsed, *, steps: int, examples: int) -> None:
         """An auxiliary training took this much, now or when its cached result was computed."""
-        self.ledger.auxiliary += {"seconds": seconds, "steps": steps, "examples": examples}.get(self.unit or "", 0.0)
+        spent = {"seconds": took.seconds, "cpu-seconds": took.cpu_seconds, "steps": steps, "examples": examples}
+        self.ledger.auxiliary += spent.get(self.unit or "", 0.0)
 
-    def charge(self, seconds: float) -> None:
+    def charge(self, took: Elapsed) -> None:
         """Count work that was done before this process began: a stage found in the cache, an interrupted attempt."""
-        self.ledger.charged_s += seconds
+        self.ledger.charged_s += took.cpu_seconds if self.unit == "cpu-seconds" else took.seconds
 
     def note_training(self, *, steps: int, examples: int) -> None:
         """A training on this budget has ended after so many steps and examples."""

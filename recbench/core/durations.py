@@ -13,14 +13,15 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min"
 
 
-def seconds_left(began_at: float, done: float, total: float | None) -> float | None:
+def seconds_left(began_at: float, done: float, total: float | None, now: float | None = None) -> float | None:
     """Seconds that work will still take at its pace so far; None while nobody can say.
 
     Args:
-        began_at: start of the work by `time.monotonic()`.
+        began_at: start of the work by `time.monotonic()`, or by whatever clock `now` is of.
         done: units of work done.
         total: units of the whole work.
+        now: the present moment; None: by `time.monotonic()`.
     """
     if not total or not done:
         return None
-    return (time.monotonic() - began_at) * max(0.0, total / done - 1.0)
+    return ((time.monotonic() if now is None else now) - began_at) * max(0.0, total / done - 1.0)

@@ -28,15 +28,17 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from recbench.core.config import canonical_json, moved_settings, with_added
+from recbench.core.elapsed import Elapsed
 from recbench.core.errors import BadData, refuse_shortage
 from recbench.core.file_names import is_plain_path
 from recbench.core.ranking import View
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 """2 added `tuned`, `foreign` and `remeasured`; 3 added `StagePart.steps` and `stopped_by`, `FitPart.validations`, the peak of device
 memory, the sums of the model's files and the record's own sum; 4 added `task` and `ModelPart.columns`, and nested `config`, see
-`RunRecord.with_present_config`; 5 added `Fingerprints.feedback`, `Fingerprints.features` and `notes`."""
-_READ_VERSIONS = (1, 2, 3, 4, 5)
+`RunRecord.with_present_config`; 5 added `Fingerprints.feedback`, `Fingerprints.features` and `notes`; 6 added
+`StagePart.cpu_seconds`, `CostPart.cpu_s` and `CostPart.train_cpu_s`."""
+_READ_VERSIONS = (1, 2, 3, 4, 5, 6)
 _FIRST_SEALED = 3
 LAST_FLAT = 3
 """Last schema in which all settings stand on one level, by names that the card's `[moved]` leads to those of today."""
@@ -135,6 +137,8 @@ class StagePart(_Part):
     key: str
     seconds: Annotated[float, Field(ge=0)]
     """Seconds that the stage cost when it was computed, whether or not it was now."""
+    cpu_seconds: Annotated[float, Field(ge=0)] | None = None
+    """The same in processor time of all threads and child processes; None in records before schema 6, and for a stage of before."""
     peak_memory_bytes: Annotated[int, Field(ge=0)]
     """Most resident memory of the process, on the host."""
     reused: bool
@@ -144,6 +148,11 @@ class StagePart(_Part):
     """Reason why the training of a model ended: `done`, `patience` or `budget`."""
     peak_device_memory_bytes: int | None = None
     """Most memory allocated on the CUDA device (of rank 0); None on a CPU and where nobody measured it."""
+
+    @property
+    def elapsed(self) -> Elapsed:
+        """What it cost; where nobody counted processor time, that is taken to be as long as it took."""
+        return Elapsed(self.seconds, self.seconds if self.cpu_seconds is None else self.cpu_seconds)
 
 
 class FitPart(_Part):
@@ -207,6 +216,10 @@ class CostPart(_Part):
     rank_s: float
     total_s: float
     """All stages, those reused from the cache included at what they cost when computed."""
+    cpu_s: float | None = None
+    """The same in processor time; None where it was not counted for every stage."""
+    train_cpu_s: float | None = None
+    """Of it, training and all that it asked for."""
     users_per_s: float
     peak_memory_bytes: int
     """Most resident memory of the process, on the host."""

@@ -1,5 +1,7 @@
 """Budgets that several trainings of one run share."""
 
+import subprocess
+import sys
 import time
 from dataclasses import replace
 
@@ -7,6 +9,7 @@ import pytest
 
 from recbench.core import Budget
 from recbench.core.budget import AUXILIARY_SHARE, Ledger
+from recbench.core.elapsed import Elapsed, processor_seconds
 from recbench.core.errors import BadConfig
 
 
@@ -27,6 +30,43 @@ def test_a_part_of_the_seconds_that_are_left() -> None:
     assert whole.without(steps=5, examples=5).seconds_left() == pytest.approx(70.0, abs=0.5)
 
 
+def burn(seconds: float) -> None:
+    """Spend so much processor time."""
+    end = processor_seconds() + seconds
+    while processor_seconds() < end:
+        sum(range(1000))
+
+
+def test_processor_time_passes_with_work_alone() -> None:
+    budget = Budget.parse("10cpu-s")
+    assert budget.unit == "cpu-seconds"
+    time.sleep(0.3)
+    assert budget.used_s() < 0.2
+    burn(0.5)
+    assert budget.used_s() == pytest.approx(0.5, abs=0.2)
+    assert budget.seconds_left() == pytest.approx(9.5, abs=0.2)
+    subprocess.run([sys.executable, "-c", "sum(range(20_000_000))"], check=True)
+    assert budget.used_s() > 0.6
+    fresh = budget.from_now()
+    assert fresh.seconds_left() == pytest.approx(10.0, abs=0.1)
+    wall = Budget.parse("10s")
+    assert wall.from_now() is wall
+
+
+def test_processor_time_is_charged_as_such_and_keeps_nothing_back_for_the_ranking() -> None:
+    whole = Budget.parse("100cpu-s")
+    whole.ledger.reserve_s = 30.0
+    whole.charge(Elapsed(40.0, 10.0))
+    assert whole.seconds_left() == pytest.approx(90.0, abs=0.5)
+    assert whole.part(0.5).seconds_left() == pytest.approx(45.0, abs=0.5)
+    assert whole.auxiliary().seconds_left() == pytest.approx(25.0, abs=0.5)
+    whole.charge_auxiliary(Elapsed(1.0, 20.0), steps=1, examples=1)
+    assert whole.auxiliary().seconds_left() == pytest.approx(5.0, abs=0.5)
+    assert whole.auxiliary_text == "25cpu-s"
+    assert "ranking" not in whole.spending()
+    assert whole.enough(16.0) == "--budget 20cpu-s"
+
+
 def test_a_part_of_no_bound_is_no_bound() -> None:
     assert not Budget().part(0.1).is_spent(steps=10**9, examples=10**9)
 
@@ -41,6 +81,9 @@ def test_a_part_of_no_bound_is_no_bound() -> None:
         (("0.5s",), "0.5s"),
         (("1000000examples",), "1000000examples"),
         (("5000steps", "5000.0steps"), "5000steps"),
+        (("600cpu-s", "10cpu-min", " 10 cpu-min"), "10cpu-min"),
+        (("60cpu-min", "1cpu-h"), "1cpu-h"),
+        (("0.5cpu-s",), "0.5cpu-s"),
     ],
 )
 def test_equal_budgets_are_written_alike(texts: tuple[str, ...], text: str) -> None:
@@ -51,7 +94,10 @@ def test_equal_budgets_are_written_alike(texts: tuple[str, ...], text: str) -> N
     assert Budget.parse(None).text is None
 
 
-@pytest.mark.parametrize("text", ["0.5steps", "2.5examples", "0steps", "0.0s", "1e3s", "9" * 400 + "steps", "9" * 400 + "h", "10", "-5s"])
+@pytest.mark.parametrize(
+    "text",
+    ["0.5steps", "2.5examples", "0steps", "0.0s", "1e3s", "9" * 400 + "steps", "9" * 400 + "h", "10", "-5s", "5cpu", "10cpu-m"],
+)
 def test_what_is_no_budget_is_refused(text: str) -> None:
     with pytest.raises(BadConfig, match="--budget"):
         Budget.parse(text)
@@ -61,7 +107,7 @@ def test_parts_of_a_budget_share_what_is_set_aside_and_charged() -> None:
     whole = Budget("seconds", 100.0)
     part, rest = whole.part(0.5), whole.without(steps=1, examples=1)
     whole.ledger.reserve_s = 30.0
-    whole.charge(10.0)
+    whole.charge(Elapsed(10.0, 99.0))
     assert whole.seconds_left() == pytest.approx(60.0, abs=0.5)
     assert rest.seconds_left() == pytest.approx(60.0, abs=0.5)
     assert part.seconds_left() == pytest.approx(10.0, abs=0.5)
@@ -72,9 +118,9 @@ def test_auxiliary_trainings_get_a_quarter_in_all() -> None:
     first = whole.auxiliary()
     assert first.is_auxiliary
     assert first.seconds_left() == pytest.approx(60.0, abs=0.5)
-    whole.charge_auxiliary(seconds=45.0, steps=10, examples=100)
+    whole.charge_auxiliary(Elapsed(45.0, 1.0), steps=10, examples=100)
     assert whole.auxiliary().seconds_left() == pytest.approx(15.0, abs=0.5)
-    whole.charge_auxiliary(seconds=20.0, steps=10, examples=100)
+    whole.charge_auxiliary(Elapsed(20.0, 1.0), steps=10, examples=100)
     assert whole.auxiliary().is_spent(steps=0, examples=0)
     # The key of a stage must not depend on what others took.
     assert whole.auxiliary_text == "1m"
@@ -85,7 +131,7 @@ def test_auxiliary_steps_are_steps_of_the_run() -> None:
     for unit in ("steps", "examples"):
         whole = Budget.parse(f"1000{unit}")
         assert whole.auxiliary().amount == 250
-        whole.charge_auxiliary(seconds=1e6, steps=100, examples=100)
+        whole.charge_auxiliary(Elapsed(1e6, 1e6), steps=100, examples=100)
         assert whole.auxiliary().amount == 150
         assert whole.limit == 900
         assert whole.is_spent(steps=900, examples=900)
@@ -96,7 +142,7 @@ def test_auxiliary_steps_are_steps_of_the_run() -> None:
 
 def test_auxiliary_trainings_of_an_unlimited_run_are_unlimited() -> None:
     whole = Budget.parse(None)
-    whole.charge_auxiliary(seconds=1e9, steps=10**9, examples=10**9)
+    whole.charge_auxiliary(Elapsed(1e9, 1e9), steps=10**9, examples=10**9)
     assert not whole.auxiliary().is_spent(steps=10**9, examples=10**9)
     assert whole.auxiliary_text is None
 

@@ -1,4 +1,4 @@
-"""Clock of a training: what a budget of seconds still allows, and whether a checkpoint or a stop is due."""
+"""Clock of a training: what a budget of time still allows, and whether a checkpoint or a stop is due."""
 
 import time
 from dataclasses import dataclass
@@ -6,11 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from recbench.core.budget import Budget
+from recbench.core.elapsed import NO_TIME, Elapsed
 from recbench.core.plugin import World
 from recbench.nn.compute.distributed import sum_over_ranks
 
 _EARLY_VALIDATION = 0.1
-"""Share of a budget of seconds after which a first validation shows what ranking costs."""
+"""Share of a budget of time after which a first validation shows what ranking costs."""
 _STEP_MARGIN, _VALIDATION_MARGIN = 2.0, 1.25
 """A step is begun only where this many times a step and a validation fit: the last weights must still be validated, or else the
 time since the last validation was wasted."""
@@ -24,8 +25,10 @@ class Moment:
 
     seconds: float
     """Seconds of training, earlier attempts included."""
+    cpu_seconds: float
+    """The same in processor time, of rank 0."""
     time_share: float
-    """How much of a budget of seconds is used up, 0 to 1, earlier attempts included; 0 without such a budget."""
+    """How much of a budget of time is used up, 0 to 1, earlier attempts included; 0 without such a budget."""
     fits_step: bool
     """Whether a step, and the validation that must follow it, still fit into the budget."""
     fits_validation: bool
@@ -44,24 +47,25 @@ class Clock:
         budget: what is asked.
         world: who must agree.
         checkpoint_every_s: seconds between two checkpoints.
-        before_s: seconds that earlier attempts trained.
-        before_share: share of a budget of seconds that they used up.
+        before: time that earlier attempts trained.
+        before_share: share of a budget of time that they used up.
     """
 
     def __init__(
-        self, budget: Budget, world: World, checkpoint_every_s: float, *, before_s: float = 0.0, before_share: float = 0.0
+        self, budget: Budget, world: World, checkpoint_every_s: float, *, before: Elapsed = NO_TIME, before_share: float = 0.0
     ) -> None:
         self._budget, self._world = budget, world
         self._checkpoint_every_s = checkpoint_every_s
-        self._before_s, self._before_share = before_s, before_share
-        self._start = self._last_checkpoint = time.monotonic()
+        self._before, self._before_share = before, before_share
+        self._start, self._budget_start, self._last_checkpoint = Elapsed.now(), budget.now(), time.monotonic()
         self._n_steps = 0
         self.steps_s = 0.0
+        """Seconds of all steps, as the budget counts them."""
         self._validation_s = self._choice_s = 0.0
         self._has_validated = False
 
     def step_took(self, seconds: float) -> None:
-        """A step is done."""
+        """A step is done; all durations are as the budget counts seconds."""
         self._n_steps += 1
         self.steps_s += seconds
 
@@ -76,16 +80,18 @@ class Clock:
 
     def now(self, *, has_signal: bool) -> Moment:
         """The present moment; under torchrun all ranks must ask together."""
-        values = np.zeros(8, dtype=np.float64)
+        values = np.zeros(9, dtype=np.float64)
         if self._world.rank == 0:
-            here_s = time.monotonic() - self._start
+            trained = self._before + (Elapsed.now() - self._start)
+            here_s = self._budget.now() - self._budget_start
             left_s = self._budget.seconds_left() - self._choice_s
             share_here = 0.0
-            if self._budget.unit == "seconds":
+            if self._budget.is_timed:
                 share_here = here_s / (here_s + left_s) if left_s > 0 else 1.0
-            is_early = self._budget.unit == "seconds" and not self._has_validated and share_here >= _EARLY_VALIDATION
-            values[:7] = [
-                self._before_s + here_s,
+            is_early = self._budget.is_timed and not self._has_validated and share_here >= _EARLY_VALIDATION
+            values[:8] = [
+                trained.seconds,
+                trained.cpu_seconds,
                 self._before_share + (1.0 - self._before_share) * share_here,
                 left_s > _STEP_MARGIN * self.steps_s / max(self._n_steps, 1) + _VALIDATION_MARGIN * self._validation_s,
                 left_s > _TOLERANCE * self._validation_s,
@@ -93,7 +99,7 @@ class Clock:
                 is_early and self._n_steps > 0,
                 time.monotonic() - self._last_checkpoint >= self._checkpoint_every_s,
             ]
-        values[7] = has_signal
+        values[8] = has_signal
         values = sum_over_ranks(values, self._world)
-        seconds, time_share, *flags = values.tolist()
-        return Moment(seconds, time_share, *map(bool, flags))
+        seconds, cpu_seconds, time_share, *flags = values.tolist()
+        return Moment(seconds, cpu_seconds, time_share, *map(bool, flags))

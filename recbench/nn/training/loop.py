@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from recbench.core.budget import Budget
+from recbench.core.elapsed import Elapsed
 from recbench.core.errors import BadRequest, Interrupted, StageFailed, Untrained
 from recbench.core.plugin import CurvePoint, FitContext, FitReport, Ranker
 from recbench.core.progress import Task
@@ -71,7 +72,7 @@ def train(
     Raises:
         StageFailed: the loss is not a finite number, there are no batches, or a checkpoint cannot be written.
         Untrained: the budget was used up before the first step.
-        BudgetTooSmall: a budget of seconds ends before every example was seen once, or before the first step.
+        BudgetTooSmall: a budget of time ends before every example was seen once, or before the first step.
         Interrupted: SIGTERM or Ctrl-C; a checkpoint is written and the next call with the same arguments goes on from it.
     """
     return _Training(context, module, batches, settings, ranker, examples_possible, name, budget or context.budget, rate_factors).run()
@@ -160,9 +161,9 @@ class _Training:
             reason = self._reason_to_stop(moment)
             if reason is not None:
                 break
-            began = time.monotonic()
+            began = self.budget.now()
             self._step()
-            self.clock.step_took(time.monotonic() - began)
+            self.clock.step_took(self.budget.now() - began)
             moment = self._moment()
             if self.steps_here == PACE_STEPS and self._is_paced and self.context.world.rank == 0:
                 refuse_less_than_a_pass(
@@ -200,16 +201,16 @@ class _Training:
         if self._is_paced and self.examples_possible:
             # Two steps that nobody keeps, of which the first is slow.
             for _ in range(2):
-                self.examples_here, began = 0, time.monotonic()
+                self.examples_here, began = 0, self.budget.now()
                 self._step()
             if self.context.world.rank == 0:
-                pace = self.examples_here / (time.monotonic() - began)
+                pace = self.examples_here / (self.budget.now() - began)
                 refuse_less_than_a_pass(self.budget, pace, possible=self.examples_possible, seen=0)
         raise Untrained(f"{self.name} {self.context.budget.used_up_before()}")
 
     def _moment(self) -> Moment:
         moment = self.clock.now(has_signal=self.signals.received is not None)
-        self.state.seconds = moment.seconds
+        self.state.seconds, self.state.cpu_seconds = moment.seconds, moment.cpu_seconds
         self.state.time_share = max(self.state.time_share, moment.time_share)
         return moment
 
@@ -336,20 +337,20 @@ class _Training:
             return "done"
         if self._is_paced and self.steps_here < PACE_STEPS and budget.used_s() < budget.amount:
             return None  # even where the ranking leaves no time for them: it takes a few steps to say what budget would do
-        is_spent = budget.unit != "seconds" and budget.is_spent(steps=state.step, examples=state.examples)
+        is_spent = not budget.is_timed and budget.is_spent(steps=state.step, examples=state.examples)
         return "budget" if is_spent or not moment.fits_step else None
 
     def _validate(self, ranker: Ranker) -> None:
         """Rank the validation users with the present weights and keep these if they are among the best."""
         self._look_at_losses()
         state = self.state
-        began = time.monotonic()
+        began = self.budget.now()
         self.module.eval()
         # Under torchrun the ranks rank together, and one that left would leave the others waiting.
         with self.signals.breakable() if self.context.world.size == 1 else nullcontext(), whole(self.module):
             result = self.context.validate(ranker)
         self.module.train()
-        validation_s = time.monotonic() - began
+        validation_s = self.budget.now() - began
         of_all_users = max(len(self.context.train) / max(result.n_users, 1), 1.0)
         self.clock.validation_took(validation_s, 2 * validation_s * of_all_users if result.is_subset else 0.0)
         state.is_subset, state.metric = result.is_subset, result.metric
@@ -470,16 +471,17 @@ class _Training:
         self._load(checkpoint.tensors["weights"])
         load_optimizer_tensors(self.optimizer, checkpoint.tensors["optimizer"])
         self.kept = {candidate.step: checkpoint.tensors[f"candidate-{candidate.step}"] for candidate in self.state.candidates}
+        before = Elapsed(self.state.seconds, self.state.cpu_seconds)
         self.clock = Clock(
             self.budget,
             self.context.world,
             self.settings.checkpoint_every_s,
-            before_s=self.state.seconds,
+            before=before,
             before_share=self.state.time_share,
         )
         self.resumed_at = self.state.step
         # A stop must not buy training time: what the attempts before took counts.
-        self.budget.charge(self.state.seconds)
+        self.budget.charge(before)
         self.context.log.info("resumed at step %d", self.state.step)
 
     def _load(self, weights: dict[str, Tensor]) -> None:

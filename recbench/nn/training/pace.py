@@ -1,6 +1,6 @@
-"""Whether a budget of seconds is long enough, told from the pace of the first steps."""
+"""Whether a budget of time is long enough, told from the pace of the first steps."""
 
-from recbench.core.budget import AUXILIARY_SHARE, Budget, enough
+from recbench.core.budget import AUXILIARY_SHARE, Budget
 from recbench.core.errors import BudgetTooSmall
 
 PACE_STEPS = 10
@@ -10,29 +10,27 @@ _TOLERANCE = 1.1
 
 
 def is_paced(budget: Budget) -> bool:
-    """Whether a training with this budget can be refused for its pace: one of seconds, and no auxiliary training."""
-    return budget.unit == "seconds" and not budget.is_auxiliary
+    """Whether a training with this budget can be refused for its pace: one of time, and no auxiliary training."""
+    return budget.is_timed and not budget.is_auxiliary
 
 
 def refuse_less_than_a_pass(budget: Budget, pace: float, *, possible: int, seen: int) -> None:
-    """Raise `BudgetTooSmall` where a budget of seconds ends before every example was seen once.
+    """Raise `BudgetTooSmall` where a budget of time ends before every example was seen once.
 
     Args:
         budget: of the run, with the time for the final ranking set aside.
-        pace: examples per second so far.
+        pace: examples per second so far, as the budget counts seconds.
         possible: distinct examples of the train part.
         seen: examples seen so far.
     """
     needed_s = max(possible - seen, 0) / pace
     if needed_s <= budget.seconds_left() * _TOLERANCE:
         return
-    used_s, reserve_s = budget.used_s(), budget.ledger.reserve_s
-    enough_s = used_s + reserve_s + needed_s
+    enough_s = budget.used_s() + budget.kept_back_s + needed_s
     if budget.ledger.auxiliary >= 0.99 * AUXILIARY_SHARE * budget.amount:
         # An auxiliary training that used its share up takes its share of a larger budget, too.
         enough_s = (enough_s - budget.ledger.auxiliary) / (1.0 - AUXILIARY_SHARE)
     raise BudgetTooSmall(
-        f"A budget of {budget.amount:g} s cannot train one pass: {used_s:.0f} s are used, ranking the test users will take "
-        f"{reserve_s:.0f} s, and one pass of {possible:,} examples takes {needed_s:.0f} s at {pace:,.0f} examples/s. "
-        f"Give at least {enough(enough_s)}, or choose a smaller preset."
+        f"A budget of {budget} cannot train one pass: {budget.spending()}, and one pass of {possible:,} examples takes {needed_s:.0f} s at "
+        f"{pace:,.0f} examples/s. Give at least {budget.enough(enough_s)}, or choose a smaller preset."
     )

@@ -29,8 +29,10 @@ class State:
     epoch_examples: int = 0
     seconds: float = 0.0
     """Seconds of this attempt and those before it."""
+    cpu_seconds: float = 0.0
+    """The same in processor time."""
     time_share: float = 0.0
-    """Share of a budget of seconds that is used up."""
+    """Share of a budget of time that is used up."""
     warm_at: float | None = None
     """Progress when the warm-up ended."""
     warm_step: int = 0

@@ -8,6 +8,8 @@ from typing import Protocol, Self
 
 import psutil
 
+from recbench.core.elapsed import NO_TIME, Elapsed
+
 _EVERY_S = 0.05
 _TICK_S = 5.0
 
@@ -47,27 +49,27 @@ class DeviceGauge:
 
 
 class Meter:
-    """Measures wall time, the peak resident memory of this process and, with a gauge, that of the device while it is entered."""
+    """Measures time, the peak resident memory of this process and, with a gauge, that of the device while it is entered."""
 
-    def __init__(self, on_tick: Callable[[float], None] | None = None, device: DeviceGauge | None = None) -> None:
+    def __init__(self, on_tick: Callable[[], None] | None = None, device: DeviceGauge | None = None) -> None:
         """Make a meter that starts when it is entered.
 
         Args:
-            on_tick: called with the seconds so far, every few seconds, so that they survive a kill.
+            on_tick: called every few seconds, so that what was measured can survive a kill.
             device: gauge of the accelerator that the work runs on; None: the work runs on none.
         """
         self._on_tick = on_tick
         self._device = device
-        self.seconds = 0.0
-        self.earlier_s = 0.0
-        """Seconds of earlier attempts at the same work, where whoever meters it counts them in."""
+        self.elapsed = NO_TIME
+        self.earlier = NO_TIME
+        """Time of earlier attempts at the same work, where whoever meters it counts them in."""
         self.peak_memory_bytes = 0
         self.peak_device_memory_bytes: int | None = None
         self._stop = threading.Event()
         self._process = psutil.Process()
 
     def __enter__(self) -> Self:
-        self._start = time.perf_counter()
+        self._start = Elapsed.now()
         self._sample()
         if self._device is not None:
             self._device.begin()
@@ -81,16 +83,16 @@ class Meter:
         self._sample()
         if self._device is not None:
             self.peak_device_memory_bytes = self._device.end()
-        self.seconds = time.perf_counter() - self._start
+        self.elapsed = Elapsed.now() - self._start
 
     def _watch(self) -> None:
-        ticked = self._start
+        ticked = time.perf_counter()
         while not self._stop.wait(_EVERY_S):
             self._sample()
             now = time.perf_counter()
             if self._on_tick is not None and now - ticked >= _TICK_S:
                 ticked = now
-                self._on_tick(now - self._start)
+                self._on_tick()
 
     def _sample(self) -> None:
         self.peak_memory_bytes = max(self.peak_memory_bytes, int(self._process.memory_info().rss))

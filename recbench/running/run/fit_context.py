@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from recbench.core import seeds
 from recbench.core.budget import Budget
+from recbench.core.elapsed import NO_TIME
 from recbench.core.errors import BadConfig, BadRequest, PluginFailed
 from recbench.core.features import Features
 from recbench.core.interactions import Interactions, ItemTable, StringArray, TimeKind
@@ -159,7 +160,7 @@ class RunContext:
     """Parts of the key of every stage of this plugin on this split."""
     _train_other: Callable[..., NDArray[np.float32]] = field(repr=False)
     final_ranking: FinalRanking | None = None
-    """Ranking that a budget of seconds must keep time for; None: nothing is ranked after this training."""
+    """Ranking that a budget of seconds keeps time for; None: nothing is ranked after this training."""
     world: World = field(default_factory=World)
     stages: list[StagePart] = field(default_factory=list)
     """Stages the model asked for, in order."""
@@ -238,7 +239,7 @@ class RunContext:
 
     def rehearse(self, ranker: Ranker) -> None:
         """Time the final ranking on a few validation users and reserve the time that all test users will take."""
-        if self.budget.unit != "seconds" or self.final_ranking is None:
+        if not self.budget.is_timed or self.final_ranking is None:
             return
         part = self._split.valid
         queries = part.queries(self._split.user_ids, self.final_ranking.views)
@@ -336,15 +337,15 @@ class RunContext:
             part = part.model_copy(update={"steps": spent.steps})
             self.note_auxiliary((part,), steps=spent.steps, examples=spent.examples)
         else:
-            if stage.earlier_s and not self._is_noted(part):
-                self.budget.charge(stage.earlier_s)
+            if stage.earlier != NO_TIME and not self._is_noted(part):
+                self.budget.charge(stage.earlier)
             self.note_stages(part)
         return stage.folder
 
     def note_auxiliary(self, parts: Sequence[StagePart], *, steps: int, examples: int) -> None:
         """Note the stages of an auxiliary training, and charge it to the budget unless it was noted before."""
         if not self._is_noted(parts[-1]):
-            self.budget.charge_auxiliary(seconds=sum(part.seconds for part in parts), steps=steps, examples=examples)
+            self.budget.charge_auxiliary(sum((part.elapsed for part in parts), NO_TIME), steps=steps, examples=examples)
         self.note_stages(*parts)
 
     def note_stages(self, *parts: StagePart) -> None:
@@ -354,7 +355,7 @@ class RunContext:
                 continue
             self.stages.append(part)
             if part.reused:
-                self.budget.charge(part.seconds)
+                self.budget.charge(part.elapsed)
 
     def _is_noted(self, part: StagePart) -> bool:
         return any(stage.key == part.key for stage in self.stages)

@@ -7,7 +7,6 @@ Every call of `build`, `fit`, `generate`, `save`, `load`, `to` and `item_vectors
 import os
 import signal
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -202,13 +201,13 @@ def margin_s(budget: Budget) -> float:
 
 @contextmanager
 def _bounded(budget: Budget, name: str, method: str) -> Iterator[None]:
-    """End the block where it overruns a budget of seconds: first by an exception in it, then, if that has no effect, with the process."""
-    if budget.unit != "seconds" or threading.current_thread() is not threading.main_thread():
+    """End the block where it overruns a budget of time: first by an exception in it, then, if that has no effect, with the process."""
+    if not budget.is_timed or threading.current_thread() is not threading.main_thread():
         yield
         return
     over, ended = threading.Event(), threading.Event()
     # A call that begins after the end of the budget, such as the ranking of a slow model, has the margin for itself.
-    ends_at = time.monotonic() + max(budget.amount - budget.used_s(), 0.0)
+    ends_at = budget.now() + max(budget.amount - budget.used_s(), 0.0)
 
     def interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
         if not ended.is_set():
@@ -216,7 +215,7 @@ def _bounded(budget: Budget, name: str, method: str) -> Iterator[None]:
 
     def watch() -> None:
         # The margin grows while a model trains: the harness learns how long a ranking takes.
-        while (left := ends_at + margin_s(budget) - time.monotonic()) > 0 and not ended.wait(min(left, 1.0)):
+        while (left := ends_at + margin_s(budget) - budget.now()) > 0 and not ended.wait(min(left, 1.0)):
             pass
         if ended.is_set():
             return

@@ -64,7 +64,7 @@ def prepare(resolved: Resolved, workplace: Workplace, store: StageStore, *, rank
         machine=resolved.machine,
         store=store,
         progress=workplace.progress,
-        budget=resolved.budget,
+        budget=resolved.budget.from_now(),
         world=resolved.world,
         load_plugin=resolved.load_plugin,
         final_ranking=resolved.final_ranking if ranks_test else None,

@@ -274,6 +274,8 @@ def _cost_part(stages: list[StagePart], tested: RankedTest, n_users: int) -> Cos
         train_s=training_seconds(stages),
         rank_s=tested.rank_s,
         total_s=sum(stage.seconds for stage in stages),
+        cpu_s=_processor_seconds(stages),
+        train_cpu_s=_processor_seconds(training_stages(stages)),
         users_per_s=n_users / max(tested.rank_s, 1e-9),
         peak_memory_bytes=max(stage.peak_memory_bytes for stage in stages),
         peak_device_memory_bytes=max((peak for stage in stages if (peak := stage.peak_device_memory_bytes) is not None), default=None),
@@ -282,7 +284,17 @@ def _cost_part(stages: list[StagePart], tested: RankedTest, n_users: int) -> Cos
 
 def training_seconds(stages: Sequence[StagePart]) -> float:
     """Seconds between the split and the ranking: the training and all that it asked for."""
-    return sum(stage.seconds for stage in stages if stage.name not in {"dataset", "split", RANKING_STAGE})
+    return sum(stage.seconds for stage in training_stages(stages))
+
+
+def training_stages(stages: Sequence[StagePart]) -> list[StagePart]:
+    """The training and all that it asked for."""
+    return [stage for stage in stages if stage.name not in {"dataset", "split", RANKING_STAGE}]
+
+
+def _processor_seconds(stages: Sequence[StagePart]) -> float | None:
+    counted = [stage.cpu_seconds for stage in stages if stage.cpu_seconds is not None]
+    return sum(counted) if len(counted) == len(stages) else None
 
 
 def _config_text(resolved: Resolved) -> str:

@@ -137,6 +137,11 @@ def resolve(request: RunRequest, *, command: tuple[str, ...] = (), started_at: f
     from recbench.nn.compute.distributed import world_from_environment
 
     world, local_rank = (World(), 0) if alone else world_from_environment()
+    if budget.unit == "cpu-seconds" and world.size > 1:
+        raise BadRequest(
+            f"--budget {budget.text} counts the processor time of one process, and torchrun started {world.size}. Give seconds, steps or "
+            "examples, or start one process."
+        )
     machine = Machine.resolve(request.device, request.precision, request.threads, local_rank)
     preset, config, tuned = settings_of(plugin, request, task, machine.device, request.tune_log)
     if tuned is not None and not tuned.gave(config):

@@ -54,6 +54,7 @@ class StageManifest(Facts):
         stage: its name.
         key: sha256 of all that shaped it.
         seconds: wall time of the work, killed attempts included.
+        cpu_seconds: the same in processor time; None in an entry of an earlier version.
         peak_memory_bytes: peak host memory of the process that computed it.
         peak_device_memory_bytes: allocated on its accelerator; None where nobody measured it.
         files: by their path below the folder, with `/`.
@@ -62,6 +63,7 @@ class StageManifest(Facts):
     stage: str
     key: str
     seconds: Seconds
+    cpu_seconds: Seconds | None = None
     peak_memory_bytes: Count
     peak_device_memory_bytes: Count | None = None  # an entry of an earlier version has none
     files: dict[str, StageFile]
@@ -73,6 +75,7 @@ class StageManifest(Facts):
 
 
 class Attempts(Facts):
-    """Seconds of earlier, killed attempts at a stage."""
+    """Seconds of earlier, killed attempts at a stage, on the clock and of the processor."""
 
     seconds: Seconds
+    cpu_seconds: Seconds = 0.0

@@ -25,11 +25,13 @@ from typing import Any, Protocol
 from filelock import FileLock, Timeout
 
 from recbench.core.digests import file_sha256
+from recbench.core.elapsed import NO_TIME, Elapsed
 from recbench.core.errors import BadData, BadRequest, StageFailed, nearest
 from recbench.core.home import converted_below
 from recbench.core.records import StagePart
 from recbench.running.host.measure import DeviceGauge, Meter
-from recbench.running.stages.facts import Attempts, StageFile, StageManifest
+from recbench.running.stages.build_time import AttemptClock, Stopwatch
+from recbench.running.stages.facts import StageFile, StageManifest
 from recbench.running.stages.keys import hash_value
 
 log = logging.getLogger(__name__)
@@ -71,10 +73,11 @@ class Stage:
         key: sha256 of all that shaped it.
         folder: folder of its files.
         seconds: wall time when it was computed, killed attempts included.
+        cpu_seconds: the same in processor time; None for an entry of an earlier version.
         peak_memory_bytes: peak host memory of the process that computed it.
         peak_device_memory_bytes: allocated on its accelerator; None where there was none, or nobody measured it.
         reused: True where it was found in the cache.
-        earlier_s: seconds of killed attempts, of a stage that was built now.
+        earlier: time of killed attempts, of a stage that was built now.
     """
 
     name: str
@@ -84,7 +87,8 @@ class Stage:
     peak_memory_bytes: int
     reused: bool
     peak_device_memory_bytes: int | None = None
-    earlier_s: float = 0.0
+    cpu_seconds: float | None = None
+    earlier: Elapsed = NO_TIME
 
     def part(self) -> StagePart:
         """The stage as a record keeps it."""
@@ -92,6 +96,7 @@ class Stage:
             name=self.name,
             key=self.key,
             seconds=self.seconds,
+            cpu_seconds=self.cpu_seconds,
             peak_memory_bytes=self.peak_memory_bytes,
             reused=self.reused,
             peak_device_memory_bytes=self.peak_device_memory_bytes,
@@ -113,7 +118,7 @@ class StageStore:
         self._rerun = set(rerun)
         self._rerun_done: set[str] = set()
         self._held: dict[Path, _InUse] = {}
-        self._watches: list[_Stopwatch] = []
+        self._watches: list[Stopwatch] = []
         """Stopwatches of the stages that this process is building, the innermost last."""
         self._world = world if world is not None and world.size > 1 else None
 
@@ -244,7 +249,16 @@ class StageStore:
         folder = self._folder(name, key)
         self._held[folder] = _InUse(folder)
         manifest = StageManifest.read(folder / MANIFEST)
-        return Stage(name, key, folder, manifest.seconds, manifest.peak_memory_bytes, reused, manifest.peak_device_memory_bytes)
+        return Stage(
+            name,
+            key,
+            folder,
+            manifest.seconds,
+            manifest.peak_memory_bytes,
+            reused,
+            manifest.peak_device_memory_bytes,
+            manifest.cpu_seconds,
+        )
 
     def _open(self, name: str, key: str, suffix: str = "") -> Path:
         temporary = self._building(name, key, suffix)
@@ -254,16 +268,16 @@ class StageStore:
         return temporary
 
     def _measured(self, name: str, key: str, folder: Path, build: Callable[[Path], None]) -> Meter:
-        clock = _AttemptClock(self.partial(name, key))
-        watch = _Stopwatch()
+        clock = AttemptClock(self.partial(name, key))
+        watch = Stopwatch()
         self._watches.append(watch)
         try:
-            with Meter(lambda _: clock.note(watch.seconds()), self._device) as meter:
+            with Meter(lambda: clock.note(watch.elapsed()), self._device) as meter:
                 build(folder)
         finally:
             self._watches.pop()
-        meter.earlier_s = clock.before_s
-        meter.seconds = clock.before_s + watch.seconds()
+        meter.earlier = clock.before
+        meter.elapsed = clock.before + watch.elapsed()
         return meter
 
     def _close(self, name: str, key: str, temporary: Path, meter: Meter) -> Stage:
@@ -276,7 +290,8 @@ class StageStore:
         manifest = StageManifest(
             stage=name,
             key=key,
-            seconds=meter.seconds,
+            seconds=meter.elapsed.seconds,
+            cpu_seconds=meter.elapsed.cpu_seconds,
             peak_memory_bytes=meter.peak_memory_bytes,
             peak_device_memory_bytes=meter.peak_device_memory_bytes,
             files=files,
@@ -285,7 +300,7 @@ class StageStore:
         self._rerun_done.add(key)
         temporary.rename(self._folder(name, key))
         shutil.rmtree(self.partial(name, key), ignore_errors=True)
-        return replace(self._read(name, key, reused=False), earlier_s=meter.earlier_s)
+        return replace(self._read(name, key, reused=False), earlier=meter.earlier)
 
 
 class _InUse:
@@ -310,54 +325,6 @@ def _is_in_use(folder: Path) -> bool:
     except OSError as error:
         return error.errno in {errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES}
     return False
-
-
-class _Stopwatch:
-    """Stopwatch that runs from the start, except while it is paused."""
-
-    def __init__(self) -> None:
-        self._before_s = 0.0
-        self._since: float | None = time.perf_counter()
-
-    def seconds(self) -> float:
-        """Seconds that it has run."""
-        since = self._since
-        return self._before_s + (0.0 if since is None else time.perf_counter() - since)
-
-    @contextmanager
-    def paused(self) -> Iterator[None]:
-        """Pause the stopwatch for a block."""
-        self._before_s, self._since = self.seconds(), None
-        try:
-            yield
-        finally:
-            self._since = time.perf_counter()
-
-
-class _AttemptClock:
-    """Seconds that earlier, killed attempts at a stage took, kept beside its checkpoints."""
-
-    def __init__(self, partial: Path) -> None:
-        self._file = partial / "attempts.json"
-        self.before_s = self._earlier_s()
-
-    def note(self, seconds: float) -> None:
-        """Keep the seconds of this attempt; only stages with checkpoints can be resumed and have a folder for it."""
-        if self._file.parent.exists():
-            temporary = self._file.with_suffix(".tmp")
-            Attempts(seconds=self.before_s + seconds).write(temporary)
-            temporary.replace(self._file)
-
-    def _earlier_s(self) -> float:
-        try:
-            return Attempts.read(self._file).seconds
-        except FileNotFoundError:
-            return 0.0
-        except (BadData, IsADirectoryError):
-            aside = self._file.with_name(f"attempts-damaged-{time.time_ns()}")
-            self._file.rename(aside)
-            log.warning("%s is damaged and was set aside as %s: what earlier attempts took counts as 0 s", self._file, aside.name)
-            return 0.0
 
 
 def damage(folder: Path) -> str | None:

@@ -17,6 +17,7 @@ from torch import Tensor
 from training_case import N_ITEMS, N_USERS, FakeContext, TinyModel, batches_of, restless, same_weights
 
 from recbench.core import Budget, FitReport, Interrupted, StageFailed
+from recbench.core.elapsed import Elapsed
 from recbench.core.errors import BudgetTooSmall, Untrained
 from recbench.nn.training.batch import shard
 from recbench.nn.training.loop import train
@@ -442,21 +443,21 @@ def test_a_training_without_a_step_is_no_result(tmp_path: Path) -> None:
     )
     with pytest.raises(Untrained, match=words):
         run(tmp_path, TinyModel(), budget=budget)
-    with pytest.raises(BudgetTooSmall, match=r"A budget of 1 s cannot train one pass: 5 s are used, .* Give at least --budget \d+s"):
+    with pytest.raises(BudgetTooSmall, match=r"A budget of 1 seconds cannot train one pass: 5 s are used, .* Give at least --budget \d+s"):
         slow_run(tmp_path, budget, possible=1_000)
     assert not list(tmp_path.rglob("state.json"))  # a later attempt must not go on from the state "budget spent"
 
 
 def test_a_budget_of_steps_that_others_used_up_is_no_result(tmp_path: Path) -> None:
     budget = Budget.parse("7steps")
-    budget.charge_auxiliary(seconds=1.0, steps=7, examples=7)
+    budget.charge_auxiliary(Elapsed(1.0, 1.0), steps=7, examples=7)
     with pytest.raises(Untrained, match=r"the budget of 7 steps was used up before \(auxiliary trainings took 7 of them\)"):
         run(tmp_path, TinyModel(), budget=budget)
 
 
 def test_steps_of_auxiliary_trainings_are_not_trained_again(tmp_path: Path) -> None:
     budget = Budget.parse("20steps")
-    budget.charge_auxiliary(seconds=1.0, steps=5, examples=5)
+    budget.charge_auxiliary(Elapsed(1.0, 1.0), steps=5, examples=5)
     assert run(tmp_path, TinyModel(), budget=budget).steps == 15
     assert budget.ledger.steps == 15
 
@@ -472,10 +473,10 @@ def slow_run(folder: Path, budget: Budget, possible: int, **context: Any) -> Fit
 def test_a_budget_that_cannot_hold_a_pass_is_refused_with_the_seconds_that_can(tmp_path: Path) -> None:
     with pytest.raises(BudgetTooSmall) as caught:
         slow_run(tmp_path / "long pass", Budget.parse("20s"), possible=1_000_000)
-    match = re.search(r"A budget of 20 s cannot train one pass: .* 1,000,000 examples .* --budget (\d+)s", str(caught.value))
+    match = re.search(r"A budget of 20 seconds cannot train one pass: .* 1,000,000 examples .* --budget (\d+)s", str(caught.value))
     assert match is not None
     assert float(match[1]) > 20
-    with pytest.raises(BudgetTooSmall, match="ranking the test users will take 256 s"):
+    with pytest.raises(BudgetTooSmall, match="256 s are kept for ranking the test users"):
         slow_run(tmp_path / "slow ranking", Budget.parse("240s"), possible=N_USERS, rehearsal_s=256.0)
     slow_run(tmp_path / "enough", Budget.parse("240s"), possible=N_USERS, rehearsal_s=100.0)
 

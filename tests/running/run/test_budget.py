@@ -1,5 +1,7 @@
 """What a budget covers in a whole run: auxiliary trainings, cached stages, the ranking; and what becomes of a model that hardly trained."""
 
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,8 +9,10 @@ from typing import Any
 import pytest
 
 from recbench.core import Budget
-from recbench.core.errors import BudgetTooSmall
+from recbench.core.elapsed import Elapsed
+from recbench.core.errors import BudgetTooSmall, Interrupted
 from recbench.core.records import FitPart, RunRecord, StagePart
+from recbench.nn.training.loop import _Training
 from recbench.running.host.workplace import Workplace
 from recbench.running.requests import RunRequest
 from recbench.running.run import execute
@@ -55,10 +59,10 @@ def test_a_training_inside_a_stage_gets_a_quarter_and_its_steps_count(workplace:
 
 def test_a_cached_stage_is_charged_with_what_it_cost(workplace: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
     run(workplace, "text-knn", None)
-    charged: list[float] = []
-    monkeypatch.setattr(Budget, "charge", lambda _self, seconds: charged.append(seconds))
+    charged: list[Elapsed] = []
+    monkeypatch.setattr(Budget, "charge", lambda _self, took: charged.append(took))
     record = run(workplace, "text-knn", "1h")
-    reused = [part.seconds for part in record.stages if part.reused and part.name not in {"dataset", "split"}]
+    reused = [part.elapsed for part in record.stages if part.reused and part.name not in {"dataset", "split"}]
     assert reused
     assert charged == reused
 
@@ -73,24 +77,24 @@ def test_a_budget_ends_a_stage_that_trains_nothing(workplace: Workplace, monkeyp
 
 
 def test_earlier_attempts_at_a_stage_are_charged(workplace: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
-    charged: list[float] = []
-    monkeypatch.setattr(Budget, "charge", lambda _self, seconds: charged.append(seconds))
+    charged: list[Elapsed] = []
+    monkeypatch.setattr(Budget, "charge", lambda _self, took: charged.append(took))
     really = StageStore._measured
 
     def measured(*arguments: object) -> object:
         meter = really(*arguments)
-        meter.earlier_s = 100.0
+        meter.earlier = Elapsed(100.0, 50.0)
         return meter
 
     monkeypatch.setattr(StageStore, "_measured", measured)
     run(workplace, "text-knn", "1h")
-    assert charged == [100.0]
+    assert charged == [Elapsed(100.0, 50.0)]
 
 
 def test_a_budget_used_up_before_the_first_step_says_what_took_it(workplace: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
     # With the last stage that the model asks for an hour passes.
     monkeypatch.setattr(context.RunContext, "note_stages", _an_hour_passes(context.RunContext.note_stages))
-    words = r"Model 'tiger': A budget of 60 s cannot .*: 36\d\d s are used, .* --budget 4\d\d\ds, .* Stages that it asked for: .* s\."
+    words = r"Model 'tiger': A budget of 60 seconds cannot .*: 36\d\d s are used, .* --budget 4\d\d\ds, .* Stages that it asked for: .* s\."
     with pytest.raises(BudgetTooSmall, match=words):
         run(workplace, "tiger", "60s")
     assert not workplace.runs.exists()
@@ -101,14 +105,14 @@ def _an_hour_passes(note: Callable[..., None]) -> Callable[..., None]:
     def noted(self: context.RunContext, *parts: StagePart) -> None:
         note(self, *parts)
         if parts[-1].name == "codes":
-            self.budget.charge(3600.0)
+            self.budget.charge(Elapsed(3600.0, 3600.0))
 
     return noted
 
 
 def test_a_budget_that_the_ranking_would_use_up_is_refused(workplace: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(context, "_EVALUATION_S_PER_USER", 10.0)
-    with pytest.raises(BudgetTooSmall, match=r"ranking the test users will take [\d,]+ s.*Give at least --budget \d+s"):
+    with pytest.raises(BudgetTooSmall, match=r"[\d,]+ s are kept for ranking the test users.*Give at least --budget \d+s"):
         run(workplace, "sasrec", "30s")
     assert not workplace.runs.exists()
 
@@ -125,6 +129,55 @@ def test_time_for_the_ranking_is_kept_from_the_first_step_on(workplace: Workplac
     run(workplace, "sasrec", "60s")
     assert len(reserves) == 1
     assert 1.5 < reserves[0] < 30
+
+
+def test_processor_time_bounds_what_is_the_model_s_own(workplace: Workplace) -> None:
+    settings = {"training.max_epochs": 10_000, "training.max_steps": 100_000}
+    record = run(workplace, "sasrec", "4cpu-s", overrides=settings)
+    assert record.budget == "4cpu-s"
+    assert record.fit.stopped_by == "budget"
+    assert record.fit.steps > 10
+    assert record.cost is not None
+    assert record.cost.train_cpu_s is not None
+    assert record.cost.cpu_s is not None
+    # The last validation may end a little late.
+    assert 1.0 < record.cost.train_cpu_s < 6.0
+    assert record.cost.cpu_s > record.cost.train_cpu_s
+    assert all(part.cpu_seconds is not None for part in record.stages)
+
+
+def test_a_training_that_goes_on_has_the_processor_time_that_was_left(workplace: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = {"training.max_epochs": 10_000, "training.max_steps": 100_000}
+    step, n_steps = _Training._step, 0
+
+    def stopped(self: _Training) -> None:
+        nonlocal n_steps
+        n_steps += 1
+        step(self)
+        if n_steps == 100:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(_Training, "_step", stopped)
+    with pytest.raises(Interrupted):
+        run(workplace, "sasrec", "4cpu-s", overrides=settings)
+    charged: list[Elapsed] = []
+    charge = Budget.charge
+
+    def noted(self: Budget, took: Elapsed) -> None:
+        charged.append(took)
+        charge(self, took)
+
+    monkeypatch.setattr(Budget, "charge", noted)
+    record = run(workplace, "sasrec", "4cpu-s", overrides=settings)
+    assert record.fit.resumed_at == 100
+    assert len(charged) == 1
+    assert 0.1 < charged[0].cpu_seconds < 4.0
+
+
+def test_an_older_stage_counts_processor_time_as_long_as_it_took() -> None:
+    part = StagePart(name="codes", key="k", seconds=7.0, peak_memory_bytes=1, reused=True)
+    assert part.elapsed == Elapsed(7.0, 7.0)
+    assert part.model_copy(update={"cpu_seconds": 3.0}).elapsed == Elapsed(7.0, 3.0)
 
 
 def fit(**changes: object) -> FitPart:
