@@ -20,8 +20,11 @@ GIVEN = {
     "lastfm": (1362, 2975, 15674),
     "ml-100k": (943, 1682, 100000),
     "ml-1m": (6040, 3416, 999611),
+    "steam": (10369, 3593, 126824),
+    "food": (17813, 41240, 555618),
+    "health": (38329, 18427, 343831),
 }
-SECONDS = {"lastfm", "ml-100k", "ml-1m"}
+SECONDS = {"lastfm", "ml-100k", "ml-1m", "steam", "food", "health"}
 
 
 def read_split(name: str, data_dir: Path | None, home: Path) -> tuple[Dataset, Split]:
