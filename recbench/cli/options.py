@@ -61,8 +61,8 @@ Ties = Annotated[
 Protocol = Annotated[
     str | None,
     typer.Option(
-        help="Split protocol: for next items leave-one-out or temporal:quantile=0.9, either with users=N to ask N users alone; for bundles "
-        "session, random or published."
+        help="Split protocol: for next items leave-one-out, temporal:quantile=0.9, rolling:cut=0 to 3 or cold:share=0.05, each with "
+        "users=N to ask N users alone; for bundles session, random or published."
     ),
 ]
 

@@ -1,6 +1,5 @@
 """Which events a model may learn from, and which it is asked for."""
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from recbench.core.records import Fingerprints
 from recbench.data.arrays import open_json, open_strings, save_json, save_strings
 from recbench.data.dataset import WITHIN_A_SECOND, Dataset, Notes, open_interactions, open_items, save_interactions, save_items
 from recbench.data.fingerprints import TripleHasher, text_digest
+from recbench.data.id_hashes import id_hashes
 from recbench.data.parts import SplitPart
 from recbench.data.protocol import NOT_DRAWN, SplitProtocol
 from recbench.data.side import feature_digests, feedback_digest, open_features, open_lists, save_features, save_lists
@@ -131,7 +131,7 @@ def shuffle_ties(events: Interactions, seed: int, user_ids: StringArray, item_id
     An event's place depends on the seed and on its own user, item and time only, neither on other users nor on the source's order.
     """
     user = events.row_of_entry()
-    key = _hashes(user_ids, f"{seed}/user")[user] ^ _hashes(item_ids, f"{seed}/item")[events.item]
+    key = id_hashes(user_ids, f"{seed}/user")[user] ^ id_hashes(item_ids, f"{seed}/item")[events.item]
     order = np.lexsort((_mixed(key ^ events.timestamp.astype(np.uint64)), events.timestamp, user))
     return Interactions(events.item[order], events.offsets, events.timestamp, events.n_items, events.time)
 
@@ -141,20 +141,8 @@ def _of_fewer(part: SplitPart, n_asked: int, user_ids: StringArray) -> SplitPart
     users = np.unique(part.user)
     if len(users) <= n_asked:
         return part
-    drawn = users[np.argpartition(_hashes(user_ids[users], "asked"), n_asked)[:n_asked]]
+    drawn = users[np.argpartition(id_hashes(user_ids[users], "asked"), n_asked)[:n_asked]]
     return part.take(np.flatnonzero(np.isin(part.user, drawn)))
-
-
-def _hashes(ids: StringArray, salt: str) -> NDArray[np.uint64]:
-    """64 random-looking bits for each id."""
-    salted = hashlib.blake2b(salt.encode(), digest_size=8)
-
-    def one(source_id: str) -> bytes:
-        hasher = salted.copy()
-        hasher.update(b"/" + source_id.encode())
-        return hasher.digest()
-
-    return np.frombuffer(b"".join(map(one, ids)), dtype="<u8").astype(np.uint64)
 
 
 def _mixed(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:
@@ -174,7 +162,7 @@ def _refuse_without_seconds(dataset: Dataset, protocol: SplitProtocol) -> None:
             )
         return
     what = {TimeKind.POSITION: "only positions in each user's sequence", TimeKind.NONE: "no time stamps"}[dataset.interactions.time]
-    if protocol.rule.needs_seconds is not None:
+    if protocol.rule.needs_seconds is not None and dataset.interactions.unix_time is None:
         raise BadRequest(f"{dataset.card.name} has {what}, so {protocol.rule.needs_seconds}")
     if protocol.tie_seed() is not None:
         raise BadRequest(f"{dataset.card.name} has {what}, so ties are unknown and cannot be shuffled. Use --ties source.")

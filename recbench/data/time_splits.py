@@ -6,12 +6,14 @@ from typing import Any
 import numpy as np
 
 from recbench.core.errors import BadConfig, nearest
-from recbench.core.interactions import Interactions, TimeKind
+from recbench.core.interactions import UNKNOWN_TIME, Interactions, TimeKind
 from recbench.core.ragged import Histories, IntArray, LongArray, Targets
-from recbench.data.dataset import Dataset, Notes
+from recbench.data.dataset import Dataset
 from recbench.data.parts import Parts, SplitPart
 
 _MIN_EVENTS = 3
+_ROLLING = (0.5, 0.6, 0.7, 0.8, 0.9)
+"""Quantiles of all times at which `rolling` cuts; the first only begins a validation part."""
 
 
 def leave_one_out(dataset: Dataset, options: Mapping[str, Any]) -> Parts:  # noqa: ARG001 (it has none)
@@ -26,26 +28,65 @@ def leave_one_out(dataset: Dataset, options: Mapping[str, Any]) -> Parts:  # noq
 
 def temporal(dataset: Dataset, options: Mapping[str, Any]) -> Parts:
     events = dataset.interactions
-    quantile, targets = float(options["quantile"]), str(options["targets"])
-    test_cut = _cut_time(events.timestamp, quantile)
-    valid_cut = _cut_time(events.timestamp[events.timestamp < test_cut], quantile)
+    quantile = float(options["quantile"])
+    times = _global_times(events)
+    test_cut = _cut_time(times, quantile)
+    return _between(events, times, _cut_time(times[times < test_cut], quantile), test_cut, None, str(options["targets"]))
+
+
+def rolling(dataset: Dataset, options: Mapping[str, Any]) -> Parts:
+    """As `temporal`, at one of four cuts: events up to the next cut are asked for, those since the one before are for validation."""
+    events = dataset.interactions
+    times = _global_times(events)
+    valid_cut, test_cut, *after = (_cut_time(times, quantile) for quantile in _ROLLING[options["cut"] : options["cut"] + 3])
+    return _between(events, times, valid_cut, test_cut, after[0] if after else None, str(options["targets"]))
+
+
+def _between(events: Interactions, times: LongArray, valid_cut: int, test_cut: int, end: int | None, targets: str) -> Parts:
+    """Train before `valid_cut`, validation before `test_cut`, test from there on, up to `end` where there is one."""
     rows = np.arange(len(events))
-    n_before_test = _counts_before(events, test_cut)
-    before_test = _prefixes(events, rows, n_before_test)
-    n_before_valid = _counts_before(before_test, valid_cut)
-    train = _prefixes(before_test, rows, n_before_valid)
+    n_before_end = events.lengths if end is None else _counts_before(events, times, end)
+    n_before_test, n_before_valid = _counts_before(events, times, test_cut), _counts_before(events, times, valid_cut)
+    before_end, before_test, train = (_prefixes(events, rows, n) for n in (n_before_end, n_before_test, n_before_valid))
     part = _TEMPORAL_TARGETS[targets]
     valid, valid_skipped = part(before_test, n_before_valid)
-    test, test_skipped = part(events, n_before_test)
+    test, test_skipped = part(before_end, n_before_test)
     first_seen = np.bincount(train.item, minlength=events.n_items) == 0
-    notes: Notes = {
+    notes: dict[str, float | str] = {
         "test cut, seconds since 1970": int(test_cut),
         "validation cut, seconds since 1970": int(valid_cut),
         "validation targets without a history, left out": valid_skipped,
         "test targets without a history, left out": test_skipped,
         "test targets never seen in train": int(np.count_nonzero(first_seen[test.targets.item])),
     }
+    if end is not None:
+        notes["events behind the test part, in no part"] = int((events.lengths - n_before_end).sum())
+    if events.time is not TimeKind.SECONDS and events.unix_time is not None:
+        notes["events without a time, placed with the one before"] = int(np.count_nonzero(events.unix_time == UNKNOWN_TIME))
     return Parts(train, valid, test, notes)
+
+
+def _global_times(events: Interactions) -> LongArray:
+    """Seconds since 1970 of every event, never falling within a user.
+
+    Where a source numbers the events and tells seconds beside that, the numbers order them: an event counts as no earlier than the one
+    before it, and one without a time as happening with it; at the beginning with the first that has one.
+    """
+    if events.time is TimeKind.SECONDS or events.unix_time is None:
+        return events.timestamp
+    is_known = events.unix_time != UNKNOWN_TIME
+    low = int(events.unix_time[is_known].min(initial=0))
+    known = np.where(is_known, events.unix_time, low)
+    span = int(known.max(initial=0)) - low + 1
+    user = events.row_of_entry()
+    # One running maximum over all events: each user is lifted above those before.
+    times = np.maximum.accumulate(known - low + user * span) - user * span + low
+    n_known = np.concatenate([[0], np.cumsum(is_known)])
+    leads = n_known[1:] == n_known[events.offsets[user]]
+    first_known = np.full(len(events), low)
+    at_first = np.flatnonzero(is_known & (n_known[:-1] == n_known[events.offsets[user]]))
+    first_known[user[at_first]] = known[at_first]
+    return np.where(leads, first_known[user], times)
 
 
 def _cut_time(times: LongArray, quantile: float) -> int:
@@ -59,10 +100,9 @@ def _cut_time(times: LongArray, quantile: float) -> int:
     return int(np.partition(times, place)[place])
 
 
-def _counts_before(events: Interactions, cut: int) -> LongArray:
+def _counts_before(events: Interactions, times: LongArray, cut: int) -> LongArray:
     """How many events of each user lie before the cut; being sorted, they are the first ones."""
-    user = events.row_of_entry()
-    return np.bincount(user[events.timestamp < cut], minlength=len(events)).astype(np.int64)
+    return np.bincount(events.row_of_entry()[times < cut], minlength=len(events)).astype(np.int64)
 
 
 def _prefixes(events: Interactions, rows: LongArray, lengths: LongArray) -> Interactions:
@@ -80,8 +120,13 @@ def _prefix_index(events: Interactions, rows: LongArray, lengths: LongArray) -> 
 def _one_target(events: Interactions, user: LongArray, place: LongArray) -> SplitPart:
     """Queries of users (repeats allowed) for the event at `place` in their list, all before it being the history."""
     at = events.offsets[user] + place
-    targets = Targets(np.ascontiguousarray(events.item[at]), np.arange(len(user) + 1, dtype=np.int64))
-    return _part(events, user, place, targets, events.timestamp[at])
+    return one_target(events, user, place, events.item[at], events.timestamp[at])
+
+
+def one_target(events: Interactions, user: LongArray, n_history: LongArray, item: IntArray, time: LongArray) -> SplitPart:
+    """Queries of users (repeats allowed) for one item each, which came at a time, behind so many of their events."""
+    targets = Targets(np.ascontiguousarray(item), np.arange(len(user) + 1, dtype=np.int64))
+    return _part(events, user, n_history, targets, time)
 
 
 def _part(events: Interactions, user: LongArray, n_history: LongArray, targets: Targets, next_time: LongArray) -> SplitPart:
@@ -137,10 +182,20 @@ _TEMPORAL_TARGETS: dict[str, Callable[[Interactions, LongArray], tuple[SplitPart
 }
 
 
+def check_rolling(options: Mapping[str, Any]) -> None:
+    if options["cut"] > len(_ROLLING) - 2:
+        raise BadConfig(f"--protocol rolling: cut={options['cut']} is none of 0 to {len(_ROLLING) - 2}. Write for example rolling:cut=0")
+    _check_targets("rolling", options["targets"])
+
+
 def check_temporal(options: Mapping[str, Any]) -> None:
-    quantile, targets = options["quantile"], options["targets"]
+    quantile = options["quantile"]
     if not isinstance(quantile, float) or not 0 < quantile < 1:
         raise BadConfig(f"--protocol temporal: quantile={quantile} is not between 0 and 1. Write for example temporal:quantile=0.9")
+    _check_targets("temporal", options["targets"])
+
+
+def _check_targets(protocol: str, targets: object) -> None:
     if targets not in _TEMPORAL_TARGETS:
         known = f"{nearest(str(targets), _TEMPORAL_TARGETS)} Known: {', '.join(_TEMPORAL_TARGETS)}."
-        raise BadConfig(f"--protocol temporal: targets={targets!r} is not known.{known}")
+        raise BadConfig(f"--protocol {protocol}: targets={targets!r} is not known.{known}")

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from recbench.core.records import TargetsPart
-from recbench.data.rules import LEAVE_ONE_OUT, TEMPORAL
+from recbench.data.rules import COLD, LEAVE_ONE_OUT, ROLLING, TEMPORAL
 from recbench.evaluation.measures import Measures
 from recbench.tasks.task import Task, Words
 
@@ -53,7 +53,7 @@ def _targets_line(targets: TargetsPart) -> str:
 TASK = Task(
     name="next-item",
     title="Next-item prediction",
-    rules=(LEAVE_ONE_OUT, TEMPORAL),
+    rules=(LEAVE_ONE_OUT, TEMPORAL, ROLLING, COLD),
     views=("keep", "unseen"),
     list_length=50,
     measures=Measures(
@@ -81,7 +81,7 @@ TASK = Task(
             "A user with several targets counts in each group with the targets that belong to it."
         ),
         split="leave-one-out keeps each user's last event for the test and the last but one for validation; temporal cuts all users at "
-        "one time.",
+        "one time, rolling at four; cold asks for items that no train part holds.",
         seen="`keep` leaves the history recommendable, `unseen` excludes it.",
         targets=_targets_line,
     ),

@@ -14,8 +14,8 @@ from recbench.tasks import task_of_card
 
 EXPECTED = {
     "amazon-books", "beauty", "bundle-clothing", "bundle-electronic", "bundle-food", "bundle-meal", "demo", "food", "games", "health",
-    "industrial", "instruments", "lastfm", "ml-100k", "ml-1m", "office", "outfits", "pixel1m", "pixel200k", "pixel8m", "pog", "pog-dense", "spotify",
-    "spotify-sparse", "sports", "steam", "toys", "yelp",
+    "industrial", "instruments", "lastfm", "ml-100k", "ml-1m", "office", "outfits", "pixel1m", "pixel200k", "pixel8m", "pog", "pog-dense",
+    "spotify", "spotify-sparse", "sports", "steam", "toys", "yelp",
 }  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recbench.core import BadConfig, BadData, BadRequest, Interactions, ItemTable, TimeKind
+from recbench.core.interactions import UNKNOWN_TIME
 from recbench.data import Dataset, DatasetCard, Split, SplitProtocol, make_split
 from recbench.data.reader import string_array
 from recbench.data.rules import TEMPORAL as TEMPORAL_RULE
@@ -155,6 +157,51 @@ def test_equal_protocols_are_equal() -> None:
     assert NEXT_ITEM.protocol("temporal") == SplitProtocol(TEMPORAL_RULE, {"quantile": 0.9, "targets": "last"})
     assert str(NEXT_ITEM.protocol("temporal:quantile=0.8")) == "temporal:quantile=0.8,targets=last"
     assert str(NEXT_ITEM.protocol()) == "leave-one-out"
+
+
+ROLLING = {
+    # One event a second from 0 to 99: a quantile q is the second 100 q.
+    f"user {user}": [(f"i{(user * 7 + second) % 30:02}", second) for second in range(user, 100, 5)]
+    for user in range(5)
+}
+
+
+def test_rolling_cuts_move_on_and_ask_up_to_the_next() -> None:
+    for cut, (valid_from, test_from, end) in enumerate([(50, 60, 70), (60, 70, 80), (70, 80, 90), (80, 90, 100)]):
+        split = make_split(in_memory(ROLLING), NEXT_ITEM.protocol(f"rolling:cut={cut}"))
+        assert str(split.protocol) == f"rolling:cut={cut},targets=last"
+        for number, (user, events) in enumerate(ROLLING.items()):
+
+            def items(first: int, last: int, events: list[tuple[str, int]] = events) -> list[str]:
+                return [item for item, second in events if first <= second < last]
+
+            assert train(split)[user] == items(0, valid_from)
+            assert triples(split, "valid")[number] == (user, items(0, test_from)[:-1], items(0, test_from)[-1:])
+            assert triples(split, "test")[number] == (user, items(0, end)[:-1], items(0, end)[-1:])
+        assert split.notes.get("events behind the test part, in no part", 0) == 100 - end
+    assert NEXT_ITEM.protocol("rolling").rule.seed_option == "cut"
+    with pytest.raises(BadConfig, match="cut=4 is none of 0 to 3"):
+        NEXT_ITEM.protocol("rolling:cut=4")
+    with pytest.raises(BadConfig, match="rolling: targets='al'"):
+        NEXT_ITEM.protocol("rolling:targets=al")
+
+
+def test_seconds_beside_positions_cut_and_positions_order() -> None:
+    numbered = in_memory({"u": [("a", 0), ("b", 1), ("c", 2), ("d", 3)], "v": [("b", 0), ("c", 1)], "w": [("a", 0)]}, TimeKind.POSITION)
+    none = UNKNOWN_TIME
+    # b comes after a, whatever its seconds say; the first of v has no time and happens with the second, w is never dated.
+    seconds = np.array([40, 10, none, 90, none, 70, none])
+    dated = replace(numbered, interactions=replace(numbered.interactions, unix_time=seconds))
+    split = make_split(dated, NEXT_ITEM.protocol("temporal:quantile=0.6"))
+    # In effect u: 40 40 40 90, v: 70 70, w: 10 -> 0.6 of seven is the sixth: 70, and of the four before it the third: 40.
+    assert split.notes["test cut, seconds since 1970"] == 70
+    assert split.notes["validation cut, seconds since 1970"] == 40
+    assert split.notes["events without a time, placed with the one before"] == 3
+    assert train(split) == {"u": [], "v": [], "w": ["a"]}
+    assert triples(split, "valid") == [("u", ["a", "b"], ["c"])]
+    assert triples(split, "test") == [("u", ["a", "b", "c"], ["d"]), ("v", ["b"], ["c"])]
+    with pytest.raises(BadRequest, match="ties are unknown"):
+        make_split(dated, NEXT_ITEM.protocol("temporal", ties="shuffle=1"))
 
 
 @pytest.mark.parametrize("protocol", ["leave-one-out", "temporal:quantile=0.5,targets=successive"])
