@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from recbench.evaluation.measures import Measures
     from recbench.evaluation.metrics import METRICS, Metric
     from recbench.evaluation.rank_table import MISS, RankTable, check_rankings, ranks_of_targets
+    from recbench.evaluation.relations import RELATIONS, target_relations
     from recbench.evaluation.significance import (
         PairedComparison,
         PairedTests,
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
         sign_flip_test,
         two_level_bootstrap,
     )
-    from recbench.evaluation.slices import Group, groups_by_fact, groups_by_size
+    from recbench.evaluation.slices import Group, groups_by_fact, groups_by_kind, groups_by_size
     from recbench.evaluation.tables import (
         content_name,
         read_exposure,
@@ -51,6 +52,7 @@ __all__ = [
     "CODES_FILE",
     "METRICS",
     "MISS",
+    "RELATIONS",
     "SPACES_FILE",
     "TOP",
     "CodePlaces",
@@ -84,6 +86,7 @@ __all__ = [
     "expected_ndcg",
     "exposure_counts",
     "groups_by_fact",
+    "groups_by_kind",
     "groups_by_size",
     "holm",
     "level_figures",
@@ -102,6 +105,7 @@ __all__ = [
     "read_targets",
     "sign_flip_test",
     "target_facts",
+    "target_relations",
     "targets_part",
     "tie_sensitivity",
     "two_level_bootstrap",

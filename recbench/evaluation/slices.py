@@ -37,6 +37,11 @@ def groups_by_size(slice_name: str, value: IntArray, buckets: Sequence[tuple[str
     return [Group(slice_name, name, bucket == number) for number, (name, _) in enumerate(buckets)]
 
 
+def groups_by_kind(slice_name: str, kind: IntArray, names: Sequence[str]) -> list[Group]:
+    """One group per kind; `kind` (R,) holds the place in `names` of each target's."""
+    return [Group(slice_name, name, kind == number) for number, name in enumerate(names)]
+
+
 def groups_by_fact(slice_name: str, fact: NDArray[np.bool_], yes: str, no: str) -> list[Group]:
     """Two groups: targets for which a fact (R,) holds, named `yes`, and the others."""
     return [Group(slice_name, yes, fact), Group(slice_name, no, ~fact)]

@@ -1,6 +1,7 @@
 """Next-item prediction: a user's events in order are known, and the next item is asked for."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from recbench.core.records import TargetsPart
@@ -18,16 +19,23 @@ _HISTORY_LENGTH = (("none", 0), ("1-5", 5), ("6-10", 10), ("11-20", 20), ("21-50
 """Groups of history length with their greatest length."""
 
 
+_RELATION = "relation"
+_TEXT = ("title", "brand", "categories")
+"""Columns of text that are compared; others, such as a crawled list of what was bought too, would tell more than what an item is."""
+
+
 def _facts(split: "Split") -> "TargetFacts":
-    from recbench.evaluation import target_facts
+    from recbench.evaluation import target_facts, target_relations
 
     part = split.test
-    return target_facts(split.train, part.histories, part.targets, part.user, part.is_tied)
+    facts = target_facts(split.train, part.histories, part.targets, part.user, part.is_tied)
+    texts = split.items.text(_TEXT) if split.items.has_text else None
+    return replace(facts, of_task={_RELATION: target_relations(split.train, part.histories, part.targets, texts)})
 
 
 def _groups(facts: "TargetFacts") -> "Iterator[Group]":
     """Popular or rare targets, long or short histories, known or new, tied or not; those that have a target, slice by slice."""
-    from recbench.evaluation import groups_by_fact, groups_by_size
+    from recbench.evaluation import RELATIONS, groups_by_fact, groups_by_kind, groups_by_size
 
     found = [
         *groups_by_size("target popularity", facts.target_count, _POPULARITY),
@@ -36,6 +44,8 @@ def _groups(facts: "TargetFacts") -> "Iterator[Group]":
     ]
     if facts.follows_last is not None:
         found += groups_by_fact("step from last item to target", facts.follows_last, "seen in train", "not seen")
+    if _RELATION in facts.of_task:  # facts of records before there were relations have none
+        found += groups_by_kind("relation of target to last item", facts.of_task[_RELATION], RELATIONS)
     if facts.is_tied is not None:
         found += groups_by_fact("time of target and event before", facts.is_tied, "tied", "untied")
     yield from (group for group in found if group.rows.any())
@@ -78,7 +88,9 @@ TASK = Task(
         },
         groups=(
             "Target popularity is the target's number of training events: cold 0, tail 1–5, mid 6–20, head above 20. "
-            "A user with several targets counts in each group with the targets that belong to it."
+            "A user with several targets counts in each group with the targets that belong to it. "
+            "The relation of a target to the last item of the history is the first that holds, by the train part and the texts: the "
+            "pair was seen, or reversed; two steps lead there; both have a neighbour in common; its text is among the 20 most alike; none."
         ),
         split="leave-one-out keeps each user's last event for the test and the last but one for validation; temporal cuts all users at "
         "one time, rolling at four; cold asks for items that no train part holds.",
