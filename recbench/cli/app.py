@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from recbench.cli import league
 from recbench.cli.cache import add, clean, ls, size
 from recbench.cli.codes import import_codes
 from recbench.cli.compare import compare
@@ -74,6 +75,10 @@ app.command(rich_help_panel=_BENCHMARK)(plan)
 app.command(rich_help_panel=_BENCHMARK)(tune)
 app.command(rich_help_panel=_BENCHMARK)(reproduce)
 app.command(rich_help_panel=_BENCHMARK)(import_ranks)
+
+_league = _group("league", "Run every model for the same processor time, or show what is left.", _BENCHMARK, "league show --class small")
+_league.command()(league.show)
+_league.command()(league.run)
 
 _list = _group("list", "List models, data sets or runs.", _RESULTS, "list runs")
 _list.command()(models)

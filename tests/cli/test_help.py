@@ -36,6 +36,7 @@ def test_the_commands_of_the_contract_are_there() -> None:
     assert set(COMMANDS) == {
         *("run", "compare", "reproduce", "import-ranks", "plan", "tune", "show", "diff", "verify", "recommend", "latency", "doctor"),
         *("leaderboard publish", "leaderboard export", "leaderboard remeasure", "list models", "list datasets", "list runs"),
+        *("league run", "league show"),
         *("data fetch", "data stats", "data check", "cache add", "cache ls", "cache size", "cache clean"),
         "codes import",
     }
@@ -57,7 +58,7 @@ def test_every_command_explains_itself(words: str) -> None:
 
 def test_every_group_shows_an_example_that_is_a_command() -> None:
     groups = {name: node for name, node in typer.main.get_command(app).commands.items() if hasattr(node, "commands")}
-    assert set(groups) == {"list", "leaderboard", "codes", "data", "cache"}
+    assert set(groups) == {"list", "leaderboard", "league", "codes", "data", "cache"}
     for name, node in groups.items():
         _, _, example = node.help.partition("Example: recbench ")
         assert example.split()[0] == name

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -27,13 +27,16 @@ def cells_of(request: CompareRequest) -> list[Cell]:
     return cells
 
 
-def compare_request(request: CompareRequest, workplace: Workplace, on_change: Callable[[list[Cell]], None]) -> list[Cell]:
+def compare_request(
+    request: CompareRequest, workplace: Workplace, on_change: Callable[[list[Cell]], None], cells: Sequence[Cell] | None = None
+) -> list[Cell]:
     """Run every cell that has no finished record; a failed cell stops no other.
 
     Args:
         request: which cells, how many at a time, where.
         workplace: shared by all cells.
         on_change: called with all cells when one has changed or made progress.
+        cells: some cells of the matrix, in the order to run them; None: all.
 
     Returns:
         The cells, `done` with their folder or `failed` with the reason.
@@ -41,11 +44,10 @@ def compare_request(request: CompareRequest, workplace: Workplace, on_change: Ca
     open_executor: OpenExecutor = registry.executors().load(request.executor)
     _check(request)
     with closing(open_executor(request, workplace)) as executor:
-        return _run_cells(request, executor, on_change)
+        return _run_cells(request, executor, on_change, cells_of(request) if cells is None else list(cells))
 
 
-def _run_cells(request: CompareRequest, executor: Executor, on_change: Callable[[list[Cell]], None]) -> list[Cell]:
-    cells = cells_of(request)
+def _run_cells(request: CompareRequest, executor: Executor, on_change: Callable[[list[Cell]], None], cells: list[Cell]) -> list[Cell]:
     since: dict[int, float] = {}
 
     def request_of(index: int) -> RunRequest:

@@ -1,0 +1,153 @@
+"""`recbench league show` and `recbench league run`."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from recbench.cli.options import DataDir, Debug, Device, Executor, Jobs, Json, Plugins, ThreadsOfEach, names, workplace
+from recbench.cli.terminal import print_json, print_line, print_note, stdout, verb
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from recbench.running.many.league import LeagueCell, Standing
+    from recbench.running.requests import Cell
+
+Class = Annotated[str | None, typer.Option("--class", "-c", help="Class of data sets: small, medium or large. Default: all.")]
+OneProtocol = Annotated[
+    str | None, typer.Option("--protocol", help="One protocol of the league, such as leave-one-out or cold. Default: all.")
+]
+Kind = Annotated[str | None, typer.Option("--kind", help="untrained or learned models alone. Default: both.")]
+Models = Annotated[
+    str | None, typer.Option("--models", "-m", help="Some of the models alone, separated by commas, as the league names them.")
+]
+Datasets = Annotated[str | None, typer.Option("--datasets", "-d", help="Some of the data sets alone, separated by commas.")]
+
+
+@verb
+def show(
+    league_class: Class = None,
+    protocol: OneProtocol = None,
+    kind: Kind = None,
+    models: Models = None,
+    datasets: Datasets = None,
+    missing: Annotated[bool, typer.Option("--missing", help="Print the command of every run that is missing.")] = False,
+    as_json: Json = False,
+    debug: Debug = False,  # noqa: ARG001 (read by `verb`)
+) -> None:
+    """Show which runs of a league stand, here and on the boards, and how many processor hours the others may take.
+
+    All models of a class have the same processor time, so that its rows are comparable.
+
+    Example: recbench league show --class small --missing
+    """
+    parts = _standings(league_class, protocol, kind, models, datasets)
+    if as_json:
+        print_json(
+            [
+                {"class": name, "cells": len(part.cells), "missing": [cell.command for cell in part.missing], "hours_left": part.hours_left}
+                for name, part in parts.items()
+            ]
+        )
+        return
+    if missing:
+        for part in parts.values():
+            for cell in part.missing:
+                print_line(cell.command)
+        return
+    from rich.table import Table
+
+    table = Table("class", "protocol", "models", "stand", "of", "hours left", box=None, header_style="bold")
+    for name, part in parts.items():
+        for title, of in _rows(part).items():
+            done = len(of.cells) - len(of.missing)
+            table.add_row(name, *title, f"{done:,}", f"{len(of.cells):,}", f"{of.hours_left:.1f}" if of.hours_left else "–")
+    stdout().print(table)
+    left = sum(part.hours_left for part in parts.values())
+    print_line(f"{sum(len(part.missing) for part in parts.values()):,} runs are missing, at most {left:.1f} processor hours of training.")
+
+
+@verb
+def run(
+    league_class: Annotated[str, typer.Option("--class", "-c", help="Class of data sets: small, medium or large.")],
+    protocol: OneProtocol = None,
+    kind: Kind = None,
+    models: Models = None,
+    datasets: Datasets = None,
+    jobs: Jobs = None,
+    executor: Executor = "local",
+    device: Device = "auto",
+    threads: ThreadsOfEach = None,
+    plugin: Plugins = None,
+    data_dir: DataDir = None,
+    as_json: Json = False,
+    debug: Debug = False,  # noqa: ARG001 (read by `verb`)
+) -> None:
+    """Run what is missing of a league, each run in a process of its own; after a stop or a kill the same command goes on.
+
+    A run that is refused or fails stops no other, and makes the exit code 1.
+
+    Example: recbench league run --class small --kind untrained
+    """
+    import time
+
+    from recbench.cli.compare import cell_table
+    from recbench.cli.live import LiveTable, progress_line
+    from recbench.running.many.league import run_league
+    from recbench.running.requests import CompareRequest
+
+    (part,) = _standings(league_class, protocol, kind, models, datasets).values()
+    print_note(f"{len(part.missing):,} of {len(part.cells):,} runs are missing, at most {part.hours_left:.1f} processor hours of training.")
+    request = CompareRequest((), (), jobs=jobs, executor=executor, device=device, threads=threads, plugins=tuple(plugin or ()))
+    start = time.monotonic()
+
+    def display(cells: "Sequence[Cell]") -> None:
+        running = (progress_line(cell, cell.reason, cell.left_s) for cell in cells if cell.state == "running")
+        live.show(cell_table(cells, time.monotonic() - start), running)
+
+    with LiveTable(stays=True) as live:
+        cells = run_league(part.missing, request, workplace(data_dir), display)
+    failed = [cell for cell in cells if cell.state == "failed"]
+    if as_json:
+        print_json(cells)
+    else:
+        print_line(f"{len(cells) - len(failed):,} runs are done; `recbench leaderboard publish` puts them on the boards.")
+    for cell in failed:
+        print_note(f"Failed: {cell}: {cell.reason}")
+    if failed:
+        raise typer.Exit(1)
+
+
+def _standings(
+    league_class: str | None, protocol: str | None, kind: str | None, models: str | None, datasets: str | None
+) -> "dict[str, Standing]":
+    """How far each class is, of the cells that are asked for."""
+    from recbench.core.errors import BadRequest, nearest
+    from recbench.running.many.league import cells_of_class, leagues, records_of, standing
+
+    records = records_of(workplace())
+    found = {}
+    for name in leagues().classes if league_class is None else (league_class,):
+        cells = cells_of_class(name, protocol, kind)
+        for option, text, of in (("--models", models, "model"), ("--datasets", datasets, "dataset")):
+            wanted = None if text is None else names(text, option)
+            known = dict.fromkeys(getattr(cell, of) for cell in cells)
+            unknown = [value for value in wanted or () if value not in known]
+            if unknown and league_class is not None:
+                there = f"{nearest(unknown[0], known)} There are: {', '.join(known)}."
+                raise BadRequest(f"{option}: {unknown[0]!r} is not in this part of the league.{there}")
+            cells = tuple(cell for cell in cells if wanted is None or getattr(cell, of) in wanted)
+        found[name] = standing(cells, records)
+    return found
+
+
+def _rows(part: "Standing") -> "dict[tuple[str, str], Standing]":
+    """The part by protocol and kind of model."""
+    from recbench.running.many.league import Standing
+
+    titles = dict.fromkeys((cell.protocol, cell.kind) for cell in part.cells)
+
+    def of(cells: "tuple[LeagueCell, ...]", title: tuple[str, str]) -> "tuple[LeagueCell, ...]":
+        return tuple(cell for cell in cells if (cell.protocol, cell.kind) == title)
+
+    return {title: Standing(of(part.cells, title), of(part.missing, title)) for title in titles}

@@ -1,0 +1,111 @@
+"""`recbench league`: what stands, what is missing, and running it."""
+
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from recbench.core.budget import Budget
+from recbench.data import dataset_card
+from recbench.running.many import league
+from recbench.tasks import NEXT_ITEM
+
+SMALL = """
+untrained = ["random", "popularity", "recent-popularity"]
+untrained_that_draw = ["random"]
+untrained_seeds = 2
+learned = ["sasrec:smoke", "idgenrec:smoke"]
+without_text = []
+
+[classes.tiny]
+datasets = ["demo"]
+budget = "30cpu-s"
+seeds = 2
+
+[classes.other]
+datasets = ["beauty"]
+budget = "1cpu-h"
+seeds = 1
+
+[protocols.leave-one-out]
+split = "leave-one-out"
+
+[protocols.rolling]
+split = "rolling"
+kinds = ["untrained"]
+datasets = ["demo"]
+repeats = { option = "cut", values = [0, 3] }
+"""
+
+
+@pytest.fixture
+def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    file = tmp_path / "leagues.toml"
+    file.write_text(SMALL)
+    monkeypatch.setattr(league, "_FILE", file)
+    league.leagues.cache_clear()
+    yield
+    league.leagues.cache_clear()
+
+
+def test_cells_are_of_the_class_and_of_what_its_data_can_serve(small: None) -> None:
+    cells = league.cells_of_class("tiny", "leave-one-out")
+    names = [(cell.model, cell.seed, cell.budget) for cell in cells]
+    untrained = [("random", 0, None), ("random", 1, None), ("popularity", 0, None), ("recent-popularity", 0, None)]
+    assert names[:4] == untrained
+    assert names[4:6] == [("sasrec:smoke", 0, "30cpu-s"), ("sasrec:smoke", 1, "30cpu-s")]
+    assert [cell.split for cell in league.cells_of_class("tiny", "rolling")] == ["rolling:cut=0"] * 4 + ["rolling:cut=3"] * 4
+    # Beauty tells no times that order its events, and no protocol but one is for it.
+    assert {cell.model for cell in league.cells_of_class("other")} == {"random", "popularity", "sasrec:smoke", "idgenrec:smoke"}
+
+
+@pytest.mark.slow
+def test_what_is_missing_is_run_once_and_counted_as_standing(small: None, recbench: Any) -> None:
+    first = recbench("league", "show", "--class", "tiny", "--json").json[0]
+    n_cells = first["cells"]
+    assert len(first["missing"]) == n_cells
+    assert first["hours_left"] == pytest.approx(30 * sum("budget" in command for command in first["missing"]) / 3600)
+    assert "recbench run -m sasrec -d demo --preset smoke --seed 1 --budget 30cpu-s" in first["missing"]
+    assert "recbench run -m random -d demo --protocol rolling:cut=3 --seed 1" in first["missing"]
+    # One of them by hand, and one with other settings, which is another row.
+    assert recbench("run", "-m", "popularity", "-d", "demo", "--threads", "1").code == 0
+    assert recbench("run", "-m", "sasrec", "-d", "demo", "--preset", "smoke", "--budget", "30cpu-s", "--set", "network.width=16").code == 0
+    second = recbench("league", "show", "--class", "tiny", "--json").json[0]
+    assert set(first["missing"]) - set(second["missing"]) == {"recbench run -m popularity -d demo"}
+    done = recbench("league", "run", "--class", "tiny", "--models", "random,sasrec:smoke", "--threads", "1")
+    assert done.code == 0, done.stderr
+    third = recbench("league", "show", "--class", "tiny", "--json").json[0]
+    assert not [command for command in third["missing"] if "-m random" in command or "-m sasrec" in command]
+    again = recbench("league", "run", "--class", "tiny", "--models", "random,sasrec:smoke")
+    assert again.code == 0
+    assert "0 of" in again.stderr
+    table = recbench("league", "show").stdout
+    assert "rolling" in table
+    assert f"{len(third['missing']) + 5:,} runs are missing" in table
+
+
+def test_unknown_names_are_told(small: None, recbench: Any) -> None:
+    recbench("league", "show", "--class", "tny").refuses("no league class 'tny'", "Did you mean 'tiny'")
+    recbench("league", "show", "--class", "tiny", "--protocol", "rollin").refuses("no league protocol 'rollin'", "'rolling'")
+    recbench("league", "show", "--kind", "trained").refuses("no league kind 'trained'")
+    recbench("league", "run", "--class", "tiny", "--models", "sasrc:smoke").refuses("'sasrc:smoke' is not in this part", "'sasrec:smoke'")
+    recbench("league", "run", "--class", "tiny", "--datasets", "beauty").refuses("'beauty' is not in this part")
+
+
+def test_the_leagues_of_this_version_name_what_there_is() -> None:
+    raw = tomllib.loads(league._FILE.read_text())
+    datasets = [name for of in raw["classes"].values() for name in of["datasets"]]
+    assert len(datasets) == len(set(datasets)) == 12
+    for name in datasets:
+        dataset_card(name)
+    for of in raw["classes"].values():
+        assert Budget.parse(of["budget"]).unit == "cpu-seconds"
+    for how in raw["protocols"].values():
+        NEXT_ITEM.protocol(how["split"], how.get("ties", "source"))
+        assert set(how.get("datasets", [])) <= set(datasets)
+    for name in raw["classes"]:
+        cells = league.cells_of_class(name)
+        assert len(cells) == len(set(cells))
+        league.standing(cells, [])
