@@ -273,8 +273,17 @@ events_by_user = st.dictionaries(
 )
 
 
-@settings(max_examples=60, deadline=None)
-@given(events_by_user, st.sampled_from(["leave-one-out", "temporal:targets=last", "temporal:targets=successive", "temporal:targets=all"]))
+@settings(max_examples=120, deadline=None)
+@given(
+    events_by_user,
+    st.sampled_from(
+        [
+            "leave-one-out",
+            *(f"temporal:targets={kind}" for kind in ("last", "successive", "all")),
+            *(f"rolling:cut={cut},targets={kind}" for cut, kind in enumerate(("last", "successive", "all", "last"))),
+        ]
+    ),
+)
 def test_no_split_shows_the_future(lists: dict[str, list[tuple[str, int]]], protocol: str) -> None:
     ordered = {user: sorted(events, key=lambda event: event[1]) for user, events in lists.items()}
     dataset = in_memory(ordered)
