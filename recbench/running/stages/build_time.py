@@ -1,9 +1,10 @@
 """How long the building of a stage takes, pauses left out and killed attempts counted."""
 
 import logging
+import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from recbench.core.elapsed import NO_TIME, Elapsed
@@ -44,9 +45,12 @@ class AttemptClock:
 
     def note(self, here: Elapsed) -> None:
         """Keep the time of this attempt; only stages with checkpoints can be resumed and have a folder for it."""
-        if self._file.parent.exists():
-            temporary = self._file.with_suffix(".tmp")
-            so_far = self.before + here
+        if not self._file.parent.exists():
+            return
+        # Processes of a group build into one folder, and the first that is done removes it.
+        temporary = self._file.with_name(f"attempts-{os.getpid()}.tmp")
+        so_far = self.before + here
+        with suppress(FileNotFoundError):
             Attempts(seconds=so_far.seconds, cpu_seconds=so_far.cpu_seconds).write(temporary)
             temporary.replace(self._file)
 

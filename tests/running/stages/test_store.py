@@ -1,15 +1,19 @@
 import errno
+import shutil
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
+from recbench.core.elapsed import Elapsed
 from recbench.core.errors import BadData, BadRequest
 from recbench.core.plugin import CurvePoint, FitReport
 from recbench.core.records import StagePart
 from recbench.running.run.training import read_report, write_report
+from recbench.running.stages.build_time import AttemptClock
 from recbench.running.stages.store import StageStore, cache_entries, clean_cache
 
 
@@ -54,6 +58,36 @@ def test_a_failed_build_leaves_nothing_behind(tmp_path: Path) -> None:
         store.get("codes", {}, fail)
     assert [path for path in (tmp_path / "stages").rglob("*") if path.is_file() and path.suffix != ".lock"] == []
     assert store.get("codes", {}, _write("whole")).reused is False
+
+
+def test_processes_of_a_group_note_their_time_in_one_folder(tmp_path: Path) -> None:
+    partial = tmp_path / "partial"
+    partial.mkdir()
+    first, second = AttemptClock(partial), AttemptClock(partial)
+    stop = threading.Event()
+
+    def note(clock: AttemptClock, errors: list[Exception]) -> None:
+        try:
+            while not stop.is_set():
+                clock.note(Elapsed(2.0, 1.0))
+        except Exception as error:
+            errors.append(error)
+
+    errors: list[Exception] = []
+    threads = [threading.Thread(target=note, args=(clock, errors)) for clock in (first, second)]
+    for thread in threads:
+        thread.start()
+    # Whoever is done first removes the folder, and comes back for another attempt.
+    for _ in range(30):
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(exist_ok=True)
+        time.sleep(0.005)
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert not errors
+    first.note(Elapsed(2.0, 1.0))
+    assert AttemptClock(partial).before == Elapsed(2.0, 1.0)
 
 
 @pytest.mark.parametrize("damage", ["edit", "remove", "cut", "manifest"])
