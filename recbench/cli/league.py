@@ -76,7 +76,7 @@ def run(
     datasets: Datasets = None,
     jobs: Jobs = None,
     executor: Executor = "local",
-    device: Device = "auto",
+    device: Device = "cpu",
     threads: ThreadsOfEach = None,
     plugin: Plugins = None,
     data_dir: DataDir = None,

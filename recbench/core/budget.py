@@ -65,6 +65,7 @@ class Budget:
         started_at: when the run began, as `now` counts.
         ledger: what was spent so far.
         is_auxiliary: bounds an auxiliary training, which no ranking follows.
+        whole: of an auxiliary budget the run's, for which a stop must not buy time either.
     """
 
     unit: Unit | None = None
@@ -72,6 +73,7 @@ class Budget:
     started_at: float = field(default_factory=time.monotonic)
     ledger: Ledger = field(default_factory=Ledger)
     is_auxiliary: bool = False
+    whole: "Budget | None" = field(default=None, repr=False, compare=False)
 
     @classmethod
     def parse(cls, text: str | None, started_at: float | None = None) -> "Budget":
@@ -194,9 +196,9 @@ class Budget:
         It has a clock and a ledger of its own. Report it with `charge_auxiliary` when the training is done.
         """
         if self.unit is None:
-            return Budget(is_auxiliary=True)
+            return Budget(is_auxiliary=True, whole=self)
         left = max(AUXILIARY_SHARE * self.amount - self.ledger.auxiliary, 0.0)
-        return Budget(self.unit, left if self.is_timed else float(int(left)), self.now(), is_auxiliary=True)
+        return Budget(self.unit, left if self.is_timed else float(int(left)), self.now(), is_auxiliary=True, whole=self)
 
     @property
     def auxiliary_text(self) -> str | None:
@@ -209,8 +211,14 @@ class Budget:
         self.ledger.auxiliary += spent.get(self.unit or "", 0.0)
 
     def charge(self, took: Elapsed) -> None:
-        """Count work that was done before this process began: a stage found in the cache, an interrupted attempt."""
+        """Count work that was done before this process began: a stage found in the cache."""
         self.ledger.charged_s += took.cpu_seconds if self.unit == "cpu-seconds" else took.seconds
+
+    def charge_attempt(self, took: Elapsed) -> None:
+        """Count an earlier, interrupted attempt; one at an auxiliary training counts for the run too."""
+        self.charge(took)
+        if self.whole is not None:
+            self.whole.charge_attempt(took)
 
     def note_training(self, *, steps: int, examples: int) -> None:
         """A training on this budget has ended after so many steps and examples."""

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from recbench.core.errors import BadData
@@ -20,6 +21,7 @@ from recbench.data.unpacking import DAMAGE, unpacked
 
 _LINES_PER_REPORT = 20_000
 _TIMES_AT_A_TIME = 1 << 18
+_DIGITS = r"^-?[0-9]+$"
 
 
 def lines(path: Path, progress: Progress) -> Iterator[tuple[int, bytes]]:
@@ -148,7 +150,9 @@ class EventLines:
         numbers = [np.empty(0, np.int64)]
         for chunk in self.times().chunks:
             try:
-                part = chunk.cast(pa.int64()).to_numpy()
+                # Arrow would take 0x1F for a number, too.
+                is_plain = pc.all(pc.match_substring_regex(chunk, _DIGITS)).as_py()
+                part = chunk.cast(pa.int64()).to_numpy() if is_plain else self._written_oddly(chunk, sum(map(len, numbers)))
             except pa.ArrowInvalid:
                 part = self._written_oddly(chunk, sum(map(len, numbers)))
             numbers.append(part)

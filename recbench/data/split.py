@@ -104,6 +104,8 @@ def make_split(dataset: Dataset, protocol: SplitProtocol) -> Split:
     train, valid, test, notes, feedback = protocol.rule.cut(dataset, protocol.options)
     if not len(test) or not len(valid):
         raise BadData(f"{dataset.card.name}: {protocol} leaves {len(valid)} validation and {len(test)} test queries. {protocol.rule.needs}")
+    if not len(train.item):
+        raise BadData(f"{dataset.card.name}: {protocol} leaves nothing to train on. {protocol.rule.needs}")
     if dataset.notes.get(WITHIN_A_SECOND, 0):
         # Equal seconds are no ties then, and what is finer is not kept.
         valid, test = (replace(part, is_tied=None) for part in (valid, test))

@@ -12,6 +12,8 @@ from recbench.data.dataset import Dataset
 from recbench.data.parts import Parts, SplitPart
 
 _MIN_EVENTS = 3
+_NEVER = int(np.iinfo(np.int64).max)
+"""Time of events that nobody can place: they lie before no cut, and in no part."""
 _ROLLING = (0.5, 0.6, 0.7, 0.8, 0.9)
 """Quantiles of all times at which `rolling` cuts; the first only begins a validation part."""
 
@@ -30,23 +32,23 @@ def temporal(dataset: Dataset, options: Mapping[str, Any]) -> Parts:
     events = dataset.interactions
     quantile = float(options["quantile"])
     times = _global_times(events)
-    test_cut = _cut_time(times, quantile)
-    return _between(events, times, _cut_time(times[times < test_cut], quantile), test_cut, None, str(options["targets"]))
+    test_cut = _cut_time(times[times < _NEVER], quantile)
+    return _between(events, times, _cut_time(times[times < test_cut], quantile), test_cut, _NEVER, str(options["targets"]))
 
 
 def rolling(dataset: Dataset, options: Mapping[str, Any]) -> Parts:
     """As `temporal`, at one of four cuts: events up to the next cut are asked for, those since the one before are for validation."""
     events = dataset.interactions
     times = _global_times(events)
-    valid_cut, test_cut, *after = (_cut_time(times, quantile) for quantile in _ROLLING[options["cut"] : options["cut"] + 3])
-    return _between(events, times, valid_cut, test_cut, after[0] if after else None, str(options["targets"]))
+    known = times[times < _NEVER]
+    valid_cut, test_cut, *after = (_cut_time(known, quantile) for quantile in _ROLLING[options["cut"] : options["cut"] + 3])
+    return _between(events, times, valid_cut, test_cut, after[0] if after else _NEVER, str(options["targets"]))
 
 
-def _between(events: Interactions, times: LongArray, valid_cut: int, test_cut: int, end: int | None, targets: str) -> Parts:
-    """Train before `valid_cut`, validation before `test_cut`, test from there on, up to `end` where there is one."""
+def _between(events: Interactions, times: LongArray, valid_cut: int, test_cut: int, end: int, targets: str) -> Parts:
+    """Train before `valid_cut`, validation before `test_cut`, test before `end`."""
     rows = np.arange(len(events))
-    n_before_end = events.lengths if end is None else _counts_before(events, times, end)
-    n_before_test, n_before_valid = _counts_before(events, times, test_cut), _counts_before(events, times, valid_cut)
+    n_before_valid, n_before_test, n_before_end = (_counts_before(events, times, cut) for cut in (valid_cut, test_cut, end))
     before_end, before_test, train = (_prefixes(events, rows, n) for n in (n_before_end, n_before_test, n_before_valid))
     part = _TEMPORAL_TARGETS[targets]
     valid, valid_skipped = part(before_test, n_before_valid)
@@ -59,10 +61,12 @@ def _between(events: Interactions, times: LongArray, valid_cut: int, test_cut: i
         "test targets without a history, left out": test_skipped,
         "test targets never seen in train": int(np.count_nonzero(first_seen[test.targets.item])),
     }
-    if end is not None:
-        notes["events behind the test part, in no part"] = int((events.lengths - n_before_end).sum())
+    if end != _NEVER:
+        notes["events behind the test part, in no part"] = int(np.count_nonzero((times >= end) & (times < _NEVER)))
     if events.time is not TimeKind.SECONDS and events.unix_time is not None:
-        notes["events without a time, placed with the one before"] = int(np.count_nonzero(events.unix_time == UNKNOWN_TIME))
+        is_never = times == _NEVER
+        notes["events of users without any time, in no part"] = int(np.count_nonzero(is_never))
+        notes["events without a time, placed with the one before"] = int(np.count_nonzero((events.unix_time == UNKNOWN_TIME) & ~is_never))
     return Parts(train, valid, test, notes)
 
 
@@ -70,7 +74,8 @@ def _global_times(events: Interactions) -> LongArray:
     """Seconds since 1970 of every event, never falling within a user.
 
     Where a source numbers the events and tells seconds beside that, the numbers order them: an event counts as no earlier than the one
-    before it, and one without a time as happening with it; at the beginning with the first that has one.
+    before it, and one without a time as happening with it; at the beginning with the first that has one. Events of a user without any
+    time happen at `_NEVER`.
     """
     if events.time is TimeKind.SECONDS or events.unix_time is None:
         return events.timestamp
@@ -83,7 +88,7 @@ def _global_times(events: Interactions) -> LongArray:
     times = np.maximum.accumulate(known - low + user * span) - user * span + low
     n_known = np.concatenate([[0], np.cumsum(is_known)])
     leads = n_known[1:] == n_known[events.offsets[user]]
-    first_known = np.full(len(events), low)
+    first_known = np.full(len(events), _NEVER)
     at_first = np.flatnonzero(is_known & (n_known[:-1] == n_known[events.offsets[user]]))
     first_known[user[at_first]] = known[at_first]
     return np.where(leads, first_known[user], times)

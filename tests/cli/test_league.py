@@ -71,6 +71,7 @@ def test_what_is_missing_is_run_once_and_counted_as_standing(small: None, recben
     assert "recbench run -m random -d demo --protocol rolling:cut=3 --seed 1" in first["missing"]
     # One of them by hand, and one with other settings, which is another row.
     assert recbench("run", "-m", "popularity", "-d", "demo", "--threads", "1").code == 0
+    assert recbench("run", "-m", "random", "-d", "demo", "--seen", "keep", "--threads", "1").code == 0
     assert recbench("run", "-m", "sasrec", "-d", "demo", "--preset", "smoke", "--budget", "30cpu-s", "--set", "network.width=16").code == 0
     second = recbench("league", "show", "--class", "tiny", "--json").json[0]
     assert set(first["missing"]) - set(second["missing"]) == {"recbench run -m popularity -d demo"}

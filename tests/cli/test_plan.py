@@ -145,6 +145,17 @@ def test_seeds_of_the_same_run_come_first_and_settings_nobody_tried_are_named(re
     assert any("there are some of cpu" in note for note in other["notes"])
 
 
+def test_a_record_of_another_cut_says_nothing_of_the_sizes(recbench: Any, made: Any) -> None:
+    other = {
+        "protocol": {"split": "rolling", "split_options": {"cut": 0, "targets": "last"}, "list_length": 50, "views": ["keep", "unseen"]}
+    }
+    made(recbench.folder / "runs", "ml-100k", users=179, items=1_682, events=100_000, train_s=1.0, **other)
+    sizes = planned(recbench, "-m", "sasrec", "-d", "ml-100k", "--preset", "tuned", "--protocol", "rolling:cut=0")["sizes"]
+    assert sizes["n_users"] == 179
+    sizes = planned(recbench, "-m", "sasrec", "-d", "ml-100k", "--preset", "tuned", "--protocol", "rolling:cut=1")["sizes"]
+    assert sizes["source"] == "card"
+
+
 def test_memory_is_at_least_what_reading_the_events_takes(recbench: Any, made: Any) -> None:
     made(recbench.folder / "runs", "near", users=1_000, items=11_924, events=13_000, train_s=1.0, mib=400)
     found = planned(recbench, "-m", "sasrec", "-d", "toys", "--preset", "tuned")

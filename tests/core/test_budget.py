@@ -67,6 +67,18 @@ def test_processor_time_is_charged_as_such_and_keeps_nothing_back_for_the_rankin
     assert whole.enough(16.0) == "--budget 20cpu-s"
 
 
+def test_a_stopped_attempt_at_an_auxiliary_training_counts_for_the_run() -> None:
+    for text in ("100s", "100cpu-s"):
+        whole = Budget.parse(text)
+        part = whole.auxiliary()
+        part.charge_attempt(Elapsed(7.0, 7.0))
+        assert whole.seconds_left() == pytest.approx(93.0, abs=0.5)
+        assert part.seconds_left() == pytest.approx(18.0, abs=0.5)
+        # What was found in the cache is charged by who asks for it.
+        part.charge(Elapsed(5.0, 5.0))
+        assert whole.seconds_left() == pytest.approx(93.0, abs=0.5)
+
+
 def test_a_part_of_no_bound_is_no_bound() -> None:
     assert not Budget().part(0.1).is_spent(steps=10**9, examples=10**9)
 

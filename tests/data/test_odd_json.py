@@ -84,7 +84,7 @@ def test_times_are_packed_while_they_are_read(read_lines: Callable[..., Dataset]
 
 
 @pytest.mark.parametrize("reader", [name for name in KEYS if name != "yelp"])
-@pytest.mark.parametrize("time", [10**30, "soon", 1.5])
+@pytest.mark.parametrize("time", [10**30, "soon", 1.5, "0x1F"])
 def test_times_are_whole_numbers(read_lines: Callable[..., Dataset], reader: str, time: object) -> None:
     with pytest.raises(BadData, match=r"event 2: .* is not a whole number"):
         read_lines(reader, [review(reader), review(reader, time=time)])

@@ -187,19 +187,21 @@ def test_rolling_cuts_move_on_and_ask_up_to_the_next() -> None:
 
 
 def test_seconds_beside_positions_cut_and_positions_order() -> None:
-    numbered = in_memory({"u": [("a", 0), ("b", 1), ("c", 2), ("d", 3)], "v": [("b", 0), ("c", 1)], "w": [("a", 0)]}, TimeKind.POSITION)
+    lists = {"u": [("a", 0), ("b", 1), ("c", 2), ("d", 3)], "v": [("b", 0), ("c", 1)], "w": [("a", 0)], "x": [("a", 0), ("c", 1)]}
+    numbered = in_memory(lists, TimeKind.POSITION)
     none = UNKNOWN_TIME
     # b comes after a, whatever its seconds say; the first of v has no time and happens with the second, w is never dated.
-    seconds = np.array([40, 10, none, 90, none, 70, none])
+    seconds = np.array([40, 10, none, 90, none, 70, none, 5, 6])
     dated = replace(numbered, interactions=replace(numbered.interactions, unix_time=seconds))
     split = make_split(dated, NEXT_ITEM.protocol("temporal:quantile=0.6"))
-    # In effect u: 40 40 40 90, v: 70 70, w: 10 -> 0.6 of seven is the sixth: 70, and of the four before it the third: 40.
+    # In effect x: 5 6, u: 40 40 40 90, v: 70 70; w is in no part. 0.6 of eight is the sixth: 70, of the five before it the fourth: 40.
     assert split.notes["test cut, seconds since 1970"] == 70
     assert split.notes["validation cut, seconds since 1970"] == 40
-    assert split.notes["events without a time, placed with the one before"] == 3
-    assert train(split) == {"u": [], "v": [], "w": ["a"]}
+    assert split.notes["events without a time, placed with the one before"] == 2
+    assert train(split) == {"u": [], "v": [], "w": [], "x": ["a", "c"]}
     assert triples(split, "valid") == [("u", ["a", "b"], ["c"])]
     assert triples(split, "test") == [("u", ["a", "b", "c"], ["d"]), ("v", ["b"], ["c"])]
+    assert split.notes["events of users without any time, in no part"] == 1
     with pytest.raises(BadRequest, match="ties are unknown"):
         make_split(dated, NEXT_ITEM.protocol("temporal", ties="shuffle=1"))
 
@@ -234,6 +236,12 @@ def test_fewer_users_are_drawn_by_their_ids_alone(protocol: str) -> None:
         assert {user for user, _, _ in triples(again, "test")} == asked
     everyone = make_split(in_memory(lists), NEXT_ITEM.protocol(f"{protocol}{joint}users=1000"))
     assert everyone.fingerprints == all_asked.fingerprints
+
+
+def test_an_empty_train_part_is_refused() -> None:
+    lists = {"u": [("a", 5), ("b", 5), ("c", 5)], "v": [("b", 5), ("c", 7), ("a", 9)]}
+    with pytest.raises(BadData, match="leaves nothing to train on"):
+        make_split(in_memory(lists), NEXT_ITEM.protocol("temporal:quantile=0.6"))
 
 
 def test_nobody_to_ask() -> None:

@@ -36,6 +36,8 @@ from recbench.nn.training.state import STATE, Candidate, State
 
 _LOSSES_IN_FLIGHT = 32
 """On a GPU the loss is looked at this seldom: every look waits for the device."""
+_TICK_S = 1e-3
+"""Less than this no clock is trusted with."""
 _SHOW_EVERY_S = 0.5
 
 
@@ -166,9 +168,8 @@ class _Training:
             self.clock.step_took(self.budget.now() - began)
             moment = self._moment()
             if self.steps_here == PACE_STEPS and self._is_paced and self.context.world.rank == 0:
-                refuse_less_than_a_pass(
-                    self.budget, self.examples_here / self.clock.steps_s, possible=self.examples_possible, seen=state.examples
-                )
+                pace = self.examples_here / max(self.clock.steps_s, _TICK_S)
+                refuse_less_than_a_pass(self.budget, pace, possible=self.examples_possible, seen=state.examples)
             self._show(task)
             if moment.is_checkpoint_due and not moment.is_stopped:
                 self._checkpoint()
@@ -204,7 +205,7 @@ class _Training:
                 self.examples_here, began = 0, self.budget.now()
                 self._step()
             if self.context.world.rank == 0:
-                pace = self.examples_here / (self.budget.now() - began)
+                pace = self.examples_here / max(self.budget.now() - began, _TICK_S)
                 refuse_less_than_a_pass(self.budget, pace, possible=self.examples_possible, seen=0)
         raise Untrained(f"{self.name} {self.context.budget.used_up_before()}")
 
@@ -481,7 +482,7 @@ class _Training:
         )
         self.resumed_at = self.state.step
         # A stop must not buy training time: what the attempts before took counts.
-        self.budget.charge(before)
+        self.budget.charge_attempt(before)
         self.context.log.info("resumed at step %d", self.state.step)
 
     def _load(self, weights: dict[str, Tensor]) -> None:

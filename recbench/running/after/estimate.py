@@ -399,13 +399,15 @@ def _sizes(dataset: str, protocol: SplitProtocol, past: Sequence[RunRecord], wor
     card = dataset_card(dataset)
     is_path = card.name != dataset
 
+    rule_options = {key: value for key, value in protocol.options.items() if key != USERS}
+
     def asked(n_users: int, n_items: int, n_interactions: int, source: str) -> tuple[Sizes, str]:
         most = n_users if protocol.n_asked is None else min(n_users, protocol.n_asked)
         return Sizes(most, n_items, n_interactions, source, n_users), card.name
 
     for record in past:
-        whole = not is_path and USERS not in record.protocol.split_options
-        if whole and record.dataset.name == card.name and record.protocol.split == protocol.name:
+        alike = record.protocol.split == protocol.name and record.protocol.split_options == rule_options
+        if not is_path and alike and record.dataset.name == card.name:
             about = record.dataset
             return asked(record.targets.n_users, about.n_items, about.n_interactions, f"record {record.run_id}")
     counts = card.counts

@@ -195,11 +195,16 @@ def records_of(workplace: Workplace) -> list[RunRecord]:
 
 
 def _identity(record: RunRecord) -> tuple[Any, ...]:
-    """What a cell and its record have in common; a record of other settings than the preset's has none of it."""
+    """What a cell and its record have in common; one of other settings, one view or another device has none of it."""
     model, protocol = record.model, record.protocol
     options = tuple(sorted(protocol.split_options.items()))
-    settings = record.config if record.config == _settings(model.name, model.preset) else None
-    what = (model.name, model.preset if settings is not None else None)
+    counts = (
+        record.config == _settings(model.name, model.preset)
+        and record.protocol.views == NEXT_ITEM.views
+        and record.device.type == "cpu"
+        and record.foreign is None
+    )
+    what = (model.name, model.preset if counts else None)
     return (*what, record.dataset.name, record.seed, protocol.split, options, protocol.ties, record.budget)
 
 

@@ -239,7 +239,7 @@ class RunContext:
 
     def rehearse(self, ranker: Ranker) -> None:
         """Time the final ranking on a few validation users and reserve the time that all test users will take."""
-        if not self.budget.is_timed or self.final_ranking is None:
+        if self.budget.unit != "seconds" or self.final_ranking is None:
             return
         part = self._split.valid
         queries = part.queries(self._split.user_ids, self.final_ranking.views)
@@ -338,7 +338,7 @@ class RunContext:
             self.note_auxiliary((part,), steps=spent.steps, examples=spent.examples)
         else:
             if stage.earlier != NO_TIME and not self._is_noted(part):
-                self.budget.charge(stage.earlier)
+                self.budget.charge_attempt(stage.earlier)
             self.note_stages(part)
         return stage.folder
 

@@ -202,7 +202,9 @@ def margin_s(budget: Budget) -> float:
 @contextmanager
 def _bounded(budget: Budget, name: str, method: str) -> Iterator[None]:
     """End the block where it overruns a budget of time: first by an exception in it, then, if that has no effect, with the process."""
-    if not budget.is_timed or threading.current_thread() is not threading.main_thread():
+    # Processor time covers training alone.
+    is_covered = budget.unit == "seconds" or (budget.unit == "cpu-seconds" and method == "fit")
+    if not is_covered or threading.current_thread() is not threading.main_thread():
         yield
         return
     over, ended = threading.Event(), threading.Event()

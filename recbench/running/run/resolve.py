@@ -143,6 +143,11 @@ def resolve(request: RunRequest, *, command: tuple[str, ...] = (), started_at: f
             "examples, or start one process."
         )
     machine = Machine.resolve(request.device, request.precision, request.threads, local_rank)
+    if budget.unit == "cpu-seconds" and machine.device != "cpu":
+        raise BadRequest(
+            f"--budget {budget.text} counts what the host's processor does, which says little of work on {machine.device}. "
+            "Give seconds, steps or examples, or --device cpu."
+        )
     preset, config, tuned = settings_of(plugin, request, task, machine.device, request.tune_log)
     if tuned is not None and not tuned.gave(config):
         origin = request.config_file or request.tune_log

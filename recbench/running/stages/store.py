@@ -274,6 +274,9 @@ class StageStore:
         try:
             with Meter(lambda: clock.note(watch.elapsed()), self._device) as meter:
                 build(folder)
+        except BaseException:
+            clock.note(watch.elapsed())
+            raise
         finally:
             self._watches.pop()
         meter.earlier = clock.before

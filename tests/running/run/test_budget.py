@@ -174,6 +174,11 @@ def test_a_training_that_goes_on_has_the_processor_time_that_was_left(workplace:
     assert 0.1 < charged[0].cpu_seconds < 4.0
 
 
+def test_processor_time_too_short_for_a_tick_is_refused_in_a_sentence(workplace: Workplace) -> None:
+    with pytest.raises(BudgetTooSmall, match=r"--budget \d+cpu-s"):
+        run(workplace, "sasrec", "0.01cpu-s")
+
+
 def test_an_older_stage_counts_processor_time_as_long_as_it_took() -> None:
     part = StagePart(name="codes", key="k", seconds=7.0, peak_memory_bytes=1, reused=True)
     assert part.elapsed == Elapsed(7.0, 7.0)

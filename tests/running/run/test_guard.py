@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
@@ -419,6 +419,24 @@ def test_a_call_that_overruns_the_budget_is_ended(swallows: bool, tmp_path: Path
 def test_a_call_after_the_end_of_the_budget_has_the_margin_for_itself(tmp_path: Path) -> None:
     late = Budget("seconds", 1.0, started_at=time.monotonic() - 1000)
     assert guarded(Good(), tmp_path, late).answers(questions(), 2, n_items=4).k == 2
+
+
+def test_processor_time_bounds_training_and_no_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guard, "_LEAST_MARGIN_S", 0.2)
+
+    def busy(*_: object) -> NoReturn:
+        while True:
+            sum(range(1000))
+
+    def slow(queries: Queries, k: int) -> Rankings:
+        end = time.process_time() + 0.6
+        while time.process_time() < end:
+            sum(range(1000))
+        return Good().generate(queries, k)
+
+    with pytest.raises(PluginFailed, match=r"after the budget of 0\.1 processor seconds had ended"):
+        guarded(with_method("fit", busy), tmp_path, Budget.parse("0.1cpu-s")).fit(None)  # type: ignore[arg-type]
+    assert guarded(with_method("generate", slow), tmp_path, Budget.parse("0.1cpu-s")).answers(questions(), 2, n_items=4).k == 2
 
 
 def test_a_trained_model_must_say_how_many_examples_a_pass_has() -> None:
