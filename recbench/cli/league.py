@@ -10,7 +10,7 @@ from recbench.cli.terminal import print_json, print_line, print_note, stdout, ve
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from recbench.running.many.league import LeagueCell, Standing
+    from recbench.running.many.league import Standing
     from recbench.running.requests import Cell
 
 Class = Annotated[str | None, typer.Option("--class", "-c", help="Class of data sets: small, medium or large. Default: all.")]
@@ -59,7 +59,7 @@ def show(
 
     table = Table("class", "protocol", "models", "stand", "of", "hours left", box=None, header_style="bold")
     for name, part in parts.items():
-        for title, of in _rows(part).items():
+        for title, of in part.by_title().items():
             done = len(of.cells) - len(of.missing)
             table.add_row(name, *title, f"{done:,}", f"{len(of.cells):,}", f"{of.hours_left:.1f}" if of.hours_left else "–")
     stdout().print(table)
@@ -121,33 +121,7 @@ def run(
 def _standings(
     league_class: str | None, protocol: str | None, kind: str | None, models: str | None, datasets: str | None
 ) -> "dict[str, Standing]":
-    """How far each class is, of the cells that are asked for."""
-    from recbench.core.errors import BadRequest, nearest
-    from recbench.running.many.league import cells_of_class, leagues, records_of, standing
+    from recbench.running.many.league import standings
 
-    records = records_of(workplace())
-    found = {}
-    for name in leagues().classes if league_class is None else (league_class,):
-        cells = cells_of_class(name, protocol, kind)
-        for option, text, of in (("--models", models, "model"), ("--datasets", datasets, "dataset")):
-            wanted = None if text is None else names(text, option)
-            known = dict.fromkeys(getattr(cell, of) for cell in cells)
-            unknown = [value for value in wanted or () if value not in known]
-            if unknown and league_class is not None:
-                there = f"{nearest(unknown[0], known)} There are: {', '.join(known)}."
-                raise BadRequest(f"{option}: {unknown[0]!r} is not in this part of the league.{there}")
-            cells = tuple(cell for cell in cells if wanted is None or getattr(cell, of) in wanted)
-        found[name] = standing(cells, records)
-    return found
-
-
-def _rows(part: "Standing") -> "dict[tuple[str, str], Standing]":
-    """The part by protocol and kind of model."""
-    from recbench.running.many.league import Standing
-
-    titles = dict.fromkeys((cell.protocol, cell.kind) for cell in part.cells)
-
-    def of(cells: "tuple[LeagueCell, ...]", title: tuple[str, str]) -> "tuple[LeagueCell, ...]":
-        return tuple(cell for cell in cells if (cell.protocol, cell.kind) == title)
-
-    return {title: Standing(of(part.cells, title), of(part.missing, title)) for title in titles}
+    chosen = [None if text is None else names(text, option) for option, text in (("--models", models), ("--datasets", datasets))]
+    return standings(workplace(), league_class, protocol, kind, *chosen)

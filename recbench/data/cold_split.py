@@ -11,7 +11,7 @@ from recbench.core.interactions import Interactions, StringArray
 from recbench.core.ragged import LongArray
 from recbench.data.dataset import Dataset, Notes
 from recbench.data.id_hashes import id_hashes
-from recbench.data.parts import Parts
+from recbench.data.parts import Parts, SplitPart
 from recbench.data.time_splits import one_target
 
 _STRATA = 10
@@ -40,7 +40,7 @@ def cold(dataset: Dataset, options: Mapping[str, Any]) -> Parts:
     known = _some(events, user, is_known)
     train = _some(events, user, kept)
 
-    def part(at: LongArray) -> Any:
+    def part(at: LongArray) -> SplitPart:
         asked = np.flatnonzero(at >= 0)
         place = at[asked]
         return one_target(known, asked, n_before[place], events.item[place], events.timestamp[place])

@@ -69,14 +69,20 @@ def target_facts(
     )
 
 
-def _follows_last(train: Interactions, histories: Histories, targets: Targets) -> NDArray[np.bool_]:
-    """Whether the train part holds the step from the last item of the history to the target, (n_targets,) bool."""
+def steps_of(train: Interactions) -> LongArray:
+    """Every two items that follow each other in a list, (n_steps,): the first times the number of items, and the second."""
     item = train.item.astype(np.int64)
     is_step = np.ones(max(len(item) - 1, 0), dtype=np.bool_)
     inner = train.offsets[(train.offsets > 0) & (train.offsets < len(item))]
     is_step[inner - 1] = False
+    steps: LongArray = (item[:-1] * train.n_items + item[1:])[is_step]
+    return steps
+
+
+def _follows_last(train: Interactions, histories: Histories, targets: Targets) -> NDArray[np.bool_]:
+    """Whether the train part holds the step from the last item of the history to the target, (n_targets,) bool."""
     # Sorted and not np.unique: repeats do no harm, and sorting millions of integers is many times quicker.
-    steps = np.sort((item[:-1] * train.n_items + item[1:])[is_step])
+    steps = np.sort(steps_of(train))
     has_last = histories.lengths > 0
     last = np.full(len(histories), -1, dtype=np.int64)
     last[has_last] = histories.item[histories.offsets[1:][has_last] - 1]

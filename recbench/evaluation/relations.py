@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from recbench.core.interactions import Interactions
 from recbench.core.ragged import Histories, IntArray, LongArray, Targets
+from recbench.evaluation.facts import steps_of
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -61,10 +62,7 @@ def _steps(train: Interactions) -> "csr_array":
     """(I, I) 1 where the column's item comes right after the row's in some list, else nothing."""
     from scipy.sparse import csr_array
 
-    item = train.item.astype(np.int64)
-    is_step = np.ones(max(len(item) - 1, 0), dtype=np.bool_)
-    is_step[train.offsets[(train.offsets > 0) & (train.offsets < len(item))] - 1] = False
-    step = np.unique((item[:-1] * train.n_items + item[1:])[is_step])
+    step = np.unique(steps_of(train))
     row, column = np.divmod(step, train.n_items)
     return csr_array((np.ones(len(step), np.int32), (row, column)), shape=(train.n_items, train.n_items))
 

@@ -92,6 +92,7 @@ def test_unknown_names_are_told(small: None, recbench: Any) -> None:
     recbench("league", "show", "--class", "tiny", "--protocol", "rollin").refuses("no league protocol 'rollin'", "'rolling'")
     recbench("league", "show", "--kind", "trained").refuses("no league kind 'trained'")
     recbench("league", "run", "--class", "tiny", "--models", "sasrc:smoke").refuses("'sasrc:smoke' is not in this part", "'sasrec:smoke'")
+    recbench("league", "show", "--models", "sasrc:smoke").refuses("'sasrc:smoke' is not in this part")
     recbench("league", "run", "--class", "tiny", "--datasets", "beauty").refuses("'beauty' is not in this part")
 
 

@@ -18,7 +18,7 @@ import json
 import logging
 import math
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -30,13 +30,13 @@ from recbench.core.budget import Budget
 from recbench.core.config import by_dotted_name
 from recbench.core.durations import duration
 from recbench.core.errors import BadRequest, DataUnavailable
-from recbench.core.records import RECORD_FILE, RECORDS_FOLDER, RunRecord, StagePart
+from recbench.core.records import RunRecord, StagePart
 from recbench.data import SplitProtocol, dataset_card, locate, make_split, read_dataset
 from recbench.data.protocol import NOT_DRAWN, USERS
 from recbench.running.host.machine import resolve_device
 from recbench.running.host.workplace import Workplace
 from recbench.running.requests import PlanRequest
-from recbench.running.run.folders import readable_record, run_folders
+from recbench.running.run.folders import known_records
 from recbench.running.run.ranking import RANKING_STAGE
 from recbench.running.run.resolve import plugin_for, settings_of
 from recbench.running.run.training import training_stage
@@ -58,7 +58,6 @@ _BYTES_PER_ENTRY = 8
 _BYTES_PER_PARAMETER, _CHECKPOINT_COPIES = 4, 4
 """A checkpoint holds the weights, the best weights and two means of the gradient."""
 _BYTES_PER_INTERACTION = 32
-_OF_DATA = frozenset({"dataset", "split"})
 _BYTES_TO_READ_INTERACTION = 95
 """Peak of reading and dividing 0.5 to 50 million events, measured (docs/performance.md, Data at scale)."""
 _TRAINING = "training"
@@ -166,7 +165,8 @@ def make_plan(request: PlanRequest, workplace: Workplace) -> Plan:
     settings = config.model_dump(mode="json")
     card = plugin.card
     everything = [
-        record.with_present_config(card.moved, card.added) if record.model.name == request.model else record for record in _past(workplace)
+        record.with_present_config(card.moved, card.added) if record.model.name == request.model else record
+        for record in known_records(workplace)
     ]
     sizes, dataset = _sizes(request.dataset, protocol, everything, workplace)
     beyond = card.beyond_size(sizes.n_items, psutil.virtual_memory().total)
@@ -305,10 +305,11 @@ def _scaled(record: RunRecord, target: _Target, base: int) -> _Cost:
             return stage.seconds * own
         return stage.seconds * (by_interactions if stage.name.startswith(training_stage("")) else by_items)
 
+    apart = {"dataset", "split"}
     return _Cost(
-        train_s=sum(seconds(stage) for stage in record.stages if stage.name not in {*_OF_DATA, RANKING_STAGE}),
+        train_s=sum(seconds(stage) for stage in record.stages if stage.name not in {*apart, RANKING_STAGE}),
         rank_s=record.cost.rank_s * by_users * (by_items if record.model.family == "scoring" else 1.0),
-        rest_s=sum(stage.seconds for stage in record.stages if stage.name in _OF_DATA) * by_interactions,
+        rest_s=sum(stage.seconds for stage in record.stages if stage.name in apart) * by_interactions,
         memory_bytes=base + (record.cost.peak_memory_bytes - base) * math.sqrt(by_items),
     )
 
@@ -381,17 +382,6 @@ def _notes(target: _Target, basis: Sequence[RunRecord]) -> list[str]:
         named = ", ".join(f"{key}={json.dumps(settings[key], ensure_ascii=False)}" for key in changed)
         notes.append(f"No record has these settings, and their effect is not known: {named}.")
     return notes
-
-
-def _past(workplace: Workplace) -> Iterator[RunRecord]:
-    """Records of finished runs here and of published ones, each once; those that cannot be read are named in the log."""
-    published = sorted(folder for folder in (workplace.boards / RECORDS_FOLDER).glob("*") if (folder / RECORD_FILE).exists())
-    seen: set[str] = set()
-    for folder in [*published, *run_folders(workplace.runs)]:
-        record = readable_record(folder) if (folder / RECORD_FILE).exists() else None
-        if record is not None and record.run_id not in seen:
-            seen.add(record.run_id)
-            yield record
 
 
 def _sizes(dataset: str, protocol: SplitProtocol, past: Sequence[RunRecord], workplace: Workplace) -> tuple[Sizes, str]:

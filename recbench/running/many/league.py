@@ -1,7 +1,7 @@
 """Leagues: every model on every data set of a class for the same processor time, which of it stands, and what is left."""
 
 import tomllib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -13,17 +13,17 @@ from recbench import registry
 from recbench.core.budget import Budget
 from recbench.core.errors import BadRequest, UnknownPlugin, nearest
 from recbench.core.interactions import TimeKind
-from recbench.core.records import RECORD_FILE, RECORDS_FOLDER, RunRecord
+from recbench.core.records import RunRecord
 from recbench.data import SplitProtocol, dataset_card
+from recbench.data.rules import LEAVE_ONE_OUT
 from recbench.running.host.workplace import Workplace
 from recbench.running.many.compare import compare_request
 from recbench.running.requests import Cell, CompareRequest
-from recbench.running.run.folders import readable_record, run_folders
+from recbench.running.run.folders import known_records
 from recbench.tasks import NEXT_ITEM
 
 _FILE = Path(__file__).with_name("leagues.toml")
 KINDS = ("untrained", "learned")
-LEAVE_ONE_OUT = "leave-one-out"
 
 
 class _Part(BaseModel):
@@ -105,7 +105,7 @@ class LeagueCell:
         name, _, preset = self.model.partition(":")
         options = [f"-m {name}", f"-d {self.dataset}"]
         options += [f"--preset {preset}"] if preset else []
-        options += [f"--protocol {self.split}"] if self.split != LEAVE_ONE_OUT else []
+        options += [f"--protocol {self.split}"] if self.split != LEAVE_ONE_OUT.name else []
         options += [f"--ties {self.ties}"] if self.ties != "source" else []
         options += [f"--seed {self.seed}"] if self.seed else []
         options += [f"--budget {self.budget}"] if self.budget else []
@@ -119,7 +119,6 @@ class Standing:
     Attributes:
         cells: all of them.
         missing: those without a record.
-        hours_left: processor hours that the missing trainings may take at most; what is not trained takes next to none.
     """
 
     cells: tuple[LeagueCell, ...]
@@ -129,6 +128,15 @@ class Standing:
     def hours_left(self) -> float:
         """Processor hours that the missing trainings may take at most; what is not trained takes next to none."""
         return sum(Budget.parse(cell.budget).amount for cell in self.missing if cell.budget) / 3600
+
+    def by_title(self) -> "dict[tuple[str, str], Standing]":
+        """The part by protocol and kind of model."""
+
+        def of(cells: tuple[LeagueCell, ...], title: tuple[str, str]) -> tuple[LeagueCell, ...]:
+            return tuple(cell for cell in cells if (cell.protocol, cell.kind) == title)
+
+        titles = dict.fromkeys((cell.protocol, cell.kind) for cell in self.cells)
+        return {title: Standing(of(self.cells, title), of(self.missing, title)) for title in titles}
 
 
 @cache
@@ -171,6 +179,32 @@ def _cells(found: Leagues, of: LeagueClass, title: str, how: LeagueProtocol, kin
                     yield LeagueCell(kind, model, dataset, seed, title, split, how.ties, of.budget if learns else None)
 
 
+def standings(
+    workplace: Workplace,
+    league_class: str | None = None,
+    protocol: str | None = None,
+    kind: str | None = None,
+    models: Sequence[str] | None = None,
+    datasets: Sequence[str] | None = None,
+) -> dict[str, Standing]:
+    """How far each class is, or one, in the part of the league that is asked for; None: all of it.
+
+    Raises:
+        BadRequest: there is no such class, protocol, kind, model or data set.
+    """
+    classes = tuple(leagues().classes) if league_class is None else (league_class,)
+    cells = {name: cells_of_class(name, protocol, kind) for name in classes}
+    for option, of, wanted in (("--models", "model", models), ("--datasets", "dataset", datasets)):
+        known = dict.fromkeys(getattr(cell, of) for part in cells.values() for cell in part)
+        for value in wanted or ():
+            if value not in known:
+                there = f"{nearest(value, known)} There are: {', '.join(known)}."
+                raise BadRequest(f"{option}: {value!r} is not in this part of the league.{there}")
+        cells = {name: tuple(cell for cell in part if wanted is None or getattr(cell, of) in wanted) for name, part in cells.items()}
+    records = list(known_records(workplace))
+    return {name: standing(part, records) for name, part in cells.items()}
+
+
 def _serves(model: str, dataset: str, *, has_text: bool) -> bool:
     """Whether the cards say that a data set has what a model needs."""
     card, about = registry.models().load(model.partition(":")[0]).card, dataset_card(dataset)
@@ -185,13 +219,6 @@ def standing(cells: Iterable[LeagueCell], records: Iterable[RunRecord]) -> Stand
     done = {_identity(record) for record in records}
     every = tuple(cells)
     return Standing(every, tuple(cell for cell in every if _asked(cell) not in done))
-
-
-def records_of(workplace: Workplace) -> list[RunRecord]:
-    """Records of finished runs, here and on the boards; those that cannot be read are named in the log."""
-    published = sorted(path.parent for path in (workplace.boards / RECORDS_FOLDER).glob(f"*/{RECORD_FILE}"))
-    folders = [*published, *(folder for folder in run_folders(workplace.runs) if (folder / RECORD_FILE).exists())]
-    return [record for record in map(readable_record, folders) if record is not None]
 
 
 def _identity(record: RunRecord) -> tuple[Any, ...]:

@@ -53,6 +53,17 @@ def readable_record(folder: Path) -> RunRecord | None:
         return None
 
 
+def known_records(workplace: Workplace) -> Iterator[RunRecord]:
+    """Records of published runs and of finished ones here, each once; those that cannot be read are named in the log."""
+    published = sorted(path.parent for path in (workplace.boards / RECORDS_FOLDER).glob(f"*/{RECORD_FILE}"))
+    seen: set[str] = set()
+    for folder in [*published, *run_folders(workplace.runs)]:
+        record = readable_record(folder) if (folder / RECORD_FILE).exists() else None
+        if record is not None and record.run_id not in seen:
+            seen.add(record.run_id)
+            yield record
+
+
 def finished(name: RunName, runs: Path) -> tuple[Path, RunRecord] | None:
     """The newest finished run of this name whose record can be read, if any."""
     attempts = [(_number(path, name.stem), path) for path in runs.glob(f"{name.stem}-*") if (path / RECORD_FILE).exists()]

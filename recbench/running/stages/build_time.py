@@ -47,10 +47,10 @@ class AttemptClock:
         """Keep the time of this attempt; only stages with checkpoints can be resumed and have a folder for it."""
         if not self._file.parent.exists():
             return
-        # Processes of a group build into one folder, and the first that is done removes it.
+        # Processes of a group build into one folder, and the first that is done removes it. What an attempt took is worth no failure.
         temporary = self._file.with_name(f"attempts-{os.getpid()}.tmp")
         so_far = self.before + here
-        with suppress(FileNotFoundError):
+        with suppress(OSError):
             Attempts(seconds=so_far.seconds, cpu_seconds=so_far.cpu_seconds).write(temporary)
             temporary.replace(self._file)
 
