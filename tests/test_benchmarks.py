@@ -44,7 +44,6 @@ def benchmark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     for name in ("HOME", "RECBENCH_HOME", "RECBENCH_DATA"):
         (tmp_path / name).mkdir()
         monkeypatch.setenv(name, str(tmp_path / name))
-    monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(FOLDER))
     before = set(sys.modules)
 
