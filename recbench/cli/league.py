@@ -10,8 +10,8 @@ from recbench.cli.terminal import print_json, print_line, print_note, stdout, ve
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from recbench.running.many.league import Standing
     from recbench.running.requests import Cell
+    from recbench.tasks.leagues import Standing
 
 Class = Annotated[str | None, typer.Option("--class", "-c", help="Class of data sets: small, medium or large. Default: all.")]
 OneProtocol = Annotated[

@@ -8,8 +8,9 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from recbench.core.byte_sizes import size_text
-from recbench.core.config import PlainValues, explain, read_toml
+from recbench.core.config import PlainValues, by_dotted_name, explain, flat_settings, flatten_preset, read_toml
 from recbench.core.published import Published
+from recbench.core.records import RunRecord
 from recbench.core.tuning import TuneCard
 
 Evidence = Literal["item_text", "time", "feedback", "features"]
@@ -126,6 +127,30 @@ class ModelCard(PlainValues):
         """Whether its results can depend on when events happened, beyond their order."""
         return "time" in (*self.needs, *self.may_read)
 
+    def default_preset(self, device: str, task: str) -> str:
+        """The preset that a machine of this kind gets for a task."""
+        default = self.default.tasks.get(task, self.default)
+        return default.cuda if device.startswith("cuda") else default.cpu
+
+    def changed_settings(self, record: RunRecord) -> list[str]:
+        """Settings in which a run departs from its preset, each as key=value, by key; empty where the card has no such preset any more.
+
+        Only settings that the card's presets name are looked at; see `Plugin.full_card`. They have the names of the record. Settings that
+        the model gained after the record count with the value that says what it did before.
+        """
+        if record.model.preset not in self.presets:
+            return []
+        preset = flatten_preset(self.presets, record.model.preset, f"Model {self.name!r}")
+        settings = by_dotted_name(record.config)
+        gained = {name: value for name, value in self.added.items() if name not in settings}
+        if record.is_flat:
+            settings = record.config
+            known = {name: value for name, value in preset.items() if name not in gained}
+            preset = flat_settings(known, self.moved) | {name: value for name, value in preset.items() if name in gained}
+        settings = {**settings, **gained}
+        changed = sorted(key for key, value in preset.items() if key in settings and _plain(settings[key]) != _plain(value))
+        return [f"{key}={settings[key]}" for key in changed]
+
     @model_validator(mode="after")
     def _presets_exist(self) -> "ModelCard":
         tuned = [] if self.tune is None else [self.tune.preset]
@@ -154,6 +179,11 @@ class ModelCard(PlainValues):
         if twice:
             raise ValueError(f"two settings are moved to {twice[0]!r}")
         return self
+
+
+def _plain(value: object) -> object:
+    """Tuples and lists alike, so that a setting read from TOML equals the same one read from JSON."""
+    return [_plain(part) for part in value] if isinstance(value, list | tuple) else value
 
 
 def load_card(path: Path) -> ModelCard:

@@ -315,8 +315,7 @@ class Plugin:
 
     def default_preset(self, device: str, task: str) -> str:
         """The preset that a machine of this kind gets for a task."""
-        default = self.card.default.tasks.get(task, self.card.default)
-        return default.cuda if device.startswith("cuda") else default.cpu
+        return self.card.default_preset(device, task)
 
     def resolve(
         self, preset: str, file_values: Mapping[str, Any] | None = None, overrides: Mapping[str, Any] | None = None

@@ -4,7 +4,6 @@ from recbench.core.model_card import ModelCard
 from recbench.core.records import RunRecord
 from recbench.reporting.archive import StoredRun
 from recbench.reporting.rows import tuned_mark
-from recbench.reporting.verdicts import changed_settings
 
 FOREIGN, PAPER, CPU = "foreign", "paper-config", "cpu"
 
@@ -20,7 +19,7 @@ def badge_of(record: RunRecord, card: ModelCard | None) -> str:
         return tuned_mark(record, record.tuned)
     preset = record.model.preset
     if preset == "paper":
-        is_as_published = card is not None and record.budget is None and not changed_settings(record, card)
+        is_as_published = card is not None and record.budget is None and not card.changed_settings(record)
         return PAPER if is_as_published else ""
     return CPU if preset.partition("-")[0] == "cpu" else ""
 

@@ -12,7 +12,7 @@ from recbench.core.records import DatasetPart, Interval, ProtocolPart, RunRecord
 from recbench.reporting.archive import StoredRun
 from recbench.reporting.badges import badge_of_runs
 from recbench.reporting.rows import Row, merge_seeds
-from recbench.reporting.verdicts import PublishedFigure, changed_settings, published_figures, published_metrics
+from recbench.reporting.verdicts import PublishedFigure, published_figures, published_metrics
 from recbench.tasks import Task, find_task
 
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ def _section(rows: Sequence[Row], tests: "Sequence[PairedComparison]", cards: Ma
 
 
 def _board_row(row: Row, trivial: Mapping[View, Sequence[tuple[float, str]]], card: ModelCard | None) -> BoardRow:
-    changed = changed_settings(row.record, card) if card is not None else []
+    changed = card.changed_settings(row.record) if card is not None else []
     below = {view: _trivial_above(row, trivial[view], view) for view in row.task.views}
     has_orders = card is not None and card.reads_order and row.task.knows_sets
     return BoardRow(row, below, tuple(published_figures(row, card)), tuple(changed), badge_of_runs(row.runs, card), has_orders)

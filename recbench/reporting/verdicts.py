@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from recbench.core.config import by_dotted_name, flat_settings, flatten_preset
 from recbench.core.errors import BadRequest
 from recbench.core.model_card import ModelCard
 from recbench.core.published import Level, Published
@@ -73,7 +72,7 @@ def why_not_comparable(record: RunRecord, published: Published, card: ModelCard)
         return f"other order of ties: {record.protocol.ties}"
     if record.budget is not None:
         return f"training bounded to {record.budget}"
-    changed = changed_settings(record, card)
+    changed = card.changed_settings(record)
     return f"other settings: {', '.join(changed)}" if changed else ""
 
 
@@ -99,31 +98,6 @@ def _other_text(record: RunRecord, published: Published) -> str:
     if set(read) == set(stated):
         return ""
     return f"other text: {', '.join(sorted(read)) or 'none'}, published with {', '.join(sorted(stated)) or 'none'}"
-
-
-def changed_settings(record: RunRecord, card: ModelCard) -> list[str]:
-    """Settings in which a run departs from its preset, each as key=value, by key; empty where the card has no such preset any more.
-
-    Only settings that the card's presets name are looked at; see `Plugin.full_card`. They have the names of the record. Settings that the
-    model gained after the record count with the value that says what it did before.
-    """
-    if record.model.preset not in card.presets:
-        return []
-    preset = flatten_preset(card.presets, record.model.preset, f"Model {card.name!r}")
-    settings = by_dotted_name(record.config)
-    gained = {name: value for name, value in card.added.items() if name not in settings}
-    if record.is_flat:
-        settings = record.config
-        known = {name: value for name, value in preset.items() if name not in gained}
-        preset = flat_settings(known, card.moved) | {name: value for name, value in preset.items() if name in gained}
-    settings = {**settings, **gained}
-    changed = sorted(key for key, value in preset.items() if key in settings and _plain(settings[key]) != _plain(value))
-    return [f"{key}={settings[key]}" for key in changed]
-
-
-def _plain(value: object) -> object:
-    """Tuples and lists alike, so that a setting read from TOML equals the same one read from JSON."""
-    return [_plain(part) for part in value] if isinstance(value, list | tuple) else value
 
 
 def published_figures(row: Row, card: ModelCard | None) -> list[PublishedFigure]:

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
+from recbench import registry
 from recbench.core.budget import Budget
 from recbench.data import dataset_card
-from recbench.running.many import league
-from recbench.tasks import NEXT_ITEM
+from recbench.tasks import NEXT_ITEM, leagues
 
+CARDS = {row.name: row.plugin.full_card for row in registry.models().describe() if row.plugin is not None}
 SMALL = """
 untrained = ["random", "popularity", "recent-popularity"]
 untrained_that_draw = ["random"]
@@ -44,21 +45,21 @@ repeats = { option = "cut", values = [0, 3] }
 def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     file = tmp_path / "leagues.toml"
     file.write_text(SMALL)
-    monkeypatch.setattr(league, "_FILE", file)
-    league.leagues.cache_clear()
+    monkeypatch.setattr(leagues, "_FILE", file)
+    leagues.leagues.cache_clear()
     yield
-    league.leagues.cache_clear()
+    leagues.leagues.cache_clear()
 
 
 def test_cells_are_of_the_class_and_of_what_its_data_can_serve(small: None) -> None:
-    cells = league.cells_of_class("tiny", "leave-one-out")
+    cells = leagues.cells_of_class("tiny", CARDS, "leave-one-out")
     names = [(cell.model, cell.seed, cell.budget) for cell in cells]
     untrained = [("random", 0, None), ("random", 1, None), ("popularity", 0, None), ("recent-popularity", 0, None)]
     assert names[:4] == untrained
     assert names[4:6] == [("sasrec:smoke", 0, "30cpu-s"), ("sasrec:smoke", 1, "30cpu-s")]
-    assert [cell.split for cell in league.cells_of_class("tiny", "rolling")] == ["rolling:cut=0"] * 4 + ["rolling:cut=3"] * 4
+    assert [cell.split for cell in leagues.cells_of_class("tiny", CARDS, "rolling")] == ["rolling:cut=0"] * 4 + ["rolling:cut=3"] * 4
     # Beauty tells no times that order its events, and no protocol but one is for it.
-    assert {cell.model for cell in league.cells_of_class("other")} == {"random", "popularity", "sasrec:smoke", "idgenrec:smoke"}
+    assert {cell.model for cell in leagues.cells_of_class("other", CARDS)} == {"random", "popularity", "sasrec:smoke", "idgenrec:smoke"}
 
 
 @pytest.mark.slow
@@ -97,7 +98,7 @@ def test_unknown_names_are_told(small: None, recbench: Any) -> None:
 
 
 def test_the_leagues_of_this_version_name_what_there_is() -> None:
-    raw = tomllib.loads(league._FILE.read_text())
+    raw = tomllib.loads(leagues._FILE.read_text())
     datasets = [name for of in raw["classes"].values() for name in of["datasets"]]
     assert len(datasets) == len(set(datasets)) == 12
     for name in datasets:
@@ -108,6 +109,6 @@ def test_the_leagues_of_this_version_name_what_there_is() -> None:
         NEXT_ITEM.protocol(how["split"], how.get("ties", "source"))
         assert set(how.get("datasets", [])) <= set(datasets)
     for name in raw["classes"]:
-        cells = league.cells_of_class(name)
+        cells = leagues.cells_of_class(name, CARDS)
         assert len(cells) == len(set(cells))
-        league.standing(cells, [])
+        leagues.standing(cells, [], CARDS)

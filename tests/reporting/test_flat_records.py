@@ -12,7 +12,6 @@ from recbench import registry
 from recbench.core.config import by_dotted_name, flat_settings, hashed_settings, nested, toml_text
 from recbench.core.records import LAST_FLAT, read_record
 from recbench.reporting import StoredRun, diff, make_boards
-from recbench.reporting.verdicts import changed_settings
 from recbench.running.after.reproduce import request_of
 from recbench.running.requests import RunRequest
 from recbench.running.run.resolve import resolve, settings_of
@@ -102,9 +101,9 @@ def test_a_preset_that_took_up_a_gained_setting_is_not_what_old_runs_had(two: tu
     """Flat and nested records do not know the setting; their runs did as `[added]` says."""
     record = read_record((two[0], older)[which] / "record.json")
     card = CARDS["sasrec"]
-    before = changed_settings(record, card)
+    before = card.changed_settings(record)
     presets = {name: {**preset, "batch_order": "random"} for name, preset in card.presets.items()}
-    after = changed_settings(record, card.model_copy(update={"presets": presets}))
+    after = card.model_copy(update={"presets": presets}).changed_settings(record)
     assert sorted(set(after) - set(before)) == ["batch_order=bucketed"]
     assert set(before) < set(after)
 
