@@ -8,6 +8,16 @@ if TYPE_CHECKING:
     from recbench.core.codes_file import CODES_FILE, CodeTable
     from recbench.evaluation.code_levels import CodePlaces, code_groups, collision_figures, level_figures, places_in_lists
     from recbench.evaluation.code_statistics import code_figures, main_categories, read_codes
+    from recbench.evaluation.contests import (
+        Contests,
+        CriticalDifference,
+        agreement,
+        bradley_terry,
+        critical_difference,
+        drawn_difference,
+        drawn_means,
+        groups_within,
+    )
     from recbench.evaluation.domination import SPACES_FILE, Spaces, domination_figures, read_spaces
     from recbench.evaluation.exposure import TOP, Exposure, beyond_accuracy, exposure_counts
     from recbench.evaluation.facts import TargetFacts, target_facts, targets_part
@@ -57,6 +67,8 @@ __all__ = [
     "TOP",
     "CodePlaces",
     "CodeTable",
+    "Contests",
+    "CriticalDifference",
     "Evaluation",
     "Evaluator",
     "Exposure",
@@ -69,7 +81,9 @@ __all__ = [
     "Spaces",
     "TargetFacts",
     "Tested",
+    "agreement",
     "beyond_accuracy",
+    "bradley_terry",
     "by_mean",
     "check_rankings",
     "code_figures",
@@ -78,7 +92,10 @@ __all__ = [
     "compare_with_best",
     "comparisons",
     "content_name",
+    "critical_difference",
     "domination_figures",
+    "drawn_difference",
+    "drawn_means",
     "evaluate",
     "exact_mean",
     "expected_hit",
@@ -88,6 +105,7 @@ __all__ = [
     "groups_by_fact",
     "groups_by_kind",
     "groups_by_size",
+    "groups_within",
     "holm",
     "level_figures",
     "list_diagnostics",

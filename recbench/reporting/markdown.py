@@ -7,24 +7,27 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from recbench.core.visible import visible
-from recbench.reporting import grids
+from recbench.reporting import answer_grids, grids
+from recbench.reporting.answers import LEAST_MODELS, Answers
 from recbench.reporting.board import Board
 from recbench.reporting.court import court, levels
 from recbench.reporting.grids import Grid, OverviewLine
 from recbench.reporting.repeats import over_seeds, repeats
 from recbench.reporting.standing import Standings, standings
-from recbench.tasks import Task, find_task
+from recbench.tasks import NEXT_ITEM, Task, find_task
 
 MADE_BY = "<!-- Made by `recbench leaderboard publish` from records/. Do not edit: `recbench verify` compares every digit. -->"
 """First line of every page; what does not start with it is left alone."""
-INDEX = "index.md"
+INDEX, ANSWER = "index.md", "answer.md"
 
 
-def render_pages(boards: Sequence[Board]) -> dict[str, str]:
-    """File name and text of every page: one per board and the index."""
-    pages = {f"{board.name}.md": _environment().get_template("board.md.jinja").render(board=board) for board in boards}
-    index = _environment().get_template("index.md.jinja").render(tasks=_by_task(boards))
-    return pages | {INDEX: index}
+def render_pages(boards: Sequence[Board], answers: Answers) -> dict[str, str]:
+    """File name and text of every page: one per board, the index and the answer."""
+    of_board = _environment().get_template("board.md.jinja")
+    pages = {f"{board.name}.md": of_board.render(board=board, answers=answers) for board in boards}
+    index = _environment().get_template("index.md.jinja").render(tasks=_by_task(boards), answers=answers)
+    answer = _environment().get_template("answer.md.jinja").render(answers=answers, task=NEXT_ITEM)
+    return pages | {INDEX: index, ANSWER: answer}
 
 
 def _by_task(boards: Sequence[Board]) -> list[tuple[Task, list[OverviewLine], list[Standings]]]:
@@ -79,5 +82,18 @@ def _environment() -> Environment:
         "beyond": grids.beyond,
         "made": grids.made,
         "standing": grids.standing,
+        "least_models": LEAST_MODELS,
     }
+    grid_makers = (
+        answer_grids.league_table,
+        answer_grids.standing_line,
+        answer_grids.coverage,
+        answer_grids.strengths,
+        answer_grids.leads,
+        answer_grids.costs,
+        answer_grids.predicted_line,
+        answer_grids.alike_line,
+        answer_grids.agreements,
+    )
+    environment.globals |= {maker.__name__: maker for maker in grid_makers}
     return environment

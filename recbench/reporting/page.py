@@ -16,7 +16,8 @@ from markupsafe import Markup
 
 from recbench.core.ranking import View
 from recbench.core.visible import visible
-from recbench.reporting import grids
+from recbench.reporting import answer_grids, grids
+from recbench.reporting.answers import Answer, Answers
 from recbench.reporting.board import Board, BoardRow, Section
 from recbench.reporting.court import court, levels
 from recbench.reporting.grids import Grid, OverviewLine
@@ -28,18 +29,20 @@ PAGE = "index.html"
 _FOLDER = Path(__file__).parent
 
 
-def render_page(boards: Sequence[Board]) -> str:
+def render_page(boards: Sequence[Board], answers: Answers) -> str:
     """Text of the page; equal boards give equal bytes."""
     tasks = list(_sections_of_tasks(boards))
-    return _environment().get_template("index.html.jinja").render(boards=boards, tasks=tasks, figures=Markup(figures_json(boards)))
+    figures = Markup(figures_json(boards, answers))
+    return _environment().get_template("index.html.jinja").render(boards=boards, tasks=tasks, figures=figures)
 
 
-def figures_json(boards: Sequence[Board]) -> str:
+def figures_json(boards: Sequence[Board], answers: Answers) -> str:
     """A JSON object with a line per board and per row, so that a difference names its row; no `<` in it can end the script block."""
     sections = [section for board in boards for section in board.sections]
     parts = [
         f'"tasks":{_line({task.name: _task(task, section) for task, section in _sections_of_tasks(boards).items()})}',
         f'"across":{_lines([_across(found) for found in standings(boards)])}',
+        f'"answers":{_lines([_answer(found) for found in answers.answers])}',
         f'"boards":{_lines([_board(line, section) for line, section in zip(grids.overview(boards), sections, strict=True)])}',
     ]
     return "{" + ",\n".join(parts) + "}"
@@ -103,6 +106,27 @@ def _across(found: Standings) -> str:
     }
     best = [[model.places[name].row if name in model.places else None for name in found.datasets] for model in found.models]
     rows = [_line({"cells": cells, "best": labels}) for cells, labels in zip(grid.rows, best, strict=True)]
+    return f'{{"about":{_line(about)},"rows":{_lines(rows)}}}'
+
+
+def _answer(answer: Answer) -> str:
+    """Models across the data sets of a league's protocol in one view: a line about them, then a line per model."""
+    grid = answer_grids.strengths(answer)
+    about = {
+        "protocol": answer.protocol,
+        "view": answer.view,
+        "datasets": answer.datasets,
+        "columns": grid.header,
+        "words": grid.words,
+        "tests": answer_grids.alike_line(answer),
+        "predicted": answer_grids.predicted_line(answer),
+        "alike": answer.alike,
+    }
+    strength = [[f"{part:.4f}" for part in (one.strength.value, one.strength.low, one.strength.high)] for one in answer.models]
+    rows = [
+        _line({"cells": cells, "family": one.family, "strength": found})
+        for cells, one, found in zip(grid.rows, answer.models, strength, strict=True)
+    ]
     return f'{{"about":{_line(about)},"rows":{_lines(rows)}}}'
 
 

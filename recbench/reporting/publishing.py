@@ -10,6 +10,7 @@ from recbench.core.digests import file_sha256
 from recbench.core.errors import BadData, RecbenchError, VerifyFailed
 from recbench.core.model_card import ModelCard
 from recbench.core.records import FAILURE_FILE, RECORD_FILE, RunRecord
+from recbench.reporting.answers import Answers, make_answers
 from recbench.reporting.archive import StoredRun, as_faults, files_to_store, record_folders
 from recbench.reporting.board import Board, make_boards
 from recbench.reporting.markdown import MADE_BY, render_pages
@@ -74,7 +75,8 @@ def publish(boards: Path, runs: Sequence[Path], cards: Mapping[str, ModelCard], 
     refuse_damaged(boards, published)
     with Workers(jobs, len(published) + len(runs)) as workers:
         fresh, skipped = _new_runs(runs, published, cards, workers)
-        pages = all_pages(make_boards([*published.values(), *fresh.values()], cards, workers))
+        boards_there = make_boards([*published.values(), *fresh.values()], cards, workers)
+        pages = all_pages(boards_there, make_answers(boards_there, cards, workers))
     files: dict[str, bytes | Path] = {}
     for run_id in sorted(fresh):
         files |= files_to_store(fresh[run_id], boards)
@@ -87,9 +89,9 @@ def publish(boards: Path, runs: Sequence[Path], cards: Mapping[str, ModelCard], 
     return PublishResult(tuple(boards / name for name in files), unchanged, tuple(stale), tuple(skipped))
 
 
-def all_pages(boards: Sequence[Board]) -> dict[str, str]:
-    """File name and text of every page: one in markdown per board, the index, and all boards in one HTML page."""
-    return render_pages(boards) | {PAGE: render_page(boards)}
+def all_pages(boards: Sequence[Board], answers: Answers) -> dict[str, str]:
+    """File name and text of every page: one in markdown per board, the index, the answer, and all of it in one HTML page."""
+    return render_pages(boards, answers) | {PAGE: render_page(boards, answers)}
 
 
 def generated_pages(boards: Path) -> list[Path]:
@@ -164,7 +166,7 @@ def _fault_of(run: StoredRun, found: Measured, taken: Mapping[str, StoredRun], c
     """Reasons not to publish a run; empty where there is none. `found` is what follows from its ranks."""
     record = run.record
     for what, name in (("run", record.run_id), ("data set", record.dataset.name)):
-        if not _SAFE_NAME.fullmatch(name) or name == "index":
+        if not _SAFE_NAME.fullmatch(name) or name in ("index", "answer"):
             return f"the {what}'s name {name!r} cannot be a file name; letters, digits and _ . = + - can"
     if record.run_id in taken:
         return f"another record called {record.run_id} is published already"

@@ -17,6 +17,7 @@ from recbench.evaluation import (
     PairedTests,
     TargetFacts,
     Tested,
+    drawn_means,
     exact_mean,
     per_user,
     read_exposure,
@@ -56,6 +57,20 @@ class Measured(BaseModel):
     n_items: int = 0
     list_length: int = 0
     views: tuple[View, ...] = ()
+
+
+class Drawn(BaseModel):
+    """Means over the users of one split, of several rows.
+
+    Attributes:
+        mean: of each row, over users and seeds.
+        drawn: the same in each drawing of the users, which all rows share: a list per drawing.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    mean: list[float]
+    drawn: list[list[float]]
 
 
 class Reckoner:
@@ -102,6 +117,12 @@ class Reckoner:
         """Mean of a metric over users and seeds with its interval over both."""
         values_SU = self._values(runs, metric, view)
         return self._tests(runs[0]).difference_of_seeds(values_SU, np.zeros(values_SU.shape[1]))
+
+    def draw(self, rows: Sequence[Sequence[RunFiles]], metric: str, view: View) -> Drawn:
+        """Means of rows of one split in drawings of its users, see `drawn_means`; a `BadData` where a file is damaged or missing."""
+        values_UM = np.stack([self._values(runs, metric, view).mean(axis=0) for runs in rows], axis=1)
+        means = [exact_mean(values_UM[:, place]) for place in range(len(rows))]
+        return Drawn(mean=means, drawn=drawn_means(values_UM, rows[0][0].split).tolist())
 
     def damage(self, files: RunFiles, read: dict[str, bytes] | None = None) -> list[Damage]:
         """Files that are missing, are not what the record says or are not named in it; the content of those of the run joins `read`."""

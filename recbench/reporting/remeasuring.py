@@ -10,6 +10,7 @@ from pathlib import Path
 from recbench.core.errors import BadData
 from recbench.core.model_card import ModelCard
 from recbench.core.records import LAST_FLAT, RECORD_FILE, CodePart, Interval, RunRecord
+from recbench.reporting.answers import make_answers
 from recbench.reporting.archive import StoredRun, record_folders
 from recbench.reporting.board import make_boards
 from recbench.reporting.publishing import all_pages, changed_files, refuse_damaged
@@ -71,7 +72,8 @@ def remeasure(boards: Path, cards: Mapping[str, ModelCard], code: CodePart, jobs
                 record = record.model_copy(update={"schema_version": max(record.schema_version, LAST_FLAT), "remeasured": code})
                 texts[(run.folder / RECORD_FILE).relative_to(boards).as_posix()] = record.to_json()
                 runs[number] = run.with_record(record)
-        pages = all_pages(make_boards(runs, cards, workers))
+        made = make_boards(runs, cards, workers)
+        pages = all_pages(made, make_answers(made, cards, workers))
     files = changed_files(boards, texts | pages)
     write_together(boards, files)
     return Remeasured(len(published), tuple(boards / name for name in files), moves.n_values, moves.n_ends, moves.largest)

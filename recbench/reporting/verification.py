@@ -10,6 +10,7 @@ from recbench.core.digests import file_sha256
 from recbench.core.errors import RecbenchError, VerifyFailed
 from recbench.core.model_card import ModelCard
 from recbench.core.records import RECORD_FILE
+from recbench.reporting.answers import make_answers
 from recbench.reporting.archive import Fault, StoredRun, record_folders
 from recbench.reporting.board import make_boards
 from recbench.reporting.printed import records_on_pages
@@ -119,7 +120,7 @@ def _pages_as_rendered(
         return 0, []
     try:
         made = make_boards(runs, cards, workers)
-        rendered = all_pages(made)
+        rendered = all_pages(made, make_answers(made, cards, workers))
     except RecbenchError as error:
         return 0, [Fault(boards, None, f"the pages cannot be made from the records: {error}")]
     faults = []

@@ -17,7 +17,7 @@ from recbench.core.errors import RecbenchError, StageFailed
 from recbench.core.ranking import View
 from recbench.core.records import Interval
 from recbench.evaluation import Tested
-from recbench.reporting.reckoner import Measured, Reckoner
+from recbench.reporting.reckoner import Drawn, Measured, Reckoner
 from recbench.reporting.run_files import RunFiles
 
 RECORDS_PER_PROCESS = 16
@@ -105,12 +105,29 @@ class PairJob(_Job[Tested]):
         return reckoner.test(self.best, self.other, self.metric, self.view)
 
 
-JOB: TypeAdapter[MeasureJob | MeanJob | SpreadJob | PairJob] = TypeAdapter(MeasureJob | MeanJob | SpreadJob | PairJob)
+class DrawJob(_Job[Drawn]):
+    """Means of a metric over the users of several rows of one split, in drawings of these users."""
+
+    kind: Literal["draw"] = "draw"
+    rows: list[tuple[RunFiles, ...]]
+    metric: str
+    view: View
+
+    @property
+    def split(self) -> str:
+        return self.rows[0][0].split
+
+    def answer(self, reckoner: Reckoner) -> Drawn:
+        return reckoner.draw(self.rows, self.metric, self.view)
+
+
+JOB: TypeAdapter[MeasureJob | MeanJob | SpreadJob | PairJob | DrawJob] = TypeAdapter(MeasureJob | MeanJob | SpreadJob | PairJob | DrawJob)
 ANSWERS: dict[type[_Job[Any]], TypeAdapter[Any]] = {
     MeasureJob: TypeAdapter(Measured),
     MeanJob: TypeAdapter(float),
     SpreadJob: TypeAdapter(Interval),
     PairJob: TypeAdapter(Tested),
+    DrawJob: TypeAdapter(Drawn),
 }
 
 
