@@ -65,6 +65,7 @@ class Budget:
         started_at: when the run began, as `now` counts.
         ledger: what was spent so far.
         is_auxiliary: bounds an auxiliary training, which no ranking follows.
+        is_part: bounds the first of several trainings of one model, which the settings may end sooner.
         whole: of an auxiliary budget the run's, for which a stop must not buy time either.
     """
 
@@ -73,6 +74,7 @@ class Budget:
     started_at: float = field(default_factory=time.monotonic)
     ledger: Ledger = field(default_factory=Ledger)
     is_auxiliary: bool = False
+    is_part: bool = False
     whole: "Budget | None" = field(default=None, repr=False, compare=False)
 
     @classmethod
@@ -113,6 +115,14 @@ class Budget:
         units = [(unit, factor) for unit, (counted, factor) in reversed(_TIMES.items()) if counted == self.unit]
         unit, factor = next(((unit, factor) for unit, factor in units if self.amount % factor == 0), units[-1])
         return f"{self.amount / factor:.15g}{unit}"
+
+    @property
+    def sets_length(self) -> bool:
+        """Whether it takes the place of the epochs and steps in the settings, which fit one data set.
+
+        Processor time is what a run is given, not what it may at most take: a training ends with it, or by its patience.
+        """
+        return self.unit == "cpu-seconds" and not self.is_auxiliary and not self.is_part
 
     @property
     def is_timed(self) -> bool:
@@ -175,8 +185,8 @@ class Budget:
     def part(self, share: float) -> "Budget":
         """A share, 0 to 1, of what is left now: for the first of several trainings of one model."""
         if not self.is_timed:
-            return replace(self, amount=share * self.limit + self.ledger.auxiliary)
-        return replace(self, amount=self.used_s() + self.kept_back_s + share * max(self.seconds_left(), 0.0))
+            return replace(self, amount=share * self.limit + self.ledger.auxiliary, is_part=True)
+        return replace(self, amount=self.used_s() + self.kept_back_s + share * max(self.seconds_left(), 0.0), is_part=True)
 
     def without(self, *, steps: int, examples: int) -> "Budget":
         """The budget that a training of so many steps and examples leaves; seconds pass by themselves."""

@@ -77,11 +77,10 @@ class Contests:
     def strengths(self) -> list[Interval]:
         """Bradley-Terry strength of each model with its 95 % interval: the log odds that it beats a model of strength 0 in a contest.
 
-        A pair counts in the contests that both are in, by the share of drawings of the users that each wins. The intervals come from
-        drawings of users and contests. Source: Bradley and Terry, Biometrika 39 (1952), section 3.
+        A pair counts in the contests that both are in. The intervals come from drawings of users and contests.
+        Source: Bradley and Terry, Biometrika 39 (1952), section 3.
         """
-        wins_CMM = np.stack([_wins(drawn_RM).mean(axis=0) for drawn_RM in self.drawn_CRM])
-        found_M = bradley_terry(wins_CMM.sum(axis=0)[None])[0]
+        found_M = bradley_terry(_wins(self.value_CM).sum(axis=0)[None])[0]
         chosen_RC = self.drawn_contests()
         drawings = np.arange(len(chosen_RC))
         wins_RMM = sum(_wins(self.drawn_CRM[chosen_RC[:, place], drawings]) for place in range(chosen_RC.shape[1]))
@@ -95,8 +94,7 @@ class Contests:
         found = []
         for left in range(len(self.value_CM)):
             others = [contest for contest in range(len(self.value_CM)) if contest != left]
-            wins_CMM = np.stack([_wins(self.drawn_CRM[contest]).mean(axis=0) for contest in others])
-            strength_M = bradley_terry(wins_CMM.sum(axis=0)[None])[0]
+            strength_M = bradley_terry(_wins(self.value_CM[others]).sum(axis=0)[None])[0]
             is_known_M = ~np.isnan(self.value_CM[left]) & (~np.isnan(self.value_CM[others])).any(axis=0)
             said, was = (_signs(part[None, is_known_M])[0] for part in (strength_M, self.value_CM[left]))
             counts = (said != 0) & (was != 0)
@@ -146,12 +144,15 @@ def bradley_terry(wins_BMM: FloatArray) -> FloatArray:
     return strength_BM
 
 
-def agreement(one_M: FloatArray, other_M: FloatArray, drawn_one_RM: FloatArray, drawn_other_RM: FloatArray) -> Interval:
+def agreement(one_M: FloatArray, other_M: FloatArray, drawn_one_RM: FloatArray, drawn_other_RM: FloatArray) -> Interval | None:
     """Kendall's tau-b of two orders of the same models, with its 95 % interval over drawings of the users of both tests.
 
-    Source: Kendall, Biometrika 33 (1945); 1 is the same order, -1 the reverse. NaN where all values of one side are equal.
+    1 is the same order, -1 the reverse; None where all values of one side are equal, which is no order. Drawings like that are left out.
+    Source: Kendall, Biometrika 33 (1945).
     """
-    return _intervals(_tau(one_M[None], other_M[None]), _tau(drawn_one_RM, drawn_other_RM)[:, None])[0]
+    found, drawn_R = _tau(one_M[None], other_M[None]), _tau(drawn_one_RM, drawn_other_RM)
+    drawn_R = drawn_R[~np.isnan(drawn_R)]
+    return None if np.isnan(found[0]) or not len(drawn_R) else _intervals(found, drawn_R[:, None])[0]
 
 
 def _tau(one_RM: FloatArray, other_RM: FloatArray) -> FloatArray:

@@ -149,6 +149,9 @@ class Answers:
         return [table for table in self.tables if table.section is section]
 
 
+NO_ANSWERS = Answers((), (), ())
+
+
 def make_answers(boards: Sequence[Board], cards: Mapping[str, ModelCard], workers: "Workers") -> Answers:
     """The answers that boards give; no figure but of the ranks goes in.
 
@@ -304,5 +307,6 @@ def _agreements(contests: Sequence[Contest]) -> list[Agreement]:
             values = [np.array([contest.value[model] for model in models]) for contest in (one, other)]
             drawn = [np.stack([contest.drawn[model] for model in models], axis=1) for contest in (one, other)]
             tau = agreement(*values, *drawn)
-            found.append(Agreement(one.dataset, (one.protocol, one.view), (other.protocol, other.view), len(models), tau))
+            if tau is not None:
+                found.append(Agreement(one.dataset, (one.protocol, one.view), (other.protocol, other.view), len(models), tau))
     return found

@@ -22,12 +22,13 @@ INDEX, ANSWER = "index.md", "answer.md"
 
 
 def render_pages(boards: Sequence[Board], answers: Answers) -> dict[str, str]:
-    """File name and text of every page: one per board, the index and the answer."""
+    """File name and text of every page: one per board, the index and, where a league has rows, the answer."""
     of_board = _environment().get_template("board.md.jinja")
     pages = {f"{board.name}.md": of_board.render(board=board, answers=answers) for board in boards}
     index = _environment().get_template("index.md.jinja").render(tasks=_by_task(boards), answers=answers)
-    answer = _environment().get_template("answer.md.jinja").render(answers=answers, task=NEXT_ITEM)
-    return pages | {INDEX: index, ANSWER: answer}
+    if answers.tables:
+        pages[ANSWER] = _environment().get_template("answer.md.jinja").render(answers=answers, task=NEXT_ITEM)
+    return pages | {INDEX: index}
 
 
 def _by_task(boards: Sequence[Board]) -> list[tuple[Task, list[OverviewLine], list[Standings]]]:

@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 
 from recbench.reporting import StoredRun, code_report, codes_table, export_board, make_boards, run_table
+from recbench.reporting.answers import NO_ANSWERS
 from recbench.reporting.board import Section
 from recbench.reporting.court import court, levels
 from recbench.reporting.markdown import render_pages
@@ -151,11 +152,11 @@ def test_boards_show_models_with_codes_at_both_levels(plain: StoredRun, make_car
     assert {found["gram:paper"][name] for name in ("Targets in groups", "Recall@10 at code level", "NDCG@10 inflation", "Undecided")} == {
         "–"
     }
-    page = render_pages(boards)["toy.md"]
+    page = render_pages(boards, NO_ANSWERS)["toy.md"]
     assert "### The court" in page
     assert "| sasrec | Recall@10 | keep | sid | 0.3000 |" in page
     assert "0.3000 (code level, reproduced)" not in page  # the column of published numbers is about the main metric, ndcg@10
-    html = render_page(boards)
+    html = render_page(boards, NO_ANSWERS)
     assert '"court":[\n["sasrec","Recall@10","keep","sid"' in html
     assert '"levels":["25.0 %","12.5 %","0.8750"' in html
 
@@ -164,7 +165,7 @@ def test_the_level_stands_beside_a_published_cell(plain: StoredRun, make_card: A
     numbers = [PUBLISHED | {"metrics": {"ndcg@10": 0.3}, "level": level} for level in ("sid", "item", "unknown")]
     cards = {"sasrec": make_card("sasrec", published=numbers)}
     run = variant(plain, figures_of_codes())
-    page = render_pages(make_boards([run], cards))["toy.md"]
+    page = render_pages(make_boards([run], cards), NO_ANSWERS)["toy.md"]
     assert "0.3000 (code level, reproduced); 0.3000 (item level, " in page
     assert "0.3000 (level unknown, " in page
     shown = drawn(run_table(run.record, cards["sasrec"]))

@@ -7,6 +7,7 @@ from typing import Any
 
 from recbench.core.ranking import VIEWS
 from recbench.reporting import StoredRun, make_boards, publish
+from recbench.reporting.answers import NO_ANSWERS
 from recbench.reporting.export import FORMATS, export_board
 from recbench.reporting.grids import accuracy, cost, published, significance, slices
 from recbench.reporting.page import figures_json, render_page
@@ -26,7 +27,7 @@ def test_rows_hold_what_the_markdown_prints(workshop: Any, cards: Any) -> None:
     runs = [workshop.run(seed=0), workshop.run(seed=1), workshop.trivial(skill=0.6), workshop.run("sasrec", "cpu", device={"jobs": 2})]
     boards = make_boards([StoredRun.open(run) for run in runs], cards)
     (section,) = boards[0].sections
-    found = json.loads(figures_json(boards))
+    found = json.loads(figures_json(boards, NO_ANSWERS))
     (board,) = found["boards"]
     assert [row["model"] for row in board["rows"]] == [board_row.row.label for board_row in section.rows]
     assert {row["model"]: row["kind"] for row in board["rows"]}["popularity:default"] == "trivial"
@@ -56,7 +57,7 @@ def test_every_row_has_a_line_of_its_own(published_boards: Path) -> None:
 
 def test_every_model_across_data_sets_has_a_line_of_its_own(workshop: Any) -> None:
     runs = [workshop.run(model, dataset={"name": name}) for name in ("one", "two") for model in ("a", "b")]
-    text = figures_json(make_boards([StoredRun.open(run) for run in runs], {}))
+    text = figures_json(make_boards([StoredRun.open(run) for run in runs], {}), NO_ANSWERS)
     (keep, unseen) = json.loads(text)["across"]
     assert (keep["about"]["view"], unseen["about"]["view"]) == VIEWS
     assert keep["about"]["datasets"] == ["one", "two"]
@@ -71,7 +72,7 @@ def test_no_text_of_a_record_or_card_can_end_the_script(workshop: Any, make_card
             "sasrec", published=[{"dataset": "toy", "view": "keep", "metrics": {"ndcg@10": 0.5}, "source": title, "kind": "paper"}]
         )
     }
-    page = render_page(make_boards([StoredRun.open(workshop.run(dataset={"title": title}))], cards))
+    page = render_page(make_boards([StoredRun.open(workshop.run(dataset={"title": title}))], cards), NO_ANSWERS)
     assert title not in page
     assert page.count("</script>") == 2
     (board,) = figures_of(page)["boards"]
@@ -84,7 +85,7 @@ def test_no_text_of_a_record_or_card_steers_a_terminal_or_the_page(workshop: Any
     steering = set(odd) - set("T[31m")
     source = {"dataset": "toy", "view": "keep", "metrics": {"ndcg@10": 0.5}, "source": odd, "kind": "paper"}
     boards = make_boards([StoredRun.open(workshop.run(dataset={"title": odd}))], {"sasrec": make_card("sasrec", published=[source])})
-    texts = {**all_pages(boards), **{name: export_board(boards[0], name) for name in FORMATS}}
+    texts = {**all_pages(boards, NO_ANSWERS), **{name: export_board(boards[0], name) for name in FORMATS}}
     assert set(texts) == {"index.html", "index.md", "toy.md", *FORMATS}
     for name, text in texts.items():
         assert not steering & set(text), name
@@ -94,7 +95,7 @@ def test_no_text_of_a_record_or_card_steers_a_terminal_or_the_page(workshop: Any
 
 def test_a_page_without_rows_is_a_page(tmp_path: Path) -> None:
     publish(tmp_path, [], {})
-    assert figures_of((tmp_path / "index.html").read_text()) == {"tasks": {}, "across": [], "boards": []}
+    assert figures_of((tmp_path / "index.html").read_text()) == {"tasks": {}, "across": [], "answers": [], "boards": []}
 
 
 def test_the_published_page_names_no_address_and_links_to_files_that_exist() -> None:

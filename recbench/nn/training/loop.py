@@ -310,12 +310,18 @@ class _Training:
             share = max(share, state.epoch_examples / self.settings.examples_per_epoch)
         return state.epoch + share
 
+    @property
+    def _max_epochs(self) -> float:
+        return math.inf if self.budget.sets_length else self.settings.max_epochs
+
+    @property
+    def _max_steps(self) -> float:
+        return math.inf if self.budget.sets_length else self.settings.max_steps or math.inf
+
     def _progress(self) -> float:
         """How much of the training is done, 0 to 1, by the bound that comes first."""
-        state, settings, budget = self.state, self.settings, self.budget
-        shares = [self._epochs() / settings.max_epochs, state.time_share]
-        if settings.max_steps is not None:
-            shares.append(state.step / settings.max_steps)
+        state, budget = self.state, self.budget
+        shares = [self._epochs() / self._max_epochs, state.time_share, state.step / self._max_steps]
         if budget.unit in ("steps", "examples"):
             shares.append((state.step if budget.unit == "steps" else state.examples) / max(budget.limit, 1.0))
         return min(max(shares), 1.0)
@@ -325,8 +331,7 @@ class _Training:
         progress = self._progress()
         if progress > 0.0 and self.state.step > 0:
             return max(round(self.state.step / progress) - self.state.step, 0)
-        bounds = [self.settings.max_epochs * self._epoch_length(self._batches(self.state.epoch))]
-        bounds += [self.settings.max_steps] if self.settings.max_steps is not None else []
+        bounds = [self._max_epochs * self._epoch_length(self._batches(self.state.epoch)), self._max_steps]
         bounds += [math.ceil(self.budget.limit)] if self.budget.unit == "steps" else []
         return min(bounds)
 
@@ -334,7 +339,7 @@ class _Training:
         state, settings, budget = self.state, self.settings, self.budget
         if settings.patience is not None and state.without_gain >= settings.patience:
             return "patience"
-        if state.epoch >= settings.max_epochs or state.step >= (settings.max_steps or math.inf):
+        if state.epoch >= self._max_epochs or state.step >= self._max_steps:
             return "done"
         if self._is_paced and self.steps_here < PACE_STEPS and budget.used_s() < budget.amount:
             return None  # even where the ranking leaves no time for them: it takes a few steps to say what budget would do

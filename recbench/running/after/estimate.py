@@ -224,8 +224,8 @@ def _plan(
         notes.append(f"The budget of {target.budget} bounds it; without one it would take about {duration(total)}.")
         cost = _Cost(max(0.0, target.budget.amount - cost.rank_s - cost.rest_s), cost.rank_s, cost.rest_s, cost.memory_bytes)
         total = target.budget.amount
-    if target.budget.unit == "cpu-seconds" and cost.train_s > target.budget.amount:
-        notes.append(f"The budget of {target.budget} bounds training; without one it would take about {duration(cost.train_s)}.")
+    if target.budget.unit == "cpu-seconds" and any(record.fit.steps for record in basis):
+        notes.append(f"Training takes the budget of {target.budget}, or less where patience ends it.")
         cost = replace(cost, train_s=target.budget.amount)
         total = cost.total_s
     return Plan(

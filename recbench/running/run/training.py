@@ -187,6 +187,8 @@ class Trainer:
             for other in used_by(plugin, self.load_plugin)
         }
         parts = {**inputs, "config": config.model_dump(mode="json"), "seed": seed, "budget": budget_text, "uses": used}
+        if self.budget.sets_length:
+            parts["length"] = "budget"  # before, epochs ended such a training too
         return parts | named_content(config)
 
     def _vectors_of(

@@ -1,0 +1,179 @@
+"""The answer: rows of leagues across data sets, what is missing, and that verify computes all of it again."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from recbench.core.errors import VerifyFailed
+from recbench.core.model_card import ModelCard
+from recbench.reporting import StoredRun, make_boards, publish, verify
+from recbench.reporting.answer_grids import coverage, leads, standing_line, strengths
+from recbench.reporting.answers import Answers, make_answers
+from recbench.reporting.workers import Workers
+from recbench.tasks import leagues
+
+TINY = """
+untrained = ["popularity", "random"]
+untrained_that_draw = ["random"]
+untrained_seeds = 2
+learned = ["sasrec:cpu", "tiger:cpu"]
+without_text = []
+
+[classes.tiny]
+datasets = ["beauty", "sports", "ml-100k"]
+budget = "3cpu-min"
+seeds = 1
+
+[protocols.leave-one-out]
+split = "leave-one-out"
+
+[protocols.shuffled-ties]
+split = "leave-one-out"
+ties = "shuffle=1"
+datasets = ["ml-100k"]
+"""
+SPLITS = {"beauty": 1, "sports": 2, "ml-100k": 3}
+SKILLS = {"popularity": 0.1, "random": 0.0, "sasrec": 0.5, "tiger": 0.4}
+
+
+@pytest.fixture(autouse=True)
+def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    file = tmp_path / "leagues.toml"
+    file.write_text(TINY)
+    monkeypatch.setattr(leagues, "_FILE", file)
+    leagues.leagues.cache_clear()
+    yield
+    leagues.leagues.cache_clear()
+
+
+@pytest.fixture
+def cards_of_league() -> dict[str, ModelCard]:
+    def card(name: str, family: str, preset: str, *, is_trivial: bool) -> ModelCard:
+        presets, default = {preset: {"width": 64}}, {"cpu": preset, "cuda": preset}
+        return ModelCard(name=name, title=name, summary="", family=family, is_trivial=is_trivial, presets=presets, default=default)
+
+    return {
+        "popularity": card("popularity", "scoring", "default", is_trivial=True),
+        "random": card("random", "scoring", "default", is_trivial=True),
+        "sasrec": card("sasrec", "scoring", "cpu", is_trivial=False),
+        "tiger": card("tiger", "generative", "cpu", is_trivial=False),
+    }
+
+
+def run_of(workshop: Any, model: str, dataset: str, *, skill: float | None = None, **changes: Any) -> Path:
+    learns = model in ("sasrec", "tiger")
+    split = changes.pop("split", SPLITS[dataset])
+    part = {"name": model, "family": "generative" if model == "tiger" else "scoring", "is_trivial": not learns}
+    parts = {"model": part, "dataset": {"name": dataset, "title": dataset}, "budget": "3cpu-min" if learns else None}
+    parts |= changes
+    own = SKILLS[model] if skill is None else skill
+    run: Path = workshop.run(model, "cpu" if learns else "default", skill=own, split=split, **parts)
+    return run
+
+
+def answers_of(runs: list[Path], cards: dict[str, ModelCard]) -> Answers:
+    return make_answers(make_boards([StoredRun.open(run) for run in runs], cards), cards, Workers(1, 0))
+
+
+def test_rows_of_a_league_are_told_apart_and_what_is_missing_is_named(workshop: Any, cards_of_league: Any) -> None:
+    runs = [run_of(workshop, model, "beauty") for model in ("popularity", "sasrec")]
+    # None of these is a row of the league: longer, of another preset's settings, searched, on a GPU, of a seed that it has not.
+    runs += [run_of(workshop, "tiger", "beauty", budget=None, config_hash="a" * 64)]
+    runs += [run_of(workshop, "tiger", "beauty", config={"width": 32}, config_hash="b" * 64)]
+    runs += [run_of(workshop, "tiger", "beauty", device={"type": "cuda"}, config_hash="c" * 64)]
+    runs += [run_of(workshop, "tiger", "beauty", seed=7, config_hash="d" * 64)]
+    (table,) = answers_of(runs, cards_of_league).tables
+    assert [(row.model, row.family) for row in table.rows] == [("sasrec:cpu", "sequential"), ("popularity", "untrained")]
+    assert [(cell.model, cell.seed) for cell in table.missing] == [("random", 0), ("random", 1), ("tiger:cpu", 0)]
+    assert standing_line(table).startswith(
+        "2 of its 5 runs stand; `recbench league run --class tiny --protocol leave-one-out --datasets beauty`"
+    )
+    (row,) = coverage([table]).rows
+    assert row == ("beauty", "tiny", "3cpu-min", "leave-one-out", "2", "2 of 5", "random, tiger:cpu")
+
+
+def test_an_answer_across_data_sets(workshop: Any, cards_of_league: Any) -> None:
+    runs = [run_of(workshop, model, dataset) for dataset in SPLITS for model in SKILLS]
+    runs += [run_of(workshop, "random", dataset, seed=1) for dataset in SPLITS]
+    answers = answers_of(runs, cards_of_league)
+    assert [(answer.protocol, answer.view) for answer in answers.answers] == [("leave-one-out", "keep"), ("leave-one-out", "unseen")]
+    keep = answers.answers[0]
+    assert keep.datasets == ("beauty", "ml-100k", "sports")
+    order = [one.model for one in keep.models]
+    assert set(order[:2]) == {"sasrec:cpu", "tiger:cpu"}
+    by_name = {one.model: one for one in keep.models}
+    for one in keep.models:
+        assert one.mean_rank is not None
+        assert one.mean_rank.value == pytest.approx(sum(one.ranks.values()) / 3)
+        assert one.strength.low <= one.strength.high
+    # The figures are those of the boards, seeds averaged.
+    (board,) = [board for board in make_boards([StoredRun.open(run) for run in runs], cards_of_league) if board.name == "sports"]
+    for board_row in board.sections[0].rows:
+        name = board_row.row.record.model.name
+        key = f"{name}:cpu" if name in ("sasrec", "tiger") else name
+        assert by_name[key].values["sports"] == pytest.approx(board_row.row.main("keep"))
+    for lead in keep.leads:
+        assert lead.difference.value == pytest.approx(by_name[lead.one].values[lead.dataset] - by_name[lead.other].values[lead.dataset])
+        assert lead.difference.low <= lead.difference.value <= lead.difference.high
+    assert {family for best in keep.best.values() for family in best} == {"untrained", "sequential", "generative"}
+    assert sum(of for _, of in keep.predicted.values()) == 3 * 6
+    assert keep.critical is not None
+    grid = strengths(keep)
+    assert all(len(row) == len(grid.header) for row in grid.rows)
+    assert len(leads(keep).rows) == 3
+
+
+def test_a_model_on_some_data_sets_has_a_strength_and_no_mean_rank(workshop: Any, cards_of_league: Any) -> None:
+    runs = [run_of(workshop, model, dataset) for dataset in ("beauty", "sports") for model in ("popularity", "sasrec")]
+    runs.append(run_of(workshop, "tiger", "beauty"))
+    keep = answers_of(runs, cards_of_league).answers[0]
+    tiger = next(one for one in keep.models if one.model == "tiger:cpu")
+    assert tiger.mean_rank is None
+    assert set(tiger.ranks) == {"beauty"}
+    assert keep.critical is None
+    assert (
+        dict(zip(strengths(keep).header, next(row for row in strengths(keep).rows if row[0] == "tiger:cpu"), strict=True))["sports"] == "–"
+    )
+
+
+def test_protocols_of_one_data_set_are_compared(workshop: Any, cards_of_league: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("recbench.reporting.answers.LEAST_MODELS", 3)
+    runs = [run_of(workshop, model, "ml-100k") for model in SKILLS]
+    shuffled = {"protocol": {"split": "leave-one-out", "ties": "shuffle=1", "views": ("keep", "unseen"), "list_length": 50}, "split": 4}
+    runs += [run_of(workshop, model, "ml-100k", **shuffled) for model in ("popularity", "sasrec", "tiger")]
+    found = answers_of(runs, cards_of_league)
+    between = {(one.one, one.other): one for one in found.agreements}
+    across = between[("leave-one-out", "keep"), ("shuffled-ties", "keep")]
+    assert (across.dataset, across.n_models) == ("ml-100k", 3)
+    assert -1 <= across.tau.low <= across.tau.value <= across.tau.high <= 1
+    assert (("leave-one-out", "keep"), ("leave-one-out", "unseen")) in between
+    assert not any(one.one[0] != one.other[0] and one.one[1] != one.other[1] for one in found.agreements)
+    assert found.answers == ()  # one data set answers nothing across data sets
+
+
+def test_the_page_follows_from_the_ranks_and_verify_says_where_it_does_not(workshop: Any, cards_of_league: Any, tmp_path: Path) -> None:
+    runs = [run_of(workshop, model, dataset) for dataset in ("beauty", "sports") for model in SKILLS]
+    boards = tmp_path / "boards"
+    publish(boards, runs, cards_of_league)
+    page = boards / "answer.md"
+    text = page.read_text()
+    assert "## Leave-one-out, view `keep`" in text
+    assert "[the answer](answer.md)" in (boards / "index.md").read_text()
+    assert "The league: 3cpu-min" in (boards / "beauty.md").read_text()
+    figures = (boards / "index.html").read_text()
+    found = json.loads(figures.split('<script type="application/json" id="figures">')[1].split("</script>")[0])["answers"]
+    assert [len(one["rows"]) for one in found] == [4, 4]
+    assert verify(boards, cards_of_league).n_pages == 5
+    before = next(line for line in text.splitlines() if line.startswith("| sasrec:cpu | sequential | 2 of 2 |"))
+    strength = before.split(" | ")[3]
+    page.write_text(text.replace(before, before.replace(strength, "9.99 [9.00, 9.99]"), 1))
+    with pytest.raises(VerifyFailed, match=r"answer\.md"):
+        verify(boards, cards_of_league)
+
+
+def test_without_a_row_of_a_league_there_is_no_page(workshop: Any, cards_of_league: Any, tmp_path: Path) -> None:
+    publish(tmp_path / "boards", [workshop.run()], cards_of_league)
+    assert not (tmp_path / "boards" / "answer.md").exists()
+    assert "the answer" not in (tmp_path / "boards" / "index.md").read_text()
