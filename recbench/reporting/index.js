@@ -1,7 +1,7 @@
 "use strict";
 // Shows the figures of the JSON block above: as printed there, sorted, filtered and drawn, never computed anew.
 
-const { tasks, across, boards } = JSON.parse(document.getElementById("figures").textContent);
+const { tasks, across, answers, boards } = JSON.parse(document.getElementById("figures").textContent);
 const VIEWS = [...new Set(Object.values(tasks).flatMap(({ views }) => views))];
 const INTERVAL = " [95 %]";
 const SECONDS = "Training s";
@@ -545,6 +545,12 @@ function appendOverview(node, name, task) {
   });
 }
 
+/** What is said of all data sets: the answer where the view shown has one, then each data set's best row. */
+function overall() {
+  const task = tasks["next-item"];
+  return [...(task && !state.protocol ? answerSections(answers, viewOf(task)) : []), acrossSection()];
+}
+
 function rowOf(dataset, protocol, label) {
   return boards.find(({ about }) => about.name === dataset && about.protocol === protocol).rows.find((row) => row.model === label);
 }
@@ -557,7 +563,7 @@ function render() {
   redraws = [];
   const shown = boards.filter(isShown);
   const sections = shown.map(boardSection);
-  document.querySelector("main").replaceChildren(...(state.dataset ? [] : [acrossSection()]), ...sections);
+  document.querySelector("main").replaceChildren(...(state.dataset ? [] : overall()), ...sections);
   redraws.forEach((redraw) => redraw());
   const rows = shown.reduce((sum, board) => sum + shownRows(board).length, 0);
   const all = boards.reduce((sum, board) => sum + board.rows.length, 0);

@@ -25,15 +25,15 @@ def render_pages(boards: Sequence[Board], answers: Answers) -> dict[str, str]:
     """File name and text of every page: one per board, the index and, where a league has rows, the answer."""
     of_board = _environment().get_template("board.md.jinja")
     pages = {f"{board.name}.md": of_board.render(board=board, answers=answers) for board in boards}
-    index = _environment().get_template("index.md.jinja").render(tasks=_by_task(boards), answers=answers)
+    index = _environment().get_template("index.md.jinja").render(tasks=_by_task(boards, answers), answers=answers)
     if answers.tables:
         pages[ANSWER] = _environment().get_template("answer.md.jinja").render(answers=answers, task=NEXT_ITEM)
     return pages | {INDEX: index}
 
 
-def _by_task(boards: Sequence[Board]) -> list[tuple[Task, list[OverviewLine], list[Standings]]]:
+def _by_task(boards: Sequence[Board], answers: Answers) -> list[tuple[Task, list[OverviewLine], list[Standings]]]:
     """Per task, in the order of the boards, a line per section and how models do across data sets."""
-    lines, across = grids.overview(boards), standings(boards)
+    lines, across = grids.overview(boards), standings(boards, answers)
     tasks = [find_task(name) for name in dict.fromkeys(line.task for line in lines)]
     return [(task, [line for line in lines if line.task == task.name], [found for found in across if found.task == task]) for task in tasks]
 

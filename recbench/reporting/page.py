@@ -41,7 +41,7 @@ def figures_json(boards: Sequence[Board], answers: Answers) -> str:
     sections = [section for board in boards for section in board.sections]
     parts = [
         f'"tasks":{_line({task.name: _task(task, section) for task, section in _sections_of_tasks(boards).items()})}',
-        f'"across":{_lines([_across(found) for found in standings(boards)])}',
+        f'"across":{_lines([_across(found) for found in standings(boards, answers)])}',
         f'"answers":{_lines([_answer(found) for found in answers.answers])}',
         f'"boards":{_lines([_board(line, section) for line, section in zip(grids.overview(boards), sections, strict=True)])}',
     ]
@@ -205,6 +205,9 @@ def _environment() -> Environment:
         newline_sequence="\n",
     )
     # Both are our own text: put in as they are.
-    environment.globals |= {name: Markup((_FOLDER / f"index.{name}").read_text(encoding="utf-8")) for name in ("css", "js")}
+    own = {"css": ("index.css",), "js": ("answer.js", "index.js")}
+    environment.globals |= {
+        name: Markup("\n".join((_FOLDER / file).read_text(encoding="utf-8") for file in files)) for name, files in own.items()
+    }
     environment.globals["made_by"] = Markup(MADE_BY)
     return environment

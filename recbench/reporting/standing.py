@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from recbench.core.ranking import View
+from recbench.reporting.answers import Answers
 from recbench.reporting.board import Board, Section
 from recbench.tasks import Task
 
@@ -57,11 +58,16 @@ class Standings:
         return sum(standing.mean_rank is not None for standing in self.models)
 
 
-def standings(boards: Sequence[Board]) -> list[Standings]:
-    """Per task and protocol that two or more data sets share, and per view, how the models do across them; in the order of the boards."""
+def standings(boards: Sequence[Board], answers: Answers) -> list[Standings]:
+    """Per task and protocol that two or more data sets share, and per view, how the models do across them; in the order of the boards.
+
+    Sections that hold rows of a league alone are left out: the answer compares those.
+    """
     by_protocol: dict[tuple[str, str], dict[str, Section]] = {}
     for board in boards:
         for section in board.sections:
+            if any(len(table.rows) == len(section.rows) for table in answers.tables_of(section)):
+                continue
             by_protocol.setdefault((section.task.name, section.title), {})[board.name] = section
     shared = [sections for sections in by_protocol.values() if len(sections) > 1]
     return [_standings(view, sections) for sections in shared for view in next(iter(sections.values())).task.views]

@@ -147,7 +147,7 @@ def test_a_click_on_a_header_sorts_and_a_second_one_turns_the_order(window: Wind
 def test_every_column_of_every_table_sorts_both_ways(browser: Any) -> None:
     window = Window(browser, BOARDS / "index.html", WIDE)
     window.choose("columns", "all")
-    for table in ("board-1-rows", "overview-next-item", "across-0"):
+    for table in ("board-1-rows", "overview-next-item", "across-0", "answer-0"):
         titles = window.page.locator(f"#{table} thead th").evaluate_all("cells => cells.map(cell => cell.dataset.title)")
         assert len(titles) == len(set(titles)) > 5
         for title in titles:
@@ -298,6 +298,22 @@ def test_the_chart_has_a_mark_with_a_title_for_each_row(window: Window, boards: 
         accuracy = {row["model"]: row[task.main_view]["accuracy"][place] for row in board["rows"]}
         assert {title.partition(middle)[0] for title in titles} == set(accuracy)
         assert all(accuracy[title.partition(middle)[0]].split()[0] in title for title in titles)
+
+
+def test_the_answer_shows_every_model_with_its_interval_and_goes_with_the_view(window: Window) -> None:
+    page = window.page
+    first = page.locator("#answer figure").first
+    models = page.locator("#answer-0 tbody tr").count()
+    assert models > 5
+    assert first.locator("g .mark").count() == first.locator(".interval").count() == models
+    titles = first.locator("title").evaluate_all("titles => titles.map(title => title.textContent)")
+    assert all("strength" in title and "[" in title for title in titles)
+    assert "view keep" in page.locator("#answer .caption").first.inner_text()
+    window.choose("view", "unseen")
+    assert "view unseen" in page.locator("#answer .caption").first.inner_text()
+    window.choose("view", "keep")
+    page.select_option("#dataset", "beauty")
+    assert page.locator("#answer").count() == 0
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

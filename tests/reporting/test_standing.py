@@ -6,12 +6,13 @@ from typing import Any
 import pytest
 
 from recbench.reporting import StoredRun, make_boards, publish
+from recbench.reporting.answers import NO_ANSWERS
 from recbench.reporting.grids import standing
 from recbench.reporting.standing import Standings, standings
 
 
 def found_in(*folders: Path) -> list[Standings]:
-    return standings(make_boards([StoredRun.open(folder) for folder in folders], {}))
+    return standings(make_boards([StoredRun.open(folder) for folder in folders], {}), NO_ANSWERS)
 
 
 def runs_of(workshop: Any, dataset: str, skills: dict[str, float], **changes: Any) -> list[Path]:
