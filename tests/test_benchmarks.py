@@ -75,7 +75,16 @@ def test_the_searches_of_diffgrm_are_compared(benchmark: Callable[[str, str], st
     assert "ndcg@10" in benchmark("diffgrm_decoding", f"{outcome.folder} --k 20 --widths 32 --users 20")
 
 
+@pytest.mark.slow
+def test_widths_of_the_search_are_compared(benchmark: Callable[[str, str], str]) -> None:
+    outcome = run_request(RunRequest("tiger", "demo", preset="smoke", threads=1, budget="20steps"), Workplace.from_environment())
+    assert outcome is not None
+    printed = benchmark("beams", f"{outcome.folder} --widths 1,10,1000 --users 30 --exact-users 10")
+    # As many beams as there are items, or more, drop nothing.
+    assert re.search(r"\| 1000 \| \d\.\d{4} \| 100% \| \d\.\d{4} \| 100% \|", printed), printed
+
+
 def test_no_script_is_left_out() -> None:
     scripts = {path.stem for path in FOLDER.glob("*.py")}
     elsewhere = {path.stem.removeprefix("test_").removesuffix("_benchmark") for path in Path(__file__).parent.rglob("test_*_benchmark.py")}
-    assert scripts == {*TOY, *elsewhere, "diffgrm_decoding", "start_up"}
+    assert scripts == {*TOY, *elsewhere, "beams", "diffgrm_decoding", "start_up"}
