@@ -36,8 +36,8 @@ def league_table(table: LeagueTable) -> Grid:
             )
         )
     there = {one.model for one in table.rows}
-    for model in dict.fromkeys(cell.model for cell in table.missing if cell.model not in there):
-        n_seeds = sum(cell.model == model for cell in table.missing)
+    for model in dict.fromkeys(cell.entry for cell in table.missing if cell.entry not in there):
+        n_seeds = sum(cell.entry == model for cell in table.missing)
         rows.append((NOTHING, model, "", f"0 of {n_seeds}", *(NOTHING for _ in views), NOTHING, NOTHING, NOTHING))
     return Grid(header, tuple(rows), words=("#", "Model", "Family", "Seeds"))
 
@@ -65,7 +65,7 @@ def coverage(tables: Sequence[LeagueTable]) -> Grid:
         n_there = sum(len(one.row.runs) for table in members for one in table.rows)
         n_missing = sum(len(table.missing) for table in members)
         models = {one.model for table in members for one in table.rows}
-        without = dict.fromkeys(cell.model for table in members for cell in table.missing if cell.model not in models)
+        without = dict.fromkeys(cell.entry for table in members for cell in table.missing if cell.entry not in models)
         named = ", ".join(list(without)[:_MOST_NAMES]) + (f" and {len(without) - _MOST_NAMES} more" if len(without) > _MOST_NAMES else "")
         rows.append(
             (

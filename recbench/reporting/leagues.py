@@ -19,7 +19,7 @@ class LeagueRow:
     """A model of a league on one board.
 
     Attributes:
-        model: as the league names it, such as `sasrec:cpu`.
+        model: as the league names it, such as `sasrec:cpu` or `item-knn:tuned-40`.
         family: one of `FAMILIES`.
         row: its runs.
         n_seeds: how many of them the league asks for.
@@ -106,8 +106,8 @@ class LeagueTables:
             if not of_league:
                 continue
             there |= of_league.keys()
-            model = cell_of[next(iter(of_league))].model
-            n_seeds = sum(cell.model == model for cell in cells)
+            model = cell_of[next(iter(of_league))].entry
+            n_seeds = sum(cell.entry == model for cell in cells)
             row = replace(board_row.row, runs=tuple(of_league.values()))
             rows.setdefault(model, LeagueRow(model, _family(cell_of[next(iter(of_league))], board_row.row), row, n_seeds))
         return tuple(rows.values()), tuple(cell for key, cell in cell_of.items() if key not in there)

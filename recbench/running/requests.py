@@ -154,6 +154,8 @@ class Cell:
     """Seconds that the current step will still take; None while nobody can say."""
     is_new: bool = True
     """False where a finished record of the same request was found."""
+    config_file: Path | None = None
+    """Settings in place of the preset's, such as the winner's of a search."""
 
     @property
     def row_name(self) -> str:

@@ -51,6 +51,8 @@ class LeagueProtocol(_Part):
     """None: all."""
     without: tuple[str, ...] = ()
     kinds: tuple[Kind, ...] = KINDS
+    has_tuned: bool = False
+    """Whether untrained models stand with searched settings too."""
     learned_seeds: PositiveInt | None = None
     """Of each model that learns; None: as many as the class has."""
     repeats: _Repeats | None = None
@@ -72,6 +74,8 @@ class Leagues(_Part):
     untrained: tuple[str, ...]
     untrained_that_draw: tuple[str, ...]
     untrained_seeds: PositiveInt
+    tuned: tuple[str, ...] = ()
+    tuned_trials: PositiveInt = 40
     learned: tuple[str, ...]
     without_text: tuple[str, ...]
     classes: Mapping[str, LeagueClass]
@@ -93,6 +97,7 @@ class LeagueCell:
         protocol: name of the protocol within the league.
         split, ties: what `recbench run` is told of it.
         budget: processor time; None for a model that is not trained.
+        trials: of the search for its settings on the same data; None: it stands with its preset.
     """
 
     kind: Kind
@@ -103,10 +108,18 @@ class LeagueCell:
     split: str
     ties: str
     budget: str | None
+    trials: int | None = None
+
+    @property
+    def entry(self) -> str:
+        """What competes: `NAME`, `NAME:PRESET`, or `NAME:tuned-N` where the settings are the best of N trials."""
+        return self.model if self.trials is None else f"{self.model}:tuned-{self.trials}"
 
     @property
     def command(self) -> str:
-        """The command that runs this cell alone."""
+        """The command that runs this cell alone; of searched settings the search, which says how to run them."""
+        if self.trials is not None:
+            return f"recbench tune {self.model} {self.dataset} --trials {self.trials}"
         name, _, preset = self.model.partition(":")
         options = [f"-m {name}", f"-d {self.dataset}"]
         options += [f"--preset {preset}"] if preset else []
@@ -191,6 +204,10 @@ def _cells(
                 n_drawn = found.untrained_seeds if model in found.untrained_that_draw else 1
                 for seed in range((how.learned_seeds or of.seeds) if learns else n_drawn):
                     yield LeagueCell(kind, model, dataset, seed, title, split, how.ties, of.budget if learns else None)
+            if how.has_tuned and not learns:
+                for name in found.tuned:
+                    if name in cards and _serves(cards[name], dataset, has_text=dataset not in found.without_text):
+                        yield LeagueCell(kind, name, dataset, 0, title, split, how.ties, None, found.tuned_trials)
 
 
 def _serves(card: ModelCard, dataset: str, *, has_text: bool) -> bool:
@@ -211,21 +228,23 @@ def standing(cells: Iterable[LeagueCell], records: Iterable[RunRecord], cards: M
 
 def record_keys(record: RunRecord, cards: Mapping[str, ModelCard]) -> tuple[str, ...]:
     """The key of the cell that a record could stand for; none where it has other settings, one view, another device or other lists."""
-    model, protocol = record.model, record.protocol
+    model, protocol, tuned = record.model, record.protocol, record.tuned
     card = cards.get(model.name)
+    if card is None:
+        return ()
+    settings = model.preset if model.preset in card.presets and not card.changed_settings(record) else None
+    if tuned is not None:
+        settings = f"tuned-{tuned.trials}" if tuned.valid == record.fingerprints.valid else None
     counts = (
-        card is not None
-        and model.preset in card.presets
-        and not card.changed_settings(record)
+        settings is not None
         and record.task == NEXT_ITEM.name
         and protocol.views == NEXT_ITEM.views
         and protocol.list_length == NEXT_ITEM.list_length
-        and record.tuned is None
         and record.device.type == "cpu"
         and record.foreign is None
     )
     of_split = _split_key(protocol.split, protocol.split_options, protocol.ties)
-    return (_key(model.name, model.preset, record.dataset.name, record.seed, of_split, record.budget),) if counts else ()
+    return (_key(model.name, str(settings), record.dataset.name, record.seed, of_split, record.budget),) if counts else ()
 
 
 def cell_key(cell: LeagueCell, cards: Mapping[str, ModelCard]) -> str:
@@ -233,13 +252,15 @@ def cell_key(cell: LeagueCell, cards: Mapping[str, ModelCard]) -> str:
     name, _, preset = cell.model.partition(":")
     protocol = NEXT_ITEM.protocol(cell.split, cell.ties)
     of_split = _split_key(protocol.name, protocol.options, protocol.ties)
-    preset = preset or cards[name].default_preset("cpu", NEXT_ITEM.name)
-    return _key(name, preset, cell.dataset, cell.seed, of_split, Budget.parse(cell.budget).text)
+    settings = preset or cards[name].default_preset("cpu", NEXT_ITEM.name)
+    if cell.trials is not None:
+        settings = f"tuned-{cell.trials}"
+    return _key(name, settings, cell.dataset, cell.seed, of_split, Budget.parse(cell.budget).text)
 
 
 def _split_key(split: str, options: Mapping[str, Any], ties: str) -> str:
     return canonical_json([split, dict(options), ties])
 
 
-def _key(model: str, preset: str, dataset: str, seed: int, of_split: str, budget: str | None) -> str:
-    return canonical_json([model, preset, dataset, seed, of_split, budget])
+def _key(model: str, settings: str, dataset: str, seed: int, of_split: str, budget: str | None) -> str:
+    return canonical_json([model, settings, dataset, seed, of_split, budget])

@@ -17,6 +17,8 @@ SMALL = """
 untrained = ["random", "popularity", "recent-popularity"]
 untrained_that_draw = ["random"]
 untrained_seeds = 2
+tuned = ["item-knn"]
+tuned_trials = 2
 learned = ["sasrec:smoke", "idgenrec:smoke"]
 without_text = []
 
@@ -32,6 +34,7 @@ seeds = 1
 
 [protocols.leave-one-out]
 split = "leave-one-out"
+has_tuned = true
 
 [protocols.rolling]
 split = "rolling"
@@ -56,10 +59,17 @@ def test_cells_are_of_the_class_and_of_what_its_data_can_serve(small: None) -> N
     names = [(cell.model, cell.seed, cell.budget) for cell in cells]
     untrained = [("random", 0, None), ("random", 1, None), ("popularity", 0, None), ("recent-popularity", 0, None)]
     assert names[:4] == untrained
+    assert names.pop(4) == ("item-knn", 0, None)
     assert names[4:6] == [("sasrec:smoke", 0, "5cpu-s"), ("sasrec:smoke", 1, "5cpu-s")]
     assert [cell.split for cell in leagues.cells_of_class("tiny", CARDS, "rolling")] == ["rolling:cut=0"] * 4 + ["rolling:cut=3"] * 4
     # Beauty tells no times that order its events, and no protocol but one is for it.
-    assert {cell.model for cell in leagues.cells_of_class("other", CARDS)} == {"random", "popularity", "sasrec:smoke", "idgenrec:smoke"}
+    assert {cell.model for cell in leagues.cells_of_class("other", CARDS)} == {
+        "random",
+        "popularity",
+        "item-knn",
+        "sasrec:smoke",
+        "idgenrec:smoke",
+    }
 
 
 @pytest.mark.slow
@@ -70,22 +80,23 @@ def test_what_is_missing_is_run_once_and_counted_as_standing(small: None, recben
     assert first["hours_left"] == pytest.approx(5 * sum("budget" in command for command in first["missing"]) / 3600)
     assert "recbench run -m sasrec -d demo --preset smoke --seed 1 --budget 5cpu-s" in first["missing"]
     assert "recbench run -m random -d demo --protocol rolling:cut=3 --seed 1" in first["missing"]
+    assert "recbench tune item-knn demo --trials 2" in first["missing"]
     # One of them by hand, and one with other settings, which is another row.
     assert recbench("run", "-m", "popularity", "-d", "demo", "--threads", "1").code == 0
     assert recbench("run", "-m", "random", "-d", "demo", "--seen", "keep", "--threads", "1").code == 0
     assert recbench("run", "-m", "sasrec", "-d", "demo", "--preset", "smoke", "--budget", "5cpu-s", "--set", "network.width=16").code == 0
     second = recbench("league", "show", "--class", "tiny", "--json").json[0]
     assert set(first["missing"]) - set(second["missing"]) == {"recbench run -m popularity -d demo"}
-    done = recbench("league", "run", "--class", "tiny", "--models", "random,sasrec:smoke", "--threads", "1")
+    done = recbench("league", "run", "--class", "tiny", "--models", "random,sasrec:smoke,item-knn:tuned-2", "--threads", "1")
     assert done.code == 0, done.stderr
     third = recbench("league", "show", "--class", "tiny", "--json").json[0]
-    assert not [command for command in third["missing"] if "-m random" in command or "-m sasrec" in command]
-    again = recbench("league", "run", "--class", "tiny", "--models", "random,sasrec:smoke")
+    assert not [command for command in third["missing"] if "-m random" in command or "-m sasrec" in command or "tune" in command]
+    again = recbench("league", "run", "--class", "tiny", "--models", "random,sasrec:smoke,item-knn:tuned-2")
     assert again.code == 0
     assert "0 of" in again.stderr
     table = recbench("league", "show").stdout
     assert "rolling" in table
-    assert f"{len(third['missing']) + 5:,} runs are missing" in table
+    assert f"{len(third['missing']) + 6:,} runs are missing" in table
 
 
 def test_unknown_names_are_told(small: None, recbench: Any) -> None:

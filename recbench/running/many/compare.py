@@ -117,6 +117,7 @@ def _cell_request(request: CompareRequest, cell: Cell) -> RunRequest:
         dataset=cell.dataset,
         preset=cell.preset,
         seed=cell.seed,
+        config_file=cell.config_file,
         overrides=request.overrides,
         **request.common(),
     )

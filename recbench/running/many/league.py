@@ -4,11 +4,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from recbench import registry
-from recbench.core.errors import BadRequest, nearest
+from recbench.core.errors import BadRequest, RecbenchError, nearest
 from recbench.core.model_card import ModelCard
 from recbench.running.host.workplace import Workplace
 from recbench.running.many.compare import compare_request
-from recbench.running.requests import Cell, CompareRequest
+from recbench.running.many.tune import TrialState, tune_request
+from recbench.running.requests import Cell, CompareRequest, TuneRequest
 from recbench.running.run.folders import known_records
 from recbench.tasks.leagues import LeagueCell, Standing, cells_of_class, leagues, standing
 
@@ -29,7 +30,7 @@ def standings(
     classes = tuple(leagues().classes) if league_class is None else (league_class,)
     cards = _cards()
     cells = {name: cells_of_class(name, cards, protocol, kind) for name in classes}
-    for option, of, wanted in (("--models", "model", models), ("--datasets", "dataset", datasets)):
+    for option, of, wanted in (("--models", "entry", models), ("--datasets", "dataset", datasets)):
         known = dict.fromkeys(getattr(cell, of) for part in cells.values() for cell in part)
         for value in wanted or ():
             if value not in known:
@@ -42,7 +43,7 @@ def standings(
 
 def _cards() -> dict[str, ModelCard]:
     """Full cards of the models of the leagues."""
-    names = dict.fromkeys(model.partition(":")[0] for model in (*leagues().untrained, *leagues().learned))
+    names = dict.fromkeys(model.partition(":")[0] for model in (*leagues().untrained, *leagues().tuned, *leagues().learned))
     return {name: registry.models().load(name).full_card for name in names}
 
 
@@ -57,25 +58,57 @@ def run_league(
         workplace: shared by all cells.
         on_change: called with the cells of the present group when one has changed or made progress.
     """
-    groups: dict[tuple[str, str, str | None], list[LeagueCell]] = {}
-    for cell in cells:
-        groups.setdefault((cell.split, cell.ties, cell.budget), []).append(cell)
     done: list[Cell] = []
+    groups: dict[tuple[str, str, str | None], list[Cell]] = {}
+    for cell in cells:
+        waiting = _waiting(cell)
+        if cell.trials is not None:
+            waiting = _searched(cell, cell.trials, request, workplace, lambda searching: on_change([searching]))
+        if waiting.state == "failed":
+            done.append(waiting)
+        else:
+            groups.setdefault((cell.split, cell.ties, cell.budget), []).append(waiting)
     for (split, ties, budget), group in groups.items():
         asked = replace(
             request,
-            models=tuple(dict.fromkeys(cell.model for cell in group)),
+            models=tuple(dict.fromkeys(cell.row_name for cell in group)),
             datasets=tuple(dict.fromkeys(cell.dataset for cell in group)),
             seeds=1 + max(cell.seed for cell in group),
             protocol=split,
             ties=ties,
             budget=budget,
         )
-        waiting = [_waiting(cell) for cell in group]
-        done += compare_request(asked, workplace, on_change, waiting)
+        done += compare_request(asked, workplace, on_change, group)
     return done
 
 
 def _waiting(cell: LeagueCell) -> Cell:
     name, _, preset = cell.model.partition(":")
     return Cell(name, preset or None, cell.dataset, cell.seed, "waiting")
+
+
+def _searched(cell: LeagueCell, trials: int, request: CompareRequest, workplace: Workplace, on_change: Callable[[Cell], None]) -> Cell:
+    """The cell with the settings that win a search, which goes on where it was stopped; `failed` where no trial could be made."""
+    asked = TuneRequest(
+        cell.model,
+        cell.dataset,
+        trials,
+        jobs=request.jobs,
+        executor=request.executor,
+        device=request.device,
+        threads=request.threads,
+        plugins=request.plugins,
+        protocol=cell.split,
+        ties=cell.ties,
+    )
+    waiting = _waiting(cell)
+
+    def on_trials(states: list[TrialState]) -> None:
+        n_done = sum(state.state in ("done", "failed") for state in states)
+        on_change(replace(waiting, state="running", reason=f"trial {min(n_done + 1, trials)} of {trials}"))
+
+    try:
+        found = tune_request(asked, workplace, on_trials)
+    except RecbenchError as error:
+        return replace(waiting, state="failed", reason=str(error))
+    return replace(waiting, preset=found.log.preset, config_file=found.config_file)
