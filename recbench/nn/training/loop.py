@@ -124,7 +124,7 @@ class _Training:
         with self.signals, torch.random.fork_rng(devices=cuda), repeatable(self.device):
             try:
                 if self.state.stopped_by is None:
-                    with self.context.progress.task(self.name, self._steps_left()) as task:
+                    with self.context.progress.task(self.name, self._known_steps_left()) as task:
                         self._loop(task)
                     self._refuse_untrained()
                     self._checkpoint()
@@ -335,6 +335,11 @@ class _Training:
         bounds += [math.ceil(self.budget.limit)] if self.budget.unit == "steps" else []
         return min(bounds)
 
+    def _known_steps_left(self) -> float | None:
+        """Steps to come; None where a budget alone ends the training and none of it is used yet."""
+        left = self._steps_left()
+        return left if math.isfinite(left) else None
+
     def _reason_to_stop(self, moment: Moment) -> str | None:
         state, settings, budget = self.state, self.settings, self.budget
         if settings.patience is not None and state.without_gain >= settings.patience:
@@ -430,7 +435,9 @@ class _Training:
         best = f", {self.state.metric} {self.state.candidates[0].value:.4f}" if self.state.candidates else ""
         rate = self.examples_here / max(self.clock.steps_s, 1e-9)
         task.show(f"loss {self.last_loss:.4f}{best}, {rate:,.0f} targets/s")
-        task.total(self.steps_here + self._steps_left())
+        left = self._known_steps_left()
+        if left is not None:
+            task.total(self.steps_here + left)
 
     def _identity(self) -> dict[str, Any]:
         """Circumstances that a checkpoint must share to be of use."""
