@@ -66,8 +66,6 @@ from recbench.tasks import NEXT_ITEM
 from recbench.testing import LightContext
 
 K = 50
-BLOCK = 10
-"""Steps between two looks at the clock, each of which waits for the device."""
 WARM_BLOCKS = 2
 WEIGHTS = {"sasrec": 1.0, "tiger": 2.0, "gram": 3.0, "prorec": 2.0, "hllm": 2.0, "ranking": 1.0, "attention": 0.5}
 """Shares of the time that parts are given."""
@@ -78,7 +76,7 @@ OFFLINE: dict[str, dict[str, Any]] = {
     "sasrec": {},
     "tiger": {**SHORT_TEXT, **SHORT_CODES},
     "gram": {**SHORT_TEXT, "ids.restarts": 1, "neighbours.count": 0, "backbone.name": "scratch"},
-    "prorec": {**SHORT_TEXT, **SHORT_CODES, "joint.max_epochs": 1, "domination": False},
+    "prorec": {**SHORT_TEXT, **SHORT_CODES, "collaborative.encoder": "sasrec", "joint.max_epochs": 1, "domination": False},
     "hllm": {"item.tower": "scratch", "user.tower": "scratch", "joint.steps": None},
 }
 """What keeps a model from files that would have to be fetched, and from long preparations."""
@@ -132,16 +130,16 @@ class Deadline(SilentProgress):
 
 
 class StepClock(Deadline):
-    """The same, and it notes the time at every tenth step of the model's own training.
+    """The same, and it notes the time at every `block`-th step of the model's own training.
 
     Attributes:
-        seconds: of the clock, at the start and after each ten steps.
+        seconds: of the clock, at the start and after each block of steps.
         peak_bytes: most memory on the device during the training; None on a CPU.
     """
 
-    def __init__(self, device: torch.device, until: float) -> None:
+    def __init__(self, device: torch.device, until: float, block: int) -> None:
         super().__init__(until)
-        self._device, self._memory = device, device_memory(str(device))
+        self._device, self._memory, self._block = device, device_memory(str(device)), block
         self._steps = 0
         self.seconds: list[float] = []
         self.peak_bytes: int | None = None
@@ -160,7 +158,7 @@ class StepClock(Deadline):
     def advance(self, n: float = 1) -> None:
         super().advance(n)
         self._steps += 1
-        if self._steps % BLOCK == 0:
+        if self._steps % self._block == 0:
             self.seconds.append(self._now())
 
     def _now(self) -> float:
@@ -232,18 +230,18 @@ class Worker:
             self.model(part, until)
 
     def model(self, name: str, until: float) -> None:
-        began = time.monotonic()
-        clock, _, _ = self.train(name, MODES["float32"], WARM_BLOCKS * BLOCK, until)
-        step_s = (clock.seconds[-1] - clock.seconds[-2]) / BLOCK
+        began, block = time.monotonic(), self.options.block
+        clock, _, _ = self.train(name, MODES["float32"], WARM_BLOCKS * block, until)
+        step_s = (clock.seconds[-1] - clock.seconds[-2]) / block
         self.say(name, "preparation", seconds=time.monotonic() - began)
         # Half of the time left belongs to steps that may be slower than those of float32, to lists and to compiling.
-        possible = int((until - time.monotonic()) / (2 * len(MODES) * step_s)) // BLOCK * BLOCK
-        n_steps = max(min(self.options.steps, possible), (WARM_BLOCKS + 1) * BLOCK)
+        possible = int((until - time.monotonic()) / (2 * len(MODES) * step_s)) // block * block
+        n_steps = max(min(self.options.steps, possible), (WARM_BLOCKS + 1) * block)
         for mode, (precision, is_compiled) in MODES.items():
             if is_compiled and (name not in {"sasrec", "tiger", "prorec"} or self.device.type == "cpu"):
                 continue
             clock, report, recommender = self.train(name, (precision, is_compiled), n_steps, until)
-            step_s = statistics.median(np.diff(clock.seconds[WARM_BLOCKS:])) / BLOCK
+            step_s = statistics.median(np.diff(clock.seconds[WARM_BLOCKS:])) / block
             loss = next(point.loss for point in reversed(report.curve) if point.loss is not None)
             self.say(
                 name,
@@ -254,6 +252,7 @@ class Worker:
                 warm_up_s=clock.seconds[WARM_BLOCKS] - clock.seconds[0],
                 peak_bytes=clock.peak_bytes,
                 steps=report.steps,
+                warm_up_steps=WARM_BLOCKS * block,
                 loss=loss,
             )
             if mode == "float32":
@@ -267,7 +266,7 @@ class Worker:
         precision, is_compiled = mode
         plugin = registry.models(()).load(name)
         preset = self.options.preset or plugin.card.default.cuda
-        ends = {"max_steps": n_steps, "max_epochs": 1_000, "curve_every_steps": BLOCK, "validate_every_epochs": 1_000}
+        ends = {"max_steps": n_steps, "max_epochs": 1_000, "curve_every_steps": self.options.block, "validate_every_epochs": 1_000}
         settings = {
             **OFFLINE[name],
             **(PAPER_SIZES.get(name, {}) if preset == "paper" else {}),
@@ -275,7 +274,7 @@ class Worker:
         }
         if is_compiled and name != "sasrec":
             settings["generator.compile"] = True
-        clock = StepClock(self.device, until)
+        clock = StepClock(self.device, until, self.options.block)
         context = Context(
             self.split.train,
             Path(tempfile.mkdtemp(dir=self.folder)),
@@ -333,9 +332,9 @@ class Worker:
             new = partial(torch.randn, device=self.device, dtype=kind, requires_grad=True)
             parts = [*(new(self.options.rows, n_tokens, n_heads * 64) for _ in range(3)), new(1, n_heads, n_tokens, n_tokens)]
             for way, read in ways.items():
-                steps = partial(repeat, lambda read=read, parts=parts: read(*parts).sum().backward(), BLOCK)
+                steps = partial(repeat, lambda read=read, parts=parts: read(*parts).sum().backward(), self.options.block)
                 steps()
-                ms = 1e3 * seconds_of(steps, self.device, self.options.repeats, until) / BLOCK
+                ms = 1e3 * seconds_of(steps, self.device, self.options.repeats, until) / self.options.block
                 self.say("attention", "attention", mode=f"{mode} {way}", ms=ms)
 
 
@@ -473,7 +472,7 @@ def _sentence(found: Mapping[str, Any]) -> str:
             return f"{start} {found['seconds']:9.1f} s"
         case "training":
             rate = f"{found['targets_per_s']:9,.0f} targets/s {found['step_ms']:8.2f} ms a step{peak}"
-            warm_up = f"the first {WARM_BLOCKS * BLOCK} took {found['warm_up_s']:.1f} s"
+            warm_up = f"the first {found['warm_up_steps']} took {found['warm_up_s']:.1f} s"
             return f"{start} {rate}   loss {found['loss']:.4f} after {found['steps']} steps, {warm_up}"
         case "lists":
             same = (found.get("same") or {}).items()
@@ -504,6 +503,7 @@ def main() -> None:
     parser.add_argument("--dataset", default="beauty")
     parser.add_argument("--preset", help="of all models; otherwise the one that each card names for CUDA")
     parser.add_argument("--steps", type=int, default=120)
+    parser.add_argument("--block", type=int, default=10, help="steps between two looks at the clock, each of which waits for the device")
     parser.add_argument("--users", type=int, default=2_000, help="users to make lists for")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--items", type=_numbers, default=[100_000, 1_000_000], help="sizes of the catalogue in part ranking")

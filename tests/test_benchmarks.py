@@ -27,7 +27,7 @@ TOY = {
     "full_rank": ("--items 2000 --width 16 --users 50 --k 5 --threads 1 --repeats 1", r"0 of 500 places differ"),
     "full_ranking": ("--users 50 --items 2000 --width 8 --k 5 --threads 1 --repeats 1", r"ranking, histories to lists +\d"),
     "gpu": (
-        "--device cpu --preset smoke --dataset demo --steps 30 --users 10 --repeats 1 --items 500 --rows 4",
+        "--device cpu --preset smoke --dataset demo --steps 6 --block 2 --users 4 --repeats 1 --items 500 --rows 4 --limit 9999",
         r"(?s)^(?!.* stop ).*sasrec.*tiger +lists +bf16 .*gram.*prorec.*hllm +training +bf16 +[\d,]+ targets/s.*attention +bf16 fused +\d",
     ),
     "gram_batches": ("--dataset demo --users 24 --batch 16 --threads 1 --repeats 1 --most-batches 2", r"user-packed +\d"),
