@@ -1,5 +1,6 @@
 """Every script under `benchmarks/` that has no tests of its own runs at toy size: what cannot be repeated proves nothing."""
 
+import json
 import re
 import runpy
 import sys
@@ -25,9 +26,17 @@ TOY = {
     "evaluate": ("--users 200 --items 300 --k 10", r"all but the board +\d"),
     "full_rank": ("--items 2000 --width 16 --users 50 --k 5 --threads 1 --repeats 1", r"0 of 500 places differ"),
     "full_ranking": ("--users 50 --items 2000 --width 8 --k 5 --threads 1 --repeats 1", r"ranking, histories to lists +\d"),
+    "gpu": (
+        "--device cpu --preset smoke --dataset demo --steps 6 --block 2 --users 4 --repeats 1 --items 500 --rows 4 --limit 9999",
+        r"(?s)^(?!.* stop ).*sasrec.*tiger +lists +bf16 .*gram.*prorec.*hllm +training +bf16 +[\d,]+ targets/s.*attention +bf16 fused +\d",
+    ),
     "gram_batches": ("--dataset demo --users 24 --batch 16 --threads 1 --repeats 1 --most-batches 2", r"user-packed +\d"),
     "gram_inference": ("--dataset demo --users 8 --reference-users 2 --batches 1,4 --threads 1 --repeats 1", r"chains +\d.* yes: 0 of"),
     "hllm_items": ("--dataset demo --sequences 4 --negatives 8 --tokens 8 --length 4 --at-a-time 64", r"distinct, packed +\d"),
+    "optimizer_share": (
+        "--items 50 --batches 16 --negatives 4 --repeats 1",
+        r"50 items, +19 targets: forward and backward +[\d.]+ ms .* AdamW +[\d.]+ ms +\d+% +\d+% of items with a gradient",
+    ),
     "overhead": ("--dataset demo --repeats 1", r"empty cache +\d"),
     "ranks": ("--dataset demo --texts 4 --ranks 1,2", r"2 processes: .* equal"),
     "read_amazon": ("--reviews 20000 --metadata 500", r"20,000 \| 500 \|"),
@@ -82,6 +91,25 @@ def test_widths_of_the_search_are_compared(benchmark: Callable[[str, str], str])
     printed = benchmark("beams", f"{outcome.folder} --widths 1,10,1000 --users 30 --exact-users 10")
     # As many beams as there are items, or more, drop nothing.
     assert re.search(r"\| 1000 \| \d\.\d{4} \| 100% \| \d\.\d{4} \| 100% \|", printed), printed
+
+
+@pytest.mark.slow
+def test_no_part_of_the_gpu_benchmark_overstays_its_share(benchmark: Callable[[str, str], str], tmp_path: Path) -> None:
+    out = tmp_path / "gpu.jsonl"
+    # Less than it takes a process to import torch.
+    printed = benchmark("gpu", f"--device cpu --dataset demo --parts ranking,attention --limit 0.4 --out {out}").splitlines()
+    stops = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
+    assert [(stop["part"], stop["what"]) for stop in stops] == [("ranking", "stop"), ("attention", "stop")]
+    assert all(stop["reason"] in line for stop, line in zip(stops, printed, strict=True))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a CUDA device is here")
+def test_the_gpu_benchmark_asks_for_a_gpu(benchmark: Callable[[str, str], str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        benchmark("gpu", "--parts ranking")
+    assert stopped.value.code == 2
+    assert "No CUDA device is here. Run this on a machine that has one" in capsys.readouterr().err
 
 
 def test_no_script_is_left_out() -> None:

@@ -96,8 +96,14 @@ class _FullCrossEntropy(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
-        grad_hidden, grad_item = (None if part is None else part * grad for part in ctx.saved_tensors)
+        grad_hidden, grad_item = (None if part is None else _scaled(part, grad) for part in ctx.saved_tensors)
         return grad_hidden, grad_item, None, None, None
+
+
+def _scaled(gradient: Tensor, factor: Tensor) -> Tensor:
+    """`gradient * factor`, which is no new tensor where the loss itself is differentiated: of a large catalogue a copy takes longer than
+    AdamW. To ask a GPU for the factor would mean to wait for it."""
+    return gradient if factor.device.type == "cpu" and factor.item() == 1.0 else gradient * factor
 
 
 def _largest(vectors_ND: Tensor) -> float:
@@ -210,4 +216,4 @@ class _SampledCrossEntropy(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None, None, None]:
         grad_hidden, grad_item = ctx.saved_tensors
-        return grad_hidden * grad, grad_item * grad, None, None, None, None
+        return _scaled(grad_hidden, grad), _scaled(grad_item, grad), None, None, None, None

@@ -63,6 +63,19 @@ def test_only_the_gradients_asked_for() -> None:
         assert not full_cross_entropy(hidden, item, target).requires_grad
 
 
+def test_a_gradient_that_is_added_to_leaves_the_next_one_as_it_is() -> None:
+    hidden, item, target = example(6, 9, 4)
+    losses = full_cross_entropy(hidden, item, target), sampled_cross_entropy(hidden, item, target, torch.tensor([[1, 2]] * 6))
+    for loss in losses:
+        (once,) = torch.autograd.grad(loss, item, retain_graph=True)
+        item.grad = None
+        for _ in range(2):
+            loss.backward(retain_graph=True)
+            torch.testing.assert_close(item.grad, once)
+            item.grad.mul_(7)
+            item.grad = None
+
+
 @pytest.mark.parametrize("bits", [89.0, 91.0])
 @pytest.mark.parametrize("sign", [-1, 1])
 def test_powers_with_and_without_a_shift_are_exact(bits: float, sign: int) -> None:
