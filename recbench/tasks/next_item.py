@@ -23,14 +23,14 @@ _HISTORY_LENGTH = (("none", 0), ("1-5", 5), ("6-10", 10), ("11-20", 20), ("21-50
 _RELATION = "relation"
 _BY_RELATION = "relation of target to last item"
 _WAYS = {
-    "seen pair": "came right after the last item of the history somewhere in the train part",
+    "seen pair": "came right after it somewhere in the train part",
     "seen pair, reversed": "came right before it",
-    "two steps": "could be reached from it in two such steps",
+    "two steps": "came two such steps after it",
     "shared neighbour": "had a neighbour in common with it",
     "near text": "had one of the texts most like its own",
     "none of these": "had none of these relations to it",
 }
-"""What the targets of each of `RELATIONS` did."""
+"""What the targets of each of `RELATIONS` did; `it` is the last item of the history."""
 _TEXT = ("title", "brand", "categories")
 """Columns of text that are compared; others, such as a crawled list of what was bought too, would tell more than what an item is."""
 
@@ -73,18 +73,15 @@ def _targets_line(targets: TargetsPart) -> str:
 
 def _beside(targets: TargetsPart) -> list[str]:
     """Repeats, ties and items that no train event tells of: what each allows, or rules out."""
-    said = []
+    said = ["No target stands in the history, so that showing it again finds none."]
     if targets.share_in_history > 0:
-        share = percent(targets.share_in_history)
-        said.append(f"{share} of the targets stand in the history: found by showing it again in the view `keep`, by nothing in `unseen`.")
-    else:
-        said.append("No target stands in the history, so that showing it again finds none.")
+        repeated = percent(targets.share_in_history)
+        said = [f"Of the targets {repeated} stand in the history: found by showing it again in the view keep, by nothing in unseen."]
     if targets.share_tied:
-        said.append(f"{percent(targets.share_tied)} share their time with the event before: no time says which of the two came last.")
+        said.append(f"Of the targets {percent(targets.share_tied)} share their time with the event before: no time says which came last.")
     if targets.n_cold:
-        said.append(
-            f"{percent(targets.n_cold / targets.n_targets)} have no event in the train part: only facts about the item can find them."
-        )
+        cold = percent(targets.n_cold / targets.n_targets)
+        said.append(f"Of the targets {cold} have no event in the train part: only facts about the item find them.")
     return said
 
 

@@ -19,8 +19,8 @@ class Shortcuts:
 
     Attributes:
         slice: its name, such as `relation of target to last item`. Each target is in one group of it.
-        ways: per group what its targets did, as the end of a sentence that begins with them, such as `came right after the last item`. The
-            last one is the group of those that no shortcut leads to.
+        ways: per group what its targets did, as the end of a clause after a share of them, such as `came right after it`. The last one is
+            the group of those that no shortcut leads to.
         metric: of a group's targets, such as `recall@10`.
         beside: further shortcuts that a test part allows, or does not allow, in sentences.
     """
