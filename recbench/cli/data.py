@@ -1,4 +1,4 @@
-"""`recbench data fetch|stats|check`."""
+"""`recbench data fetch|stats|shortcuts|check`."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,8 +9,12 @@ from recbench.cli.terminal import print_json, print_line, stdout, verb
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from rich.table import Table
+
+    from recbench.data import Dataset, Split
+    from recbench.tasks import Task
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of a data set, path of a card, or folder of data.")]
 
@@ -53,18 +57,35 @@ def stats(
 
     Example: recbench data stats sports
     """
-    from recbench import data
-    from recbench.tasks import task_of_card
+    from recbench.data import stats as statistics_of
 
-    where = workplace(data_dir)
-    located = data.locate(name, data_dir=where.data, home=where.home, progress=where.progress)
-    dataset = data.read_dataset(located, where.progress)
-    task = task_of_card(dataset.card)
-    found = data.stats(dataset, data.make_split(dataset, task.protocol(protocol, ties)))
+    task, dataset, split = _divided(name, protocol, ties, data_dir)
+    found = statistics_of(dataset, split)
     if as_json:
         print_json(found.to_dict())
     else:
         stdout().print(_two_columns(found.rows(task.words.unit, task.words.units)))
+
+
+@verb
+def shortcuts(
+    name: Name,
+    protocol: Protocol = None,
+    ties: Ties = "source",
+    data_dir: DataDir = None,
+    as_json: Json = False,
+    debug: Debug = False,  # noqa: ARG001 (read by `verb`)
+) -> None:
+    """Show what solves a test without learning: pairs and texts that lead to targets, entropy of the next item, repeats, ties, drift.
+
+    Example: recbench data shortcuts sports
+    """
+    task, _, split = _divided(name, protocol, ties, data_dir)
+    found = task.shortcut_card(split)
+    if as_json:
+        print_json(found.to_dict())
+    else:
+        stdout().print(_two_columns(found.rows()))
 
 
 @verb
@@ -104,6 +125,18 @@ def check(
         stdout().print(table)
     if not all(finding.is_good for finding in findings):
         raise typer.Exit(2)
+
+
+def _divided(name: str, protocol: str | None, ties: str, data_dir: "Path | None") -> "tuple[Task, Dataset, Split]":
+    """The task of a data set, its data, and these divided as the options say."""
+    from recbench import data
+    from recbench.tasks import task_of_card
+
+    where = workplace(data_dir)
+    located = data.locate(name, data_dir=where.data, home=where.home, progress=where.progress)
+    dataset = data.read_dataset(located, where.progress)
+    task = task_of_card(dataset.card)
+    return task, dataset, data.make_split(dataset, task.protocol(protocol, ties))
 
 
 def _two_columns(rows: "Sequence[tuple[str, str]]") -> "Table":

@@ -50,6 +50,8 @@ class ModelCard(PlainValues):
     """Data that it answers with a refusal beyond what `needs` says, as the end of a sentence, such as `data without titles`."""
     is_reference: bool = False
     """Cheap enough, seconds on any data set, to be computed beside every run, which says whether it is above or below."""
+    shortcut: str = ""
+    """Words for what it finds targets by, without learning, on boards, such as `the counter of pairs`; empty for other models."""
     tasks: tuple[str, ...] = ("next-item",)
     """Questions that it can answer."""
     reads_order: bool = False

@@ -88,6 +88,13 @@ class Ragged:
 class Histories(Ragged):
     """The past of each query, oldest item first."""
 
+    def last_items(self) -> LongArray:
+        """The newest item of each list, (n,) int64; -1 where a list is empty."""
+        last = np.full(len(self), -1, dtype=np.int64)
+        has_last = self.lengths > 0
+        last[has_last] = self.item[self.offsets[1:][has_last] - 1]
+        return last
+
     def tail(self, n: int) -> Self:
         """The last `n` entries of each list."""
         ends = self.offsets[1:]

@@ -83,11 +83,8 @@ def _follows_last(train: Interactions, histories: Histories, targets: Targets) -
     """Whether the train part holds the step from the last item of the history to the target, (n_targets,) bool."""
     # Sorted and not np.unique: repeats do no harm, and sorting millions of integers is many times quicker.
     steps = np.sort(steps_of(train))
-    has_last = histories.lengths > 0
-    last = np.full(len(histories), -1, dtype=np.int64)
-    last[has_last] = histories.item[histories.offsets[1:][has_last] - 1]
-    row = targets.row_of_entry()
-    return has_last[row] & entries_in(last[row] * train.n_items + targets.item, steps)
+    last_n = histories.last_items()[targets.row_of_entry()]
+    return (last_n >= 0) & entries_in(last_n * train.n_items + targets.item, steps)
 
 
 def _mean_count(train_count: LongArray, histories: Histories) -> NDArray[np.float64]:

@@ -41,10 +41,7 @@ def target_relations(train: Interactions, histories: Histories, targets: Targets
         targets: (B,) what each query is asked for.
         texts: (n_items,) text of each item, empty where there is none; None: there are no texts.
     """
-    has_last = histories.lengths > 0
-    last = np.full(len(histories), -1, dtype=np.int64)
-    last[has_last] = histories.item[histories.offsets[1:][has_last] - 1]
-    last_n, target_n = last[targets.row_of_entry()], targets.item.astype(np.int64)
+    last_n, target_n = histories.last_items()[targets.row_of_entry()], targets.item.astype(np.int64)
     found = np.full(len(target_n), len(RELATIONS) - 1, dtype=np.int32)
     asked = np.flatnonzero(last_n >= 0)
     after_II = _steps(train)

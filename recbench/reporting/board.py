@@ -69,6 +69,7 @@ class Section:
         rows: best first.
         missing: trivial baselines without a row.
         tests: the best row against every other, on the main metric in the main view.
+        shortcuts: models known here that stand for a shortcut in this task, each with the words for it, by name.
     """
 
     dataset: DatasetPart
@@ -77,6 +78,7 @@ class Section:
     rows: tuple[BoardRow, ...]
     missing: tuple[MissingBaseline, ...]
     tests: "tuple[PairedComparison, ...]"
+    shortcuts: Mapping[str, str]
 
     @property
     def task(self) -> Task:
@@ -162,6 +164,7 @@ def _section(rows: Sequence[Row], tests: "Sequence[PairedComparison]", cards: Ma
         rows=board_rows,
         missing=tuple(_missing_baselines(rows, first, cards)),
         tests=tuple(tests),
+        shortcuts={name: card.shortcut for name, card in sorted(cards.items()) if card.shortcut and first.task in card.tasks},
     )
 
 

@@ -450,6 +450,7 @@ function boardSection(board) {
     {},
     title,
     make("p", {}, make("code", {}, about.name), ` · ${unbroken(described)} Test fingerprint `, make("code", {}, about.fingerprint), ". ", make("a", { href: `${about.name}.md` }, "As markdown"), "."),
+    ...about.rewards.map((text, place) => make("p", {}, ...(place ? [] : [make("strong", {}, "What this test rewards. ")]), unbroken(text))),
   );
   node.dataset.dataset = about.name;
   node.dataset.protocol = about.protocol;

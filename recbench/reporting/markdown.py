@@ -13,6 +13,7 @@ from recbench.reporting.board import Board
 from recbench.reporting.court import court, levels
 from recbench.reporting.grids import Grid, OverviewLine
 from recbench.reporting.repeats import over_seeds, repeats
+from recbench.reporting.rewards import rewards
 from recbench.reporting.standing import Standings, standings
 from recbench.tasks import NEXT_ITEM, Task, find_task
 
@@ -71,6 +72,7 @@ def _environment() -> Environment:
         "hash_digits": grids.HASH_DIGITS,
         "targets_line": grids.targets_line,
         "validation_title": lambda task: grids.metric_title(task.validation_metrics[0]),
+        "rewards": rewards,
         "accuracy": grids.accuracy,
         "published": grids.published,
         "court": court,

@@ -22,6 +22,7 @@ from recbench.reporting.board import Board, BoardRow, Section
 from recbench.reporting.court import court, levels
 from recbench.reporting.grids import Grid, OverviewLine
 from recbench.reporting.markdown import MADE_BY
+from recbench.reporting.rewards import rewards
 from recbench.reporting.standing import Standings, standings
 from recbench.tasks import Task
 
@@ -134,6 +135,7 @@ def _board(overview: OverviewLine, section: Section) -> str:
     """One section: a line about it, then a line per row and per published number on trial."""
     about = asdict(overview) | {
         "targets": grids.targets_line(section),
+        "rewards": rewards(section),
         "fingerprint": section.test_fingerprint[: grids.HASH_DIGITS],
         "missing": [f"{baseline.model} ({baseline.state}: {baseline.reason})" for baseline in section.missing],
     }

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from recbench.core.errors import BadRequest, PluginFailed, nearest
 from recbench.tasks.bundle import TASK as BUNDLE
 from recbench.tasks.next_item import TASK as NEXT_ITEM
+from recbench.tasks.shortcuts import Shortcuts
 from recbench.tasks.task import Task, Words
 
 if TYPE_CHECKING:
@@ -47,4 +48,4 @@ def task_of_card(card: "DatasetCard") -> Task:
     return find_task(card.task).with_default(card.protocol)
 
 
-__all__ = ["BUNDLE", "NEXT_ITEM", "Task", "Words", "find_task", "task_of", "task_of_card"]
+__all__ = ["BUNDLE", "NEXT_ITEM", "Shortcuts", "Task", "Words", "find_task", "task_of", "task_of_card"]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from recbench.core.records import TargetsPart
 from recbench.data.rules import COLD, LEAVE_ONE_OUT, ROLLING, TEMPORAL
 from recbench.evaluation.measures import Measures
+from recbench.tasks.shortcuts import Shortcuts, percent
 from recbench.tasks.task import Task, Words
 
 if TYPE_CHECKING:
@@ -20,6 +21,16 @@ _HISTORY_LENGTH = (("none", 0), ("1-5", 5), ("6-10", 10), ("11-20", 20), ("21-50
 
 
 _RELATION = "relation"
+_BY_RELATION = "relation of target to last item"
+_WAYS = {
+    "seen pair": "came right after it somewhere in the train part",
+    "seen pair, reversed": "came right before it",
+    "two steps": "came two such steps after it",
+    "shared neighbour": "had a neighbour in common with it",
+    "near text": "had one of the texts most like its own",
+    "none of these": "had none of these relations to it",
+}
+"""What the targets of each of `RELATIONS` did; `it` is the last item of the history."""
 _TEXT = ("title", "brand", "categories")
 """Columns of text that are compared; others, such as a crawled list of what was bought too, would tell more than what an item is."""
 
@@ -45,7 +56,7 @@ def _groups(facts: "TargetFacts") -> "Iterator[Group]":
     if facts.follows_last is not None:
         found += groups_by_fact("step from last item to target", facts.follows_last, "seen in train", "not seen")
     if _RELATION in facts.of_task:  # facts of records before there were relations have none
-        found += groups_by_kind("relation of target to last item", facts.of_task[_RELATION], RELATIONS)
+        found += groups_by_kind(_BY_RELATION, facts.of_task[_RELATION], RELATIONS)
     if facts.is_tied is not None:
         found += groups_by_fact("time of target and event before", facts.is_tied, "tied", "untied")
     yield from (group for group in found if group.rows.any())
@@ -58,6 +69,20 @@ def _targets_line(targets: TargetsPart) -> str:
         f"{100 * targets.share_in_history:.2f} % of the targets stand in the user's history already; "
         f"{targets.n_cold:,} targets never occur in the train part{tied}."
     )
+
+
+def _beside(targets: TargetsPart) -> list[str]:
+    """Repeats, ties and items that no train event tells of: what each allows, or rules out."""
+    said = ["No target stands in the history, so that showing it again finds none."]
+    if targets.share_in_history > 0:
+        repeated = percent(targets.share_in_history)
+        said = [f"Of the targets {repeated} stand in the history: found by showing it again in the view keep, by nothing in unseen."]
+    if targets.share_tied:
+        said.append(f"Of the targets {percent(targets.share_tied)} share their time with the event before: no time says which came last.")
+    if targets.n_cold:
+        cold = percent(targets.n_cold / targets.n_targets)
+        said.append(f"Of the targets {cold} have no event in the train part: only facts about the item find them.")
+    return said
 
 
 TASK = Task(
@@ -79,6 +104,7 @@ TASK = Task(
     interval_metrics=("recall@10", "ndcg@10"),
     paper_metrics=("recall@5", "recall@10", "ndcg@5", "ndcg@10"),
     facts=_facts,
+    shortcuts=Shortcuts(slice=_BY_RELATION, ways=_WAYS, metric="recall@10", beside=_beside),
     words=Words(
         unit="user",
         units="users",

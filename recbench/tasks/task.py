@@ -10,10 +10,11 @@ from recbench.core.records import Interval, ProtocolPart, TargetsPart
 from recbench.data.protocol import SplitProtocol, SplitRule
 from recbench.evaluation.measures import Measures
 from recbench.evaluation.metrics import METRICS
+from recbench.tasks.shortcuts import Shortcuts
 
 if TYPE_CHECKING:
     from recbench.data import Split
-    from recbench.evaluation import TargetFacts
+    from recbench.evaluation import ShortcutCard, TargetFacts
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ class Task:
         facts: facts about the test targets of a split.
         words: how to speak of it.
         knows_sets: whether what a query knows is a set, which stands in ascending order of rows, each item once.
+        shortcuts: how its targets could be found without learning; None: nobody looked, and boards say nothing about it.
     """
 
     name: str
@@ -79,6 +81,7 @@ class Task:
     facts: "Callable[[Split], TargetFacts]"
     words: Words
     knows_sets: bool = False
+    shortcuts: Shortcuts | None = None
 
     def __post_init__(self) -> None:
         for name in (self.main_metric, self.validation_metrics[0]):
@@ -143,6 +146,22 @@ class Task:
     def is_default(self, part: ProtocolPart) -> bool:
         """Whether a record follows the default way to divide the data, whatever the order of ties."""
         return part.split == self.rules[0].name and dict(part.split_options) == dict(self.rules[0].defaults)
+
+    def shortcut_card(self, split: "Split") -> "ShortcutCard":
+        """What the test part of a split can be solved by without learning.
+
+        Raises:
+            BadRequest: the task knows no shortcuts.
+        """
+        if self.shortcuts is None:
+            raise BadRequest(f"The task {self.name} says nothing about shortcuts. Choose a data set of another task.")
+        from recbench.evaluation import dealt_anew, shortcut_card
+
+        test = split.test
+        facts = self.facts(split)
+        dealt = self.facts(replace(split, test=replace(test, targets=dealt_anew(test.targets))))
+        relation, by_chance = (self.shortcuts.holds(self.measures.groups(found), len(found)) for found in (facts, dealt))
+        return shortcut_card(split.train, test.histories, test.targets, facts, relation, by_chance)
 
     def views_of(self, seen: str) -> tuple[View, ...]:
         """The views that `--seen` asks for.

@@ -68,6 +68,7 @@ def test_run_again_makes_a_new_record(finished: Any) -> None:
         ("doctor",),
         ("data", "fetch", "demo"),
         ("data", "stats", "demo"),
+        ("data", "shortcuts", "demo"),
         ("data", "check", "demo"),
         ("cache", "ls"),
         ("cache", "size"),

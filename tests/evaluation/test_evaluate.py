@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from recbench.core import BadData, SplitMismatch, Targets
+from recbench.core import BadData, Histories, SplitMismatch, Targets
 from recbench.core.records import Interval
 from recbench.evaluation import (
     Evaluation,
@@ -216,7 +216,7 @@ def test_random_scores_hit_in_proportion_to_the_length_of_the_list() -> None:
     rng = np.random.default_rng(12)
     scored = Scored(
         rng.random((3000, 200), dtype=np.float32),
-        Targets.from_lists([[] for _ in range(3000)]),
+        Histories.from_lists([[] for _ in range(3000)]),
         Targets(rng.integers(0, 200, 3000).astype(np.int32), np.arange(3001, dtype=np.int64)),
     )
     metrics = evaluated(scored, 50).metrics["keep"]
