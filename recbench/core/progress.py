@@ -1,6 +1,7 @@
 """Progress of long work, with time left; a bar on a terminal, plain lines elsewhere."""
 
 import logging
+import math
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -27,6 +28,11 @@ class Task(Protocol):
 
     def total(self, total: float) -> None:
         """Correct how much there is to do."""
+
+
+def finite(total: float) -> float | None:
+    """How much there is to do, as a display takes it; None where nobody knows yet."""
+    return total if math.isfinite(total) else None
 
 
 class Progress(Protocol):

@@ -78,6 +78,9 @@ class Leagues(_Part):
     tuned_trials: PositiveInt = 40
     learned: tuple[str, ...]
     without_text: tuple[str, ...]
+    without_times: tuple[str, ...] = ()
+    untimed: Mapping[str, str] = {}
+    """What runs in place of a model on data without times; it stands under the model's name."""
     classes: Mapping[str, LeagueClass]
     protocols: Mapping[str, LeagueProtocol]
 
@@ -98,6 +101,7 @@ class LeagueCell:
         split, ties: what `recbench run` is told of it.
         budget: processor time; None for a model that is not trained.
         trials: of the search for its settings on the same data; None: it stands with its preset.
+        stands_for: the model of the league that it runs in place of; None: itself.
     """
 
     kind: Kind
@@ -109,11 +113,12 @@ class LeagueCell:
     ties: str
     budget: str | None
     trials: int | None = None
+    stands_for: str | None = None
 
     @property
     def entry(self) -> str:
         """What competes: `NAME`, `NAME:PRESET`, or `NAME:tuned-N` where the settings are the best of N trials."""
-        return self.model if self.trials is None else f"{self.model}:tuned-{self.trials}"
+        return self.stands_for or self.model if self.trials is None else f"{self.model}:tuned-{self.trials}"
 
     @property
     def command(self) -> str:
@@ -202,8 +207,10 @@ def _cells(
                 if card is None or not _serves(card, dataset, has_text=dataset not in found.without_text):
                     continue
                 n_drawn = found.untrained_seeds if model in found.untrained_that_draw else 1
+                runs = found.untimed.get(model, model) if dataset in found.without_times else model
                 for seed in range((how.learned_seeds or of.seeds) if learns else n_drawn):
-                    yield LeagueCell(kind, model, dataset, seed, title, split, how.ties, of.budget if learns else None)
+                    budget = of.budget if learns else None
+                    yield LeagueCell(kind, runs, dataset, seed, title, split, how.ties, budget, stands_for=model)
             if how.has_tuned and not learns:
                 for name in found.tuned:
                     if name in cards and _serves(cards[name], dataset, has_text=dataset not in found.without_text):

@@ -99,6 +99,13 @@ def test_what_is_missing_is_run_once_and_counted_as_standing(small: None, recben
     assert f"{len(third['missing']) + 6:,} runs are missing" in table
 
 
+def test_what_reads_no_times_stands_in_where_there_are_none() -> None:
+    cells = leagues.cells_of_class("small", CARDS, "leave-one-out")
+    hstu = {cell.dataset: (cell.model, cell.entry) for cell in cells if cell.model.startswith("hstu")}
+    assert hstu["office"] == ("hstu:cpu-untimed", "hstu:cpu")
+    assert hstu["ml-100k"] == ("hstu:cpu", "hstu:cpu")
+
+
 def test_unknown_names_are_told(small: None, recbench: Any) -> None:
     recbench("league", "show", "--class", "tny").refuses("no league class 'tny'", "Did you mean 'tiny'")
     recbench("league", "show", "--class", "tiny", "--protocol", "rollin").refuses("no league protocol 'rollin'", "'rolling'")

@@ -20,7 +20,7 @@ from recbench.core.budget import Budget
 from recbench.core.elapsed import Elapsed
 from recbench.core.errors import BadRequest, Interrupted, StageFailed, Untrained
 from recbench.core.plugin import CurvePoint, FitContext, FitReport, Ranker
-from recbench.core.progress import Task
+from recbench.core.progress import Task, finite
 from recbench.core.seeds import derived_seed
 from recbench.nn.compute import distributed
 from recbench.nn.training.batch import Batch, shard
@@ -109,6 +109,7 @@ class _Training:
         self.in_flight: list[tuple[int, Tensor, int]] = []
         """Step, loss and number of targets of steps whose loss was not looked at yet."""
         self.epoch_batches: tuple[int, Sequence[Batch]] | None = None
+        self.max_epochs, self.max_steps = settings.longest(self.budget)
         self.clock = Clock(self.budget, context.world, settings.checkpoint_every_s)
         self.steps_here = self.examples_here = 0
         """Done by this attempt."""
@@ -124,7 +125,7 @@ class _Training:
         with self.signals, torch.random.fork_rng(devices=cuda), repeatable(self.device):
             try:
                 if self.state.stopped_by is None:
-                    with self.context.progress.task(self.name, self._known_steps_left()) as task:
+                    with self.context.progress.task(self.name, finite(self._steps_left())) as task:
                         self._loop(task)
                     self._refuse_untrained()
                     self._checkpoint()
@@ -310,18 +311,10 @@ class _Training:
             share = max(share, state.epoch_examples / self.settings.examples_per_epoch)
         return state.epoch + share
 
-    @property
-    def _max_epochs(self) -> float:
-        return math.inf if self.budget.sets_length else self.settings.max_epochs
-
-    @property
-    def _max_steps(self) -> float:
-        return math.inf if self.budget.sets_length else self.settings.max_steps or math.inf
-
     def _progress(self) -> float:
         """How much of the training is done, 0 to 1, by the bound that comes first."""
         state, budget = self.state, self.budget
-        shares = [self._epochs() / self._max_epochs, state.time_share, state.step / self._max_steps]
+        shares = [self._epochs() / self.max_epochs, state.time_share, state.step / self.max_steps]
         if budget.unit in ("steps", "examples"):
             shares.append((state.step if budget.unit == "steps" else state.examples) / max(budget.limit, 1.0))
         return min(max(shares), 1.0)
@@ -331,20 +324,15 @@ class _Training:
         progress = self._progress()
         if progress > 0.0 and self.state.step > 0:
             return max(round(self.state.step / progress) - self.state.step, 0)
-        bounds = [self._max_epochs * self._epoch_length(self._batches(self.state.epoch)), self._max_steps]
+        bounds = [self.max_epochs * self._epoch_length(self._batches(self.state.epoch)), self.max_steps]
         bounds += [math.ceil(self.budget.limit)] if self.budget.unit == "steps" else []
         return min(bounds)
-
-    def _known_steps_left(self) -> float | None:
-        """Steps to come; None where a budget alone ends the training and none of it is used yet."""
-        left = self._steps_left()
-        return left if math.isfinite(left) else None
 
     def _reason_to_stop(self, moment: Moment) -> str | None:
         state, settings, budget = self.state, self.settings, self.budget
         if settings.patience is not None and state.without_gain >= settings.patience:
             return "patience"
-        if state.epoch >= self._max_epochs or state.step >= self._max_steps:
+        if state.epoch >= self.max_epochs or state.step >= self.max_steps:
             return "done"
         if self._is_paced and self.steps_here < PACE_STEPS and budget.used_s() < budget.amount:
             return None  # even where the ranking leaves no time for them: it takes a few steps to say what budget would do
@@ -435,8 +423,7 @@ class _Training:
         best = f", {self.state.metric} {self.state.candidates[0].value:.4f}" if self.state.candidates else ""
         rate = self.examples_here / max(self.clock.steps_s, 1e-9)
         task.show(f"loss {self.last_loss:.4f}{best}, {rate:,.0f} targets/s")
-        left = self._known_steps_left()
-        if left is not None:
+        if (left := finite(self._steps_left())) is not None:
             task.total(self.steps_here + left)
 
     def _identity(self) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from typing import Literal, Self
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
+from recbench.core.budget import Budget
 from recbench.core.config import PluginConfig
 
 Schedule = Literal["constant", "cosine", "linear", "inverse_sqrt"]
@@ -53,6 +54,10 @@ class TrainingSettings(PluginConfig):
     """Seconds between two checkpoints."""
     curve_every_steps: PositiveInt = Field(default=50)
     """Steps between two points of the loss curve; every validation is a point too."""
+
+    def longest(self, budget: Budget) -> tuple[float, float]:
+        """Most epochs and most steps; infinite where the budget says how long a training lasts, or nothing does."""
+        return (math.inf, math.inf) if budget.sets_length else (self.max_epochs, self.max_steps or math.inf)
 
     @model_validator(mode="after")
     def _warmup_is_said_once(self) -> Self:
