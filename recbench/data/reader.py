@@ -178,6 +178,12 @@ class Vocabulary:
         return string_array(self._number)
 
 
+def numbered_ids(kind: str, count: int) -> StringArray:
+    """Ids of made-up things, such as `item-0012`; sorted, they stand in the order of their numbers."""
+    width = max(4, len(str(count - 1)))
+    return string_array(f"{kind}-{number:0{width}d}" for number in range(count))
+
+
 def string_array(values: Iterable[str | None]) -> StringArray:
     """An object array of strings, whatever NumPy would make of their lengths."""
     listed = list(values)
