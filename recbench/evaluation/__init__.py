@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from recbench.evaluation.figures import BOOTSTRAP_SEED, Evaluation, Evaluator, evaluate
     from recbench.evaluation.measures import Measures
     from recbench.evaluation.metrics import METRICS, Metric
+    from recbench.evaluation.optimum import best_lists, expected_values
     from recbench.evaluation.rank_table import MISS, RankTable, check_rankings, ranks_of_targets
     from recbench.evaluation.relations import RELATIONS, target_relations
     from recbench.evaluation.significance import (
@@ -69,6 +70,7 @@ __all__ = [
     "Spaces",
     "TargetFacts",
     "Tested",
+    "best_lists",
     "beyond_accuracy",
     "by_mean",
     "check_rankings",
@@ -84,6 +86,7 @@ __all__ = [
     "expected_hit",
     "expected_mrr",
     "expected_ndcg",
+    "expected_values",
     "exposure_counts",
     "groups_by_fact",
     "groups_by_kind",

@@ -15,7 +15,7 @@ from recbench.tasks import task_of_card
 EXPECTED = {
     "amazon-books", "beauty", "bundle-clothing", "bundle-electronic", "bundle-food", "bundle-meal", "demo", "food", "games", "health",
     "industrial", "instruments", "lastfm", "ml-100k", "ml-1m", "office", "outfits", "pixel1m", "pixel200k", "pixel8m", "pog", "pog-dense",
-    "spotify", "spotify-sparse", "sports", "steam", "toys", "yelp",
+    "spotify", "spotify-sparse", "sports", "steam", "synthetic", "toys", "yelp",
 }  # fmt: skip
 
 
@@ -32,7 +32,7 @@ def test_card_names_an_existing_reader_and_valid_options(name: str) -> None:
         reader_options(reader, card.model_copy(update={"options": card.options if source.options is None else source.options}))
     assert card.terms
     task_of_card(card).protocol()
-    assert card.is_synthetic == (name in {"demo", "outfits"})
+    assert card.is_synthetic == (name in {"demo", "outfits", "synthetic"})
     assert card.is_synthetic or (card.citation.startswith("@") or "\n@" in card.citation)
 
 
