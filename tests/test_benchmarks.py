@@ -28,6 +28,11 @@ TOY = {
     "gram_batches": ("--dataset demo --users 24 --batch 16 --threads 1 --repeats 1 --most-batches 2", r"user-packed +\d"),
     "gram_inference": ("--dataset demo --users 8 --reference-users 2 --batches 1,4 --threads 1 --repeats 1", r"chains +\d.* yes: 0 of"),
     "hllm_items": ("--dataset demo --sequences 4 --negatives 8 --tokens 8 --length 4 --at-a-time 64", r"distinct, packed +\d"),
+    "optimum": (
+        "--world items=60,users=60,events=5 --knob text=0,0.3 --models popularity,last-item-markov --curves last-item-markov "
+        "--sizes 30,60,120 --widths 4,8 --steps 10",
+        r"(?s)0 of 4 runs above .*bigrams alone.*exponent: below ~ n\^\(-0\.\d+ ± .*parameters.*exponent: ",
+    ),
     "overhead": ("--dataset demo --repeats 1", r"empty cache +\d"),
     "ranks": ("--dataset demo --texts 4 --ranks 1,2", r"2 processes: .* equal"),
     "read_amazon": ("--reviews 20000 --metadata 500", r"20,000 \| 500 \|"),

@@ -31,8 +31,8 @@ def best_lists(chance_BI: FloatArray, histories: Histories, views: tuple[View, .
     return Rankings(views, np.stack(lists).astype(np.int32), np.stack(scores).astype(np.float32))
 
 
-def expected_values(chance_BI: FloatArray, items_BK: IntArray, metric: str) -> FloatArray:
-    """Expected value of a metric for lists of items, (B,), where each query has one target that is drawn with these probabilities.
+def expected_values(chance_BI: FloatArray, items_BK: IntArray, metric: str) -> tuple[FloatArray, FloatArray]:
+    """Mean and variance of a metric for lists of items, (B,) each, where a query has one target that is drawn with these probabilities.
 
     Args:
         chance_BI: (B, n_items) probability of each item as the target.
@@ -47,5 +47,5 @@ def expected_values(chance_BI: FloatArray, items_BK: IntArray, metric: str) -> F
     place_value_K = found.of_queries(np.arange(k, dtype=np.int16), np.arange(k + 1, dtype=np.int64), k)
     items = items_BK[:, :k]
     chance_BK = np.where(items >= 0, np.take_along_axis(chance_BI, np.maximum(items, 0), axis=1), 0.0)
-    expected: FloatArray = chance_BK @ place_value_K
-    return expected
+    mean_B = chance_BK @ place_value_K
+    return mean_B, np.maximum(chance_BK @ place_value_K**2 - mean_B**2, 0.0)

@@ -20,8 +20,10 @@ def test_the_likeliest_come_first_and_equal_ones_by_row() -> None:
 def test_the_expected_value_is_the_sum_over_places() -> None:
     lists = best_lists(CHANCE, HISTORIES, ("keep", "unseen"), 4)
     second = 1 / np.log2(3)
-    np.testing.assert_allclose(expected_values(CHANCE, lists.view("keep"), "ndcg@2"), [0.4 + 0.4 * second, 1.0])
-    np.testing.assert_allclose(expected_values(CHANCE, lists.view("unseen"), "ndcg@2"), [0.4 + 0.1 * second, 0.0])
-    np.testing.assert_allclose(expected_values(CHANCE, lists.view("unseen"), "recall@10"), [0.6, 0.0])
+    mean, variance = expected_values(CHANCE, lists.view("keep"), "ndcg@2")
+    np.testing.assert_allclose(mean, [0.4 + 0.4 * second, 1.0])
+    np.testing.assert_allclose(variance, [0.4 + 0.4 * second**2 - mean[0] ** 2, 0.0], atol=1e-15)
+    np.testing.assert_allclose(expected_values(CHANCE, lists.view("unseen"), "ndcg@2")[0], [0.4 + 0.1 * second, 0.0])
+    np.testing.assert_allclose(expected_values(CHANCE, lists.view("unseen"), "recall@10"), [[0.6, 0.0], [0.24, 0.0]])
     with pytest.raises(BadRequest, match="no metric 'ndcg'"):
         expected_values(CHANCE, lists.view("keep"), "ndcg")

@@ -51,7 +51,7 @@ class BestFigure:
         view: of its lists.
         exact: mean over the test histories of the value that is expected of each, by the true probabilities of its target.
         sampled: mean over the targets that were drawn in fact.
-        standard_error: of `sampled` around `exact`: how far it may be off because each history has a single target.
+        standard_error: of `sampled` around `exact`: it may be off because each history has a single target. Exact, too.
     """
 
     oracle: Oracle
@@ -126,10 +126,10 @@ def find_optimum(dataset: str, workplace: Workplace, *, protocol: str | None = N
     process = _process_of(loaded)
     values = _values(process, loaded.split, task)
     best = [
-        BestFigure(oracle, view, exact_mean(exact_U), exact_mean(drawn_U), _standard_error(drawn_U - exact_U))
-        for (oracle, view), (exact_U, drawn_U) in values.items()
+        BestFigure(oracle, view, exact_mean(of.mean), exact_mean(of.drawn), math.sqrt(math.fsum(of.variance.tolist())) / len(of.mean))
+        for (oracle, view), of in values.items()
     ]
-    bound = {view: values["history", view][1] for view in task.views}
+    bound = {view: values["history", view].drawn for view in task.views}
     runs = _distances(loaded.split, task, bound, workplace) if with_runs else ()
     return Optimum(loaded.card.name, loaded.split.protocol, task.main_metric, len(loaded.split.test), tuple(best), tuple(runs))
 
@@ -144,11 +144,18 @@ def _process_of(loaded: LoadedSplit) -> Process:
     return reader.process(reader_options(reader, loaded.card))
 
 
-def _values(process: Process, split: Split, task: Task) -> dict[tuple[Oracle, View], tuple[FloatArray, FloatArray]]:
-    """By oracle and view, of each query: the expected value of its list, and the value for the target that was drawn, (B,)."""
+@dataclass(frozen=True, eq=False)
+class _Values:
+    """Main metric of an oracle's lists, (B,) each: mean and variance over the targets that could be drawn, and the value for the drawn."""
+
+    mean: FloatArray
+    variance: FloatArray
+    drawn: FloatArray
+
+
+def _values(process: Process, split: Split, task: Task) -> dict[tuple[Oracle, View], _Values]:
     part, k = split.test, min(task.main_cutoff, len(split.items))
-    keys = [(oracle, view) for oracle in ORACLES for view in task.views]
-    exact, drawn = ({key: np.empty(len(part)) for key in keys} for _ in range(2))
+    values = {(oracle, view): _Values(*np.empty((3, len(part)))) for oracle in ORACLES for view in task.views}
     for rows in _blocks(len(part), len(split.items)):
         block = part.take(rows)
         for oracle in ORACLES:
@@ -156,9 +163,10 @@ def _values(process: Process, split: Split, task: Task) -> dict[tuple[Oracle, Vi
             lists = best_lists(chance_BI, block.histories, task.views, k)
             ranks = ranks_of_targets(lists, block.targets, block.queries(split.user_ids, task.views))
             for view in task.views:
-                exact[oracle, view][rows] = expected_values(chance_BI, lists.view(view), task.main_metric)
-                drawn[oracle, view][rows] = values_per_user(ranks[view], block.targets.offsets, [task.main_metric])[:, 0]
-    return {key: (exact[key], drawn[key]) for key in keys}
+                of = values[oracle, view]
+                of.mean[rows], of.variance[rows] = expected_values(chance_BI, lists.view(view), task.main_metric)
+                of.drawn[rows] = values_per_user(ranks[view], block.targets.offsets, [task.main_metric])[:, 0]
+    return values
 
 
 def _chances(process: Process, oracle: Oracle, histories: Histories, user: IntArray) -> FloatArray:
@@ -193,8 +201,3 @@ def _distances(split: Split, task: Task, bound: dict[View, FloatArray], workplac
                 )
             )
     return sorted(found, key=lambda distance: (task.views.index(distance.view), distance.below.value))
-
-
-def _standard_error(value_U: FloatArray) -> float:
-    """Of the mean; 0 for a single value, whose spread is unknown."""
-    return float(value_U.std(ddof=1)) / math.sqrt(len(value_U)) if len(value_U) > 1 else 0.0
