@@ -167,10 +167,13 @@ def _distance_table(found: "Optimum", view: "View") -> "Table":
     table.add_column("model", overflow="fold")
     for header in ("seed", METRICS.title(found.metric), "of the optimum", "below it [95 %]"):
         table.add_column(header, justify="right")
+    table.add_column("run")
     for run in found.runs:
         if run.view == view:
             below = f"{run.below.value:+.4f} [{run.below.low:+.4f}, {run.below.high:+.4f}]"
-            table.add_row(escape(run.row_name), str(run.seed), f"{run.value:.4f}", f"{100 * run.share:.1f} %", below)
+            # Rows of one preset with other settings have one name; hash and number at the end of the run id tell them apart.
+            run_end = "-".join(run.run_id.split("-")[-2:])
+            table.add_row(escape(run.row_name), str(run.seed), f"{run.value:.4f}", f"{100 * run.share:.1f} %", below, run_end)
     return table
 
 

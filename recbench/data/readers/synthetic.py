@@ -133,7 +133,7 @@ class _Catalogue:
     def alike(self, allowed_I: NDArray[np.bool_]) -> Steps:
         """Steps to other items of the same topic that are allowed."""
         item_IM = self.members_TM[self.topic_I]
-        has_word_I5 = np.zeros((len(self.topic_I), _TOPIC_WORDS), dtype=np.int64)
+        has_word_I5 = np.zeros((len(self.topic_I), _TOPIC_WORDS), dtype=np.int8)
         np.put_along_axis(has_word_I5, self.word_I3, 1, axis=1)
         n_shared_IM = (has_word_I5[:, None, :] * has_word_I5[item_IM]).sum(axis=2)
         is_other_IM = (item_IM >= 0) & (item_IM != np.arange(len(item_IM))[:, None]) & allowed_I[item_IM]

@@ -117,13 +117,13 @@ def find_optimum(dataset: str, workplace: Workplace, *, protocol: str | None = N
     """
     task = task_of(dataset)
     asked = task.protocol(protocol)
+    loaded = load_split(dataset, asked, workplace, StageStore(workplace.stages))
+    process = _process_of(loaded)
     if asked.name != LEAVE_ONE_OUT.name:
         raise BadRequest(
             f"--protocol {asked}: which events it asks for may depend on what they are or when, so that their probabilities are others. "
             f"Use {LEAVE_ONE_OUT.name}."
         )
-    loaded = load_split(dataset, asked, workplace, StageStore(workplace.stages))
-    process = _process_of(loaded)
     values = _values(process, loaded.split, task)
     best = [
         BestFigure(oracle, view, exact_mean(of.mean), exact_mean(of.drawn), math.sqrt(math.fsum(of.variance.tolist())) / len(of.mean))

@@ -62,5 +62,7 @@ def test_a_counter_of_pairs_solves_a_world_of_pairs(workplace: Workplace) -> Non
 def test_what_has_no_known_optimum_is_refused(workplace: Workplace, tmp_path: Path) -> None:
     with pytest.raises(BadRequest, match="No optimum of demo is known: the reader 'demo' does not say how likely"):
         find_optimum("demo", workplace)
+    with pytest.raises(BadRequest, match="No optimum of outfits is known"):
+        find_optimum("outfits", workplace)
     with pytest.raises(BadRequest, match=r"--protocol cold:.* Use leave-one-out"):
         find_optimum(RICH, workplace, protocol="cold")
