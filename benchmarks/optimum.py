@@ -93,7 +93,7 @@ def print_knob(sweep: Sweep, knob: str, values: Sequence[str], base: World, mode
     found = []
     for model in models:
         runs = [sweep.distance(model, world)[1] for world in worlds]
-        print_row(runs[0].row_name, *(f"{below(run)} {100 * run.share:.0f} %" for run in runs))
+        print_row(runs[0].row_name, *(f"{below(run)} {100 * (run.share or 0):.0f} %" for run in runs))
         found += runs
     return found
 

@@ -173,7 +173,8 @@ def _distance_table(found: "Optimum", view: "View") -> "Table":
             below = f"{run.below.value:+.4f} [{run.below.low:+.4f}, {run.below.high:+.4f}]"
             # Rows of one preset with other settings have one name; hash and number at the end of the run id tell them apart.
             run_end = "-".join(run.run_id.split("-")[-2:])
-            table.add_row(escape(run.row_name), str(run.seed), f"{run.value:.4f}", f"{100 * run.share:.1f} %", below, run_end)
+            share = "–" if run.share is None else f"{100 * run.share:.1f} %"
+            table.add_row(escape(run.row_name), str(run.seed), f"{run.value:.4f}", share, below, run_end)
     return table
 
 

@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from recbench.core import BadRequest
 from recbench.core.ragged import Histories
@@ -27,3 +29,15 @@ def test_the_expected_value_is_the_sum_over_places() -> None:
     np.testing.assert_allclose(expected_values(CHANCE, lists.view("unseen"), "recall@10"), [[0.6, 0.0], [0.24, 0.0]])
     with pytest.raises(BadRequest, match="no metric 'ndcg'"):
         expected_values(CHANCE, lists.view("keep"), "ndcg")
+
+
+@given(seed=st.integers(0, 1_000), metric=st.sampled_from(["ndcg@3", "recall@3", "mrr@3", "ndcg@10"]))
+def test_no_list_is_expected_to_do_better(seed: int, metric: str) -> None:
+    draw = np.random.default_rng(seed)
+    chance = draw.dirichlet(np.full(8, 0.3), size=5)
+    histories = Histories.from_lists(draw.integers(0, 8, (5, 2)).tolist())
+    best = best_lists(chance, histories, ("keep", "unseen"), 8)
+    other = draw.permuted(np.tile(np.arange(8, dtype=np.int32), (5, 1)), axis=1)
+    is_seen = (other[:, :, None] == histories.item.reshape(5, 1, 2)).any(axis=2)
+    for view, lists in (("keep", other), ("unseen", np.where(is_seen, -1, other))):
+        assert (expected_values(chance, lists, metric)[0] <= expected_values(chance, best.view(view), metric)[0] + 1e-12).all()

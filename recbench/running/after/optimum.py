@@ -69,7 +69,7 @@ class Distance:
         run_id, row_name, seed, n_parameters: of the run.
         view: of the lists.
         value: main metric of the run.
-        share: `value` over that of the oracle.
+        share: `value` over that of the oracle; None where no target is in its lists.
         below: the oracle's value less the run's, with its 95 % interval over users.
     """
 
@@ -79,7 +79,7 @@ class Distance:
     n_parameters: int
     view: View
     value: float
-    share: float
+    share: float | None
     below: Interval
 
 
@@ -141,6 +141,11 @@ def _process_of(loaded: LoadedSplit) -> Process:
             f"No optimum of {loaded.card.name} is known: the reader {loaded.card.reader!r} does not say how likely each next item was. "
             "Use generated data whose reader does (docs/known-optimum.md)."
         )
+    if loaded.card.filters or loaded.card.catalogue != "table":
+        raise BadRequest(
+            f"No optimum of {loaded.card.name} is known: its card filters the events or drops items without any, which depends on what the "
+            "events are. Take the filters off the card and leave catalogue = 'table'."
+        )
     return reader.process(reader_options(reader, loaded.card))
 
 
@@ -196,7 +201,7 @@ def _distances(split: Split, task: Task, bound: dict[View, FloatArray], workplac
                     record.fit.parameters,
                     view,
                     exact_mean(value_U),
-                    exact_mean(value_U) / exact_mean(bound[view]),
+                    exact_mean(value_U) / best if (best := exact_mean(bound[view])) else None,
                     paired_bootstrap(bound[view], value_U),
                 )
             )
