@@ -37,6 +37,11 @@ TOY = {
         "--items 50 --batches 16 --negatives 4 --repeats 1",
         r"50 items, +19 targets: forward and backward +[\d.]+ ms .* AdamW +[\d.]+ ms +\d+% +\d+% of items with a gradient",
     ),
+    "optimum": (
+        "--world items=60,users=60,events=5 --knob text=0,0.3 --models popularity,last-item-markov --curves last-item-markov "
+        "--sizes 30,60,120 --widths 4,8 --steps 10",
+        r"(?s)0 of 4 runs above .*bigrams alone.*exponent: below ~ n\^\(-0\.\d+ ± .*parameters.*exponent: ",
+    ),
     "overhead": ("--dataset demo --repeats 1", r"empty cache +\d"),
     "ranks": ("--dataset demo --texts 4 --ranks 1,2", r"2 processes: .* equal"),
     "read_amazon": ("--reviews 20000 --metadata 500", r"20,000 \| 500 \|"),

@@ -14,7 +14,7 @@ from recbench.cli import league
 from recbench.cli.cache import add, clean, ls, size
 from recbench.cli.codes import import_codes
 from recbench.cli.compare import compare
-from recbench.cli.data import check, fetch, shortcuts, stats
+from recbench.cli.data import check, fetch, optimum, shortcuts, stats
 from recbench.cli.diff import diff
 from recbench.cli.doctor import doctor
 from recbench.cli.import_ranks import import_ranks
@@ -105,6 +105,7 @@ _data.command()(fetch)
 _data.command()(stats)
 _data.command()(shortcuts)
 _data.command()(check)
+_data.command()(optimum)
 
 _cache = _group("cache", "Show, fill or empty the cache of data sets, models and finished stages.", _MACHINE, "cache ls")
 _cache.command()(add)

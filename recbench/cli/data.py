@@ -1,4 +1,4 @@
-"""`recbench data fetch|stats|shortcuts|check`."""
+"""`recbench data fetch|stats|shortcuts|check|optimum`."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
+    from recbench.core.ranking import View
     from recbench.data import Dataset, Split
+    from recbench.running.after.optimum import Optimum
     from recbench.tasks import Task
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of a data set, path of a card, or folder of data.")]
@@ -125,6 +127,75 @@ def check(
         stdout().print(table)
     if not all(finding.is_good for finding in findings):
         raise typer.Exit(2)
+
+
+@verb
+def optimum(
+    name: Annotated[
+        str,
+        typer.Argument(metavar="NAME", help="Data set whose process is known, such as synthetic:items=1000,text=0.3, or path of its card."),
+    ],
+    runs: Annotated[bool, typer.Option("--runs", help="Hold the finished runs on these data against it, the nearest first.")] = False,
+    protocol: Protocol = None,
+    data_dir: DataDir = None,
+    as_json: Json = False,
+    debug: Debug = False,  # noqa: ARG001 (read by `verb`)
+) -> None:
+    """Show what the best possible lists reach on generated data, by the true probability of every next item.
+
+    Exact is the expected value for the test histories, sampled that of the targets which were drawn, with its standard error.
+
+    Example: recbench data optimum synthetic:text=0.3 --runs
+    """
+    from recbench.running.after.optimum import find_optimum
+
+    found = find_optimum(name, workplace(data_dir), protocol=protocol, with_runs=runs)
+    if as_json:
+        print_json(found)
+        return
+    stdout().print(_best_table(found), crop=False)
+    for view in dict.fromkeys(distance.view for distance in found.runs):
+        stdout().print(_distance_table(found, view), crop=False)
+    if runs and not found.runs:
+        print_line(f"No finished run on {found.dataset} is in the folder of runs.")
+
+
+def _best_table(found: "Optimum") -> "Table":
+    from rich.markup import escape
+    from rich.table import Table
+
+    from recbench.evaluation import METRICS
+
+    title = f"{METRICS.title(found.metric)} of the best lists on {found.dataset}, {found.protocol}, {found.n_users:,} users"
+    table = Table(title=escape(title), title_justify="left", box=None, header_style="bold")
+    for header in ("oracle knows", "view"):
+        table.add_column(header)
+    for header in ("exact", "sampled"):
+        table.add_column(header, justify="right")
+    for best in found.best:
+        table.add_row(best.oracle, best.view, f"{best.exact:.4f}", f"{best.sampled:.4f} ± {best.standard_error:.4f}")
+    return table
+
+
+def _distance_table(found: "Optimum", view: "View") -> "Table":
+    from rich.markup import escape
+    from rich.table import Table
+
+    from recbench.evaluation import METRICS
+
+    table = Table(title=f"\nRuns, {view}, same targets", title_justify="left", box=None, header_style="bold")
+    table.add_column("model", overflow="fold")
+    for header in ("seed", METRICS.title(found.metric), "of the optimum", "below it [95 %]"):
+        table.add_column(header, justify="right")
+    table.add_column("run")
+    for run in found.runs:
+        if run.view == view:
+            below = f"{run.below.value:+.4f} [{run.below.low:+.4f}, {run.below.high:+.4f}]"
+            # Rows of one preset with other settings have one name; hash and number at the end of the run id tell them apart.
+            run_end = "-".join(run.run_id.split("-")[-2:])
+            share = "–" if run.share is None else f"{100 * run.share:.1f} %"
+            table.add_row(escape(run.row_name), str(run.seed), f"{run.value:.4f}", share, below, run_end)
+    return table
 
 
 def _divided(name: str, protocol: str | None, ties: str, data_dir: "Path | None") -> "tuple[Task, Dataset, Split]":

@@ -1,5 +1,6 @@
 """Options that several commands take, each written once."""
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -110,10 +111,11 @@ def processes(jobs: int | None) -> int:
 
 
 def names(text: str, option: str) -> tuple[str, ...]:
-    """The names in a comma-separated list; an empty list is a `BadRequest`."""
+    """The names in a comma-separated list, each with its options (`demo:n_items=100,seed=3`); an empty list is a `BadRequest`."""
     from recbench.core.errors import BadRequest
 
-    found = tuple(part.strip() for part in text.split(",") if part.strip())
+    # A comma before `key=` stands between two options of one name: a name itself has no equals sign before its colon.
+    found = tuple(part.strip() for part in re.split(r",(?![^,:]*=)", text) if part.strip())
     if not found:
         raise BadRequest(f"{option} {text!r} names nothing. Write names separated by commas.")
     return found

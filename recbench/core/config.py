@@ -111,15 +111,19 @@ def nearest_setting(name: str, known: Sequence[str]) -> str:
 
 
 def parse_assignment(text: str) -> tuple[str, Any]:
-    """`key=value` of a `--set` option; the value is read as a TOML value and, failing that, as a string."""
+    """`key=value` of a `--set` option."""
     key, equals, raw = text.partition("=")
     if not equals or not key.strip():
         raise BadConfig(f"--set {text!r} is not of the form key=value. Write for example: --set training.learning_rate=0.001")
+    return key.strip(), plain_value(raw)
+
+
+def plain_value(text: str) -> Any:
+    """A value as the command line has it: read as a TOML value and, failing that, as a string."""
     try:
-        value = tomllib.loads(f"value = {raw}")["value"]
+        return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
-        value = raw
-    return key.strip(), value
+        return text
 
 
 def read_toml(path: Path) -> dict[str, Any]:

@@ -209,7 +209,8 @@ class Counts(_Part):
 class DatasetCard(_Part):
     """`datasets/NAME.toml`. Unknown keys are errors."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*(:\w+=[\w.+-]+(,\w+=[\w.+-]+)*)?$")
+    """Of generated data with the options that differ from those of the card's file, such as `demo:n_items=100`."""
     title: str
     summary: str = ""
     """One line for `recbench list datasets`."""

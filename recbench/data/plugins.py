@@ -3,10 +3,13 @@
 import logging
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
+from recbench.core.config import canonical_json, explain, plain_value
 from recbench.core.errors import BadConfig, UnknownPlugin, nearest, refuse_shortage
-from recbench.data.card import DatasetCard, load_dataset_card
+from recbench.data.card import DatasetCard, load_dataset_card, parse_card
 from recbench.data.folders import own_card
 
 if TYPE_CHECKING:
@@ -26,12 +29,13 @@ def dataset_names() -> list[str]:
 def dataset_card(name_or_path: str) -> DatasetCard:
     """The card of a named data set, the one in a TOML file, or that of a folder of ready data.
 
-    A name wins over a folder of the same name in the current folder; write `./NAME` for the folder.
+    A name wins over a folder of the same name in the current folder; write `./NAME` for the folder. The name of generated data takes
+    options of their reader, such as `demo:n_items=100,seed=3`; the card's own name then says those that change anything.
 
     Raises:
         UnknownPlugin: no card has that name; the message offers the nearest.
         DataUnavailable: a path leads to no folder of data.
-        BadConfig: the card has a fault.
+        BadConfig: the card has a fault, or the reader has no such option.
     """
     path = Path(name_or_path)
     if path.suffix == ".toml":
@@ -40,15 +44,43 @@ def dataset_card(name_or_path: str) -> DatasetCard:
     if folder is not None:
         return own_card(folder)
     cards = _card_files()
-    if name_or_path not in cards:
+    name, colon, options = name_or_path.partition(":")
+    if name not in cards:
         raise UnknownPlugin(
-            f"No data set is called {name_or_path!r}.{nearest(name_or_path, cards)} Known: {', '.join(sorted(cards)) or 'none'}. "
+            f"No data set is called {name!r}.{nearest(name, cards)} Known: {', '.join(sorted(cards)) or 'none'}. "
             "Own data: give the path of a card or of a folder with interactions.parquet or .csv, or with bundles.parquet or .csv."
         )
-    card = load_dataset_card(cards[name_or_path])
-    if card.name != name_or_path:
-        raise BadConfig(f"{cards[name_or_path]} says name = {card.name!r}. Name card and file alike.")
-    return card
+    card = load_dataset_card(cards[name])
+    if card.name != name:
+        raise BadConfig(f"{cards[name]} says name = {card.name!r}. Name card and file alike.")
+    return _with_options(card, options) if colon else card
+
+
+def _with_options(card: DatasetCard, text: str) -> DatasetCard:
+    """The card of generated data with other options, named by those that change anything, in the order of their names."""
+    if not card.sources or any(source.kind != "generated" for source in card.sources):
+        raise BadConfig(
+            f"The data set {card.name!r} is not generated and takes no options, but {text!r} follows its name. Write {card.name}."
+        )
+    options = load_reader(card.reader).options
+    where = f"The data set {card.name!r}"
+    given: dict[str, Any] = {}
+    for part in text.split(","):
+        key, equals, value = (piece.strip() for piece in part.partition("="))
+        if not equals:
+            raise BadConfig(f"{where}: {part!r} is not of the form key=value. Options: {', '.join(options.model_fields)}.")
+        if key in given:
+            raise BadConfig(f"{where}: {key} is given twice. Give it once.")
+        given[key] = plain_value(value)
+    try:
+        usual, meant = (options.model_validate({**card.options, **more}) for more in ({}, given))
+    except ValidationError as error:
+        raise explain(error, list(options.model_fields), where) from None
+    changed = {key: getattr(meant, key) for key in sorted(given) if getattr(meant, key) != getattr(usual, key)}
+    if not changed:
+        return card
+    spelt = ",".join(f"{key}={value if isinstance(value, str) else canonical_json(value)}" for key, value in changed.items())
+    return parse_card({**card.model_dump(), "name": f"{card.name}:{spelt}", "options": {**card.options, **changed}}, where)
 
 
 def own_folder(name_or_path: str) -> Path | None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from recbench.core.config import PluginConfig
 from recbench.core.interactions import StringArray
 from recbench.core.progress import Progress
-from recbench.core.ragged import IntArray, LongArray
+from recbench.core.ragged import Histories, IntArray, LongArray
 
 Files = Mapping[str, Path]
 """Files of a source by role."""
@@ -133,6 +133,24 @@ class HasSide(Protocol):
         """What stands beside the sets."""
 
 
+class Process(Protocol):
+    """A generative process of which the probability of every next item is known. Items and users are rows of the data set."""
+
+    def given_history(self, histories: Histories) -> NDArray[np.float64]:
+        """Probability of each item as the next one for whoever knows the process and a user's events so far, (B, n_items)."""
+
+    def given_user(self, histories: Histories, user: IntArray) -> NDArray[np.float64]:
+        """The same for whoever also knows what the process hides about each user, (B, n_items); `user` is (B,)."""
+
+
+@runtime_checkable
+class HasProcess(Protocol):
+    """A reader that generates its events by a known process."""
+
+    def process(self, options: Any) -> Process:
+        """The process behind the events."""
+
+
 class Reader(Protocol):
     """A reader as an entry point of the group `recbench.readers` names it."""
 
@@ -176,6 +194,12 @@ class Vocabulary:
     def ids(self) -> StringArray:
         """All ids in the order of their numbers."""
         return string_array(self._number)
+
+
+def numbered_ids(kind: str, count: int) -> StringArray:
+    """Ids of made-up things, such as `item-0012`; sorted, they stand in the order of their numbers."""
+    width = max(4, len(str(count - 1)))
+    return string_array(f"{kind}-{number:0{width}d}" for number in range(count))
 
 
 def string_array(values: Iterable[str | None]) -> StringArray:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from recbench.evaluation.figures import BOOTSTRAP_SEED, Evaluation, Evaluator, evaluate
     from recbench.evaluation.measures import Measures
     from recbench.evaluation.metrics import METRICS, Metric
+    from recbench.evaluation.optimum import best_lists, expected_values
     from recbench.evaluation.rank_table import MISS, RankTable, check_rankings, ranks_of_targets
     from recbench.evaluation.relations import RELATIONS, target_relations
     from recbench.evaluation.shortcuts import (
@@ -95,6 +96,7 @@ __all__ = [
     "TargetFacts",
     "Tested",
     "agreement",
+    "best_lists",
     "beyond_accuracy",
     "bradley_terry",
     "by_mean",
@@ -116,6 +118,7 @@ __all__ = [
     "expected_hit",
     "expected_mrr",
     "expected_ndcg",
+    "expected_values",
     "exposure_counts",
     "groups_by_fact",
     "groups_by_kind",

@@ -121,3 +121,8 @@ def test_nothing_to_verify_fails(recbench: Any) -> None:
 def test_without_ray_the_sentence_says_how_to_install_it(recbench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     recbench("compare", "-m", "popularity", "-d", "demo", "--executor", "ray").refuses("ray is not installed", "pip install 'ray>=2.40'")
+
+
+def test_options_of_a_name_stand_in_a_list_of_names(recbench: Any) -> None:
+    refused = recbench("compare", "-m", "popularity", "-d", "demo:n_users=40,n_items=50,demo:n_users=40,n_item=50")
+    refused.refuses("The data set 'demo' has no key 'n_item'. Did you mean 'n_items'?")

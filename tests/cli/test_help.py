@@ -37,7 +37,7 @@ def test_the_commands_of_the_contract_are_there() -> None:
         *("run", "compare", "reproduce", "import-ranks", "plan", "tune", "show", "diff", "verify", "recommend", "latency", "doctor"),
         *("leaderboard publish", "leaderboard export", "leaderboard remeasure", "list models", "list datasets", "list runs"),
         *("league run", "league show"),
-        *("data fetch", "data stats", "data shortcuts", "data check", "cache add", "cache ls", "cache size", "cache clean"),
+        *("data fetch", "data stats", "data shortcuts", "data check", "data optimum", "cache add", "cache ls", "cache size", "cache clean"),
         "codes import",
     }
 

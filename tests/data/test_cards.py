@@ -15,7 +15,7 @@ from recbench.tasks import task_of_card
 EXPECTED = {
     "amazon-books", "beauty", "bundle-clothing", "bundle-electronic", "bundle-food", "bundle-meal", "demo", "food", "games", "health",
     "industrial", "instruments", "lastfm", "ml-100k", "ml-1m", "office", "outfits", "pixel1m", "pixel200k", "pixel8m", "pog", "pog-dense",
-    "spotify", "spotify-sparse", "sports", "steam", "toys", "yelp",
+    "spotify", "spotify-sparse", "sports", "steam", "synthetic", "toys", "yelp",
 }  # fmt: skip
 
 
@@ -32,13 +32,39 @@ def test_card_names_an_existing_reader_and_valid_options(name: str) -> None:
         reader_options(reader, card.model_copy(update={"options": card.options if source.options is None else source.options}))
     assert card.terms
     task_of_card(card).protocol()
-    assert card.is_synthetic == (name in {"demo", "outfits"})
+    assert card.is_synthetic == (name in {"demo", "outfits", "synthetic"})
     assert card.is_synthetic or (card.citation.startswith("@") or "\n@" in card.citation)
 
 
 def test_unknown_data_set_offers_the_nearest() -> None:
     with pytest.raises(UnknownPlugin, match=r"'beuty'.*Did you mean 'beauty'"):
         dataset_card("beuty")
+
+
+def test_the_name_of_generated_data_takes_options_and_says_those_that_change_anything() -> None:
+    card = dataset_card("demo: stay=0.80 ,n_items=1e2,seed=7")
+    assert card.name == "demo:n_items=100,stay=0.8"
+    assert card.options == {"n_items": 100, "stay": 0.8}
+    assert dataset_card(card.name) == card
+    assert dataset_card("demo:seed=7") == dataset_card("demo")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("demo:n_user=3", r"'demo' has no key 'n_user'\. Did you mean 'n_users'\?"),
+        ("demo:n_items=many", "n_items='many'"),
+        ("demo:n_items=60.5", r"n_items=60\.5"),
+        ("demo:n_items", "'n_items' is not of the form key=value"),
+        ("demo:seed=1,seed=2", "seed is given twice"),
+        ("beauty:seed=1", "'beauty' is not generated and takes no options"),
+    ],
+)
+def test_impossible_options_behind_a_name_are_refused_in_a_sentence(name: str, message: str) -> None:
+    with pytest.raises(BadConfig, match=message):
+        dataset_card(name)
+    with pytest.raises(UnknownPlugin, match=r"'dmo'.*Did you mean 'demo'"):
+        dataset_card("dmo:seed=1")
 
 
 def test_unknown_reader_offers_the_nearest() -> None:

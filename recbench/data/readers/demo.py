@@ -7,11 +7,10 @@ import numpy as np
 from pydantic import PositiveInt
 
 from recbench.core.config import PluginConfig
-from recbench.core.interactions import StringArray
 from recbench.core.progress import Progress
 from recbench.core.ragged import LongArray
 from recbench.core.seeds import generator
-from recbench.data.reader import Files, RawEvents, RawItems, string_array
+from recbench.data.reader import Files, RawEvents, RawItems, numbered_ids
 
 _DAY_S = 86_400
 _TRIES = 3
@@ -67,7 +66,7 @@ class DemoReader:
         lengths = 4 + np.minimum(draw.geometric(0.11, options.n_users), 60)
         user = np.repeat(np.arange(options.n_users, dtype=np.int32), lengths)
         item = np.concatenate([walk.sequence(draw, int(length)) for length in lengths]).astype(np.int32)
-        return RawEvents(user, item, _ids("user", options.n_users), _ids("item", options.n_items), _times(draw, lengths))
+        return RawEvents(user, item, numbered_ids("user", options.n_users), numbered_ids("item", options.n_items), _times(draw, lengths))
 
     def items(
         self,
@@ -91,7 +90,7 @@ class DemoReader:
             texts["categories"].append(f"{names[theme]}, {chosen[0].capitalize()}")
             texts["description"].append(f"For {names[theme].lower()}: {', '.join(chosen[1:])}." if draw.random() < 0.9 else None)
             texts[_PHRASE].append(_phrase([adjective, *chosen], taken))
-        return RawItems(_ids("item", options.n_items).tolist(), {name: texts[name] for name in columns if name in texts})
+        return RawItems(numbered_ids("item", options.n_items).tolist(), {name: texts[name] for name in columns if name in texts})
 
 
 class _Walk:
@@ -155,10 +154,6 @@ def _times(draw: np.random.Generator, lengths: LongArray) -> LongArray:
     total = np.cumsum(step)
     times: LongArray = total - np.repeat(total[starts] - step[starts], lengths)
     return times
-
-
-def _ids(kind: str, count: int) -> StringArray:
-    return string_array(f"{kind}-{number:04d}" for number in range(count))
 
 
 READER = DemoReader()

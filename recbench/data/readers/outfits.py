@@ -13,11 +13,10 @@ from numpy.typing import NDArray
 from pydantic import Field, PositiveInt
 
 from recbench.core.config import PluginConfig
-from recbench.core.interactions import StringArray
 from recbench.core.progress import Progress
 from recbench.core.ragged import LongArray
 from recbench.core.seeds import generator
-from recbench.data.reader import Files, RawCut, RawEvents, RawFeatures, RawItems, RawSide, string_array
+from recbench.data.reader import Files, RawCut, RawEvents, RawFeatures, RawItems, RawSide, numbered_ids
 
 _CATEGORIES = {
     "Tops": "shirt blouse jumper tunic",
@@ -85,7 +84,7 @@ class OutfitsReader:
         bundles = _bundles(options)
         bundle = np.repeat(np.arange(len(bundles), dtype=np.int32), [len(items) for items in bundles])
         item = np.concatenate(bundles).astype(np.int32)
-        return RawEvents(bundle, item, _ids("outfit", len(bundles)), _ids("item", options.n_items), None)
+        return RawEvents(bundle, item, numbered_ids("outfit", len(bundles)), numbered_ids("item", options.n_items), None)
 
     def items(
         self,
@@ -107,11 +106,11 @@ class OutfitsReader:
             titles.append(f"{colour.capitalize()} {kinds[int(draw.integers(len(kinds)))]}")
             categories.append(names[category])
         texts: Mapping[str, Sequence[str | None]] = {"title": titles, "categories": categories}
-        return RawItems(_ids("item", options.n_items).tolist(), {name: texts[name] for name in columns if name in texts})
+        return RawItems(numbered_ids("item", options.n_items).tolist(), {name: texts[name] for name in columns if name in texts})
 
     def side(self, files: Files, options: OutfitsOptions, progress: Progress) -> RawSide:  # noqa: ARG002
         """Feedback of users who own no bundle, vectors of images and texts, and the division."""
-        ids = _ids("item", options.n_items).tolist()
+        ids = numbered_ids("item", options.n_items).tolist()
         features = {name: RawFeatures(ids, matrix) for name, matrix in _vectors(options).items()}
         return RawSide(feedback=_feedback(options), features=features, cut=_cut(options))
 
@@ -164,7 +163,7 @@ class _Slots:
 def _cut(options: OutfitsOptions) -> RawCut:
     """The last fifth is held, half of it for validation; half of a held bundle is shown."""
     draw = generator(options.seed, "outfits", "cut")
-    bundle_ids, item_ids = _ids("outfit", options.n_bundles), _ids("item", options.n_items)
+    bundle_ids, item_ids = numbered_ids("outfit", options.n_bundles), numbered_ids("item", options.n_items)
     n_train, n_known = (int(share * options.n_bundles) for share in (_TRAIN_END, _VALID_END))
     part: dict[str, str] = {}
     shown: set[tuple[str, str]] = set()
@@ -201,11 +200,7 @@ def _feedback(options: OutfitsOptions) -> RawEvents:
     user = np.repeat(np.arange(options.n_users, dtype=np.int32), n_used)
     is_silent = draw.permutation(options.n_items) < int(_WITHOUT_FEEDBACK * options.n_items)
     kept = ~is_silent[item]
-    return RawEvents(user[kept], item[kept], _ids("user", options.n_users), _ids("item", options.n_items), None)
-
-
-def _ids(kind: str, count: int) -> StringArray:
-    return string_array(f"{kind}-{number:04d}" for number in range(count))
+    return RawEvents(user[kept], item[kept], numbered_ids("user", options.n_users), numbered_ids("item", options.n_items), None)
 
 
 READER = OutfitsReader()
