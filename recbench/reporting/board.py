@@ -116,9 +116,10 @@ def protocol_title(protocol: ProtocolPart) -> str:
 def section_key(record: RunRecord) -> tuple[str, str]:
     """Key that records of one section share: data set, and task and split with its options and order of ties."""
     protocol = record.protocol
-    # The order of the source comes first on a page, then the shuffled variants.
+    # The task's usual protocol comes first on a page, in the order of the source, then its shuffled variants, then the others.
+    is_other = not find_task(record.task).is_default(protocol)
     return record.dataset.name, canonical_json(
-        [record.task, protocol.ties != "source", protocol.split, protocol.split_options, protocol.ties]
+        [record.task, is_other, protocol.ties != "source", protocol.split, protocol.split_options, protocol.ties]
     )
 
 
