@@ -16,6 +16,7 @@ from recbench.reporting.repeats import over_seeds, repeats
 from recbench.reporting.rewards import rewards
 from recbench.reporting.standing import Standings, standings
 from recbench.tasks import NEXT_ITEM, Task, find_task
+from recbench.tasks.leagues import leagues
 
 MADE_BY = "<!-- Made by `recbench leaderboard publish` from records/. Do not edit: `recbench verify` compares every digit. -->"
 """First line of every page; what does not start with it is left alone."""
@@ -86,6 +87,7 @@ def _environment() -> Environment:
         "made": grids.made,
         "standing": grids.standing,
         "least_models": LEAST_MODELS,
+        "leagues": leagues,
     }
     grid_makers = (
         answer_grids.league_table,
