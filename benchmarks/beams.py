@@ -8,7 +8,10 @@ the first `--exact-users` users.
 """
 
 import argparse
+import json
 import platform
+import shutil
+import tempfile
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -48,8 +51,15 @@ def with_beams(plugin: Plugin, config: Mapping[str, Any], width: int) -> Any:
 
 def answers(plugin: Plugin, record: RunRecord, folder: Path, split: Split, queries: Queries, width: int) -> tuple[Rankings, float]:
     """Lists of the queries with so many beams, and the processor seconds that they took."""
-    model = GuardedModel(plugin, with_beams(plugin, record.config, width), Catalogue(n_items=len(split.items), n_users=len(split.user_ids)))
-    model.load(folder / MODEL_FOLDER)
+    catalogue = Catalogue(n_items=len(split.items), n_users=len(split.user_ids))
+    model = GuardedModel(plugin, with_beams(plugin, record.config, width), catalogue)
+    with tempfile.TemporaryDirectory(prefix="recbench-beams-") as name:
+        kept = Path(shutil.copytree(folder / MODEL_FOLDER, Path(name) / MODEL_FOLDER))
+        for file in kept.glob("*.json"):  # what is trained keeps its sizes beside it, the beams of its search among them
+            sizes = json.loads(file.read_text(encoding="utf-8"))
+            if isinstance(sizes, dict) and "n_beams" in sizes:
+                file.write_text(json.dumps(sizes | {"n_beams": width}), encoding="utf-8")
+        model.load(kept)
     start = time.process_time()
     found: Rankings = model.answers(queries, min(PLACES, width), n_items=len(split.items))
     return found, time.process_time() - start
