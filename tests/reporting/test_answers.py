@@ -9,9 +9,10 @@ import pytest
 from recbench.core.errors import VerifyFailed
 from recbench.core.model_card import ModelCard
 from recbench.reporting import StoredRun, make_boards, publish, verify
-from recbench.reporting.answer_grids import coverage, leads, standing_line, strengths
+from recbench.reporting.answer_grids import alike_line, costs, coverage, leads, standing_line, strengths
 from recbench.reporting.answers import Answers, make_answers
-from recbench.reporting.workers import Workers
+from recbench.reporting.reckoner import Drawn
+from recbench.reporting.workers import DrawJob, Workers
 from recbench.tasks import leagues
 
 TINY = """
@@ -136,6 +137,17 @@ def test_a_model_on_some_data_sets_has_a_strength_and_no_mean_rank(workshop: Any
     assert (
         dict(zip(strengths(keep).header, next(row for row in strengths(keep).rows if row[0] == "tiger:cpu"), strict=True))["sports"] == "–"
     )
+
+
+def test_where_no_model_finds_anything_there_is_an_answer_all_the_same(
+    workshop: Any, cards_of_league: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(DrawJob, "answer", lambda job, _: Drawn(mean=[0.0] * len(job.rows), drawn=[[0.0] * len(job.rows)] * 3))
+    runs = [run_of(workshop, model, dataset) for dataset in ("beauty", "sports") for model in ("popularity", "sasrec", "tiger")]
+    keep = answers_of(runs, cards_of_league).answers[0]
+    assert {(one.share_of_best, one.strength.value) for one in keep.models} == {(None, 0.0)}
+    assert [row[2] for row in costs(keep).rows] == ["–"] * 3
+    assert alike_line(keep).startswith("Friedman's test that all 3 models on all data sets are equally good: p 1.0000.")
 
 
 def test_protocols_of_one_data_set_are_compared(workshop: Any, cards_of_league: Any, monkeypatch: pytest.MonkeyPatch) -> None:
