@@ -136,7 +136,7 @@ class Answers:
     """All answers.
 
     Attributes:
-        tables: what stands and what is missing, by board and protocol.
+        tables: what stands and what is missing, by board, protocol and split.
         answers: of every protocol with two or more data sets, in each view.
         agreements: between protocols and between views.
     """
@@ -181,7 +181,8 @@ def _contests(tables: Sequence[LeagueTable], workers: "Workers") -> list[Contest
 
     groups: dict[tuple[str, str], list[LeagueTable]] = {}
     for table in tables:
-        groups.setdefault((table.dataset, table.protocol), []).append(table)
+        if table.rows:
+            groups.setdefault((table.dataset, table.protocol), []).append(table)
     wanted = []
     for (dataset, protocol), members in groups.items():
         models = [row.model for row in members[0].rows if all(row.model in {other.model for other in table.rows} for table in members)]
