@@ -122,7 +122,7 @@ def plain_value(text: str) -> Any:
     """A value as the command line has it: read as a TOML value and, failing that, as a string."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):  # numbers of thousands of digits and thousands of brackets among them
         return text
 
 

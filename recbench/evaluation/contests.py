@@ -141,7 +141,9 @@ def bradley_terry(wins_BMM: FloatArray) -> FloatArray:
         strength_BM += np.clip(step_BM, -1.0, 1.0)
         if np.abs(step_BM).max() < _CLOSE:
             break
-    return strength_BM
+    # So that models of equal records are equal and stand in one order, whatever the processor. The zero is added for the sign of a zero.
+    rounded_BM: FloatArray = np.rint(strength_BM * 2.0**_FRACTION_BITS) / 2.0**_FRACTION_BITS + 0.0
+    return rounded_BM
 
 
 def agreement(one_M: FloatArray, other_M: FloatArray, drawn_one_RM: FloatArray, drawn_other_RM: FloatArray) -> Interval | None:
@@ -188,7 +190,7 @@ class CriticalDifference:
     """Whether models differ in rank over several contests, and by how much two must differ.
 
     Attributes:
-        p: of Friedman's test that all models are equally good.
+        p: of Friedman's test that all models are equally good; 1 where all are equal in every contest.
         difference: of two mean ranks, from which on Nemenyi's test calls them different at 5 %.
     """
 
@@ -202,7 +204,8 @@ def critical_difference(value_CM: FloatArray) -> CriticalDifference:
 
     n_contests, n_models = value_CM.shape
     quantile = float(studentized_range.ppf(0.95, n_models, np.inf)) / math.sqrt(2)
-    p = float(friedmanchisquare(*value_CM.T).pvalue)
+    is_level = bool((value_CM == value_CM[:, :1]).all())  # else a quotient of zeros
+    p = 1.0 if is_level else float(friedmanchisquare(*value_CM.T).pvalue)
     return CriticalDifference(p, quantile * math.sqrt(n_models * (n_models + 1) / (6 * n_contests)))
 
 

@@ -131,7 +131,7 @@ def _signed(found: Interval | None) -> str:
 def costs(answer: Answer) -> Grid:
     """What the quality of each model costs, medians over its data sets."""
     header = ("Model", "Family", "Share of the best", f"Training, {_SECONDS}", "Users/s", "Parameters")
-    rows = [_cost(one) for one in sorted(answer.models, key=lambda one: (-one.share_of_best, one.model))]
+    rows = [_cost(one) for one in sorted(answer.models, key=lambda one: (-(one.share_of_best or 0.0), one.model))]
     return Grid(header, tuple(rows), words=("Model", "Family"))
 
 
@@ -139,7 +139,7 @@ def _cost(one: Contestant) -> tuple[str, ...]:
     return (
         one.model,
         one.family,
-        f"{one.share_of_best:.0%}",
+        NOTHING if one.share_of_best is None else f"{one.share_of_best:.0%}",
         NOTHING if one.train_cpu_s is None else f"{one.train_cpu_s:,.1f}",
         NOTHING if one.users_per_s is None else f"{one.users_per_s:,.0f}",
         f"{one.parameters:,}",

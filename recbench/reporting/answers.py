@@ -57,7 +57,8 @@ class Contestant:
         ranks: by data set, among all that stand there; 1 is best.
         strength: Bradley-Terry, with its interval over users and data sets.
         mean_rank: with its interval; None where the model is not on every data set.
-        share_of_best: its value over that of the best model, mean over its data sets.
+        share_of_best: its value over that of the best model, mean over those of its data sets where a model finds anything; None where
+            none does on any of them.
         train_cpu_s: processor seconds of training, median over its data sets; None where no record says.
         users_per_s: test users ranked a second, median over its data sets.
         parameters: most on any of its data sets.
@@ -69,7 +70,7 @@ class Contestant:
     ranks: Mapping[str, float]
     strength: Interval
     mean_rank: Interval | None
-    share_of_best: float
+    share_of_best: float | None
     train_cpu_s: float | None
     users_per_s: float | None
     parameters: int
@@ -135,7 +136,7 @@ class Answers:
     """All answers.
 
     Attributes:
-        tables: what stands and what is missing, by board and protocol.
+        tables: what stands and what is missing, by board, protocol and split.
         answers: of every protocol with two or more data sets, in each view.
         agreements: between protocols and between views.
     """
@@ -180,7 +181,8 @@ def _contests(tables: Sequence[LeagueTable], workers: "Workers") -> list[Contest
 
     groups: dict[tuple[str, str], list[LeagueTable]] = {}
     for table in tables:
-        groups.setdefault((table.dataset, table.protocol), []).append(table)
+        if table.rows:
+            groups.setdefault((table.dataset, table.protocol), []).append(table)
     wanted = []
     for (dataset, protocol), members in groups.items():
         models = [row.model for row in members[0].rows if all(row.model in {other.model for other in table.rows} for table in members)]
@@ -260,6 +262,7 @@ def _contestant(model: str, contests: Sequence[Contest], strength: Interval, mea
     records = [run.record for row in rows for run in row.row.runs]
     costs = [cost for record in records if (cost := record.cost) is not None]
     cpu = [cost.train_cpu_s for cost in costs if cost.train_cpu_s is not None]
+    shares = [contest.value[model] / best for contest in there if (best := max(contest.value.values())) > 0]
     return Contestant(
         model,
         rows[0].family,
@@ -267,7 +270,7 @@ def _contestant(model: str, contests: Sequence[Contest], strength: Interval, mea
         ranks,
         strength,
         mean_rank,
-        statistics.fmean(contest.value[model] / max(contest.value.values()) for contest in there),
+        statistics.fmean(shares) if shares else None,
         statistics.median(cpu) if cpu else None,
         statistics.median(cost.users_per_s for cost in costs) if costs else None,
         max(record.fit.parameters for record in records),

@@ -37,24 +37,21 @@ class LeagueTable:
 
     Attributes:
         league: its class, such as `small`.
+        dataset: name of the data set.
         protocol: its name within the league.
         budget: of each model that learns.
-        section: the board.
+        section: the board; None where no row of the league stands under this split, but one does under another of the protocol.
         rows: best first.
         missing: runs without a record.
     """
 
     league: str
+    dataset: str
     protocol: str
     budget: str
-    section: Section
+    section: Section | None
     rows: tuple[LeagueRow, ...]
     missing: tuple[LeagueCell, ...]
-
-    @property
-    def dataset(self) -> str:
-        """Name of the data set."""
-        return self.section.dataset.name
 
     @property
     def command(self) -> str:
@@ -78,23 +75,30 @@ class LeagueTables:
         return {dataset: {title: tuple(cells) for title, cells in titles.items()} for dataset, titles in found.items()}
 
     def of_board(self, board: Board) -> list[LeagueTable]:
-        """The tables of a data set, in the order of the league's protocols, then of the splits; of sections that have a league's row."""
+        """The tables of a data set, in the order of the league's protocols, then of the splits; of protocols that have a league's row."""
         league = leagues().class_of(board.name)
         if league is None:
             return []
         budget = leagues().classes[league].budget
         tables = []
         for protocol, cells in self._cells.get(board.name, {}).items():
-            for split in dict.fromkeys(cell.split for cell in cells):
-                mine = [cell for cell in cells if cell.split == split]
-                asked = NEXT_ITEM.protocol(split, mine[0].ties)
-                for section in board.sections:
-                    part = section.protocol
-                    same = (part.split, part.split_options, part.ties) == (asked.name, dict(asked.options), asked.ties)
-                    if section.task.name == NEXT_ITEM.name and same:
-                        rows, missing = self._rows(section, mine)
-                        tables += [LeagueTable(league, protocol, budget, section, rows, missing)] if rows else []
+            of_protocol = [
+                self._table(league, protocol, budget, board, [cell for cell in cells if cell.split == split])
+                for split in dict.fromkeys(cell.split for cell in cells)
+            ]
+            tables += of_protocol if any(table.rows for table in of_protocol) else []
         return tables
+
+    def _table(self, league: str, protocol: str, budget: str, board: Board, cells: Sequence[LeagueCell]) -> LeagueTable:
+        """The table of one split; `cells` are those that the league has under it."""
+        asked = NEXT_ITEM.protocol(cells[0].split, cells[0].ties)
+        for section in board.sections:
+            part = section.protocol
+            same = (part.split, part.split_options, part.ties) == (asked.name, dict(asked.options), asked.ties)
+            if section.task.name == NEXT_ITEM.name and same:
+                rows, missing = self._rows(section, cells)
+                return LeagueTable(league, board.name, protocol, budget, section if rows else None, rows, missing)
+        return LeagueTable(league, board.name, protocol, budget, None, (), tuple(cells))
 
     def _rows(self, section: Section, cells: Sequence[LeagueCell]) -> tuple[tuple[LeagueRow, ...], tuple[LeagueCell, ...]]:
         cell_of = {cell_key(cell, self._cards): cell for cell in cells}
@@ -109,8 +113,16 @@ class LeagueTables:
             model = cell_of[next(iter(of_league))].entry
             n_seeds = sum(cell.entry == model for cell in cells)
             row = replace(board_row.row, runs=tuple(of_league.values()))
-            rows.setdefault(model, LeagueRow(model, _family(cell_of[next(iter(of_league))], board_row.row), row, n_seeds))
+            # Of two rows of one model, as two searches give, the newer counts: never the one that does better in the test.
+            if model in rows and _newest(rows[model].row) > _newest(row):
+                continue
+            rows.pop(model, None)
+            rows[model] = LeagueRow(model, _family(cell_of[next(iter(of_league))], board_row.row), row, n_seeds)
         return tuple(rows.values()), tuple(cell for key, cell in cell_of.items() if key not in there)
+
+
+def _newest(row: Row) -> tuple[str, str]:
+    return max((run.record.started, run.record.run_id) for run in row.runs)
 
 
 def _family(cell: LeagueCell, row: Row) -> str:

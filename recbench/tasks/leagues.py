@@ -241,7 +241,9 @@ def record_keys(record: RunRecord, cards: Mapping[str, ModelCard]) -> tuple[str,
         return ()
     settings = model.preset if model.preset in card.presets and not card.changed_settings(record) else None
     if tuned is not None:
-        settings = f"tuned-{tuned.trials}" if tuned.valid == record.fingerprints.valid else None
+        # Searches from other presets would be further tries of one entry.
+        is_of_league = card.tune is not None and model.preset == card.tune.preset and tuned.valid == record.fingerprints.valid
+        settings = f"tuned-{tuned.trials}" if is_of_league else None
     counts = (
         settings is not None
         and record.task == NEXT_ITEM.name

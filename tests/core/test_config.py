@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from recbench import registry
-from recbench.core.config import PluginConfig
+from recbench.core.config import PluginConfig, parse_assignment
 from recbench.core.errors import BadConfig
 from recbench.data.card import load_dataset_card
 
@@ -29,6 +29,11 @@ def test_a_value_of_another_kind_is_refused_not_converted(key: str, value: objec
         plugin.resolve("cpu", {key: value})
     group, _, name = key.partition(".")
     assert f"{group}: {name}={value!r} would be read as {taken}." in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["9" * 5000, "[" * 3000, "unquoted"])
+def test_what_is_no_toml_value_is_a_text(text: str) -> None:
+    assert parse_assignment(f"width={text}") == ("width", text)
 
 
 def test_a_text_is_no_truth_value() -> None:

@@ -57,6 +57,9 @@ def test_the_name_of_generated_data_takes_options_and_says_those_that_change_any
         ("demo:n_items=60.5", r"n_items=60\.5"),
         ("demo:n_items", "'n_items' is not of the form key=value"),
         ("demo:seed=1,seed=2", "seed is given twice"),
+        ("demo:n_users=10000000000", "n_users=10000000000: Input should be less than or equal to 1000000"),
+        ("demo:cold_share=1", "cold_share=1: Input should be less than or equal to 0.5"),
+        (f"demo:seed={10**200}", "Input should be less than or equal to 9223372036854775807"),
         ("beauty:seed=1", "'beauty' is not generated and takes no options"),
     ],
 )

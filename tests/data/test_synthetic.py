@@ -28,6 +28,8 @@ SMALL = "synthetic:events=6,items=60,users=80"
         ("synthetic:cold=0.6", "less than or equal to 0.5"),
         ("synthetic:items=60,branching=16", "branching=16 is too many for 60 items"),
         ("synthetic:items=60,tastes=16", "tastes=16 is too many for 60 items"),
+        ("synthetic:users=10000000,events=1000", "users=10000000 times events=1000 is 10,000,000,000, and 100,000,000 is the most"),
+        ("synthetic:items=1000000,tastes=1000", "items=1000000 times tastes=1000 is 1,000,000,000, and"),
     ],
 )
 def test_impossible_knobs_are_refused_in_a_sentence(name: str, message: str) -> None:

@@ -41,6 +41,23 @@ def test_drawings_are_those_of_users_and_the_same_for_all_models() -> None:
     assert not np.array_equal(drawn_means(value_U[:, None], "another", drawings=7)[:, 0], drawn[:7, 0])
 
 
+def test_models_of_equal_records_are_equally_strong() -> None:
+    """To the last bit: else their order, and the pairs that are predicted, would follow from rounding."""
+    rng = np.random.default_rng(5)
+    for _ in range(20):
+        order_CM = rng.permuted(np.tile(np.arange(12), (4, 1)), axis=1)
+        wins_CMM = order_CM[:, :, None] > order_CM[:, None, :]
+        strength_M = bradley_terry(wins_CMM.sum(axis=0, dtype=np.float64)[None])[0]
+        # All meet all equally often, so that the number of wins decides.
+        won_M = order_CM.sum(axis=0)
+        np.testing.assert_array_equal(np.sign(np.subtract.outer(strength_M, strength_M)), np.sign(np.subtract.outer(won_M, won_M)))
+        assert not np.signbit(strength_M[strength_M == 0]).any()
+
+
+def test_models_that_are_level_everywhere_do_not_differ() -> None:
+    assert critical_difference(np.full((3, 4), 0.2)).p == 1.0
+
+
 def test_drawings_in_blocks_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     values = np.random.default_rng(1).random((50, 3))
     whole = drawn_means(values, "x", drawings=30)

@@ -9,15 +9,18 @@ import pytest
 from recbench.core.errors import VerifyFailed
 from recbench.core.model_card import ModelCard
 from recbench.reporting import StoredRun, make_boards, publish, verify
-from recbench.reporting.answer_grids import coverage, leads, standing_line, strengths
+from recbench.reporting.answer_grids import alike_line, costs, coverage, leads, standing_line, strengths
 from recbench.reporting.answers import Answers, make_answers
-from recbench.reporting.workers import Workers
+from recbench.reporting.reckoner import Drawn
+from recbench.reporting.workers import DrawJob, Workers
 from recbench.tasks import leagues
 
 TINY = """
 untrained = ["popularity", "random"]
 untrained_that_draw = ["random"]
 untrained_seeds = 2
+tuned = ["sasrec"]
+tuned_trials = 4
 learned = ["sasrec:cpu", "tiger:cpu"]
 without_text = []
 
@@ -33,6 +36,13 @@ split = "leave-one-out"
 split = "leave-one-out"
 ties = "shuffle=1"
 datasets = ["ml-100k"]
+
+[protocols.rolling]
+split = "rolling"
+datasets = ["ml-100k"]
+kinds = ["untrained"]
+has_tuned = true
+repeats = { option = "cut", values = [0, 1] }
 """
 SPLITS = {"beauty": 1, "sports": 2, "ml-100k": 3}
 SKILLS = {"popularity": 0.1, "random": 0.0, "sasrec": 0.5, "tiger": 0.4}
@@ -52,7 +62,10 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 def cards_of_league() -> dict[str, ModelCard]:
     def card(name: str, family: str, preset: str, *, is_trivial: bool) -> ModelCard:
         presets, default = {preset: {"width": 64}}, {"cpu": preset, "cuda": preset}
-        return ModelCard(name=name, title=name, summary="", family=family, is_trivial=is_trivial, presets=presets, default=default)
+        tune = {"preset": preset, "space": {"width": {"integers": (8, 64)}}}
+        return ModelCard(
+            name=name, title=name, summary="", family=family, is_trivial=is_trivial, presets=presets, default=default, tune=tune
+        )
 
     return {
         "popularity": card("popularity", "scoring", "default", is_trivial=True),
@@ -92,6 +105,27 @@ def test_rows_of_a_league_are_told_apart_and_what_is_missing_is_named(workshop: 
     )
     (row,) = coverage([table]).rows
     assert row == ("beauty", "tiny", "3cpu-min", "leave-one-out", "2", "2 of 5", "random, tiger:cpu")
+
+
+def test_a_split_without_a_row_is_missing_and_of_two_searches_the_newer_counts(workshop: Any, cards_of_league: Any) -> None:
+    cut = {"protocol": {"split": "rolling", "split_options": {"cut": 0, "targets": "last"}, "views": ("keep", "unseen"), "list_length": 50}}
+
+    def searched(preset: str, skill: float, mark: str) -> Path:
+        valid = f"{SPLITS['ml-100k']}valid".encode().hex().ljust(64, "0")
+        tuned = {"trials": 4, "trial": 1, "score": 0.1, "dataset": "ml-100k", "valid": valid}
+        parts = cut | {"dataset": {"name": "ml-100k", "title": "ml-100k"}, "tuned": tuned, "config_hash": mark * 64}
+        run: Path = workshop.run("sasrec", preset, skill=skill, split=SPLITS["ml-100k"], **parts)
+        return run
+
+    runs = [run_of(workshop, "popularity", "ml-100k", **cut), searched("cpu", 0.9, "a"), searched("cpu", 0.2, "b")]
+    # Newer still, but the search began at another preset than that of the card's space.
+    runs.append(searched("other", 1.0, "c"))
+    first, second = answers_of(runs, cards_of_league).tables
+    (tuned,) = [row for row in first.rows if row.model == "sasrec:tuned-4"]
+    assert tuned.row.record.config_hash == "b" * 64
+    assert (second.section, second.rows, len(second.missing)) == (None, (), 4)
+    (row,) = coverage([first, second]).rows
+    assert row[3:] == ("rolling", "2", "2 of 8", "random")
 
 
 def test_an_answer_across_data_sets(workshop: Any, cards_of_league: Any) -> None:
@@ -136,6 +170,17 @@ def test_a_model_on_some_data_sets_has_a_strength_and_no_mean_rank(workshop: Any
     assert (
         dict(zip(strengths(keep).header, next(row for row in strengths(keep).rows if row[0] == "tiger:cpu"), strict=True))["sports"] == "–"
     )
+
+
+def test_where_no_model_finds_anything_there_is_an_answer_all_the_same(
+    workshop: Any, cards_of_league: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(DrawJob, "answer", lambda job, _: Drawn(mean=[0.0] * len(job.rows), drawn=[[0.0] * len(job.rows)] * 3))
+    runs = [run_of(workshop, model, dataset) for dataset in ("beauty", "sports") for model in ("popularity", "sasrec", "tiger")]
+    keep = answers_of(runs, cards_of_league).answers[0]
+    assert {(one.share_of_best, one.strength.value) for one in keep.models} == {(None, 0.0)}
+    assert [row[2] for row in costs(keep).rows] == ["–"] * 3
+    assert alike_line(keep).startswith("Friedman's test that all 3 models on all data sets are equally good: p 1.0000.")
 
 
 def test_protocols_of_one_data_set_are_compared(workshop: Any, cards_of_league: Any, monkeypatch: pytest.MonkeyPatch) -> None:

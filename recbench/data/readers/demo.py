@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Collection, Sequence
 
 import numpy as np
-from pydantic import PositiveInt
+from pydantic import Field
 
 from recbench.core.config import PluginConfig
 from recbench.core.progress import Progress
@@ -13,6 +13,7 @@ from recbench.core.seeds import generator
 from recbench.data.reader import Files, RawEvents, RawItems, numbered_ids
 
 _DAY_S = 86_400
+_MOST_ITEMS, _MOST_USERS, _MOST_SEED = 1_000_000, 1_000_000, 2**63 - 1
 _TRIES = 3
 """How often a user looks for an item not seen before."""
 _START_S = 1_577_836_800
@@ -38,17 +39,17 @@ _MAKERS = ["Norden", "Halm", "Okar", "Birke", "Tolan", "Veer", "Sund", "Kessel"]
 class DemoOptions(PluginConfig):
     """Size and seed."""
 
-    seed: int = 7
+    seed: int = Field(default=7, ge=-_MOST_SEED, le=_MOST_SEED)
     """Everything follows from it."""
-    n_users: PositiveInt = 500
+    n_users: int = Field(default=500, ge=1, le=_MOST_USERS)
     """Number of users."""
-    n_items: PositiveInt = 300
+    n_items: int = Field(default=300, ge=1, le=_MOST_ITEMS)
     """Size of the catalogue, cold items included."""
-    cold_share: float = 0.02
+    cold_share: float = Field(default=0.02, ge=0, le=0.5)
     """Share of items without any event."""
-    stay: float = 0.9
+    stay: float = Field(default=0.9, ge=0, le=1)
     """Chance that the next item is of the same theme."""
-    peak: float = 0.55
+    peak: float = Field(default=0.55, ge=0, le=1)
     """Chance that, within the theme, the next item is one of the three that usually follow."""
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, PositiveInt
+from pydantic import Field
 
 from recbench.core.config import PluginConfig
 from recbench.core.progress import Progress
@@ -41,18 +41,19 @@ _OUTSIDE = 0.02
 """Weight of items outside a user's preferred styles."""
 _WITHOUT_FEEDBACK = 0.2
 _TRAIN_END, _VALID_END = 0.8, 0.9
+_MOST, _MOST_SEED = 1_000_000, 2**63 - 1
 
 
 class OutfitsOptions(PluginConfig):
     """Size and seed."""
 
-    seed: int = 3
+    seed: int = Field(default=3, ge=-_MOST_SEED, le=_MOST_SEED)
     """Everything follows from it."""
-    n_items: int = Field(default=600, ge=100)
+    n_items: int = Field(default=600, ge=100, le=_MOST)
     """Size of the catalogue; enough for every category to have items."""
-    n_bundles: int = Field(default=1_500, ge=10)
+    n_bundles: int = Field(default=1_500, ge=10, le=_MOST)
     """Number of outfits: 80 % for training, 10 % each for validation and test."""
-    n_users: PositiveInt = 400
+    n_users: int = Field(default=400, ge=1, le=_MOST)
     """Number of users who give feedback."""
     cold_share: float = Field(default=0.15, ge=0, le=0.5)
     """Share of items that no train bundle holds."""

@@ -34,7 +34,9 @@ _CONSONANTS, _VOWELS = "bdfghjklmnprstvwz", "aeiou"
 _N_WORDS = (len(_CONSONANTS) * len(_VOWELS)) ** 3
 _STRIDE = 104_729
 """Prime, so that neighbouring words look nothing like each other and none comes twice."""
-_MOST_ITEMS, _MOST_USERS = 1_000_000, 10_000_000
+_MOST_ITEMS, _MOST_USERS, _MOST_SEED = 1_000_000, 10_000_000, 2**63 - 1
+_MOST_CELLS = 100_000_000
+"""Largest table, of a few bytes a cell: events of all users, items by taste, steps by item."""
 
 
 class SyntheticOptions(PluginConfig):
@@ -58,7 +60,7 @@ class SyntheticOptions(PluginConfig):
     """Share of events that follow from the text of the last item. What the shares leave follows from the last item itself (the bigram)."""
     cold: float = Field(default=0.0, ge=0, le=0.5)
     """Share of items that only a user's last event may be, by text: with leave-one-out they have no train event."""
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, le=_MOST_SEED)
     """Of tables and events."""
 
     @property
@@ -76,6 +78,11 @@ class SyntheticOptions(PluginConfig):
         for name, number, most in (("branching", self.branching, self.n_warm // 4), ("tastes", self.tastes, self.n_warm // 4)):
             if number > most:
                 raise ValueError(f"{name}={number} is too many for {self.n_warm} items that are not cold; {most} is the most")
+        for size, times in (("users", "events"), ("items", "tastes"), ("items", "branching")):
+            cells = getattr(self, size) * getattr(self, times)
+            if cells > _MOST_CELLS:
+                made = f"{size}={getattr(self, size)} times {times}={getattr(self, times)} is {cells:,}"
+                raise ValueError(f"{made}, and {_MOST_CELLS:,} is the most that is held in memory")
         return self
 
 
