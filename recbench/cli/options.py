@@ -114,8 +114,8 @@ def names(text: str, option: str) -> tuple[str, ...]:
     """The names in a comma-separated list, each with its options (`demo:n_items=100,seed=3`); an empty list is a `BadRequest`."""
     from recbench.core.errors import BadRequest
 
-    # A comma before `key=` stands between two options of one name: a name itself has no equals sign before its colon.
-    found = tuple(part.strip() for part in re.split(r",(?![^,:]*=)", text) if part.strip())
+    # A comma before `key=` stands between two options of one name: no name begins like that, but a path may hold an equals sign.
+    found = tuple(part.strip() for part in re.split(r",(?!\s*\w+\s*=)", text) if part.strip())
     if not found:
         raise BadRequest(f"{option} {text!r} names nothing. Write names separated by commas.")
     return found

@@ -126,3 +126,4 @@ def test_without_ray_the_sentence_says_how_to_install_it(recbench: Any, monkeypa
 def test_options_of_a_name_stand_in_a_list_of_names(recbench: Any) -> None:
     refused = recbench("compare", "-m", "popularity", "-d", "demo:n_users=40,n_items=50,demo:n_users=40,n_item=50")
     refused.refuses("The data set 'demo' has no key 'n_item'. Did you mean 'n_items'?")
+    recbench("compare", "-m", "popularity", "-d", "demo,own/day=1/data").refuses("own/day=1/data: there is no such folder")

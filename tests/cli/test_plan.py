@@ -145,6 +145,15 @@ def test_seeds_of_the_same_run_come_first_and_settings_nobody_tried_are_named(re
     assert any("there are some of cpu" in note for note in other["notes"])
 
 
+def test_what_a_budget_of_time_ended_is_no_past_error(recbench: Any, made: Any) -> None:
+    runs = recbench.folder / "runs"
+    for seed, budget in enumerate((None, None, "3cpu-min", "1m")):
+        stopped_by = "done" if budget is None else "budget"
+        more: dict[str, Any] = {"seed": seed, "budget": budget, "fit": {"stopped_by": stopped_by}}
+        made(runs, "toys", users=19_412, items=11_924, events=167_597, train_s=100.0 if budget is None else 5000.0, **more)
+    assert planned(recbench, "-m", "sasrec", "-d", "toys", "--preset", "tuned")["time_error"]["n"] == 2
+
+
 def test_a_record_of_another_cut_says_nothing_of_the_sizes(recbench: Any, made: Any) -> None:
     other = {
         "protocol": {"split": "rolling", "split_options": {"cut": 0, "targets": "last"}, "list_length": 50, "views": ["keep", "unseen"]}

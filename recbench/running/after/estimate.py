@@ -270,6 +270,9 @@ def _distance(record: RunRecord, sizes: Sizes) -> float:
 def _errors_of(record: RunRecord, past: Sequence[RunRecord], rule: Rule, base: int) -> tuple[float, float] | None:
     """Errors in time and memory of predicting a past record from the others, as ratios; None where it cannot be predicted."""
     assert record.cost is not None
+    budget = Budget.parse(record.budget)
+    if record.fit.steps and (budget.sets_length or (budget.is_timed and record.fit.stopped_by == "budget")):
+        return None  # the clock said how long it trained, not the examples that a prediction goes by
     sizes = Sizes(record.targets.n_users, record.dataset.n_items, record.dataset.n_interactions)
     target = _Target(record.model.name, record.model.preset, record.dataset.name, sizes, record.config, Budget.parse(_step_budget(record)))
     basis = _basis(target, [other for other in past if other.run_id != record.run_id], rule)
