@@ -77,14 +77,18 @@ class Contests:
     def strengths(self) -> list[Interval]:
         """Bradley-Terry strength of each model with its 95 % interval: the log odds that it beats a model of strength 0 in a contest.
 
-        A pair counts in the contests that both are in. The intervals come from drawings of users and contests.
+        A pair counts in the contests that both are in. The intervals come from drawings of users and contests, that of a model from those
+        in which it meets another: the others say nothing about it.
         Source: Bradley and Terry, Biometrika 39 (1952), section 3.
         """
         found_M = bradley_terry(_wins(self.value_CM).sum(axis=0)[None])[0]
         chosen_RC = self.drawn_contests()
         drawings = np.arange(len(chosen_RC))
-        wins_RMM = sum(_wins(self.drawn_CRM[chosen_RC[:, place], drawings]) for place in range(chosen_RC.shape[1]))
-        return _intervals(found_M, bradley_terry(np.asarray(wins_RMM)))
+        wins_RMM = np.asarray(sum(_wins(self.drawn_CRM[chosen_RC[:, place], drawings]) for place in range(chosen_RC.shape[1])))
+        drawn_RM = bradley_terry(wins_RMM)
+        meets_RM = (wins_RMM + wins_RMM.swapaxes(1, 2)).any(axis=2)
+        meets_RM |= ~meets_RM.any(axis=0)  # a model that meets none at all has strength 0 in all of them
+        return [_intervals(found_M[[model]], drawn_RM[meets_RM[:, model]][:, [model]])[0] for model in range(len(found_M))]
 
     def predicted_orders(self) -> list[tuple[int, int]]:
         """Per contest, how many of its pairs come in the order of the strengths that all other contests give, and how many pairs there are.

@@ -54,6 +54,13 @@ def test_models_of_equal_records_are_equally_strong() -> None:
         assert not np.signbit(strength_M[strength_M == 0]).any()
 
 
+def test_drawings_without_a_model_say_nothing_about_it() -> None:
+    """A model on one data set of four is in two of three drawings; in the others it is not as strong as the made-up one."""
+    first, *others = exactly([0.4, 0.3, 0.2, 0.1], *[[math.nan, 0.3, 0.2, 0.1]] * 3, drawings=500).strengths()
+    assert first.value > others[0].value
+    assert 0 < first.low <= first.value <= first.high
+
+
 def test_models_that_are_level_everywhere_do_not_differ() -> None:
     assert critical_difference(np.full((3, 4), 0.2)).p == 1.0
 
