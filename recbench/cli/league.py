@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from recbench.cli.options import DataDir, Debug, Device, Executor, Jobs, Json, Plugins, ThreadsOfEach, names, workplace
+from recbench.cli.options import DataDir, Debug, Executor, Jobs, Json, ThreadsOfEach, names, workplace
 from recbench.cli.terminal import print_json, print_line, print_note, stdout, verb
 
 if TYPE_CHECKING:
@@ -76,14 +76,12 @@ def run(
     datasets: Datasets = None,
     jobs: Jobs = None,
     executor: Executor = "local",
-    device: Device = "cpu",
     threads: ThreadsOfEach = None,
-    plugin: Plugins = None,
     data_dir: DataDir = None,
     as_json: Json = False,
     debug: Debug = False,  # noqa: ARG001 (read by `verb`)
 ) -> None:
-    """Run what is missing of a league, each run in a process of its own; after a stop or a kill the same command goes on.
+    """Run what is missing of a league on the CPU, each run in a process of its own; after a stop or a kill the same command goes on.
 
     A run that is refused or fails stops no other, and makes the exit code 1.
 
@@ -98,7 +96,7 @@ def run(
 
     (part,) = _standings(league_class, protocol, kind, models, datasets).values()
     print_note(f"{len(part.missing):,} of {len(part.cells):,} runs are missing, at most {part.hours_left:.1f} processor hours of training.")
-    request = CompareRequest((), (), jobs=jobs, executor=executor, device=device, threads=threads, plugins=tuple(plugin or ()))
+    request = CompareRequest((), (), jobs=jobs, executor=executor, device="cpu", threads=threads)
     start = time.monotonic()
 
     def display(cells: "Sequence[Cell]") -> None:

@@ -42,9 +42,8 @@ def standings(
 
 
 def _cards() -> dict[str, ModelCard]:
-    """Full cards of the models of the leagues."""
-    names = dict.fromkeys(model.partition(":")[0] for model in (*leagues().untrained, *leagues().tuned, *leagues().learned))
-    return {name: registry.models().load(name).full_card for name in names}
+    """Full cards of the models that can be imported here; the others have no cells."""
+    return {row.name: row.plugin.full_card for row in registry.models().describe() if row.plugin is not None}
 
 
 def run_league(
