@@ -12,10 +12,8 @@ from pydantic import BaseModel, ConfigDict, PositiveInt
 from recbench.core.budget import Budget
 from recbench.core.config import canonical_json
 from recbench.core.errors import BadRequest, nearest
-from recbench.core.interactions import TimeKind
 from recbench.core.model_card import ModelCard
 from recbench.core.records import RunRecord
-from recbench.data import dataset_card
 from recbench.tasks.next_item import TASK as NEXT_ITEM
 
 _FILE = Path(__file__).with_name("leagues.toml")
@@ -219,6 +217,9 @@ def _cells(
 
 def _serves(card: ModelCard, dataset: str, *, has_text: bool) -> bool:
     """Whether the cards say that a data set has what a model needs."""
+    from recbench.core.interactions import TimeKind
+    from recbench.data import dataset_card
+
     about = dataset_card(dataset)
     lacks_time = "time" in card.needs and about.time != TimeKind.SECONDS.value
     lacks_text = "item_text" in card.needs and not has_text

@@ -163,8 +163,8 @@ def test_protocols_and_orders_of_ties_stand_in_sections_of_their_own(workshop: A
     ]
     assert [section.title for section in board_of(*runs).sections] == [
         "leave-one-out, ties in the order of the source",
-        "temporal (quantile=0.9), ties in the order of the source",
         "leave-one-out, ties shuffle=1",
+        "temporal (quantile=0.9), ties in the order of the source",
     ]
 
 
