@@ -26,7 +26,7 @@ def league_table(table: LeagueTable) -> Grid:
         rows.append(
             (
                 str(place),
-                one.model,
+                one.model + (f" ({one.row.undertrained})" if one.row.undertrained else ""),
                 one.family,
                 f"{len(one.row.runs)} of {one.n_seeds}",
                 *(_with_std(one.row.mean(NEXT_ITEM.main_metric, view), one.row.std(NEXT_ITEM.main_metric, view)) for view in views),

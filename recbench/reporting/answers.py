@@ -185,7 +185,9 @@ def _contests(tables: Sequence[LeagueTable], workers: "Workers") -> list[Contest
             groups.setdefault((table.dataset, table.protocol), []).append(table)
     wanted = []
     for (dataset, protocol), members in groups.items():
-        models = [row.model for row in members[0].rows if all(row.model in {other.model for other in table.rows} for table in members)]
+        # A row that saw less than one pass of its examples says what its time was too short for, not how good the model is.
+        trained = [{row.model for row in table.rows if not row.row.undertrained} for table in members]
+        models = [row.model for row in members[0].rows if all(row.model in there for there in trained)]
         wanted += [(dataset, protocol, view, members, models) for view in NEXT_ITEM.views if len(models) > 1]
     by_name = {id(table): {row.model: row for row in table.rows} for table in tables}
     drawn = workers.answers(

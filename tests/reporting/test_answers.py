@@ -9,7 +9,7 @@ import pytest
 from recbench.core.errors import VerifyFailed
 from recbench.core.model_card import ModelCard
 from recbench.reporting import StoredRun, make_boards, publish, verify
-from recbench.reporting.answer_grids import alike_line, costs, coverage, leads, standing_line, strengths
+from recbench.reporting.answer_grids import alike_line, costs, coverage, leads, league_table, standing_line, strengths
 from recbench.reporting.answers import Answers, make_answers
 from recbench.reporting.reckoner import Drawn
 from recbench.reporting.workers import DrawJob, Workers
@@ -157,6 +157,16 @@ def test_an_answer_across_data_sets(workshop: Any, cards_of_league: Any) -> None
     grid = strengths(keep)
     assert all(len(row) == len(grid.header) for row in grid.rows)
     assert len(leads(keep).rows) == 3
+
+
+def test_what_hardly_trained_stands_on_its_board_and_competes_nowhere(workshop: Any, cards_of_league: Any) -> None:
+    runs = [run_of(workshop, model, dataset) for dataset in ("beauty", "sports") for model in ("popularity", "sasrec")]
+    fit = {"epochs": 0.2, "examples_seen": 200}
+    runs += [run_of(workshop, "tiger", dataset, fit=fit) for dataset in ("beauty", "sports")]
+    answers = answers_of(runs, cards_of_league)
+    assert {one.model for one in answers.answers[0].models} == {"popularity", "sasrec:cpu"}
+    for table in answers.tables:
+        assert any(row[1] == "tiger:cpu (undertrained: 0.2 passes)" for row in league_table(table).rows)
 
 
 def test_a_model_on_some_data_sets_has_a_strength_and_no_mean_rank(workshop: Any, cards_of_league: Any) -> None:
