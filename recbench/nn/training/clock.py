@@ -10,6 +10,8 @@ from recbench.core.elapsed import NO_TIME, Elapsed
 from recbench.core.plugin import World
 from recbench.nn.compute.distributed import sum_over_ranks
 
+_CHOICE_SHARE = 0.25
+"""Largest share of a budget that ranking all validation users at the end may take; without it the best by the subset counts."""
 _EARLY_VALIDATION = 0.1
 """Share of a budget of time after which a first validation shows what ranking costs."""
 _STEP_MARGIN, _VALIDATION_MARGIN = 2.0, 1.25
@@ -62,6 +64,7 @@ class Clock:
         self.steps_s = 0.0
         """Seconds of all steps, as the budget counts them."""
         self._validation_s = self._choice_s = 0.0
+        self._may_choose = True
         self._has_validated = False
 
     def step_took(self, seconds: float) -> None:
@@ -70,8 +73,9 @@ class Clock:
         self.steps_s += seconds
 
     def validation_took(self, seconds: float, choice_s: float) -> None:
-        """A validation is done; the choice at the end will take `choice_s`."""
-        self._validation_s, self._choice_s = seconds, choice_s
+        """A validation is done; the choice at the end will take `choice_s`, which is kept back where that leaves most for training."""
+        self._may_choose = not self._budget.is_timed or choice_s <= _CHOICE_SHARE * self._budget.amount
+        self._validation_s, self._choice_s = seconds, choice_s if self._may_choose else 0.0
         self._has_validated = True
 
     def checkpoint_written(self) -> None:
@@ -95,7 +99,7 @@ class Clock:
                 self._before_share + (1.0 - self._before_share) * share_here,
                 left_s > _STEP_MARGIN * self.steps_s / max(self._n_steps, 1) + _VALIDATION_MARGIN * self._validation_s,
                 left_s > _TOLERANCE * self._validation_s,
-                left_s > 0,
+                left_s > 0 and self._may_choose,
                 is_early and self._n_steps > 0,
                 time.monotonic() - self._last_checkpoint >= self._checkpoint_every_s,
             ]
