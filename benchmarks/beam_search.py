@@ -1,7 +1,7 @@
 """Our beam search beside the `generate` of the transformers library, its cost over the size of the catalogue, its memory.
 
     python benchmarks/beam_search.py [--parts library,catalogue,memory,products] [--widths 20,50] [--histories beauty,full]
-                                     [--threads 2] [--repeats 5] [--library-users 64] [--users 512] [--batch 16] [--batches 1,16,64]
+                                     [--threads 2] [--repeats 5] [--library-users 64] [--users 512] [--batch N] [--batches 1,16,64]
                                      [--clock wall]
 
 library     Users per second from token ids to lists, encoder included, of the same T5 (4 + 4 layers, width 128, 6 heads of 64, hidden width
@@ -16,17 +16,7 @@ catalogue   Seconds per user of our search over 1,000 to 1,000,000 random codes 
 products    The same matrix products by torch and by `recbench.nn.compute.projection`, in GFLOP/s on one thread.
 memory      Bytes of the cross-attention's keys and values, as kept, and as they would be if each beam had its own.
 
-Measured on 2026-11-21, two cores of an AMD EPYC (5 repeats and 24 library users for `beauty`, 3 and 16 for `full`), users per second:
-
-                                 ours   both views   library, best batch   ratio
-    beauty, width 20              280          265         35.9 (16)         7.8
-    beauty, width 50              145          143         14.6 (1)          9.9
-    full, width 20                188          179         17.1 (1)         11.0
-    full, width 50                120          121          8.8 (1)         13.6
-
-Two thirds of our time are matrix products at about 110 GFLOP/s per core, so what is left to gain is in fewer products, not faster ones.
-Cost over catalogues, one thread, processor milliseconds per user (2 repeats): 1 k 27.4, 10 k 26.9, 100 k 26.9, 1 M 32.5; children per
-beam at the third step go from 1.0 to 14.8. The tree of 1 M codes takes 2.5 s.
+Figures are in docs/performance.md, "Constrained search".
 """
 
 import argparse
@@ -43,16 +33,18 @@ from numpy.typing import NDArray
 from transformers import T5Config, T5ForConditionalGeneration
 
 from recbench.core import Histories, Rankings
-from recbench.nn.blocks.t5_decoder import T5Decoder, T5DecoderParameters
-from recbench.nn.blocks.t5_encoder import T5Encoder
+from recbench.nn.blocks import PrefixStates, T5Decoder, T5DecoderParameters, T5Encoder
 from recbench.nn.codes.beam import beam_search
 from recbench.nn.codes.trie import CodeTrie
+from recbench.nn.compute.memory import keep_freed_memory
 from recbench.nn.compute.projection import Projection
 from recbench.nn.compute.threads import over_batches
 
 START = 1
 N_ITEMS = 12_000
 MAX_HISTORY = 20
+BEAMS_AT_A_TIME = 1_600
+"""Of all views, as `recbench.nn.codes.search` has it."""
 
 
 @dataclass
@@ -65,6 +57,7 @@ class Case:
     histories: Histories
     reader: T5Encoder
     parameters: T5DecoderParameters
+    prefixes: PrefixStates
 
     def batches(self, n_users: int, size: int) -> list[NDArray[np.int64]]:
         """The first users in batches of like length."""
@@ -103,14 +96,15 @@ def case_of(tokens: NDArray[np.int64], n_users: int, histories: str = "beauty") 
         lengths[:] = MAX_HISTORY
     lists = Histories.from_lists([rng.integers(0, len(tokens), size=length).tolist() for length in lengths])
     model = T5ForConditionalGeneration(config).eval()
-    return Case(model, tokens, CodeTrie.from_tokens(tokens), lists, T5Encoder(model), T5DecoderParameters(model))
+    trie, parameters = CodeTrie.from_tokens(tokens), T5DecoderParameters(model)
+    return Case(model, tokens, trie, lists, T5Encoder(model), parameters, PrefixStates.of(parameters, trie, START, trie.n_nodes))
 
 
 @torch.inference_mode()
 def ours(case: Case, rows: NDArray[np.int64], width: int, views: tuple[Any, ...] = ("keep",)) -> Rankings:
     read = case.prompts(rows)
     mask = read["attention_mask"].bool()
-    decoder = T5Decoder(case.parameters, case.reader(read["input_ids"], mask), mask, START)
+    decoder = T5Decoder(case.parameters, case.reader(read["input_ids"], mask), mask, START, case.prefixes)
     return beam_search(decoder, case.trie, case.histories.take(rows), width, views=views, n_beams=width)
 
 
@@ -152,14 +146,15 @@ def compare_with_library(options: argparse.Namespace, kind: str) -> None:
     print(
         f"histories: {kind}, {case.histories.tail(MAX_HISTORY).lengths.mean():.1f} items; {options.threads} threads, {options.clock} clock"
     )
-    print(f"ours: {options.users} users in batches of {options.batch}; library: {options.library_users} users")
+    print(f"ours: {options.users} users; library: {options.library_users} users")
     for width in options.widths:
+        n_together = options.batch or BEAMS_AT_A_TIME // width
 
-        def run_ours(width: int = width, views: tuple[str, ...] = ("keep",)) -> None:
+        def run_ours(width: int = width, views: tuple[str, ...] = ("keep",), n_together: int = n_together) -> None:
             def search(batch: NDArray[np.int64]) -> Rankings:
                 return ours(case, batch, width, views)
 
-            over_batches(search, case.batches(options.users, options.batch), torch.device("cpu"))
+            over_batches(search, case.batches(options.users, max(1, n_together // len(views))), torch.device("cpu"))
 
         def run_theirs(size: int, width: int = width) -> None:
             for rows in case.batches(options.library_users, size):
@@ -260,10 +255,12 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--library-users", type=int, default=64)
     parser.add_argument("--users", type=int, default=512)
-    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--batch", type=int, help="users of ours in a batch; default: as many as a run searches together")
     parser.add_argument("--batches", type=numbers, default=[1, 16, 64])
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    # As a run does; the library gains from it too.
+    keep_freed_memory()
     parts = options.parts.split(",")
     if "library" in parts:
         for kind in options.histories.split(","):

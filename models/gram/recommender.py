@@ -13,7 +13,7 @@ from transformers import T5Config, T5ForConditionalGeneration
 from recbench.core import FitContext, FitReport, Queries, Rankings
 from recbench.core.errors import BadConfig
 from recbench.core.ragged import LongArray, Ragged
-from recbench.nn.blocks import T5Decoder, T5DecoderParameters, T5Encoder, new_t5
+from recbench.nn.blocks import PrefixStates, T5Decoder, T5DecoderParameters, T5Encoder, new_t5
 from recbench.nn.codes import CodeTrie, batched_beam_search
 from recbench.nn.compute import load_weights
 from recbench.nn.text import load_t5
@@ -119,12 +119,14 @@ class GRAM:
         with torch.inference_mode():
             serving.states.ensure(read.item)
             place_PD = network.places.weight.detach()
+        n_beams = max(config.search.n_beams, k)
+        prefixes = PrefixStates.of(serving.parameters, self._trie, START, len(queries) * n_beams)
 
         def decoder_of(rows: LongArray) -> T5Decoder:
             newest = queries.histories.take(rows).tail(config.prompts.max_history)
             users = self._user_prompts(newest) if config.prompts.user else None
             memory_UMD, is_real_UM = serving.states.memory(read.take(rows), users, place_PD)
-            return T5Decoder(serving.parameters, memory_UMD, is_real_UM, START)
+            return T5Decoder(serving.parameters, memory_UMD, is_real_UM, START, prefixes)
 
         return batched_beam_search(
             decoder_of,
@@ -132,7 +134,7 @@ class GRAM:
             queries,
             k,
             length_B=np.minimum(queries.histories.lengths, config.prompts.max_history),
-            n_beams=config.search.n_beams,
+            n_beams=n_beams,
             batching="even",
             length_norm=config.search.length_norm,
             length_power=config.search.length_power,

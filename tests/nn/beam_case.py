@@ -31,7 +31,7 @@ class TableDecoder:
     def logits(self, state_ND: Tensor) -> Tensor:
         return state_ND
 
-    def advance(self, token_uWR: Tensor, parent_uW: Tensor | None, users: Tensor | None, *, is_last: bool) -> Tensor:
+    def advance(self, token_uWR: Tensor, parent_uW: Tensor | None, users: Tensor | None, *, node_uWR: Tensor, is_last: bool) -> Tensor:
         self.calls.append(tuple(token_uWR.shape))
         assert is_last or token_uWR.shape[2] == 1
         taken = range(len(self.user)) if users is None else users.tolist()

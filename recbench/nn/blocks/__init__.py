@@ -26,16 +26,17 @@ if TYPE_CHECKING:
         xavier_linear,
     )
     from recbench.nn.blocks.t5_blocks import feed_forward, new_t5, replace_dropout, self_attention
-    from recbench.nn.blocks.t5_decoder import T5Decoder, T5DecoderParameters
+    from recbench.nn.blocks.t5_decoder import T5Decoder
     from recbench.nn.blocks.t5_encoder import T5Encoder
     from recbench.nn.blocks.t5_fused import normed_linear, plus_dropped_linear
+    from recbench.nn.blocks.t5_parameters import PrefixStates, T5DecoderParameters
 else:
     __getattr__ = on_demand(__name__)
 
 __all__ = [
     "FIRST_CODE", "NEVER_SEEN", "PAD", "START", "SUMMARY", "BlockSettings", "BlockStack", "BundleAttention", "CausalDecoder",
     "CodeGenerator", "CodeRecommender", "CodeSeq2Seq", "CodeTraining", "ContentTower", "EncoderSettings", "Examples", "HistoryEncoder",
-    "HistoryRecommender", "ModalityFusion", "Seq2SeqSettings", "SequenceEncoder", "T5Decoder", "T5DecoderParameters", "T5Encoder",
-    "feed_forward", "info_nce", "initialise", "new_t5", "normed_linear", "padded_sets", "plus_dropped_linear", "post_norm_encoder",
-    "replace_dropout", "self_attention", "set_cross_entropy", "unit_rows", "xavier_linear",
+    "HistoryRecommender", "ModalityFusion", "PrefixStates", "Seq2SeqSettings", "SequenceEncoder", "T5Decoder", "T5DecoderParameters",
+    "T5Encoder", "feed_forward", "info_nce", "initialise", "new_t5", "normed_linear", "padded_sets", "plus_dropped_linear",
+    "post_norm_encoder", "replace_dropout", "self_attention", "set_cross_entropy", "unit_rows", "xavier_linear",
 ]  # fmt: skip

@@ -112,7 +112,15 @@ class CausalDecoder:
         """The logits (N, V) float32."""
         return functional.linear(state_ND.float(), self._head_VD, self._bias_V)
 
-    def advance(self, token_uWR: Tensor, parent_uW: Tensor | None, users: Tensor | None, *, is_last: bool) -> Tensor:
+    def advance(
+        self,
+        token_uWR: Tensor,
+        parent_uW: Tensor | None,
+        users: Tensor | None,
+        *,
+        node_uWR: Tensor,  # noqa: ARG002
+        is_last: bool,
+    ) -> Tensor:
         """See `StepDecoder`."""
         n_users, width, n_tokens = token_uWR.shape
         device = token_uWR.device

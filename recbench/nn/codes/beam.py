@@ -59,13 +59,14 @@ class StepDecoder(Protocol):
         """The token (U,) int64 that each user's search begins with."""
         ...
 
-    def advance(self, token_uWR: Tensor, parent_uW: Tensor | None, users: Tensor | None, *, is_last: bool) -> Tensor:
+    def advance(self, token_uWR: Tensor, parent_uW: Tensor | None, users: Tensor | None, *, node_uWR: Tensor, is_last: bool) -> Tensor:
         """The states (u, W, R, D) after each of the tokens that the beams read now.
 
         Args:
             token_uWR: (u, W, R) int64; R > 1 only where `is_last`.
             parent_uW: (u, W) int64, which beam of the call before each beam goes on from; None in the first call.
             users: (u,) int64 ascending, which users of the call before take part; None for all.
+            node_uWR: (u, W, R) int64, the nodes of the tree that the tokens lead to; -1 for padding.
             is_last: these users are not asked about again. Nothing is kept, and the users who do not take part stay numbered as they were.
         """
         ...
@@ -235,7 +236,9 @@ class _Search:
     def _step(self, beams: _Beams, depth: int, *, is_last: bool) -> _Beams | None:
         """The beams after one more token; None where none is alive."""
         trie, n_users, width = self.trie, *beams.node.shape
-        state_uWRD = self.decoder.advance(beams.token[:, :, None], beams.parent, beams.users, is_last=is_last)
+        state_uWRD = self.decoder.advance(
+            beams.token[:, :, None], beams.parent, beams.users, node_uWR=beams.node[:, :, None], is_last=is_last
+        )
 
         live_N = torch.nonzero(beams.node.flatten() >= 0).squeeze(1)
         node_N, user_N = beams.node.flatten()[live_N], live_N // width
@@ -354,16 +357,18 @@ class _Search:
         height_N = trie.height[node_N]
         longest = int(height_N.max())
         token_NR = torch.zeros(len(live_N), longest, dtype=torch.int64, device=live_N.device)
+        read_uWR = torch.zeros(*beams.node.shape, longest, dtype=torch.int64, device=live_N.device)
+        node_uWR = torch.full_like(read_uWR, -1)
+        read_uWR[:, :, 0] = beams.token
         for r in range(longest):
             edge_N = trie.child_ptr[node_N].clamp(max=len(trie.child_node) - 1)
             token_NR[:, r] = trie.child_token[edge_N]
+            node_uWR.flatten(0, 1)[live_N, r] = torch.where(r < height_N, node_N, -1)
             node_N = torch.where(r < height_N, trie.child_node[edge_N], node_N)
         total_N = beams.score.flatten()[live_N]
         if not self.renormalise:
-            read_uWR = torch.zeros(*beams.node.shape, longest, dtype=torch.int64, device=live_N.device)
-            read_uWR[:, :, 0] = beams.token
             read_uWR.flatten(0, 1)[live_N, 1:] = token_NR[:, :-1]
-            state_uWRD = self.decoder.advance(read_uWR, beams.parent, beams.users, is_last=True)
+            state_uWRD = self.decoder.advance(read_uWR, beams.parent, beams.users, node_uWR=node_uWR, is_last=True)
             is_real_NR = torch.arange(longest, device=live_N.device) < height_N[:, None]
             state_ND = state_uWRD.flatten(0, 1)[live_N][is_real_NR]
             one_each = torch.arange(len(state_ND) + 1, device=live_N.device)

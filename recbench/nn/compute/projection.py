@@ -102,3 +102,10 @@ class Projection:
             return functional.linear(x_NX, self._weight)
         out: Tensor = torch.ops.mkldnn._linear_pointwise(x_NX, self._packed, None, "none", [], "")
         return out
+
+    def relu(self, x_NX: Tensor) -> Tensor:
+        """What of the product is positive, (N, Y)."""
+        if self._packed is None:
+            return functional.linear(x_NX, self._weight).relu_()
+        out: Tensor = torch.ops.mkldnn._linear_pointwise(x_NX, self._packed, None, "relu", [], "")
+        return out

@@ -9,6 +9,7 @@ import psutil
 
 from recbench.core.errors import BadRequest
 from recbench.core.plugin import Precision
+from recbench.nn.compute.memory import keep_freed_memory
 
 _THREADS_PER_CORE, _LEAST_BOUND = 16, 256
 """Most threads of each core, and the bound for small machines, which may still repeat what a large one did."""
@@ -37,7 +38,7 @@ class Machine:
 
     @classmethod
     def resolve(cls, device: str, precision: str, threads: int | None, local_rank: int = 0) -> "Machine":
-        """Find the requested machine; a `BadRequest` where it is not there. Sets torch's threads.
+        """Find the requested machine; a `BadRequest` where it is not there. Sets torch's threads, and keeps freed memory.
 
         Args:
             device: `auto`, `cpu`, `cuda` or `cuda:N`. Only `auto` may choose.
@@ -60,6 +61,7 @@ class Machine:
         refuse_too_many(threads=threads)
         n_threads = threads or max(1, cores() // processes_here())
         torch.set_num_threads(n_threads)
+        keep_freed_memory()
         return cls(device, torch.cuda.get_device_name(device) if kind == "cuda" else processor(), chosen, n_threads)
 
 

@@ -161,7 +161,7 @@ class Fixed:
     def logits(self, state_ND: torch.Tensor) -> torch.Tensor:
         return self._logit_V.expand(len(state_ND), -1)
 
-    def advance(self, token_uWR: torch.Tensor, parent_uW: Any, users: Any, *, is_last: bool) -> torch.Tensor:
+    def advance(self, token_uWR: torch.Tensor, parent_uW: Any, users: Any, *, node_uWR: Any = None, is_last: bool) -> torch.Tensor:
         return torch.zeros(*token_uWR.shape, 1)
 
 

@@ -6,12 +6,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from beam_case import Code, assert_same_list, library_search, search
+from beam_case import Code, assert_same_list, library_search, ragged, search
 from numpy.typing import NDArray
 from torch import Tensor
 from transformers import T5Config, T5ForConditionalGeneration
 
 from recbench.nn.blocks.t5_decoder import T5Decoder
+from recbench.nn.blocks.t5_parameters import PrefixStates, T5DecoderParameters
+from recbench.nn.codes.trie import CodeTrie
 
 N_LAYERS, N_HEADS, D_KV, VOCABULARY = 2, 3, 8, 40
 END = 2
@@ -197,7 +199,8 @@ def test_autocast_around_the_search_and_users_without_memory(model: T5ForConditi
 
 def test_memory_is_kept_once_per_user(model: T5ForConditionalGeneration, codes: list[Code]) -> None:
     decoder = decoder_of(model, prompt(4, 9))
-    expected = [(4, N_HEADS, 9, D_KV)] * 2 * N_LAYERS
+    # Rounded up to whole registers.
+    expected = [(4, N_HEADS, 16, D_KV)] * 2 * N_LAYERS
     assert [tuple(part.shape) for layer in decoder._memory for part in layer] == expected
     search(decoder, codes, [[1]] * 4, 30)
     assert [tuple(part.shape) for layer in decoder._memory for part in layer] == expected
@@ -210,3 +213,49 @@ def test_wider_beams_find_a_better_best_item(model: T5ForConditionalGeneration, 
     for narrow, wide in pairwise(best):
         assert (narrow <= wide + 1e-5).all()
     np.testing.assert_allclose(best[-1], teacher_forced(model, read, codes).max(1), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("n_reads", [0, 1, 20, 1_000])
+@pytest.mark.parametrize("renormalise", [False, True])
+def test_a_table_of_prefixes_changes_no_list(
+    model: T5ForConditionalGeneration, codes: list[Code], unequal: list[Code], n_reads: int, renormalise: bool
+) -> None:
+    """Whole, down to a level, and empty; with chains and without; codes of equal and unequal length."""
+    read, histories = prompt(5), [[0, 1, 2, 3], [], list(range(5, 30)), [11] * 3, [7]]
+    memory, mask = model.encoder(**read).last_hidden_state.detach(), read["attention_mask"].bool()
+    parameters = T5DecoderParameters(model)
+    for catalogue in (codes, unequal):
+        trie = CodeTrie.from_tokens(ragged(catalogue))
+        prefixes = PrefixStates.of(parameters, trie, 1, n_reads)
+        n_on_level = [1, *((trie.path[:, level].unique() >= 0).sum() for level in range(trie.depth))]
+        assert prefixes.depth == next((depth for depth in range(trie.depth) if n_on_level[depth] > n_reads), trie.depth)
+        assert len(prefixes.state_ZD) == len(prefixes.query_ZX) == sum(n_on_level[: prefixes.depth])
+        for use_chains in (True, False):
+            plain, looked_up = (
+                search(
+                    T5Decoder(parameters, memory, mask, 1, table), catalogue, histories, 9, renormalise=renormalise, use_chains=use_chains
+                )
+                for table in (None, prefixes)
+            )
+            np.testing.assert_array_equal(looked_up.items, plain.items)
+            np.testing.assert_allclose(looked_up.scores, plain.scores, rtol=1e-5, atol=1e-5)
+
+
+def test_what_is_looked_up_is_not_computed(model: T5ForConditionalGeneration, codes: list[Code], monkeypatch: pytest.MonkeyPatch) -> None:
+    parameters, read = T5DecoderParameters(model), prompt()
+    memory, mask = model.encoder(**read).last_hidden_state.detach(), read["attention_mask"].bool()
+    prefixes = PrefixStates.of(parameters, CodeTrie.from_tokens(ragged(codes)), 1, 1_000)
+    expected = search(T5Decoder(parameters, memory, mask, 1), codes, [[]] * 4, 10)
+    monkeypatch.delattr(T5DecoderParameters, "after_first_attention")
+    found = search(T5Decoder(parameters, memory, mask, 1, prefixes), codes, [[]] * 4, 10)
+    np.testing.assert_array_equal(found.items, expected.items)
+
+
+def test_a_table_takes_no_more_memory_than_it_may(
+    model: T5ForConditionalGeneration, codes: list[Code], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trie, parameters = CodeTrie.from_tokens(ragged(codes)), T5DecoderParameters(model)
+    n_first = 1 + len(trie.path[:, 0].unique())
+    monkeypatch.setattr("recbench.nn.blocks.t5_parameters._MAX_PREFIX_BYTES", n_first * 4 * (32 + N_HEADS * D_KV))
+    prefixes = PrefixStates.of(parameters, trie, 1, 1_000)
+    assert (prefixes.depth, len(prefixes.state_ZD)) == (2, n_first)

@@ -14,8 +14,9 @@ from recbench.core.ragged import LongArray, Ragged
 from recbench.nn.blocks.seq2seq.examples import CodeTraining, Examples, user_numbers
 from recbench.nn.blocks.seq2seq.model import EMPTY_HISTORY, FIRST_CODE, PAD, PADDED_SLOT, START, CodeSeq2Seq
 from recbench.nn.blocks.seq2seq.settings import Seq2SeqSettings
-from recbench.nn.blocks.t5_decoder import T5Decoder, T5DecoderParameters
+from recbench.nn.blocks.t5_decoder import T5Decoder
 from recbench.nn.blocks.t5_encoder import T5Encoder
+from recbench.nn.blocks.t5_parameters import PrefixStates, T5DecoderParameters
 from recbench.nn.codes.catalogue import ItemCodes
 from recbench.nn.codes.search import batched_beam_search
 from recbench.nn.codes.trie import CodeTrie
@@ -86,12 +87,14 @@ class CodeGenerator:
         network = self.network.eval()
         self._trie = self._trie.to(network.item_tokens.device)
         reader, parameters = T5Encoder(network.t5), T5DecoderParameters(network.t5)
+        n_beams = max(self.settings.n_beams, k)
+        prefixes = PrefixStates.of(parameters, self._trie, START, len(queries) * n_beams)
 
         def decoder_of(rows: LongArray) -> T5Decoder:
             token_BM, slot_BM = network.memory_tokens(*self._read(queries.take(rows)))
             mask_BM = token_BM != PAD
             memory_BMD = reader(token_BM, mask_BM, network.seen_from(slot_BM), network.memory_places(slot_BM))
-            return T5Decoder(parameters, memory_BMD, mask_BM, START)
+            return T5Decoder(parameters, memory_BMD, mask_BM, START, prefixes)
 
         return batched_beam_search(
             decoder_of,
@@ -99,7 +102,7 @@ class CodeGenerator:
             queries,
             k,
             length_B=np.minimum(queries.histories.lengths, self.settings.max_history),
-            n_beams=self.settings.n_beams,
+            n_beams=n_beams,
             renormalise=self.settings.renormalise,
         )
 
