@@ -62,7 +62,7 @@ def _behaviour(context: FitContext, config: LETTERConfig) -> FloatArray:
     """Item vectors of SASRec on the train part, as wide as the latent space."""
     settings = config.alignment
     overrides = {**settings.settings, "network.width": config.codes.rqvae.latent}
-    vectors = context.item_vectors("sasrec", preset=settings.preset, overrides=overrides, seed=settings.seed)
+    vectors = context.item_vectors("sasrec", preset=settings.preset, overrides=overrides, seed=settings.seed, trainings_left=1)
     context.log.info(
         "vectors of behaviour: mean length %.2f; %d of %d items do not occur in the train part, theirs are what training began with",
         float(np.linalg.norm(vectors, axis=1).mean()),

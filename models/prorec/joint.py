@@ -118,9 +118,18 @@ class JointTraining(nn.Module):
 
 
 def joint_vectors(
-    context: FitContext, config: PRORecConfig, text: NDArray[np.float32], text_folder: Path, *, align_weight: float
+    context: FitContext, config: PRORecConfig, text: NDArray[np.float32], text_folder: Path, *, align_weight: float, trainings_left: int = 0
 ) -> JointVectors:
-    """The vectors of stage 1 with this weight of the alignment, trained now or found; `text_folder` is the stage of the text vectors."""
+    """The vectors of stage 1, trained now or found.
+
+    Args:
+        context: of the run.
+        config: of the model.
+        text: (N, S) vectors of the items' texts.
+        text_folder: the stage that holds them.
+        align_weight: weight of the alignment; 0: none.
+        trainings_left: auxiliary trainings of the model that follow.
+    """
     # Trainings without alignment are the same, however they would align.
     aligned = {"align"} if align_weight else set()
     settings = config.model_dump(mode="json", include=_OF_STAGE | aligned) | {"clip_norm": config.training.clip_norm}
@@ -150,7 +159,8 @@ def joint_vectors(
         arrays = {"collab": table, "adapted": adapted}
         save_file({name: part.detach().float().cpu().numpy().copy() for name, part in arrays.items()}, folder / _FILE)
 
-    folder = context.stage("joint" if align_weight else "collaborative", build, config=settings, inputs=[text_folder], trains=True)
+    name = "joint" if align_weight else "collaborative"
+    folder = context.stage(name, build, config=settings, inputs=[text_folder], trains=True, trainings_left=trainings_left)
     arrays = load_file(folder / _FILE)
     return JointVectors(arrays["collab"], arrays["adapted"])
 

@@ -32,10 +32,11 @@ class PRORec(CodeRecommender):
         """Stage 1, the codes, stage 2; every prefix of the train part is an example of both stages."""
         config = self.config
         text = text_vectors(context, config.text)
-        joint = self._stage_1(context, text, config.align.weight) if config.fusion.kind in USES_ALIGNED else None
+        n_quantizers = int(config.codes.trains)
+        joint = self._stage_1(context, text, config.align.weight, n_quantizers) if config.fusion.kind in USES_ALIGNED else None
         # A bounded run spends nothing on a second training of stage 1 that only a diagnostic reads.
         is_diagnosed = config.domination and context.budget.unit is None
-        plain = self._stage_1(context, text, 0.0) if config.fusion.kind in USES_PLAIN or is_diagnosed else None
+        plain = self._stage_1(context, text, 0.0, n_quantizers) if config.fusion.kind in USES_PLAIN or is_diagnosed else None
         behaviour = plain if config.fusion.kind in USES_PLAIN else joint
         is_trained = context.train.item_counts() > 0
         plain_text = np.asarray(text.vectors)
@@ -56,8 +57,9 @@ class PRORec(CodeRecommender):
             report.artefacts = {**report.artefacts, "spaces": _spaces(context, plain_text, plain, joint, vectors)}
         return report
 
-    def _stage_1(self, context: FitContext, text: TextVectors, align_weight: float) -> JointVectors:
-        return joint_vectors(context, self.config, np.asarray(text.vectors), text.folder, align_weight=align_weight)
+    def _stage_1(self, context: FitContext, text: TextVectors, align_weight: float, trainings_left: int) -> JointVectors:
+        vectors = np.asarray(text.vectors)
+        return joint_vectors(context, self.config, vectors, text.folder, align_weight=align_weight, trainings_left=trainings_left)
 
 
 def _distilled(

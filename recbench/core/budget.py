@@ -200,20 +200,22 @@ class Budget:
             return False
         return {"steps": steps, "examples": examples}[self.unit] >= self.limit
 
-    def auxiliary(self) -> "Budget":
+    def auxiliary(self, trainings_left: int = 0) -> "Budget":
         """The budget of the next auxiliary training: the rest of `AUXILIARY_SHARE`; unlimited where this budget is.
 
         It has a clock and a ledger of its own. Report it with `charge_auxiliary` when the training is done.
+
+        Args:
+            trainings_left: how many auxiliary trainings follow. Each gets an equal part of the rest, and what one leaves goes to them.
         """
         if self.unit is None:
             return Budget(is_auxiliary=True, whole=self)
-        left = max(AUXILIARY_SHARE * self.amount - self.ledger.auxiliary, 0.0)
+        left = max(AUXILIARY_SHARE * self.amount - self.ledger.auxiliary, 0.0) / (1 + trainings_left)
         return Budget(self.unit, left if self.is_timed else float(int(left)), self.now(), is_auxiliary=True, whole=self)
 
-    @property
-    def auxiliary_text(self) -> str | None:
-        """The budget of all auxiliary trainings together, as a part of their stage keys; None where it is unlimited."""
-        return replace(self, amount=AUXILIARY_SHARE * self.amount).text
+    def auxiliary_text(self, trainings_left: int = 0) -> str | None:
+        """The part of an auxiliary training in what all of them together may spend, for its stage key; None where it is unlimited."""
+        return replace(self, amount=AUXILIARY_SHARE * self.amount / (1 + trainings_left)).text
 
     def charge_auxiliary(self, took: Elapsed, *, steps: int, examples: int) -> None:
         """An auxiliary training took this much, now or when its cached result was computed."""

@@ -214,6 +214,7 @@ class FitContext(Protocol):
         config: Mapping[str, Any],
         inputs: Sequence[str | Path] = (),
         trains: bool = False,
+        trainings_left: int = 0,
     ) -> Path:
         """A folder that `build` filled, now or in an earlier run.
 
@@ -224,6 +225,7 @@ class FitContext(Protocol):
             inputs: keys of other stages, or files whose content matters.
             trains: `build` trains a network. `alone().budget` is then the run's auxiliary budget (see `Budget.auxiliary`), which
                 becomes a part of the key.
+            trainings_left: how many auxiliary trainings the model will ask for after this one; they share that budget equally.
         """
 
     def common_stage(
@@ -234,6 +236,7 @@ class FitContext(Protocol):
         config: Mapping[str, Any],
         inputs: Sequence[str | Path] = (),
         trains: bool = False,
+        trainings_left: int = 0,
         together: bool = False,
     ) -> Path:
         """A folder that `build` filled for whichever plugin asked first: text vectors, item codes.
@@ -249,6 +252,7 @@ class FitContext(Protocol):
             config: the settings that shape the result; a `seed` in it is the seed of `alone` within `build`.
             inputs: folders of other stages or files, by content; or keys.
             trains: as for `stage`.
+            trainings_left: likewise.
             together: under torchrun every rank calls `build`, which shares the work by what `together` gives it; each is given an empty
                 folder, and that of rank 0 is kept. All ranks must ask for the stage.
         """
@@ -265,9 +269,23 @@ class FitContext(Protocol):
         """As `alone`, but with the group: for the `build` of a common stage that all ranks call."""
 
     def item_vectors(
-        self, model: str, *, preset: str | None = None, overrides: Mapping[str, Any] | None = None, seed: int | None = None
+        self,
+        model: str,
+        *,
+        preset: str | None = None,
+        overrides: Mapping[str, Any] | None = None,
+        seed: int | None = None,
+        trainings_left: int = 0,
     ) -> "NDArray[np.float32]":
-        """Item vectors (n_items, d) of another plugin, trained on this very split. The card must list it under `uses`."""
+        """Item vectors (n_items, d) of another plugin, trained on this very split. The card must list it under `uses`.
+
+        Args:
+            model: name of the plugin.
+            preset: its settings; None: its default.
+            overrides: settings in place of the preset's, by dotted names.
+            seed: of its training; None: the run's.
+            trainings_left: as for `stage`.
+        """
 
 
 class Recommender(Ranker, Protocol):

@@ -62,7 +62,7 @@ def test_processor_time_is_charged_as_such_and_keeps_nothing_back_for_the_rankin
     assert whole.auxiliary().seconds_left() == pytest.approx(25.0, abs=0.5)
     whole.charge_auxiliary(Elapsed(1.0, 20.0), steps=1, examples=1)
     assert whole.auxiliary().seconds_left() == pytest.approx(5.0, abs=0.5)
-    assert whole.auxiliary_text == "25cpu-s"
+    assert whole.auxiliary_text() == "25cpu-s"
     assert "ranking" not in whole.spending()
     assert whole.enough(16.0) == "--budget 20cpu-s"
 
@@ -135,8 +135,20 @@ def test_auxiliary_trainings_get_a_quarter_in_all() -> None:
     whole.charge_auxiliary(Elapsed(20.0, 1.0), steps=10, examples=100)
     assert whole.auxiliary().is_spent(steps=0, examples=0)
     # The key of a stage must not depend on what others took.
-    assert whole.auxiliary_text == "1m"
+    assert whole.auxiliary_text() == "1m"
     assert AUXILIARY_SHARE == 0.25
+
+
+def test_auxiliary_trainings_to_come_get_an_equal_part_and_what_the_first_leaves() -> None:
+    whole = Budget.parse("240s")
+    assert whole.auxiliary(trainings_left=2).seconds_left() == pytest.approx(20.0, abs=0.5)
+    assert whole.auxiliary_text(trainings_left=2) == "20s"
+    whole.charge_auxiliary(Elapsed(8.0, 1.0), steps=10, examples=100)
+    assert whole.auxiliary(trainings_left=1).seconds_left() == pytest.approx(26.0, abs=0.5)
+    whole.charge_auxiliary(Elapsed(26.0, 1.0), steps=10, examples=100)
+    assert whole.auxiliary().seconds_left() == pytest.approx(26.0, abs=0.5)
+    assert Budget.parse("1000steps").auxiliary(trainings_left=2).amount == 83
+    assert not Budget.parse(None).auxiliary(trainings_left=2).is_spent(steps=10**9, examples=10**9)
 
 
 def test_auxiliary_steps_are_steps_of_the_run() -> None:
@@ -156,7 +168,7 @@ def test_auxiliary_trainings_of_an_unlimited_run_are_unlimited() -> None:
     whole = Budget.parse(None)
     whole.charge_auxiliary(Elapsed(1e9, 1e9), steps=10**9, examples=10**9)
     assert not whole.auxiliary().is_spent(steps=10**9, examples=10**9)
-    assert whole.auxiliary_text is None
+    assert whole.auxiliary_text() is None
 
 
 @pytest.mark.parametrize(

@@ -47,9 +47,7 @@ def item_codes(context: FitContext, vectors: NDArray[np.float32], settings: Quan
         codes = make_unique(quantized.codes, quantized.level_sizes, least_size=settings.codebook_size)
         replace(codes, unexplained=quantized.unexplained).save(folder)
 
-    # Residual k-means is no training that a budget could end early.
-    trains = settings.quantizer != "rkmeans"
-    folder = context.common_stage("codes", build, config=config, inputs=[content_key(vectors)], trains=trains)
+    folder = context.common_stage("codes", build, config=config, inputs=[content_key(vectors)], trains=settings.trains)
     return CodesStage(ItemCodes.load(folder), folder)
 
 

@@ -264,10 +264,11 @@ class RunContext:
         config: Mapping[str, Any],
         inputs: Sequence[str | Path] = (),
         trains: bool = False,
+        trainings_left: int = 0,
     ) -> Path:
         """The folder of a sub-stage of this model."""
         parts = {**self._inputs, "config": dict(config), "inputs": _contents(inputs)}
-        return self._stage(f"{self.plugin.card.name}.{name}", parts, build, self.seed, trains=trains)
+        return self._stage(f"{self.plugin.card.name}.{name}", parts, build, self.seed, trains=trains, trainings_left=trainings_left)
 
     def common_stage(
         self,
@@ -277,6 +278,7 @@ class RunContext:
         config: Mapping[str, Any],
         inputs: Sequence[str | Path] = (),
         trains: bool = False,
+        trainings_left: int = 0,
         together: bool = False,
     ) -> Path:
         """The folder of a stage that any model may share."""
@@ -288,7 +290,8 @@ class RunContext:
             "device": self.device.partition(":")[0],
             "architecture": platform.machine(),
         }
-        return self._stage(name, parts, build, int(config.get("seed", 0)), trains=trains, together=together)
+        seed = int(config.get("seed", 0))
+        return self._stage(name, parts, build, seed, trains=trains, trainings_left=trainings_left, together=together)
 
     def alone(self) -> "RunContext":
         """This process without its group; see `FitContext`."""
@@ -307,15 +310,23 @@ class RunContext:
         )
 
     def _stage(
-        self, name: str, parts: Mapping[str, Any], build: Callable[[Path], None], seed: int, *, trains: bool, together: bool = False
+        self,
+        name: str,
+        parts: Mapping[str, Any],
+        build: Callable[[Path], None],
+        seed: int,
+        *,
+        trains: bool,
+        trainings_left: int,
+        together: bool = False,
     ) -> Path:
         if re.fullmatch(_STAGE_NAME, name) is None:
             raise PluginFailed(
                 f"Model {self.plugin.card.name!r} calls a stage {short_repr(name)}, which cannot be a folder's name. Use {_STAGE_RULE}."
             )
         if trains and self.budget.unit is not None:
-            parts = {**parts, "budget": self.budget.auxiliary_text}
-        budget = self.budget.auxiliary() if trains else Budget()
+            parts = {**parts, "budget": self.budget.auxiliary_text(trainings_left)}
+        budget = self.budget.auxiliary(trainings_left) if trains else Budget()
         own = _Build(self._store.partial(name, self._store.key(name, parts)), seed, budget)
 
         def build_as_own(folder: Path) -> None:
@@ -371,7 +382,13 @@ class RunContext:
         return module_source_hash(file)
 
     def item_vectors(
-        self, model: str, *, preset: str | None = None, overrides: Mapping[str, Any] | None = None, seed: int | None = None
+        self,
+        model: str,
+        *,
+        preset: str | None = None,
+        overrides: Mapping[str, Any] | None = None,
+        seed: int | None = None,
+        trainings_left: int = 0,
     ) -> NDArray[np.float32]:
         """Item vectors (n_items, d) of another plugin trained on this split."""
         if model not in self.plugin.card.uses:
@@ -379,7 +396,7 @@ class RunContext:
                 f"Model {self.plugin.card.name!r} asks for item vectors of {model!r}, which its card does not list under `uses`. "
                 f"Add it there."
             )
-        return self._train_other(model, preset, overrides or {}, self.seed if seed is None else seed, self)
+        return self._train_other(model, preset, overrides or {}, self.seed if seed is None else seed, self, trainings_left)
 
     def _keep_back(self, seconds_per_user: float) -> None:
         """Reserve the time of ranking and evaluating the test users; a larger earlier reserve stays."""

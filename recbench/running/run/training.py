@@ -192,16 +192,16 @@ class Trainer:
         return parts | named_content(config)
 
     def _vectors_of(
-        self, model: str, preset: str | None, overrides: Mapping[str, Any], seed: int, asker: RunContext
+        self, model: str, preset: str | None, overrides: Mapping[str, Any], seed: int, asker: RunContext, trainings_left: int
     ) -> NDArray[np.float32]:
         plugin = self.load_plugin(model)
         config = plugin.resolve(preset or plugin.default_preset(self.machine.device, self.task.name), None, overrides)
-        budget = asker.budget.auxiliary()
+        budget = asker.budget.auxiliary(trainings_left)
         trainer = replace(self, budget=budget, final_ranking=None)
         if asker.world.size < self.world.size:
             # Whoever asks alone must not wait for processes that do not ask.
             trainer = replace(trainer, world=World(), store=self.store.alone())
-        trained = trainer.train(plugin, config, seed, asker.budget.auxiliary_text)
+        trained = trainer.train(plugin, config, seed, asker.budget.auxiliary_text(trainings_left))
         asker.note_auxiliary(trained.lineage, steps=trained.report.steps, examples=trained.report.examples_seen)
         return trained.recommender.item_vectors(asker.plugin.card.name)
 

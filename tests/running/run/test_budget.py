@@ -67,6 +67,14 @@ def test_a_cached_stage_is_charged_with_what_it_cost(workplace: Workplace, monke
     assert charged == reused
 
 
+def test_two_auxiliary_trainings_share_their_quarter(workplace: Workplace) -> None:
+    record = run(workplace, "letter", "80steps")
+    steps = {part.name: part.steps for part in record.stages if part.steps}
+    # The first would take all 20 steps of the quarter.
+    assert (steps["training-sasrec"], steps["letter-codes"]) == (10, 10)
+    assert (record.fit.steps, record.fit.stopped_by) == (60, "budget")
+
+
 def test_a_budget_ends_a_stage_that_trains_nothing(workplace: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Budget, "used_s", lambda _self: 61.0)
     with pytest.raises(

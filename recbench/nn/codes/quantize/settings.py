@@ -61,6 +61,11 @@ class QuantizerSettings(PluginConfig):
     rkmeans: ResidualKMeansSettings = ResidualKMeansSettings()
     rqvae: RQVAESettings = RQVAESettings()
 
+    @property
+    def trains(self) -> bool:
+        """Whether the quantizer is a training that a budget could end early, which residual k-means is not."""
+        return self.quantizer != "rkmeans"
+
 
 class SinkhornSettings(PluginConfig):
     """How the codes of a level are used evenly in training: by optimal transport of a batch to the entries (Cuturi, arXiv:1306.0895)."""
