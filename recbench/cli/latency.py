@@ -20,6 +20,9 @@ def latency(
     threads: Threads = None,
     dataset: Dataset = None,
     plugin: Plugins = None,
+    save: Annotated[
+        bool, typer.Option("--save", help="Keep the figures in the run's folder; `leaderboard publish` shows them on the answer page.")
+    ] = False,
     data_dir: DataDir = None,
     as_json: Json = False,
     debug: Debug = False,  # noqa: ARG001 (read by `verb`)
@@ -31,13 +34,16 @@ def latency(
     from rich.table import Table
 
     from recbench.core.errors import BadRequest
+    from recbench.core.latency import LATENCY_FILE
+    from recbench.core.writing import replace_text
     from recbench.running.after.latency import measure_latency
 
     sizes = names(batches, "--batches")
     if not all(size.isdigit() for size in sizes):
         raise BadRequest(f"--batches {batches!r}: write whole numbers separated by commas, such as 1,16,256.")
+    folder = run_folder(run)
     found = measure_latency(
-        run_folder(run),
+        folder,
         workplace(data_dir),
         batches=[int(size) for size in sizes],
         users=users,
@@ -49,6 +55,8 @@ def latency(
         dataset=dataset,
         plugins=plugin or (),
     )
+    if save:
+        replace_text(folder / LATENCY_FILE, found.to_json())
     if as_json:
         print_json(found)
         return

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from recbench.core.ranking import View
 from recbench.core.records import Interval
-from recbench.reporting.answers import Agreement, Answer, Contestant
+from recbench.reporting.answers import CALL_OF_MANY, Agreement, Answer, Contestant
 from recbench.reporting.grids import NOTHING, Grid, number
 from recbench.reporting.leagues import FAMILIES, LeagueTable
 from recbench.tasks import NEXT_ITEM
@@ -130,7 +130,8 @@ def _signed(found: Interval | None) -> str:
 
 def costs(answer: Answer) -> Grid:
     """What the quality of each model costs, medians over its data sets."""
-    header = ("Model", "Family", "Share of the best", f"Training, {_SECONDS}", "Users/s", "Parameters")
+    calls = ("A call, p50 ms", "p95 ms", f"Users/s in calls of {CALL_OF_MANY}")
+    header = ("Model", "Family", "Share of the best", f"Training, {_SECONDS}", "Users/s", *calls, "Parameters")
     rows = [_cost(one) for one in sorted(answer.models, key=lambda one: (-(one.share_of_best or 0.0), one.model))]
     return Grid(header, tuple(rows), words=("Model", "Family"))
 
@@ -142,6 +143,8 @@ def _cost(one: Contestant) -> tuple[str, ...]:
         NOTHING if one.share_of_best is None else f"{one.share_of_best:.0%}",
         NOTHING if one.train_cpu_s is None else f"{one.train_cpu_s:,.1f}",
         NOTHING if one.users_per_s is None else f"{one.users_per_s:,.0f}",
+        *((NOTHING, NOTHING) if one.call_ms is None else (f"{ms:,.1f}" for ms in one.call_ms)),
+        NOTHING if one.served_per_s is None else f"{one.served_per_s:,.0f}",
         f"{one.parameters:,}",
     )
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from recbench.core.latency import BatchLatency
 from recbench.core.model_card import ModelCard
 from recbench.core.ranking import View
 from recbench.core.records import Interval
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from recbench.evaluation import Contests, CriticalDifference
     from recbench.reporting.workers import Workers
 
+CALL_OF_MANY = 256
+"""Users of a call whose throughput is shown."""
 LEAST_MODELS = 5
 """Fewer models that two protocols share have no order to speak of."""
 
@@ -61,6 +64,8 @@ class Contestant:
             none does on any of them.
         train_cpu_s: processor seconds of training, median over its data sets; None where no record says.
         users_per_s: test users ranked a second, median over its data sets.
+        call_ms: what a call for one user takes, 50th and 95th percentile, medians over the data sets where it was measured; None: nowhere.
+        served_per_s: users a second in calls of 256, likewise.
         parameters: most on any of its data sets.
     """
 
@@ -73,6 +78,8 @@ class Contestant:
     share_of_best: float | None
     train_cpu_s: float | None
     users_per_s: float | None
+    call_ms: tuple[float, float] | None
+    served_per_s: float | None
     parameters: int
 
 
@@ -139,11 +146,13 @@ class Answers:
         tables: what stands and what is missing, by board, protocol and split.
         answers: of every protocol with two or more data sets, in each view.
         agreements: between protocols and between views.
+        machines: where calls of the models were timed.
     """
 
     tables: tuple[LeagueTable, ...]
     answers: tuple[Answer, ...]
     agreements: tuple[Agreement, ...]
+    machines: tuple[str, ...] = ()
 
     def tables_of(self, section: object) -> list[LeagueTable]:
         """The league's table of a section of a board, if any."""
@@ -170,7 +179,9 @@ def make_answers(boards: Sequence[Board], cards: Mapping[str, ModelCard], worker
             mine = [contest for contest in contests if (contest.protocol, contest.view) == (protocol, view)]
             if len(mine) > 1:
                 answers.append(_answer(protocol, view, mine))
-    return Answers(tables, tuple(answers), tuple(_agreements(contests)))
+    runs = [run for table in tables for row in table.rows for run in row.row.runs]
+    machines = sorted({run.latency.machine for run in runs if run.latency is not None})
+    return Answers(tables, tuple(answers), tuple(_agreements(contests)), tuple(machines))
 
 
 def _contests(tables: Sequence[LeagueTable], workers: "Workers") -> list[Contest]:
@@ -264,6 +275,9 @@ def _contestant(model: str, contests: Sequence[Contest], strength: Interval, mea
     records = [run.record for row in rows for run in row.row.runs]
     costs = [cost for record in records if (cost := record.cost) is not None]
     cpu = [cost.train_cpu_s for cost in costs if cost.train_cpu_s is not None]
+    timed = [run.latency for row in rows for run in row.row.runs if run.latency is not None]
+    alone = [line for one in timed if (line := one.of(1)) is not None and line.p50_ms is not None and line.p95_ms is not None]
+    together = [line.users_per_s for one in timed if (line := one.of(CALL_OF_MANY)) is not None]
     shares = [contest.value[model] / best for contest in there if (best := max(contest.value.values())) > 0]
     return Contestant(
         model,
@@ -275,8 +289,15 @@ def _contestant(model: str, contests: Sequence[Contest], strength: Interval, mea
         statistics.fmean(shares) if shares else None,
         statistics.median(cpu) if cpu else None,
         statistics.median(cost.users_per_s for cost in costs) if costs else None,
+        _medians(alone) if alone else None,
+        statistics.median(together) if together else None,
         max(record.fit.parameters for record in records),
     )
+
+
+def _medians(calls: Sequence[BatchLatency]) -> tuple[float, float]:
+    p50, p95 = ([getattr(line, name) for line in calls] for name in ("p50_ms", "p95_ms"))
+    return statistics.median(p50), statistics.median(p95)
 
 
 def _leads(contest: Contest, best: Mapping[str, str]) -> list[Lead]:

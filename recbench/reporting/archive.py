@@ -2,13 +2,14 @@
 
 A published record is a run folder without its weights and logs:
 
-    BOARDS/records/RUN_ID/    record.json, ranks.parquet, exposure.parquet, curve.csv, tune.json where settings were searched
+    BOARDS/records/RUN_ID/    record.json, ranks.parquet, exposure.parquet, curve.csv, tune.json where settings were searched,
+                              latency.json where it was measured
     BOARDS/records/shared/    targets-HASH.parquet, items-HASH.parquet, each once however many records name it
 """
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 import recbench.evaluation as evaluation
 from recbench.core.digests import file_sha256
 from recbench.core.errors import BadData
+from recbench.core.latency import LATENCY_FILE, Latency, read_latency
 from recbench.core.ranking import View
 from recbench.core.records import EXPOSURE_FILE, RANKS_FILE, RECORD_FILE, RECORDS_FOLDER, RunRecord, read_summed_record
 from recbench.reporting.run_files import ITEMS, OWN_FILES, SHARED, SHARED_FILES, TARGETS, Damage, RunFiles
@@ -37,11 +39,13 @@ class StoredRun:
         record: the content of `record.json`.
         folder: a run folder or one below BOARDS/records.
         sha256: hash of the bytes of `record.json`.
+        latency_file: the times that count, where they lie in another folder of the run; None: those in this one.
     """
 
     record: RunRecord
     folder: Path
     sha256: str
+    latency_file: Path | None = None
 
     @classmethod
     def open(cls, folder: Path) -> "StoredRun":
@@ -51,7 +55,17 @@ class StoredRun:
 
     def with_record(self, record: RunRecord) -> "StoredRun":
         """The same files under another record, as if that one were written."""
-        return StoredRun(record, self.folder, hashlib.sha256(record.to_json().encode()).hexdigest())
+        return replace(self, record=record, sha256=hashlib.sha256(record.to_json().encode()).hexdigest())
+
+    def with_times_of(self, other: "StoredRun") -> "StoredRun":
+        """The same run with the times that lie in another folder of it, if any do."""
+        newer = other.folder / LATENCY_FILE
+        return replace(self, latency_file=newer) if newer.is_file() else self
+
+    @cached_property
+    def latency(self) -> Latency | None:
+        """What a call takes; None where nobody measured it."""
+        return read_latency(self.latency_file or self.folder / LATENCY_FILE, self.record.run_id)
 
     def path(self, prefix: str) -> Path:
         """The file whose name starts with `prefix`, which is what the record says; else a `BadData`."""
@@ -131,6 +145,17 @@ def as_faults(damaged: Iterable[Damage]) -> list[Fault]:
     return [Fault(found.path, None, found.message) for found in damaged]
 
 
+def unreadable_latencies(runs: Iterable[StoredRun]) -> list[Fault]:
+    """A fault for each run whose times cannot be read."""
+    faults = []
+    for run in runs:
+        try:
+            _ = run.latency
+        except BadData as error:
+            faults.append(Fault(run.latency_file or run.folder / LATENCY_FILE, None, str(error)))
+    return faults
+
+
 def record_folders(boards: Path) -> list[Path]:
     """Folders of all published records, by name."""
     root = boards / RECORDS_FOLDER
@@ -145,4 +170,9 @@ def files_to_store(run: StoredRun, boards: Path) -> dict[str, Path]:
         target = f"{RECORDS_FOLDER}/{folder}/{name}"
         if not (boards / target).exists():
             files[target] = run.folder / name if name == RECORD_FILE else run.place(name)
+    if run.latency is not None:
+        target = f"{RECORDS_FOLDER}/{run.record.run_id}/{LATENCY_FILE}"
+        measured = run.latency_file or run.folder / LATENCY_FILE
+        if not (boards / target).is_file() or (boards / target).read_bytes() != measured.read_bytes():
+            files[target] = measured
     return files

@@ -8,7 +8,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from recbench.core.visible import visible
 from recbench.reporting import answer_grids, grids
-from recbench.reporting.answers import LEAST_MODELS, Answers
+from recbench.reporting.answers import CALL_OF_MANY, LEAST_MODELS, Answers
 from recbench.reporting.board import Board
 from recbench.reporting.court import court, levels
 from recbench.reporting.grids import Grid, OverviewLine
@@ -88,6 +88,7 @@ def _environment() -> Environment:
         "standing": grids.standing,
         "least_models": LEAST_MODELS,
         "leagues": leagues,
+        "call_of_many": CALL_OF_MANY,
     }
     grid_makers = (
         answer_grids.league_table,

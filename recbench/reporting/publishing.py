@@ -11,7 +11,7 @@ from recbench.core.errors import BadData, RecbenchError, VerifyFailed
 from recbench.core.model_card import ModelCard
 from recbench.core.records import FAILURE_FILE, RECORD_FILE, RunRecord
 from recbench.reporting.answers import Answers, make_answers
-from recbench.reporting.archive import StoredRun, as_faults, files_to_store, record_folders
+from recbench.reporting.archive import StoredRun, as_faults, files_to_store, record_folders, unreadable_latencies
 from recbench.reporting.board import Board, make_boards
 from recbench.reporting.markdown import MADE_BY, render_pages
 from recbench.reporting.page import PAGE, render_page
@@ -74,12 +74,13 @@ def publish(boards: Path, runs: Sequence[Path], cards: Mapping[str, ModelCard], 
     published = {folder.name: StoredRun.open(folder) for folder in record_folders(boards)}
     refuse_damaged(boards, published)
     with Workers(jobs, len(published) + len(runs)) as workers:
-        fresh, skipped = _new_runs(runs, published, cards, workers)
+        fresh, timed, skipped = _new_runs(runs, published, cards, workers)
+        published |= timed
         boards_there = make_boards([*published.values(), *fresh.values()], cards, workers)
         pages = all_pages(boards_there, make_answers(boards_there, cards, workers))
     files: dict[str, bytes | Path] = {}
-    for run_id in sorted(fresh):
-        files |= files_to_store(fresh[run_id], boards)
+    for run in sorted([*fresh.values(), *timed.values()], key=lambda run: run.record.run_id):
+        files |= files_to_store(run, boards)
     changed = changed_files(boards, pages)
     files |= changed
     stale = [page for page in generated_pages(boards) if page.name not in pages]
@@ -104,6 +105,7 @@ def refuse_damaged(boards: Path, published: Mapping[str, StoredRun]) -> None:
     """A `BadData` where a record's files are not those it names, a `VerifyFailed` where it is not the record that a page names."""
     reckoner = Reckoner()
     faults = [fault for run in published.values() for fault in as_faults(reckoner.damage(run.files))]
+    faults += unreadable_latencies(published.values())
     if faults:
         raise BadData("Published records are damaged; nothing was written. " + " ".join(map(str, faults)))
     sums = {run.folder / RECORD_FILE: run.sha256 for run in published.values()}
@@ -119,8 +121,10 @@ def refuse_damaged(boards: Path, published: Mapping[str, StoredRun]) -> None:
 
 def _new_runs(
     runs: Sequence[Path], published: dict[str, StoredRun], cards: Mapping[str, ModelCard], workers: Workers
-) -> tuple[dict[str, StoredRun], list[Skipped]]:
+) -> tuple[dict[str, StoredRun], dict[str, StoredRun], list[Skipped]]:
+    """Runs to publish, published ones with the times that lie in their run folders, and what is left out."""
     fresh: dict[str, StoredRun] = {}
+    timed: dict[str, StoredRun] = {}
     skipped = []
     taken = ChainMap(fresh, published)
     opened = {folder: _open(folder) for folder in sorted(runs)}
@@ -133,11 +137,14 @@ def _new_runs(
         # Of two runs of one name the first that is sound counts.
         reason = _needless(run.record, run.sha256, taken)
         fault = "" if reason else _fault_of(run, found[folder], taken, cards)
+        there = published.get(run.record.run_id)
+        if reason and there is not None:
+            timed[run.record.run_id] = there.with_times_of(run)
         if reason or fault:
             skipped.append(Skipped(folder, reason or fault, is_fault=bool(fault)))
         else:
             fresh[run.record.run_id] = run
-    return fresh, skipped
+    return fresh, timed, skipped
 
 
 def _open(folder: Path) -> StoredRun | Skipped:

@@ -11,7 +11,7 @@ from recbench.core.errors import RecbenchError, VerifyFailed
 from recbench.core.model_card import ModelCard
 from recbench.core.records import RECORD_FILE
 from recbench.reporting.answers import make_answers
-from recbench.reporting.archive import Fault, StoredRun, record_folders
+from recbench.reporting.archive import Fault, StoredRun, record_folders, unreadable_latencies
 from recbench.reporting.board import make_boards
 from recbench.reporting.printed import records_on_pages
 from recbench.reporting.publishing import all_pages, generated_pages
@@ -89,6 +89,7 @@ def inspect_boards(boards: Path, cards: Mapping[str, ModelCard], plugins: Sequen
             compared, wrong = compare(run, found, f"Restore the record; if the evaluator changed since, run: {remeasure}")
             n_figures += compared
             of_folders[run.folder] += wrong if found.damaged else [*wrong, *search_at_fault(run, cards)]
+            of_folders[run.folder] += unreadable_latencies([run])
         faults += [fault for found_there in of_folders.values() for fault in found_there]
         faults += _records_as_printed(boards, pages, {run.folder / RECORD_FILE: run.sha256 for run in runs})
         n_rows, wrong_pages = _pages_as_rendered(boards, pages, runs, cards, publish, workers)

@@ -6,6 +6,9 @@ from typing import Any
 
 import pytest
 
+from recbench.core.errors import BadData
+from recbench.core.latency import LATENCY_FILE, read_latency
+
 pytestmark = pytest.mark.usefixtures("demo_home")
 
 SLEEPS = "import time; time.sleep(0.02)"
@@ -72,3 +75,21 @@ def test_lists_of_any_length_end_with_the_catalogue(recbench: Any) -> None:
     assert recbench("recommend", "last", "--export", "lists.csv", "--seen", "both").code == 0
     imported = recbench("import-ranks", "lists.csv", "-m", "theirs", "-d", "demo", "--json").json
     recbench("latency", imported["run"]).refuses("another toolkit")
+
+
+def test_saved_figures_lie_beside_the_record_and_are_read_again(recbench: Any) -> None:
+    assert recbench("run", "-m", "popularity", "-d", "demo", *CPU).code == 0
+    options = ("--users", "30", "--batches", "1,10", *CPU, "--json")
+    assert recbench("latency", "last", *options).code == 0
+    (folder,) = (recbench.folder / "runs").iterdir()
+    assert not (folder / LATENCY_FILE).exists()
+    shown = recbench("latency", "last", *options, "--save").json
+    saved = read_latency(folder / LATENCY_FILE, shown["run_id"])
+    assert saved is not None
+    assert saved.model_dump(mode="json") == shown
+    assert saved.of(10) == saved.batches[1]
+    assert saved.of(7) is None
+    for text, word in (("{", "not valid JSON"), ("{}", "run_id"), (saved.to_json().replace(saved.run_id, "another"), "'another'")):
+        (folder / LATENCY_FILE).write_text(text)
+        with pytest.raises(BadData, match=word):
+            read_latency(folder / LATENCY_FILE, shown["run_id"])

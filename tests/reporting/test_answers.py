@@ -1,12 +1,14 @@
 """The answer: rows of leagues across data sets, what is missing, and that verify computes all of it again."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from recbench.core.errors import VerifyFailed
+from recbench.core.latency import LATENCY_FILE, BatchLatency, Latency
 from recbench.core.model_card import ModelCard
 from recbench.reporting import StoredRun, make_boards, publish, verify
 from recbench.reporting.answer_grids import alike_line, costs, coverage, leads, league_table, standing_line, strengths
@@ -191,6 +193,46 @@ def test_where_no_model_finds_anything_there_is_an_answer_all_the_same(
     assert {(one.share_of_best, one.strength.value) for one in keep.models} == {(None, 0.0)}
     assert [row[2] for row in costs(keep).rows] == ["–"] * 3
     assert alike_line(keep).startswith("Friedman's test that all 3 models on all data sets are equally good: p 1.0000.")
+
+
+def test_times_of_calls_stand_beside_the_quality_where_they_were_measured(workshop: Any, cards_of_league: Any) -> None:
+    runs = {
+        (model, dataset): run_of(workshop, model, dataset)
+        for dataset in ("beauty", "sports")
+        for model in ("popularity", "sasrec", "tiger")
+    }
+    for dataset, ms in (("beauty", 4.0), ("sports", 8.0)):
+        save_latency(runs["tiger", dataset], p50_ms=ms, machine="cpu: a processor, 1 threads")
+    save_latency(runs["sasrec", "beauty"], p50_ms=1.0, batch=16, machine="cpu: another, 2 threads")
+    found = answers_of(list(runs.values()), cards_of_league)
+    assert found.machines == ("cpu: a processor, 1 threads", "cpu: another, 2 threads")
+    grid = costs(found.answers[0])
+    row = {cells[0]: dict(zip(grid.header, cells, strict=True)) for cells in grid.rows}
+    titles = ("A call, p50 ms", "p95 ms", "Users/s in calls of 256")
+    assert [row["tiger:cpu"][title] for title in titles] == ["6.0", "12.0", "1,000"]
+    # Calls of other sizes say nothing of these.
+    assert [row["sasrec:cpu"][title] for title in titles] == ["–", "–", "–"]
+    assert [row["popularity"][title] for title in titles] == ["–", "–", "–"]
+
+
+def save_latency(folder: Path, *, p50_ms: float, machine: str, batch: int = 1) -> None:
+    run_id = StoredRun.open(folder).record.run_id
+    lines = [(batch, p50_ms, 2 * p50_ms, 1e3 / p50_ms), *([(256, None, None, 1000.0)] if batch == 1 else [])]
+    found = Latency(
+        run_id=run_id,
+        row_name="row",
+        dataset="beauty",
+        measured=datetime(2026, 1, 1, tzinfo=UTC),
+        code="1.0",
+        machine=machine,
+        k=10,
+        view="unseen",
+        n_users=100,
+        batches=tuple(
+            BatchLatency(batch=size, n_calls=20, users_per_s=rate, p50_ms=p50, p95_ms=p95, p99_ms=None) for size, p50, p95, rate in lines
+        ),
+    )
+    (folder / LATENCY_FILE).write_text(found.to_json())
 
 
 def test_protocols_of_one_data_set_are_compared(workshop: Any, cards_of_league: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,13 +1,15 @@
 """Publishing: what is copied, what is refused, and that equal records give equal bytes."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from recbench.core.errors import BadData, SplitMismatch, VerifyFailed
-from recbench.reporting import publish
+from recbench.core.latency import LATENCY_FILE, BatchLatency, Latency, read_latency
+from recbench.reporting import publish, verify
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -152,3 +154,35 @@ def test_another_record_of_a_published_name_is_skipped(workshop: Any, cards: Any
     workshop.runs = tmp_path / "others"
     result = publish(tmp_path, [workshop.run(run_id="same", seed=4)], cards)
     assert "another record called same" in result.skipped[0].reason
+
+
+def test_times_measured_after_publishing_reach_the_boards(workshop: Any, cards: Any, tmp_path: Path) -> None:
+    boards, run = tmp_path / "boards", workshop.run("popularity", "default")
+    assert publish(boards, [run], cards).skipped == ()
+    there = boards / "records" / run.name / LATENCY_FILE
+    assert not there.exists()
+    for p50_ms in (2.0, 3.0):
+        line = BatchLatency(batch=1, n_calls=20, users_per_s=500.0, p50_ms=p50_ms, p95_ms=4.0, p99_ms=None)
+        found = Latency(
+            run_id=run.name,
+            row_name="popularity",
+            dataset="beauty",
+            measured=datetime(2026, 1, 1, tzinfo=UTC),
+            code="1.0",
+            machine="cpu",
+            k=10,
+            view="unseen",
+            n_users=20,
+            batches=(line,),
+        )
+        (run / LATENCY_FILE).write_text(found.to_json())
+        assert there in publish(boards, [run], cards).written
+        assert read_latency(there, run.name) == found
+        assert there not in publish(boards, [run], cards).written
+    # The boards keep what they have when the run's folder is gone.
+    assert publish(boards, [], cards).written == ()
+    there.write_text("{")
+    with pytest.raises(BadData, match=r"latency.json: not valid JSON.*recbench latency"):
+        publish(boards, [], cards)
+    with pytest.raises(VerifyFailed, match=r"1 fault:\n.*latency.json: not valid JSON"):
+        verify(boards, cards)

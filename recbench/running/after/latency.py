@@ -7,19 +7,21 @@ the model does with a history is in it, the look-up of ids and titles is not. Th
 import itertools
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 
 from recbench import registry
 from recbench.core.errors import BadRequest
+from recbench.core.latency import BatchLatency, Latency
 from recbench.core.plugin import Recommender
 from recbench.core.progress import Progress
-from recbench.core.ranking import Queries, View
+from recbench.core.ranking import Queries
 from recbench.core.seeds import generator
 from recbench.running.after.loaded import LoadedRun, record_with_model, split_of
 from recbench.running.host.machine import Machine
+from recbench.running.host.provenance import code
 from recbench.running.host.workplace import Workplace
 from recbench.tasks import find_task
 
@@ -28,47 +30,6 @@ _SEED = 0
 """Seed of the choice of users: the same for every model."""
 _LEAST_CALLS = {"p50": 1, "p95": 20, "p99": 100}
 """Fewest calls for each percentile; with fewer it is one of the slowest few, by chance."""
-
-
-@dataclass(frozen=True)
-class BatchLatency:
-    """Calls with a fixed number of users.
-
-    Attributes:
-        batch: users of a call.
-        n_calls: number of timed calls.
-        users_per_s: throughput of these calls.
-        p50_ms, p95_ms, p99_ms: percentiles of the time of a call; None where too few calls were timed to tell.
-    """
-
-    batch: int
-    n_calls: int
-    users_per_s: float
-    p50_ms: float | None
-    p95_ms: float | None
-    p99_ms: float | None
-
-
-@dataclass(frozen=True)
-class Latency:
-    """A trained model at work on one machine.
-
-    Attributes:
-        run_id, row_name, dataset: names of the run, its row and its data set.
-        machine: device, threads.
-        k, view: length and view of the lists.
-        n_users: test users that were drawn for the calls.
-        batches: figures of each batch size, in the order of the request.
-    """
-
-    run_id: str
-    row_name: str
-    dataset: str
-    machine: str
-    k: int
-    view: View
-    n_users: int
-    batches: tuple[BatchLatency, ...]
 
 
 def measure_latency(
@@ -122,7 +83,18 @@ def measure_latency(
     with run.recommender.calling("generate"):
         timed = tuple(_timed(run.recommender.raw, queries.take(drawn), batch, k, seconds, workplace.progress) for batch in batches)
     about = f"{machine.type}: {machine.name}" + (f", {machine.threads} threads" if machine.type == "cpu" else "")
-    return Latency(record.run_id, record.model.row_name, record.dataset.name, about, k, views[0], len(drawn), timed)
+    return Latency(
+        run_id=record.run_id,
+        row_name=record.model.row_name,
+        dataset=record.dataset.name,
+        measured=datetime.now(UTC).replace(microsecond=0),
+        code=str(code()),
+        machine=about,
+        k=k,
+        view=views[0],
+        n_users=len(drawn),
+        batches=timed,
+    )
 
 
 def _timed(recommender: Recommender, queries: Queries, batch: int, k: int, seconds: float, progress: Progress) -> BatchLatency:
@@ -147,4 +119,11 @@ def _timed(recommender: Recommender, queries: Queries, batch: int, k: int, secon
     percentiles = {
         name: float(np.percentile(taken, int(name[1:]))) * 1e3 if len(taken) >= least else None for name, least in _LEAST_CALLS.items()
     }
-    return BatchLatency(size, len(taken), size * len(taken) / sum(taken), percentiles["p50"], percentiles["p95"], percentiles["p99"])
+    return BatchLatency(
+        batch=size,
+        n_calls=len(taken),
+        users_per_s=size * len(taken) / sum(taken),
+        p50_ms=percentiles["p50"],
+        p95_ms=percentiles["p95"],
+        p99_ms=percentiles["p99"],
+    )

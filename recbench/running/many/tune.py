@@ -23,6 +23,7 @@ from recbench.core.config import PluginConfig
 from recbench.core.errors import BadRequest, StageFailed
 from recbench.core.plugin import Plugin
 from recbench.core.tuning import Trial, TuneLog, read_tune_log, same_settings
+from recbench.core.writing import replace_text
 from recbench.data import SplitProtocol
 from recbench.running.host.workplace import Workplace
 from recbench.running.many.executors import Executor, OpenExecutor, Report, work_through
@@ -164,7 +165,7 @@ def _outcome(request: TuneRequest, preset: str, trials: _Trials, data_dir: Path 
         )
     _write(folder, log)
     command = _command(request, preset, folder / BEST_FILE, data_dir)
-    _replace(folder / BEST_FILE, settings_text(log, best, folder / LOG_FILE, command))
+    replace_text(folder / BEST_FILE, settings_text(log, best, folder / LOG_FILE, command))
     return TuneOutcome(log, folder, best, folder / BEST_FILE, command)
 
 
@@ -251,13 +252,4 @@ def _command(request: TuneRequest, preset: str, config_file: Path, data_dir: Pat
 
 def _write(folder: Path, log: TuneLog) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    _replace(folder / LOG_FILE, log.to_json())
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write a file in one step: whoever reads it sees the old or the new text."""
-    if path.exists() and path.read_text(encoding="utf-8") == text:
-        return
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
+    replace_text(folder / LOG_FILE, log.to_json())
