@@ -118,9 +118,9 @@ class Budget:
 
     @property
     def sets_length(self) -> bool:
-        """Whether it takes the place of the epochs and steps in the settings, which fit one data set.
+        """Whether it takes the place of the epochs, steps and patience in the settings, which fit one data set.
 
-        Processor time is what a run is given, not what it may at most take: a training ends with it, or by its patience.
+        Processor time is what a run is given, not what it may at most take: a training ends with it.
         """
         return self.unit == "cpu-seconds" and not self.is_auxiliary and not self.is_part
 

@@ -33,12 +33,12 @@ from recbench.core.errors import BadData, refuse_shortage
 from recbench.core.file_names import is_plain_path
 from recbench.core.ranking import View
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 """2 added `tuned`, `foreign` and `remeasured`; 3 added `StagePart.steps` and `stopped_by`, `FitPart.validations`, the peak of device
 memory, the sums of the model's files and the record's own sum; 4 added `task` and `ModelPart.columns`, and nested `config`, see
 `RunRecord.with_present_config`; 5 added `Fingerprints.feedback`, `Fingerprints.features` and `notes`; 6 added
-`StagePart.cpu_seconds`, `CostPart.cpu_s` and `CostPart.train_cpu_s`."""
-_READ_VERSIONS = (1, 2, 3, 4, 5, 6)
+`StagePart.cpu_seconds`, `CostPart.cpu_s` and `CostPart.train_cpu_s`; 7 added `TunePart.budget`."""
+_READ_VERSIONS = (1, 2, 3, 4, 5, 6, 7)
 _FIRST_SEALED = 3
 LAST_FLAT = 3
 """Last schema in which all settings stand on one level, by names that the card's `[moved]` leads to those of today."""
@@ -262,6 +262,8 @@ class TunePart(_Part):
     """Data set of the search."""
     valid: str
     """Fingerprint of the validation part that the trials were ranked by."""
+    budget: str | None = None
+    """Of each trial; None: unlimited, or unknown in a record of before schema 7."""
 
 
 class ForeignPart(_Part):

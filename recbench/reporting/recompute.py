@@ -55,7 +55,8 @@ def search_at_fault(run: StoredRun, cards: Mapping[str, ModelCard]) -> list[Faul
         record, log = record.with_present_config(card.moved, card.added), log.with_present_configs(card.moved, card.added)
     best = log.best()
     found = None if best is None else (len(log.trials), best.trial, best.score, log.dataset, log.valid)
-    if best is not None and found == (claim.trials, claim.trial, claim.score, claim.dataset, claim.valid):
+    has_budget = claim.budget in (None, log.budget)
+    if best is not None and has_budget and found == (claim.trials, claim.trial, claim.score, claim.dataset, claim.valid):
         if same_settings(best.config, record.config):
             return []
         return [

@@ -2,7 +2,7 @@
 
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -33,6 +33,8 @@ class LeagueClass(_Part):
     """Of each model that learns."""
     seeds: PositiveInt
     """Of each model that learns, under leave-one-out."""
+    tuned_on: str | None = None
+    """Data set of the leagues on which settings of models that learn are searched; None: they are not."""
 
 
 class _Repeats(_Part):
@@ -50,7 +52,7 @@ class LeagueProtocol(_Part):
     without: tuple[str, ...] = ()
     kinds: tuple[Kind, ...] = KINDS
     has_tuned: bool = False
-    """Whether untrained models stand with searched settings too."""
+    """Whether models stand with searched settings too."""
     learned_seeds: PositiveInt | None = None
     """Of each model that learns; None: as many as the class has."""
     repeats: _Repeats | None = None
@@ -75,6 +77,9 @@ class Leagues(_Part):
     tuned: tuple[str, ...] = ()
     tuned_trials: PositiveInt = 40
     learned: tuple[str, ...]
+    learned_trials: PositiveInt = 8
+    learned_trial_part: PositiveInt = 3
+    """A trial has one part in so many of the budget of its data set's class."""
     without_text: tuple[str, ...]
     without_times: tuple[str, ...] = ()
     untimed: Mapping[str, str] = {}
@@ -88,6 +93,30 @@ class Leagues(_Part):
 
 
 @dataclass(frozen=True)
+class LeagueSearch:
+    """A search for settings, by the validation part of its data set.
+
+    Attributes:
+        dataset: where the trials are made.
+        trials: how many.
+        preset: what the drawn settings override; None: the one that the model's card names.
+        budget: processor time of each trial; None for a model that is not trained.
+    """
+
+    dataset: str
+    trials: int
+    preset: str | None = None
+    budget: str | None = None
+
+    def command(self, model: str) -> str:
+        """The command that makes it, for a model by its name."""
+        options = [f"--trials {self.trials}"]
+        options += [f"--preset {self.preset}"] if self.preset else []
+        options += [f"--budget {self.budget}"] if self.budget else []
+        return " ".join([f"recbench tune {model} {self.dataset}", *options])
+
+
+@dataclass(frozen=True)
 class LeagueCell:
     """One run of a league.
 
@@ -98,7 +127,7 @@ class LeagueCell:
         protocol: name of the protocol within the league.
         split, ties: what `recbench run` is told of it.
         budget: processor time; None for a model that is not trained.
-        trials: of the search for its settings on the same data; None: it stands with its preset.
+        search: for its settings, on this data set or another; None: it stands with its preset.
         stands_for: the model of the league that it runs in place of; None: itself.
     """
 
@@ -110,19 +139,26 @@ class LeagueCell:
     split: str
     ties: str
     budget: str | None
-    trials: int | None = None
+    search: LeagueSearch | None = None
     stands_for: str | None = None
 
     @property
     def entry(self) -> str:
         """What competes: `NAME`, `NAME:PRESET`, or `NAME:tuned-N` where the settings are the best of N trials."""
-        return self.stands_for or self.model if self.trials is None else f"{self.model}:tuned-{self.trials}"
+        if self.search is not None:
+            return f"{self.name}:tuned-{self.search.trials}"
+        return self.stands_for or self.model
+
+    @property
+    def name(self) -> str:
+        """Of the model, without its preset."""
+        return self.model.partition(":")[0]
 
     @property
     def command(self) -> str:
         """The command that runs this cell alone; of searched settings the search, which says how to run them."""
-        if self.trials is not None:
-            return f"recbench tune {self.model} {self.dataset} --trials {self.trials}"
+        if self.search is not None:
+            return self.search.command(self.name)
         name, _, preset = self.model.partition(":")
         options = [f"-m {name}", f"-d {self.dataset}"]
         options += [f"--preset {preset}"] if preset else []
@@ -148,7 +184,9 @@ class Standing:
     @property
     def hours_left(self) -> float:
         """Processor hours that the missing trainings may take at most; what is not trained takes next to none."""
-        return sum(Budget.parse(cell.budget).amount for cell in self.missing if cell.budget) / 3600
+        searches = {(cell.name, cell.search) for cell in self.missing if cell.search is not None}
+        trials = sum(search.trials * Budget.parse(search.budget).amount for _, search in searches)
+        return (trials + sum(Budget.parse(cell.budget).amount for cell in self.missing)) / 3600
 
     def by_title(self) -> "dict[tuple[str, str], Standing]":
         """The part by protocol and kind of model."""
@@ -209,10 +247,47 @@ def _cells(
                 for seed in range((how.learned_seeds or of.seeds) if learns else n_drawn):
                     budget = of.budget if learns else None
                     yield LeagueCell(kind, runs, dataset, seed, title, split, how.ties, budget, stands_for=model)
-            if how.has_tuned and not learns:
-                for name in found.tuned:
-                    if name in cards and _serves(cards[name], dataset, has_text=dataset not in found.without_text):
-                        yield LeagueCell(kind, name, dataset, 0, title, split, how.ties, None, found.tuned_trials)
+            if how.has_tuned:
+                yield from _tuned(found, of, title, how, split, dataset, kind, cards)
+
+
+def _tuned(
+    found: Leagues,
+    of: LeagueClass,
+    title: str,
+    how: LeagueProtocol,
+    split: str,
+    dataset: str,
+    kind: Kind,
+    cards: Mapping[str, ModelCard],
+) -> Iterator[LeagueCell]:
+    """Models with searched settings: untrained ones by a search on the data set itself, those that learn by one for their class."""
+
+    def serves(model: str, *datasets: str) -> bool:
+        card = cards.get(model.partition(":")[0])
+        return (
+            card is not None
+            and card.tune is not None
+            and all(_serves(card, name, has_text=name not in found.without_text) for name in datasets)
+        )
+
+    if kind == "untrained":
+        for model in filter(lambda model: serves(model, dataset), found.tuned):
+            search = LeagueSearch(dataset, found.tuned_trials)
+            yield LeagueCell(kind, model, dataset, 0, title, split, how.ties, None, search)
+        return
+    if of.tuned_on is None:
+        return
+    # One search for each model, whatever presets of it compete.
+    first = {model.partition(":")[0]: model for model in reversed(found.learned)}
+    for model in dict.fromkeys(first[model.partition(":")[0]] for model in found.learned):
+        if not serves(model, dataset, of.tuned_on):
+            continue
+        runs = found.untimed.get(model, model) if of.tuned_on in found.without_times else model
+        own = next(other for other in found.classes.values() if of.tuned_on in other.datasets)
+        trial = replace(budget := Budget.parse(own.budget), amount=budget.amount / found.learned_trial_part).text
+        search = LeagueSearch(of.tuned_on, found.learned_trials, runs.partition(":")[2] or None, trial)
+        yield LeagueCell(kind, runs, dataset, 0, title, split, how.ties, of.budget, search)
 
 
 def _serves(card: ModelCard, dataset: str, *, has_text: bool) -> bool:
@@ -240,21 +315,23 @@ def record_keys(record: RunRecord, cards: Mapping[str, ModelCard]) -> tuple[str,
     card = cards.get(model.name)
     if card is None:
         return ()
-    settings = model.preset if model.preset in card.presets and not card.changed_settings(record) else None
+    settings = [model.preset] if model.preset in card.presets and not card.changed_settings(record) else []
     if tuned is not None:
+        is_here = tuned.valid == record.fingerprints.valid
         # Searches from other presets would be further tries of one entry.
-        is_of_league = card.tune is not None and model.preset == card.tune.preset and tuned.valid == record.fingerprints.valid
-        settings = f"tuned-{tuned.trials}" if is_of_league else None
+        is_own = is_here and card.tune is not None and model.preset == card.tune.preset
+        settings = [f"tuned-{tuned.trials}"] if is_own else []
+        if record.budget is not None and is_here == (tuned.dataset == record.dataset.name):
+            settings.append(_searched(model.preset, tuned.trials, tuned.dataset, tuned.budget))
     counts = (
-        settings is not None
-        and record.task == NEXT_ITEM.name
+        record.task == NEXT_ITEM.name
         and protocol.views == NEXT_ITEM.views
         and protocol.list_length == NEXT_ITEM.list_length
         and record.device.type == "cpu"
         and record.foreign is None
     )
     of_split = _split_key(protocol.split, protocol.split_options, protocol.ties)
-    return (_key(model.name, str(settings), record.dataset.name, record.seed, of_split, record.budget),) if counts else ()
+    return tuple(_key(model.name, one, record.dataset.name, record.seed, of_split, record.budget) for one in settings) if counts else ()
 
 
 def cell_key(cell: LeagueCell, cards: Mapping[str, ModelCard]) -> str:
@@ -263,9 +340,16 @@ def cell_key(cell: LeagueCell, cards: Mapping[str, ModelCard]) -> str:
     protocol = NEXT_ITEM.protocol(cell.split, cell.ties)
     of_split = _split_key(protocol.name, protocol.options, protocol.ties)
     settings = preset or cards[name].default_preset("cpu", NEXT_ITEM.name)
-    if cell.trials is not None:
-        settings = f"tuned-{cell.trials}"
+    search = cell.search
+    if search is not None and search.budget is None:
+        settings = f"tuned-{search.trials}"
+    elif search is not None:
+        settings = _searched(settings, search.trials, search.dataset, Budget.parse(search.budget).text)
     return _key(name, settings, cell.dataset, cell.seed, of_split, Budget.parse(cell.budget).text)
+
+
+def _searched(preset: str, trials: int, dataset: str, budget: str | None) -> str:
+    return f"{preset}, the best of {trials} trials on {dataset}, each of {budget}"
 
 
 def _split_key(split: str, options: Mapping[str, Any], ties: str) -> str:

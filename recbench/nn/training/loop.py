@@ -330,7 +330,7 @@ class _Training:
 
     def _reason_to_stop(self, moment: Moment) -> str | None:
         state, settings, budget = self.state, self.settings, self.budget
-        if settings.patience is not None and state.without_gain >= settings.patience:
+        if state.without_gain >= settings.validations_without_gain(self.budget):
             return "patience"
         if state.epoch >= self.max_epochs or state.step >= self.max_steps:
             return "done"

@@ -59,6 +59,13 @@ class TrainingSettings(PluginConfig):
         """Most epochs and most steps; infinite where the budget says how long a training lasts, or nothing does."""
         return (math.inf, math.inf) if budget.sets_length else (self.max_epochs, self.max_steps or math.inf)
 
+    def validations_without_gain(self, budget: Budget) -> float:
+        """So many in a row end the training; infinite where nothing does, or the budget says how long it lasts.
+
+        Validations of small data sets are a few steps apart, and the last falls of the rate are worth waiting for.
+        """
+        return math.inf if budget.sets_length or self.patience is None else self.patience
+
     @model_validator(mode="after")
     def _warmup_is_said_once(self) -> Self:
         if self.warmup_steps and self.warmup_share:

@@ -83,18 +83,9 @@ def measure_latency(
     with run.recommender.calling("generate"):
         timed = tuple(_timed(run.recommender.raw, queries.take(drawn), batch, k, seconds, workplace.progress) for batch in batches)
     about = f"{machine.type}: {machine.name}" + (f", {machine.threads} threads" if machine.type == "cpu" else "")
-    return Latency(
-        run_id=record.run_id,
-        row_name=record.model.row_name,
-        dataset=record.dataset.name,
-        measured=datetime.now(UTC).replace(microsecond=0),
-        code=str(code()),
-        machine=about,
-        k=k,
-        view=views[0],
-        n_users=len(drawn),
-        batches=timed,
-    )
+    found = {"machine": about, "k": k, "view": views[0], "n_users": len(drawn), "batches": timed}
+    names = {"run_id": record.run_id, "row_name": record.model.row_name, "dataset": record.dataset.name}
+    return Latency.model_validate({**names, **found, "measured": datetime.now(UTC).replace(microsecond=0), "code": str(code())})
 
 
 def _timed(recommender: Recommender, queries: Queries, batch: int, k: int, seconds: float, progress: Progress) -> BatchLatency:

@@ -11,7 +11,7 @@ from recbench.running.many.compare import compare_request
 from recbench.running.many.tune import TrialState, tune_request
 from recbench.running.requests import Cell, CompareRequest, TuneRequest
 from recbench.running.run.folders import known_records
-from recbench.tasks.leagues import LeagueCell, Standing, cells_of_class, leagues, standing
+from recbench.tasks.leagues import LeagueCell, LeagueSearch, Standing, cells_of_class, leagues, standing
 
 
 def standings(
@@ -61,8 +61,8 @@ def run_league(
     groups: dict[tuple[str, str, str | None], list[Cell]] = {}
     for cell in cells:
         waiting = _waiting(cell)
-        if cell.trials is not None:
-            waiting = _searched(cell, cell.trials, request, workplace, lambda searching: on_change([searching]))
+        if cell.search is not None:
+            waiting = _searched(cell, cell.search, request, workplace, lambda searching: on_change([searching]))
         if waiting.state == "failed":
             done.append(waiting)
         else:
@@ -86,12 +86,16 @@ def _waiting(cell: LeagueCell) -> Cell:
     return Cell(name, preset or None, cell.dataset, cell.seed, "waiting")
 
 
-def _searched(cell: LeagueCell, trials: int, request: CompareRequest, workplace: Workplace, on_change: Callable[[Cell], None]) -> Cell:
+def _searched(
+    cell: LeagueCell, search: LeagueSearch, request: CompareRequest, workplace: Workplace, on_change: Callable[[Cell], None]
+) -> Cell:
     """The cell with the settings that win a search, which goes on where it was stopped; `failed` where no trial could be made."""
     asked = TuneRequest(
-        cell.model,
-        cell.dataset,
-        trials,
+        cell.name,
+        search.dataset,
+        search.trials,
+        preset=search.preset,
+        budget=search.budget,
         jobs=request.jobs,
         executor=request.executor,
         device=request.device,
@@ -104,7 +108,7 @@ def _searched(cell: LeagueCell, trials: int, request: CompareRequest, workplace:
 
     def on_trials(states: list[TrialState]) -> None:
         n_done = sum(state.state in ("done", "failed") for state in states)
-        on_change(replace(waiting, state="running", reason=f"trial {min(n_done + 1, trials)} of {trials}"))
+        on_change(replace(waiting, state="running", reason=f"trial {min(n_done + 1, search.trials)} of {search.trials}"))
 
     try:
         found = tune_request(asked, workplace, on_trials)

@@ -65,6 +65,7 @@ class TunedSettings:
             score=self.trial.score,
             dataset=self.log.dataset,
             valid=self.log.valid,
+            budget=self.log.budget,
         )
 
     def keep(self, path: Path) -> Path:

@@ -188,7 +188,7 @@ class Trainer:
         }
         parts = {**inputs, "config": config.model_dump(mode="json"), "seed": seed, "budget": budget_text, "uses": used}
         if self.budget.sets_length:
-            parts["length"] = "budget"  # before, epochs ended such a training too
+            parts["length"] = "the budget alone"  # before, epochs and then patience ended such a training too
         return parts | named_content(config)
 
     def _vectors_of(

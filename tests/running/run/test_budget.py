@@ -139,8 +139,9 @@ def test_time_for_the_ranking_is_kept_from_the_first_step_on(workplace: Workplac
     assert 1.5 < reserves[0] < 30
 
 
-def test_processor_time_bounds_what_is_the_model_s_own_whatever_its_epochs(workplace: Workplace) -> None:
-    settings = {"training.max_epochs": 1, "training.max_steps": 5, "training.patience": None}
+def test_processor_time_bounds_what_is_the_model_s_own_whatever_its_epochs_and_patience(workplace: Workplace) -> None:
+    # At a rate of next to nothing no validation is better than the first.
+    settings = {"training.max_epochs": 1, "training.max_steps": 5, "training.patience": 1, "training.learning_rate": 1e-12}
     record = run(workplace, "sasrec", "4cpu-s", overrides=settings)
     assert record.budget == "4cpu-s"
     assert record.fit.stopped_by == "budget"
