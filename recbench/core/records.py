@@ -9,7 +9,8 @@ A run folder holds
     model/, catalogue.parquet, curve.csv, config.toml
     tune.json         where the settings come from a search: all its trials (`recbench.core.tuning`)
     references.json   the run beside the cheap references of its split, a list of `ReferencePart`; not published
-    log.txt           the only one whose sum the record does not keep
+    latency.json      what a call takes, where it was measured afterwards (`recbench.core.latency`)
+    log.txt           like latency.json without a sum in the record
 
 and two files that all runs on one split share, stored under the hash of their content:
 
