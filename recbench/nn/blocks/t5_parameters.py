@@ -61,6 +61,7 @@ class T5DecoderParameters:
         self.inner = self.n_heads * self.d_kv
         self.embedding: Tensor = decoder.embed_tokens.weight.detach()
         self.relative: Tensor = decoder.block[0].layer[0].SelfAttention.relative_attention_bias.weight.detach()
+        self._biases: dict[tuple[int, int], Tensor] = {}
         # Newer versions say so; in older ones tied embeddings are what is scaled.
         is_scaled = getattr(config, "scale_decoder_outputs", config.tie_word_embeddings)
         head = model.lm_head.weight * decoder.final_layer_norm.weight * (config.d_model**-0.5 if is_scaled else 1.0)
@@ -97,6 +98,11 @@ class T5DecoderParameters:
 
     def bias(self, n_before: int, n_tokens: int) -> Tensor:
         """Score added for the distance between reader and read, (H, R, T + R); -inf for what comes later."""
+        if (n_before, n_tokens) not in self._biases:
+            self._biases[n_before, n_tokens] = self._computed_bias(n_before, n_tokens)
+        return self._biases[n_before, n_tokens]
+
+    def _computed_bias(self, n_before: int, n_tokens: int) -> Tensor:
         device = self.relative.device
         distance = torch.arange(n_before, n_before + n_tokens, device=device)[:, None] - torch.arange(n_before + n_tokens, device=device)
         exact = self.n_buckets // 2
