@@ -213,8 +213,10 @@ class PrefixStates:
         row_bytes = parameters.embedding.element_size() * (parameters.embedding.shape[1] + parameters.inner)
         prefix = torch.full((1, 1), start_token, device=trie.device)
         states, queries, depth, first_node = [], [], 0, 0
+        # The first token alone is not worth a table.
+        n_second = int(trie.child_ptr[1])
         with torch.inference_mode(), torch.autocast(trie.device.type, enabled=False):
-            while len(prefix) <= n_reads and (first_node + len(prefix)) * row_bytes <= _MAX_PREFIX_BYTES:
+            while n_second <= n_reads and len(prefix) <= n_reads and (first_node + len(prefix)) * row_bytes <= _MAX_PREFIX_BYTES:
                 for part in torch.split(prefix, _PREFIXES_AT_A_TIME):
                     state, query = parameters.after_first_attention(part, 1)
                     states.append(state)
