@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from recbench.cli.options import DataDir, Dataset, Debug, Device, Json, Plugins, Run, Threads, names, run_folder, workplace
-from recbench.cli.terminal import print_json, print_line, stdout, verb
+from recbench.cli.terminal import print_json, print_line, print_note, stdout, verb
 
 
 @verb
@@ -57,6 +57,7 @@ def latency(
     )
     if save:
         replace_text(folder / LATENCY_FILE, found.to_json())
+        print_note(f"saved in {folder / LATENCY_FILE}")
     if as_json:
         print_json(found)
         return

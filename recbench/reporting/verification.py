@@ -95,7 +95,7 @@ def inspect_boards(boards: Path, cards: Mapping[str, ModelCard], plugins: Sequen
         n_rows, wrong_pages = _pages_as_rendered(boards, pages, runs, cards, publish, workers)
         faults += wrong_pages
     if not runs and not faults:
-        faults.append(Fault(boards, None, f"there is no row to verify. Publish one with: {publish}"))
+        faults.append(Fault(boards, None, f"there is no row to verify. Publish a run on real data (not demo) with: {publish}"))
     return VerifyReport(len(pages), n_rows, len(runs), n_figures, tuple(faults))
 
 
