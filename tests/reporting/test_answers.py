@@ -215,7 +215,16 @@ def test_times_of_calls_stand_beside_the_quality_where_they_were_measured(worksh
     assert [row["popularity"][title] for title in titles] == ["–", "–", "–"]
 
 
-def save_latency(folder: Path, *, p50_ms: float, machine: str, batch: int = 1) -> None:
+def test_times_of_other_lists_are_not_shown(workshop: Any, cards_of_league: Any) -> None:
+    runs = {(model, dataset): run_of(workshop, model, dataset) for dataset in ("beauty", "sports") for model in ("popularity", "tiger")}
+    save_latency(runs["tiger", "beauty"], p50_ms=4.0, machine="cpu: long lists", k=50)
+    save_latency(runs["tiger", "sports"], p50_ms=8.0, machine="cpu: another view", view="keep")
+    found = answers_of(list(runs.values()), cards_of_league)
+    assert found.machines == ()
+    assert all(one.call_ms is None and one.served_per_s is None for one in found.answers[0].models)
+
+
+def save_latency(folder: Path, *, p50_ms: float, machine: str, batch: int = 1, **changes: Any) -> None:
     run_id = StoredRun.open(folder).record.run_id
     lines = [(batch, p50_ms, 2 * p50_ms, 1e3 / p50_ms), *([(256, None, None, 1000.0)] if batch == 1 else [])]
     found = Latency(
@@ -232,7 +241,7 @@ def save_latency(folder: Path, *, p50_ms: float, machine: str, batch: int = 1) -
             BatchLatency(batch=size, n_calls=20, users_per_s=rate, p50_ms=p50, p95_ms=p95, p99_ms=None) for size, p50, p95, rate in lines
         ),
     )
-    (folder / LATENCY_FILE).write_text(found.to_json())
+    (folder / LATENCY_FILE).write_text(found.model_copy(update=changes).to_json())
 
 
 def test_protocols_of_one_data_set_are_compared(workshop: Any, cards_of_league: Any, monkeypatch: pytest.MonkeyPatch) -> None:
