@@ -65,6 +65,7 @@ class Budget:
         started_at: when the run began, as `now` counts.
         ledger: what was spent so far.
         is_auxiliary: bounds an auxiliary training, which no ranking follows.
+        share: of the run's budget that this one is; less than `AUXILIARY_SHARE` where further auxiliary trainings follow.
         is_part: bounds the first of several trainings of one model, which the settings may end sooner.
         whole: of an auxiliary budget the run's, for which a stop must not buy time either.
     """
@@ -74,6 +75,7 @@ class Budget:
     started_at: float = field(default_factory=time.monotonic)
     ledger: Ledger = field(default_factory=Ledger)
     is_auxiliary: bool = False
+    share: float = 1.0
     is_part: bool = False
     whole: "Budget | None" = field(default=None, repr=False, compare=False)
 
@@ -166,16 +168,11 @@ class Budget:
         if self.unit is None:
             return "made no step, and no budget bounds it. Look at the settings, such as max_steps and max_epochs."
         took = f"auxiliary trainings took {self.ledger.auxiliary:g} of them"
-        least = f"--budget {math.ceil((self.ledger.auxiliary + 1) / self._share)}{self.unit}"
+        least = f"--budget {math.ceil((self.ledger.auxiliary + 1) / self.share)}{self.unit}"
         if self.is_timed:
-            took, least = self.spending(), self.enough((self.used_s() + self.kept_back_s) / self._share)
+            took, least = self.spending(), self.enough((self.used_s() + self.kept_back_s) / self.share)
         by = f"auxiliary trainings may spend {AUXILIARY_SHARE:.0%} of a run's" if self.is_auxiliary else took
         return f"made no step: the budget of {self} was used up before ({by}). Give at least {least}, more for a whole pass."
-
-    @property
-    def _share(self) -> float:
-        """Share of the run's budget that this one is."""
-        return AUXILIARY_SHARE if self.is_auxiliary else 1.0
 
     def spending(self) -> str:
         """Seconds used so far and those kept back, as a phrase."""
@@ -211,7 +208,8 @@ class Budget:
         if self.unit is None:
             return Budget(is_auxiliary=True, whole=self)
         left = max(AUXILIARY_SHARE * self.amount - self.ledger.auxiliary, 0.0) / (1 + trainings_left)
-        return Budget(self.unit, left if self.is_timed else float(int(left)), self.now(), is_auxiliary=True, whole=self)
+        amount, share = left if self.is_timed else float(int(left)), AUXILIARY_SHARE / (1 + trainings_left)
+        return Budget(self.unit, amount, self.now(), is_auxiliary=True, share=share, whole=self)
 
     def auxiliary_text(self, trainings_left: int = 0) -> str | None:
         """The part of an auxiliary training in what all of them together may spend, for its stage key; None where it is unlimited."""

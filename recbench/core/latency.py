@@ -75,7 +75,9 @@ def read_latency(path: Path, run_id: str) -> Latency | None:
         found = Latency.model_validate(json.loads(path.read_bytes()))
     except FileNotFoundError:
         return None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise BadData(f"{path}: cannot be read: {error.strerror}. {mend}") from None
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadData(f"{path}: not valid JSON: {error}. {mend}") from None
     except ValidationError as error:
         raise BadData(f"{explain(error, list(Latency.model_fields), str(path))} {mend}") from None

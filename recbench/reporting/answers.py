@@ -5,12 +5,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from recbench.core.latency import BatchLatency
+from recbench.core.latency import BatchLatency, Latency
 from recbench.core.model_card import ModelCard
 from recbench.core.ranking import View
 from recbench.core.records import Interval
 from recbench.reporting.board import Board
 from recbench.reporting.leagues import FAMILIES, LeagueRow, LeagueTable, LeagueTables
+from recbench.reporting.rows import Row
 from recbench.tasks import NEXT_ITEM
 from recbench.tasks.leagues import leagues
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 CALL_OF_MANY = 256
 """Users of a call whose throughput is shown."""
+LIST_OF_CALL = 10
+"""Length of the lists of the calls that are shown; those of others take another time."""
 LEAST_MODELS = 5
 """Fewer models that two protocols share have no order to speak of."""
 
@@ -179,8 +182,7 @@ def make_answers(boards: Sequence[Board], cards: Mapping[str, ModelCard], worker
             mine = [contest for contest in contests if (contest.protocol, contest.view) == (protocol, view)]
             if len(mine) > 1:
                 answers.append(_answer(protocol, view, mine))
-    runs = [run for table in tables for row in table.rows for run in row.row.runs]
-    machines = sorted({run.latency.machine for run in runs if run.latency is not None})
+    machines = sorted({found.machine for found in _times([row.row for table in tables for row in table.rows])})
     return Answers(tables, tuple(answers), tuple(_agreements(contests)), tuple(machines))
 
 
@@ -275,7 +277,7 @@ def _contestant(model: str, contests: Sequence[Contest], strength: Interval, mea
     records = [run.record for row in rows for run in row.row.runs]
     costs = [cost for record in records if (cost := record.cost) is not None]
     cpu = [cost.train_cpu_s for cost in costs if cost.train_cpu_s is not None]
-    timed = [run.latency for row in rows for run in row.row.runs if run.latency is not None]
+    timed = _times([row.row for row in rows])
     alone = [line for one in timed if (line := one.of(1)) is not None and line.p50_ms is not None and line.p95_ms is not None]
     together = [line.users_per_s for one in timed if (line := one.of(CALL_OF_MANY)) is not None]
     shares = [contest.value[model] / best for contest in there if (best := max(contest.value.values())) > 0]
@@ -293,6 +295,12 @@ def _contestant(model: str, contests: Sequence[Contest], strength: Interval, mea
         statistics.median(together) if together else None,
         max(record.fit.parameters for record in records),
     )
+
+
+def _times(rows: Sequence[Row]) -> list[Latency]:
+    """The times of their runs that may stand beside each other: of lists of one length and in the view for a person."""
+    found = [run.latency for row in rows for run in row.runs]
+    return [one for one in found if one is not None and (one.k, one.view) == (LIST_OF_CALL, NEXT_ITEM.serving_view)]
 
 
 def _medians(calls: Sequence[BatchLatency]) -> tuple[float, float]:

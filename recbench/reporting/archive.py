@@ -58,9 +58,10 @@ class StoredRun:
         return replace(self, record=record, sha256=hashlib.sha256(record.to_json().encode()).hexdigest())
 
     def with_times_of(self, other: "StoredRun") -> "StoredRun":
-        """The same run with the times that lie in another folder of it, if any do."""
-        newer = other.folder / LATENCY_FILE
-        return replace(self, latency_file=newer) if newer.is_file() else self
+        """The same run with the times that lie in another folder of it, unless its own were measured later."""
+        if other.latency is None or (self.latency is not None and other.latency.measured < self.latency.measured):
+            return self
+        return replace(self, latency_file=other.folder / LATENCY_FILE)
 
     @cached_property
     def latency(self) -> Latency | None:

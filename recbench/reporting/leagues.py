@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from recbench.core.model_card import ModelCard
+from recbench.reporting.archive import StoredRun
 from recbench.reporting.board import Board, Section
 from recbench.reporting.rows import Row
 from recbench.tasks import NEXT_ITEM
@@ -105,19 +106,23 @@ class LeagueTables:
         rows: dict[str, LeagueRow] = {}
         there: set[str] = set()
         for board_row in section.rows:
-            # Runs with seeds that the league does not ask for are no part of it.
-            of_league = {key: run for run in board_row.row.runs for key in record_keys(run.record, self._cards) if key in cell_of}
-            if not of_league:
-                continue
-            there |= of_league.keys()
-            model = cell_of[next(iter(of_league))].entry
-            n_seeds = sum(cell.entry == model for cell in cells)
-            row = replace(board_row.row, runs=tuple(of_league.values()))
-            # Of two rows of one model, as two searches give, the newer counts: never the one that does better in the test.
-            if model in rows and _newest(rows[model].row) > _newest(row):
-                continue
-            rows.pop(model, None)
-            rows[model] = LeagueRow(model, _family(cell_of[next(iter(of_league))], board_row.row), row, n_seeds)
+            # A search may choose the preset's own settings: then two models of the league share a row, and one run hides another.
+            of_model: dict[str, dict[str, StoredRun]] = {}
+            for run in (*board_row.row.runs, *board_row.row.superseded):
+                # Runs with seeds that the league does not ask for are no part of it.
+                for key in record_keys(run.record, self._cards):
+                    if key in cell_of:
+                        of_model.setdefault(cell_of[key].entry, {}).setdefault(key, run)
+            for model, of_league in of_model.items():
+                there |= of_league.keys()
+                n_seeds = sum(cell.entry == model for cell in cells)
+                runs = tuple(sorted(of_league.values(), key=lambda run: run.record.seed))
+                row = board_row.row if runs == board_row.row.runs else replace(board_row.row, runs=runs, superseded=(), spread={})
+                # Of two rows of one model, as two searches give, the newer counts: never the one that does better in the test.
+                if model in rows and _newest(rows[model].row) > _newest(row):
+                    continue
+                rows.pop(model, None)
+                rows[model] = LeagueRow(model, _family(cell_of[next(iter(of_league))], row), row, n_seeds)
         return tuple(rows.values()), tuple(cell for key, cell in cell_of.items() if key not in there)
 
 

@@ -137,11 +137,13 @@ def _new_runs(
         # Of two runs of one name the first that is sound counts.
         reason = _needless(run.record, run.sha256, taken)
         fault = "" if reason else _fault_of(run, found[folder], taken, cards)
-        there = published.get(run.record.run_id)
-        if reason and there is not None:
+        there = timed.get(run.record.run_id) or published.get(run.record.run_id)
+        if not fault and (there is not None or not reason) and (unreadable := unreadable_latencies([run])):
+            fault = str(unreadable[0])
+        if reason and not fault and there is not None:
             timed[run.record.run_id] = there.with_times_of(run)
         if reason or fault:
-            skipped.append(Skipped(folder, reason or fault, is_fault=bool(fault)))
+            skipped.append(Skipped(folder, fault or reason, is_fault=bool(fault)))
         else:
             fresh[run.record.run_id] = run
     return fresh, timed, skipped

@@ -9,8 +9,12 @@ import pytest
 
 from recbench import registry
 from recbench.core.budget import Budget
+from recbench.core.errors import StageFailed
 from recbench.core.records import TunePart, read_record
 from recbench.data import dataset_card
+from recbench.running.host.workplace import Workplace
+from recbench.running.many import league
+from recbench.running.requests import CompareRequest, TuneRequest
 from recbench.tasks import NEXT_ITEM, leagues
 
 CARDS = {row.name: row.plugin.full_card for row in registry.models().describe() if row.plugin is not None}
@@ -158,6 +162,23 @@ def test_a_record_of_another_search_stands_for_no_cell() -> None:
         other = record_of_search.model_copy(update={"tuned": search.model_copy(update=change)})
         assert there not in leagues.record_keys(other, CARDS)
     assert there not in leagues.record_keys(record_of_search.model_copy(update={"budget": None}), CARDS)
+
+
+def test_a_search_for_several_data_sets_that_fails_is_made_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked = []
+
+    def refuse(request: TuneRequest, *_: Any) -> None:
+        asked.append((request.model, request.dataset))
+        raise StageFailed("All 8 trials failed.")
+
+    monkeypatch.setattr(league, "tune_request", refuse)
+    cells = [cell for cell in leagues.cells_of_class("small", CARDS, "leave-one-out", "learned") if cell.entry == "tiger:tuned-8"]
+    workplace = Workplace(tmp_path, None, tmp_path, tmp_path)
+    done = league.run_league(cells, CompareRequest(models=(), datasets=()), workplace, lambda _: None)
+    assert asked == [("tiger", "office")]
+    assert [(cell.dataset, cell.state, cell.reason) for cell in done] == [
+        (cell.dataset, "failed", "All 8 trials failed.") for cell in cells
+    ]
 
 
 def test_unknown_names_are_told(small: None, recbench: Any) -> None:

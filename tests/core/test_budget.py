@@ -149,6 +149,9 @@ def test_auxiliary_trainings_to_come_get_an_equal_part_and_what_the_first_leaves
     assert whole.auxiliary().seconds_left() == pytest.approx(26.0, abs=0.5)
     assert Budget.parse("1000steps").auxiliary(trainings_left=2).amount == 83
     assert not Budget.parse(None).auxiliary(trainings_left=2).is_spent(steps=10**9, examples=10**9)
+    # What is said to do does.
+    assert "Give at least --budget 12steps" in Budget.parse("1steps").auxiliary(trainings_left=2).used_up_before()
+    assert Budget.parse("12steps").auxiliary(trainings_left=2).amount == 1
 
 
 def test_auxiliary_steps_are_steps_of_the_run() -> None:

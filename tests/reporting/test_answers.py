@@ -215,7 +215,34 @@ def test_times_of_calls_stand_beside_the_quality_where_they_were_measured(worksh
     assert [row["popularity"][title] for title in titles] == ["–", "–", "–"]
 
 
-def save_latency(folder: Path, *, p50_ms: float, machine: str, batch: int = 1) -> None:
+def test_times_of_other_lists_are_not_shown(workshop: Any, cards_of_league: Any) -> None:
+    runs = {(model, dataset): run_of(workshop, model, dataset) for dataset in ("beauty", "sports") for model in ("popularity", "tiger")}
+    save_latency(runs["tiger", "beauty"], p50_ms=4.0, machine="cpu: long lists", k=50)
+    save_latency(runs["tiger", "sports"], p50_ms=8.0, machine="cpu: another view", view="keep")
+    found = answers_of(list(runs.values()), cards_of_league)
+    assert found.machines == ()
+    assert all(one.call_ms is None and one.served_per_s is None for one in found.answers[0].models)
+
+
+def test_a_search_that_chooses_the_preset_itself_is_an_entry_of_its_own(
+    workshop: Any, cards_of_league: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "searched.toml"
+    one_seed, plain = "seeds = 1\n", 'split = "leave-one-out"\n\n[protocols.shuffled'
+    text = TINY.replace(one_seed, 'seeds = 2\ntuned_on = "beauty"\n').replace(plain, plain.replace("\n\n", "\nhas_tuned = true\n\n"))
+    file.write_text(text)
+    monkeypatch.setattr(leagues, "_FILE", file)
+    leagues.leagues.cache_clear()
+    runs = [run_of(workshop, "sasrec", "beauty", seed=seed) for seed in range(2)]
+    valid = StoredRun.open(runs[0]).record.fingerprints.valid
+    search = {"trials": 8, "trial": 0, "score": 0.1, "dataset": "beauty", "valid": valid, "budget": "1cpu-min"}
+    runs.append(run_of(workshop, "sasrec", "beauty", tuned=search))
+    (table,) = answers_of(runs, cards_of_league).tables
+    assert {row.model: len(row.row.runs) for row in table.rows} == {"sasrec:cpu": 2, "sasrec:tuned-8": 1}
+    assert not [cell for cell in table.missing if cell.entry in ("sasrec:cpu", "sasrec:tuned-8")]
+
+
+def save_latency(folder: Path, *, p50_ms: float, machine: str, batch: int = 1, **changes: Any) -> None:
     run_id = StoredRun.open(folder).record.run_id
     lines = [(batch, p50_ms, 2 * p50_ms, 1e3 / p50_ms), *([(256, None, None, 1000.0)] if batch == 1 else [])]
     found = Latency(
@@ -232,7 +259,7 @@ def save_latency(folder: Path, *, p50_ms: float, machine: str, batch: int = 1) -
             BatchLatency(batch=size, n_calls=20, users_per_s=rate, p50_ms=p50, p95_ms=p95, p99_ms=None) for size, p50, p95, rate in lines
         ),
     )
-    (folder / LATENCY_FILE).write_text(found.to_json())
+    (folder / LATENCY_FILE).write_text(found.model_copy(update=changes).to_json())
 
 
 def test_protocols_of_one_data_set_are_compared(workshop: Any, cards_of_league: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """Publishing: what is copied, what is refused, and that equal records give equal bytes."""
 
 import json
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -156,25 +157,57 @@ def test_another_record_of_a_published_name_is_skipped(workshop: Any, cards: Any
     assert "another record called same" in result.skipped[0].reason
 
 
+def times_of(run: Path, *, p50_ms: float, year: int = 2026) -> Latency:
+    return Latency(
+        run_id=run.name,
+        row_name="popularity",
+        dataset="beauty",
+        measured=datetime(year, 1, 1, tzinfo=UTC),
+        code="1.0",
+        machine="cpu",
+        k=10,
+        view="unseen",
+        n_users=20,
+        batches=(BatchLatency(batch=1, n_calls=20, users_per_s=500.0, p50_ms=p50_ms, p95_ms=4.0, p99_ms=None),),
+    )
+
+
+def test_the_newest_times_of_a_run_count(workshop: Any, cards: Any, tmp_path: Path) -> None:
+    boards, run = tmp_path / "boards", workshop.run("popularity", "default")
+    publish(boards, [run], cards)
+    there = boards / "records" / run.name / LATENCY_FILE
+    copy = run.with_name(f"{run.name}-copy")
+    shutil.copytree(run, copy)
+    new = times_of(run, p50_ms=2.0)
+    (run / LATENCY_FILE).write_text(new.to_json())
+    # The copy comes last and holds none.
+    publish(boards, [run, copy], cards)
+    assert read_latency(there, run.name) == new
+    (copy / LATENCY_FILE).write_text(times_of(run, p50_ms=3.0, year=2025).to_json())
+    publish(boards, [copy], cards)
+    assert read_latency(there, run.name) == new
+
+
+@pytest.mark.parametrize("content", ["{", "[" * 100_000, None], ids=["cut", "deep", "folder"])
+def test_a_run_whose_times_cannot_be_read_stops_no_other(workshop: Any, cards: Any, tmp_path: Path, content: str | None) -> None:
+    boards, bad, good = tmp_path / "boards", workshop.run("popularity", "default"), workshop.run("sasrec", "paper")
+    if content is None:
+        (bad / LATENCY_FILE).mkdir()
+    else:
+        (bad / LATENCY_FILE).write_text(content)
+    (skipped,) = publish(boards, [bad, good], cards).skipped
+    assert (skipped.folder, skipped.is_fault) == (bad, True)
+    assert "latency.json" in skipped.reason
+    assert (boards / "records" / good.name).is_dir()
+
+
 def test_times_measured_after_publishing_reach_the_boards(workshop: Any, cards: Any, tmp_path: Path) -> None:
     boards, run = tmp_path / "boards", workshop.run("popularity", "default")
     assert publish(boards, [run], cards).skipped == ()
     there = boards / "records" / run.name / LATENCY_FILE
     assert not there.exists()
     for p50_ms in (2.0, 3.0):
-        line = BatchLatency(batch=1, n_calls=20, users_per_s=500.0, p50_ms=p50_ms, p95_ms=4.0, p99_ms=None)
-        found = Latency(
-            run_id=run.name,
-            row_name="popularity",
-            dataset="beauty",
-            measured=datetime(2026, 1, 1, tzinfo=UTC),
-            code="1.0",
-            machine="cpu",
-            k=10,
-            view="unseen",
-            n_users=20,
-            batches=(line,),
-        )
+        found = times_of(run, p50_ms=p50_ms)
         (run / LATENCY_FILE).write_text(found.to_json())
         assert there in publish(boards, [run], cards).written
         assert read_latency(there, run.name) == found

@@ -225,7 +225,7 @@ def _plan(
         cost = _Cost(max(0.0, target.budget.amount - cost.rank_s - cost.rest_s), cost.rank_s, cost.rest_s, cost.memory_bytes)
         total = target.budget.amount
     if target.budget.unit == "cpu-seconds" and any(record.fit.steps for record in basis):
-        notes.append(f"Training takes the budget of {target.budget}, or less where patience ends it.")
+        notes.append(f"Training takes the budget of {target.budget}.")
         cost = replace(cost, train_s=target.budget.amount)
         total = cost.total_s
     return Plan(

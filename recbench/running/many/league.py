@@ -59,10 +59,15 @@ def run_league(
     """
     done: list[Cell] = []
     groups: dict[tuple[str, str, str | None], list[Cell]] = {}
+    # Cells of several data sets share a search: made again for each, it would repeat its failed trials.
+    searches: dict[tuple[str, LeagueSearch, str, str], Cell] = {}
     for cell in cells:
         waiting = _waiting(cell)
         if cell.search is not None:
-            waiting = _searched(cell, cell.search, request, workplace, lambda searching: on_change([searching]))
+            key = (cell.name, cell.search, cell.split, cell.ties)
+            if key not in searches:
+                searches[key] = _searched(cell, cell.search, request, workplace, lambda searching: on_change([searching]))
+            waiting = replace(searches[key], dataset=cell.dataset, seed=cell.seed)
         if waiting.state == "failed":
             done.append(waiting)
         else:
