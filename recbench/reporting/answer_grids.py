@@ -143,7 +143,7 @@ def _cost(one: Contestant) -> tuple[str, ...]:
         NOTHING if one.share_of_best is None else f"{one.share_of_best:.0%}",
         NOTHING if one.train_cpu_s is None else f"{one.train_cpu_s:,.1f}",
         NOTHING if one.users_per_s is None else f"{one.users_per_s:,.0f}",
-        *((NOTHING, NOTHING) if one.call_ms is None else (f"{ms:,.1f}" for ms in one.call_ms)),
+        *((NOTHING, NOTHING) if one.call_ms is None else (f"{ms:,.1f}" if ms >= 1 else f"{ms:.2f}" for ms in one.call_ms)),
         NOTHING if one.served_per_s is None else f"{one.served_per_s:,.0f}",
         f"{one.parameters:,}",
     )
