@@ -119,8 +119,7 @@ class GRAM:
         with torch.inference_mode():
             serving.states.ensure(read.item)
             place_PD = network.places.weight.detach()
-        n_beams = max(config.search.n_beams, k)
-        prefixes = PrefixStates.of(serving.parameters, self._trie, START, len(queries) * n_beams)
+        prefixes = PrefixStates.of(serving.parameters, self._trie, START, len(queries) * config.search.n_beams)
 
         def decoder_of(rows: LongArray) -> T5Decoder:
             newest = queries.histories.take(rows).tail(config.prompts.max_history)
@@ -134,7 +133,7 @@ class GRAM:
             queries,
             k,
             length_B=np.minimum(queries.histories.lengths, config.prompts.max_history),
-            n_beams=n_beams,
+            n_beams=config.search.n_beams,
             batching="even",
             length_norm=config.search.length_norm,
             length_power=config.search.length_power,

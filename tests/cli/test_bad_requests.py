@@ -112,7 +112,8 @@ def test_nothing_to_verify_fails(recbench: Any) -> None:
     (recbench.folder / "my boards").mkdir()
     answer = recbench("verify", "--boards", "my boards")
     assert answer.code == 1
-    assert "no row to verify. Publish a run on real data (not demo) with: recbench leaderboard publish --boards 'my boards'" in answer.stderr
+    assert "no row to verify. Publish a run on real data (not demo) with: " in answer.stderr
+    assert "recbench leaderboard publish --boards 'my boards'" in answer.stderr
     assert recbench("verify", "--json", "--boards", "my boards").code == 1
     recbench("leaderboard", "export", "demo", "--boards", "my boards").refuses("no board of 'demo'", "publish --boards 'my boards'")
     assert recbench.listing() == {}

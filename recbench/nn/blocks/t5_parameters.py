@@ -208,7 +208,7 @@ class PrefixStates:
             parameters: of the decoder.
             trie: on the decoder's device.
             start_token: what each code begins after.
-            n_reads: how many beams all searches together read on a level.
+            n_reads: about how many beams all searches together read on a level.
         """
         row_bytes = parameters.embedding.element_size() * (parameters.embedding.shape[1] + parameters.inner)
         prefix = torch.full((1, 1), start_token, device=trie.device)

@@ -87,8 +87,7 @@ class CodeGenerator:
         network = self.network.eval()
         self._trie = self._trie.to(network.item_tokens.device)
         reader, parameters = T5Encoder(network.t5), T5DecoderParameters(network.t5)
-        n_beams = max(self.settings.n_beams, k)
-        prefixes = PrefixStates.of(parameters, self._trie, START, len(queries) * n_beams)
+        prefixes = PrefixStates.of(parameters, self._trie, START, len(queries) * self.settings.n_beams)
 
         def decoder_of(rows: LongArray) -> T5Decoder:
             token_BM, slot_BM = network.memory_tokens(*self._read(queries.take(rows)))
@@ -102,7 +101,7 @@ class CodeGenerator:
             queries,
             k,
             length_B=np.minimum(queries.histories.lengths, self.settings.max_history),
-            n_beams=n_beams,
+            n_beams=self.settings.n_beams,
             renormalise=self.settings.renormalise,
         )
 
