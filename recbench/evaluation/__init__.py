@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from recbench.evaluation.domination import SPACES_FILE, Spaces, domination_figures, read_spaces
     from recbench.evaluation.exposure import TOP, Exposure, beyond_accuracy, exposure_counts
     from recbench.evaluation.facts import TargetFacts, target_facts, targets_part
-    from recbench.evaluation.figures import BOOTSTRAP_SEED, Evaluation, Evaluator, evaluate
+    from recbench.evaluation.figures import Evaluation, Evaluator, evaluate
     from recbench.evaluation.measures import Measures
     from recbench.evaluation.metrics import METRICS, Metric
     from recbench.evaluation.optimum import best_lists, expected_values
@@ -69,7 +69,6 @@ else:
     __getattr__ = on_demand(__name__)
 
 __all__ = [
-    "BOOTSTRAP_SEED",
     "CODES_FILE",
     "METRICS",
     "MISS",

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from recbench.core.records import Interval
 from recbench.core.seeds import frozen_generator
-from recbench.evaluation.intervals import bounds
+from recbench.evaluation.intervals import TAILS
 
 FloatArray = NDArray[np.float64]
 
@@ -182,7 +182,7 @@ def drawn_difference(drawn_one_R: FloatArray, drawn_other_R: FloatArray, value: 
 
 
 def _intervals(value_M: FloatArray, drawn_RM: FloatArray) -> list[Interval]:
-    low_M, high_M = bounds(np.ascontiguousarray(drawn_RM.T))
+    low_M, high_M = np.quantile(drawn_RM, TAILS, axis=0)
     return [
         Interval(value=value, low=low, high=high)
         for value, low, high in zip(value_M.tolist(), low_M.tolist(), high_M.tolist(), strict=True)

@@ -11,14 +11,11 @@ from recbench.core.ranking import View
 from recbench.core.records import Interval, SlicePart
 from recbench.evaluation.exposure import Background, Exposure
 from recbench.evaluation.facts import TargetFacts
-from recbench.evaluation.intervals import Draws, FloatArray, bootstrap_means, grouped, intervals, resampled_means
+from recbench.evaluation.intervals import FloatArray, grouped, intervals_of_users, mean_intervals
 from recbench.evaluation.measures import Measures
 from recbench.evaluation.rank_table import MISS, RankTable
 from recbench.evaluation.slices import Group
 from recbench.evaluation.user_values import same_targets, values_of_view, values_per_user
-
-BOOTSTRAP_SEED = 0
-"""Fixed, and apart from the run's seed: the same ranks always have the same intervals."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +58,6 @@ class Evaluator:
         self._train_count = train_count
         self._measures = measures
         self._cluster = None if measures.cluster is None else facts.of_task.get(measures.cluster)
-        self._draws: dict[tuple[str, View], Draws] = {}
         self._values_of_rank: dict[tuple[int, tuple[str, ...]], FloatArray] = {}
 
     @cached_property
@@ -86,14 +82,14 @@ class Evaluator:
         means = _Means()
         if len(ranks):
             for view in ranks.views:
-                means.add(names, *self._resampled(ranks, view, names, "all", self._cluster))
+                self._add(means, ranks, view, names, self._cluster)
         parts = []
         for group, rows in self._groups if slice_names else ():
             part = ranks.take(rows)
             parts.append((group, part.n_users))
             cluster = None if self._cluster is None else self._cluster[rows]
             for view in ranks.views:
-                means.add(slice_names, *self._resampled(part, view, slice_names, f"{group.slice}/{group.name}", cluster))
+                self._add(means, part, view, slice_names, cluster)
         found = means.with_intervals()
         metrics = {view: next(found) for view in ranks.views} if len(ranks) else {}
         slices = [
@@ -103,20 +99,16 @@ class Evaluator:
         ]
         return Evaluation(metrics, slices, self._background.beyond_accuracy(exposure))
 
-    def _resampled(
-        self, ranks: RankTable, view: View, names: tuple[str, ...], stream: str, cluster: LongArray | None
-    ) -> tuple[FloatArray, FloatArray]:
-        """Means over the users (M,) and over those of each resample (M, R); `cluster` has one number per row of the table."""
-        if (stream, view) not in self._draws:
-            self._draws[stream, view] = Draws(BOOTSTRAP_SEED, "bootstrap", stream, view)
-        draws = self._draws[stream, view]
+    def _add(self, means: "_Means", ranks: RankTable, view: View, names: tuple[str, ...], cluster: LongArray | None) -> None:
+        """Means over the users of a table; `cluster` has one number per row of it."""
         if cluster is not None:
-            return resampled_means(values_of_view(ranks, view, names), cluster[ranks.offsets[:-1]], draws)
-        if len(ranks) > ranks.n_users:
-            return bootstrap_means(*grouped(values_of_view(ranks, view, names)), draws)
-        sizes = np.bincount(ranks.rank[view] - MISS, minlength=ranks.list_length - MISS)
-        is_there = sizes > 0
-        return bootstrap_means(self._of_ranks(ranks.list_length, names)[is_there], sizes[is_there], draws)
+            means.add_found(names, intervals_of_users(values_of_view(ranks, view, names), cluster[ranks.offsets[:-1]]))
+        elif len(ranks) > ranks.n_users:
+            means.add(names, *grouped(values_of_view(ranks, view, names)))
+        else:
+            sizes = np.bincount(ranks.rank[view] - MISS, minlength=ranks.list_length - MISS)
+            is_there = sizes > 0
+            means.add(names, self._of_ranks(ranks.list_length, names)[is_there], sizes[is_there])
 
     def _of_ranks(self, list_length: int, names: tuple[str, ...]) -> FloatArray:
         """What a user with a single target has, whose rank is a miss, 0, 1 and so on, (list_length + 1, M)."""
@@ -128,21 +120,25 @@ class Evaluator:
 
 
 class _Means:
-    """Means with their resamples, in the order of their coming; all intervals are computed at once."""
+    """Tables of users in the order of their coming; all intervals are computed at once."""
 
     def __init__(self) -> None:
         self._names: list[tuple[str, ...]] = []
-        self._value: list[FloatArray] = []
-        self._samples: list[FloatArray] = []
+        self._found: dict[int, list[Interval]] = {}
+        self._tables: list[tuple[FloatArray, LongArray]] = []
 
-    def add(self, names: tuple[str, ...], value_M: FloatArray, samples_MR: FloatArray) -> None:
-        """Metrics of one group of users."""
+    def add(self, names: tuple[str, ...], values_GM: FloatArray, sizes_G: LongArray) -> None:
+        """What each group of users has in each metric, and how many users it has."""
         self._names.append(names)
-        self._value.append(value_M)
-        self._samples.append(samples_MR)
+        self._tables.append((values_GM, sizes_G))
+
+    def add_found(self, names: tuple[str, ...], found: list[Interval]) -> None:
+        """Metrics whose intervals are known already."""
+        self._found[len(self._names)] = found
+        self._names.append(names)
 
     def with_intervals(self) -> Iterator[dict[str, Interval]]:
-        """The metrics of each group."""
-        found = iter(intervals(np.concatenate(self._value), np.concatenate(self._samples)) if self._value else ())
-        for names in self._names:
-            yield {name: next(found) for name in names}
+        """The metrics of each table."""
+        computed = iter(mean_intervals(self._tables))
+        for number, names in enumerate(self._names):
+            yield dict(zip(names, self._found[number] if number in self._found else next(computed), strict=True))

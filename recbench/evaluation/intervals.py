@@ -1,33 +1,26 @@
-"""Bootstrap over users, by groups of users that cannot be told apart.
+"""Bootstrap over users: the interval of a mean if the users had been drawn anew.
 
-Drawing n users with replacement and counting how many fall into each group is one multinomial draw over the groups. With one
-target per user there are at most as many groups as ranks, so a thousand resamples of a hundred thousand users take milliseconds
-and are the same bootstrap. Sums run in a fixed order, without BLAS, and draws come from a frozen stream, so that equal ranks give
-equal digits on every machine and under every NumPy.
+The percentile interval of infinitely many resamples, the ideal bootstrap (Efron and Tibshirani 1993, section 6.4), is computed from the
+distribution of the mean itself (`sums_of_draws`): no draws, no seed, no error of chance. Users whose values cannot be told apart are
+counted, not listed: with one target each there are at most as many groups as ranks. Means are added up in a fixed order, without BLAS,
+so that equal ranks give equal digits on every machine; ends of intervals agree to a billionth.
 """
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from recbench.core.ragged import LongArray
 from recbench.core.records import Interval
-from recbench.core.seeds import frozen_generator
+from recbench.evaluation.sums_of_draws import PLACES, Mixtures, SumsOfDraws, first_bounds
 
 FloatArray = NDArray[np.float64]
-CountArray = NDArray[np.signedinteger[Any]]
 
-RESAMPLES = 1_000
 CONFIDENCE = 0.95
-_USERS_PER_GROUP = 16
-"""With fewer users to a group than this, drawing users is quicker than drawing the sizes of the groups."""
-_CELLS_AT_A_TIME = 1 << 22
-_USERS_TO_KEEP = 2_000
-"""Draws of larger tables are not kept for the next one: they would fill the memory."""
-_RESAMPLES_AT_A_TIME = 1_000
-"""Resamples whose group sizes are drawn at a time. It belongs to the stream: another number gives other draws."""
+TAILS = np.array([(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+_FEW = 6
+"""Clusters whose draws are all gone through."""
 _RUNNING_SUMS, _LONGEST_RUN = 8, 128
 """How NumPy adds up a row of numbers: so many running sums side by side, and rows longer than a run in two halves. Published figures
 were added up so; another order gives other last digits."""
@@ -42,92 +35,7 @@ def grouped(values_UM: FloatArray) -> tuple[FloatArray, LongArray]:
     return rows, sizes.astype(np.int64)
 
 
-class Draws:
-    """Users drawn with replacement by one stream of random numbers, for any number of tables of users.
-
-    Every table is drawn from the beginning of the stream, so that its figures do not depend on the tables before it. Users who are drawn
-    one by one are places in a table, whatever stands there: tables of equally many users share those draws.
-    """
-
-    def __init__(self, seed: int, *names: str | int) -> None:
-        """The stream of `frozen_generator`."""
-        self.rng = frozen_generator(seed, *names)
-        """Stands behind the draws of the latest table, once all blocks of it were taken."""
-        self._start = self.rng.get_state(legacy=False)
-        self._kept: tuple[tuple[int, int], CountArray, Any] | None = None
-
-    def sizes(self, sizes_G: LongArray, resamples: int, n_counted: int | None = None) -> Iterator[CountArray]:
-        """How many users of each group are in each resample: blocks of (G, b), `resamples` columns in all.
-
-        Args:
-            sizes_G: users in each group.
-            resamples: how many times the users are drawn anew.
-            n_counted: how many of the groups, from the first on, are asked for; the others have no row, and `rng` is then nowhere in
-                particular. None: all.
-        """
-        n, n_groups = int(sizes_G.sum()), len(sizes_G)
-        if n >= _USERS_PER_GROUP * n_groups or n > _USERS_TO_KEEP:
-            self.rng.set_state(self._start)
-            yield from resampled_sizes(sizes_G, resamples, self.rng, n_counted)
-            return
-        end_G = np.cumsum(sizes_G)[:n_counted]
-        before = self._drawn_before(n, resamples)
-        yield before[end_G] - before[end_G - sizes_G[:n_counted]]
-
-    def _drawn_before(self, n: int, resamples: int) -> CountArray:
-        """How many of the users that each resample draws stand before each place of a table of n, (n + 1, resamples)."""
-        if self._kept is None or self._kept[0] != (n, resamples):
-            self.rng.set_state(self._start)
-            before = np.zeros((n + 1, resamples), dtype=np.int16)
-            start = 0
-            for block in _drawn_users(np.arange(n), n, resamples, self.rng):
-                np.cumsum(block, axis=0, out=before[1:, start : start + block.shape[1]])
-                start += block.shape[1]
-            self._kept = (n, resamples), before, self.rng.get_state(legacy=False)
-        self.rng.set_state(self._kept[2])
-        return self._kept[1]
-
-
-def resampled_sizes(sizes_G: LongArray, resamples: int, rng: np.random.RandomState, n_counted: int | None = None) -> Iterator[CountArray]:
-    """As `Draws.sizes`, from a generator as it stands."""
-    n, n_groups = int(sizes_G.sum()), len(sizes_G)
-    if n < _USERS_PER_GROUP * n_groups:
-        group = np.repeat(np.arange(n_groups, dtype=np.int64), sizes_G)
-        yield from (block[:n_counted] for block in _drawn_users(group, n_groups, resamples, rng))
-        return
-    for start in range(0, resamples, _RESAMPLES_AT_A_TIME):
-        rows = min(_RESAMPLES_AT_A_TIME, resamples - start)
-        # What nobody asks for may stay undrawn where no further draws follow.
-        is_last = start + rows == resamples
-        yield _multinomial(sizes_G, rows, rng, n_counted if is_last else None)[:n_counted]
-
-
-def _drawn_users(group_U: LongArray, n_groups: int, resamples: int, rng: np.random.RandomState) -> Iterator[LongArray]:
-    """Users drawn one by one and counted by group, blocks of (n_groups, b)."""
-    n = len(group_U)
-    block = max(1, _CELLS_AT_A_TIME // max(n, n_groups))
-    for start in range(0, resamples, block):
-        rows = min(block, resamples - start)
-        drawn = group_U[rng.randint(0, n, size=(rows, n), dtype=np.int32)]
-        drawn += np.arange(rows, dtype=np.int64)[:, None] * n_groups
-        yield np.bincount(drawn.ravel(), minlength=rows * n_groups).reshape(rows, n_groups).T
-
-
-def _multinomial(sizes_G: LongArray, rows: int, rng: np.random.RandomState, n_counted: int | None = None) -> LongArray:
-    """As many users as there are, drawn with replacement `rows` times: how many came from each group, (G, rows)."""
-    drawn_GR = np.empty((len(sizes_G[:n_counted]), rows), dtype=np.int64)
-    n = int(sizes_G.sum())
-    undrawn_R: LongArray | int = n
-    not_before = n
-    for group, size in enumerate(sizes_G[: len(drawn_GR)].tolist()):
-        # Of the users that no group before this one got, each is of this group with the same chance. The last group gets those left.
-        drawn_GR[group] = undrawn_R if size == not_before else rng.binomial(undrawn_R, size / not_before, size=rows)
-        undrawn_R = undrawn_R - drawn_GR[group]
-        not_before -= size
-    return drawn_GR
-
-
-def sums(sizes_GB: CountArray, values_GM: FloatArray) -> FloatArray:
+def sums(sizes_GB: NDArray[np.integer], values_GM: FloatArray) -> FloatArray:
     """Sum over the groups of size times value, (M, B), in a fixed order; groups behind the last row of `sizes_GB` must have the value 0."""
     counted_GB = sizes_GB.astype(np.float64)
     total_MB = np.empty((values_GM.shape[1], counted_GB.shape[1]))
@@ -157,54 +65,87 @@ def _sum_of_run(sizes_GB: FloatArray, value_G: FloatArray, first: int, end: int)
     return total
 
 
-def bounds(samples_MR: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """The percentile interval of each row, two times (M,)."""
-    tail = (1.0 - CONFIDENCE) / 2
-    low, high = np.quantile(samples_MR, [tail, 1.0 - tail], axis=1)
-    return low, high
-
-
-def intervals(value_M: FloatArray, samples_MR: FloatArray) -> list[Interval]:
-    """Means with the 95 % percentile intervals of their resamples."""
-    ends = (end.tolist() for end in bounds(samples_MR))
-    return [Interval(value=value, low=low, high=high) for value, low, high in zip(value_M.tolist(), *ends, strict=True)]
-
-
-def bootstrap_means(values_GM: FloatArray, sizes_G: LongArray, draws: Draws, resamples: int = RESAMPLES) -> tuple[FloatArray, FloatArray]:
-    """Mean over the users of each of M metrics (M,), and in every resample (M, R); all metrics from the same resamples.
+def mean_intervals(tables: Sequence[tuple[FloatArray, LongArray]]) -> list[list[Interval]]:
+    """Means over users of each table's metrics with their 95 % intervals.
 
     Args:
-        values_GM: what the users of each group have, as from `grouped`.
-        sizes_G: users in each group.
-        draws: the stream of random numbers.
-        resamples: how many times the users are drawn anew.
+        tables: what the users of each group have (G, M), as from `grouped`, and how many users each group has (G,).
     """
-    n = int(sizes_G.sum())
-    # Groups behind the last one with a value add nothing. Sorted by rank, these are all places that no metric looks at.
-    n_counted = int(np.flatnonzero(values_GM.any(axis=1)).max(initial=0)) + 1
-    blocks = [sums(block, values_GM) for block in draws.sizes(sizes_G, resamples, n_counted)]
-    return sums(sizes_G[:, None], values_GM)[:, 0] / n, np.concatenate(blocks, axis=1) / n
+    means = [sums(sizes_G[:, None], values_GM)[:, 0] / int(sizes_G.sum()) for values_GM, sizes_G in tables]
+    columns = [_held(value_G, sizes_G) for values_GM, sizes_G in tables for value_G in values_GM.T]
+    ends = iter(SumsOfDraws(columns).mean_quantiles(TAILS).tolist() if columns else ())
+    return [[_interval(value, *next(ends)) for value in mean_M.tolist()] for mean_M in means]
 
 
-def resampled_means(
-    values_UM: FloatArray, cluster_U: NDArray[np.integer] | None, draws: Draws, resamples: int = RESAMPLES
-) -> tuple[FloatArray, FloatArray]:
-    """Mean over the users (M,), and in every resample (M, R); `draws.rng` then stands behind the draws.
+def _interval(value: float, low: float, high: float) -> Interval:
+    """Where there is no spread, ends and value differ by how they were added up."""
+    return Interval(value=value, low=min(low, value), high=max(high, value))
+
+
+def _held(value_G: FloatArray, size_G: LongArray) -> tuple[FloatArray, LongArray]:
+    """A table with one group of value 0: sorted by rank, the others are all places that a metric does not look at."""
+    held = np.flatnonzero(value_G)
+    rest = int(size_G.sum() - size_G[held].sum())
+    return (np.append(value_G[held], 0.0), np.append(size_G[held], rest)) if rest else (value_G[held], size_G[held])
+
+
+def intervals_of_users(values_UM: FloatArray, cluster_U: NDArray[np.integer] | None = None) -> list[Interval]:
+    """Means over users of M metrics with their 95 % intervals.
 
     Args:
         values_UM: of each user.
         cluster_U: equal for users who are not independent of each other: clusters are drawn then, each with all its users, and a mean
             is the ratio of two sums, as the number of users differs from draw to draw. None: users are drawn.
-        draws: the stream of random numbers.
-        resamples: how many times the users or clusters are drawn anew.
     """
-    values_GM, sizes_G = grouped(values_UM if cluster_U is None else cluster_sums(values_UM, cluster_U))
-    total_M = sums(sizes_G[:, None], values_GM)[:, 0]
-    samples_MR = np.concatenate([sums(block, values_GM) for block in draws.sizes(sizes_G, resamples)], axis=1)
     if cluster_U is None:
-        n = int(sizes_G.sum())
-        return total_M / n, samples_MR / n
-    return total_M[:-1] / total_M[-1], samples_MR[:-1] / samples_MR[-1]
+        return [found for (found,) in mean_intervals([grouped(value_U[:, None]) for value_U in values_UM.T])]
+    sums_CM = cluster_sums(values_UM, cluster_U)
+    values_GM, sizes_G = grouped(sums_CM)
+    total_M = sums(sizes_G[:, None], values_GM)[:, 0]
+    value_M = total_M[:-1] / total_M[-1]
+    ends_M2 = _few_ratios(sums_CM) if len(sums_CM) <= _FEW else _ratio_ends(sums_CM, value_M)
+    return [_interval(value, low, high) for value, (low, high) in zip(value_M.tolist(), ends_M2.tolist(), strict=True)]
+
+
+def _few_ratios(sums_CM: FloatArray) -> FloatArray:
+    """(M, 2) ends of ratios to the last column, from all that can be drawn."""
+    mixtures = Mixtures.of(len(sums_CM))
+    drawn_WM = mixtures.weight_WS @ sums_CM
+    ratio_WM = np.round(drawn_WM[:, :-1] / drawn_WM[:, -1:], PLACES)
+    order_WM = np.argsort(ratio_WM, axis=0, kind="stable")
+    below_WM = np.cumsum(mixtures.chance_W[order_WM], axis=0)
+    first_2M = (below_WM < TAILS[:, None, None] - 1e-9).sum(axis=1)
+    ends: FloatArray = np.take_along_axis(np.take_along_axis(ratio_WM, order_WM, axis=0), first_2M, axis=0).T
+    return ends
+
+
+def _ratio_ends(sums_CM: FloatArray, value_M: FloatArray) -> FloatArray:
+    """(M, 2) ends of ratios to the last column.
+
+    A ratio is at most x where the sum of numerator - x denominator over the drawn clusters is at most 0. Where that sum has steps, as with
+    a handful of clusters that have any value, the denominator counts by its first order alone.
+    """
+    from scipy.special import ndtri
+
+    size_C, value_CM = sums_CM[:, -1], sums_CM[:, :-1]
+    residual_CM = value_CM - value_M * size_C[:, None]
+    linear = SumsOfDraws([(table[:, 0], sizes) for table, sizes in (grouped(residual_C[:, None]) for residual_C in residual_CM.T)])
+    ends_M2 = value_M[:, None] + linear.mean_quantiles(TAILS) / size_C.mean()
+    smooth = linear.smooth()
+    pairs = [grouped(sums_CM[:, [column, -1]]) for column in smooth.tolist()]
+
+    def chances(bound_S2: FloatArray) -> FloatArray:
+        of_bounds = zip(pairs, bound_S2.tolist(), strict=True)
+        tables = [(pair_G2[:, 0] - bound * pair_G2[:, 1], size_G) for (pair_G2, size_G), bounds in of_bounds for bound in bounds]
+        return SumsOfDraws(tables).chances_of_at_most_zero().reshape(-1, 2)
+
+    if len(smooth):
+        middle_S1, reach_S1 = value_M[smooth, None], np.ptp(ends_M2[smooth], axis=1, keepdims=True)
+        low_S1, high_S1, spread_S1 = middle_S1 - 3 * reach_S1, middle_S1 + 3 * reach_S1, reach_S1 / np.ptp(ndtri(TAILS))
+        ends_M2[smooth] = first_bounds(chances, TAILS, low_S1, high_S1, middle_S1, spread_S1)
+    ratio_CM = value_CM / size_C[:, None]
+    inside_M2: FloatArray = np.clip(np.round(ends_M2, PLACES), ratio_CM.min(axis=0)[:, None], ratio_CM.max(axis=0)[:, None])
+    return inside_M2
 
 
 def cluster_sums(values_UM: FloatArray, cluster_U: NDArray[np.integer]) -> FloatArray:
