@@ -106,6 +106,9 @@ def export(
 @verb
 def remeasure(
     boards: Boards = None,
+    runs: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Measure the finished runs in this folder anew, such as ./runs, and no board.")
+    ] = None,
     plugin: Plugins = None,
     jobs: Processes = None,
     as_json: Json = False,
@@ -113,15 +116,21 @@ def remeasure(
 ) -> None:
     """Compute the figures of all published records again from their ranks, after the evaluator changed, and write the pages anew.
 
-    Nothing is trained or ranked. A record that was edited, or whose files are not those it names, is refused.
+    Nothing is trained or ranked. A record that was edited, or whose files are not those it names, is refused. With --runs the runs of a
+    folder are measured in place of the boards, so that older ones can be published beside new ones.
 
     Example: recbench leaderboard remeasure
     """
     from recbench import reporting
+    from recbench.core.errors import BadRequest
     from recbench.running.host.provenance import code
 
-    where, at_once = existing_boards(boards, plugin), processes(jobs)
-    result = reporting.remeasure(where, model_cards(plugin), code(), at_once)
+    if runs is not None:
+        if not runs.is_dir():
+            raise BadRequest(f"--runs {runs}: there is no such folder. Give the one that holds runs, such as ./runs.")
+        result = reporting.remeasure_runs(runs, code(), processes(jobs))
+    else:
+        result = reporting.remeasure(existing_boards(boards, plugin), model_cards(plugin), code(), processes(jobs))
     if as_json:
         print_json(result)
         return

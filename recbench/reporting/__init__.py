@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from recbench.reporting.export import FORMATS, export_board
     from recbench.reporting.plots import plot_board, plot_codes, plot_comparison, plot_domination, plot_run
     from recbench.reporting.publishing import PublishResult, Skipped, publish
-    from recbench.reporting.remeasuring import Remeasured, remeasure
+    from recbench.reporting.remeasuring import Remeasured, remeasure, remeasure_runs
     from recbench.reporting.rows import Cost, Figure, Row
     from recbench.reporting.terminal import (
         RunLine,
@@ -74,6 +74,7 @@ __all__ = [
     "record_folders",
     "record_table",
     "remeasure",
+    "remeasure_runs",
     "run_lines",
     "run_table",
     "verify",

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from recbench.core.errors import BadData
+from recbench.core.errors import BadData, RecbenchError
 from recbench.core.model_card import ModelCard
 from recbench.core.records import LAST_FLAT, RECORD_FILE, CodePart, Interval, RunRecord
 from recbench.reporting.answers import make_answers
@@ -77,6 +77,38 @@ def remeasure(boards: Path, cards: Mapping[str, ModelCard], code: CodePart, jobs
     files = changed_files(boards, texts | pages)
     write_together(boards, files)
     return Remeasured(len(published), tuple(boards / name for name in files), moves.n_values, moves.n_ends, moves.largest)
+
+
+def remeasure_runs(folder: Path, code: CodePart, jobs: int = 1) -> Remeasured:
+    """The same for finished runs that lie side by side in a folder, published or not, so that they can be published beside others.
+
+    Args:
+        folder: whose folders are runs; what is no finished run is passed over, and so is a run with a damaged record or file.
+        code: what computes the figures now.
+        jobs: processes at a time, at most.
+    """
+    finish_writing(folder)
+    runs = [run for path in sorted(folder.glob(f"*/{RECORD_FILE}")) if (run := _readable(path.parent)) is not None]
+    texts, moves = dict[str, bytes](), _Moves()
+    with Workers(jobs, len(runs)) as workers:
+        for number, found in measured(runs, workers):
+            run = runs[number]
+            if found.refused or found.damaged:
+                continue
+            record = run.record.model_copy(update={"metrics": found.metrics, "slices": found.slices, "beyond": found.beyond})
+            if record != run.record:
+                moves.count(run.record, record)
+                record = record.model_copy(update={"schema_version": max(record.schema_version, LAST_FLAT), "remeasured": code})
+                texts[f"{run.folder.name}/{RECORD_FILE}"] = record.to_json().encode()
+    write_together(folder, texts)
+    return Remeasured(len(runs), tuple(folder / name for name in texts), moves.n_values, moves.n_ends, moves.largest)
+
+
+def _readable(folder: Path) -> StoredRun | None:
+    try:
+        return StoredRun.open(folder)
+    except RecbenchError:
+        return None
 
 
 class _Moves:
