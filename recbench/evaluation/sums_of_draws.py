@@ -30,7 +30,7 @@ FREQUENCIES = 2 * np.pi / _WINDOW * np.arange(1, 30)
 _NOTHING = 1e-5
 """A series is cut where the characteristic function is smallest; above this the sum has steps, and is laid on a grid."""
 _NEWTON_STEPS = 8
-_CELLS = 1 << 12
+_CELLS = 1 << 11
 _SPREADS, _VALUES = 24, 8
 """Width of the grid: so many standard deviations of the sum, and so many times the largest value."""
 _BY_ROUNDING = 1e-9
@@ -105,9 +105,9 @@ class Steps:
         # A value between two points is divided between them so that means stay; rounding must not move one that stands on a point.
         point_G = np.rint(distance_G / cell * 2**20) / 2**20
         lower_G = np.floor(point_G).astype(np.int64)
-        mass_C = np.zeros(_CELLS)
-        np.add.at(mass_C, lower_G % _CELLS, chance_G * (1 - (point_G - lower_G)))
-        np.add.at(mass_C, (lower_G + 1) % _CELLS, chance_G * (point_G - lower_G))
+        upper_G = chance_G * (point_G - lower_G)
+        cell_G = np.concatenate([lower_G, lower_G + 1]) % _CELLS
+        mass_C = np.bincount(cell_G, weights=np.concatenate([chance_G - upper_G, upper_G]), minlength=_CELLS)
         of_sum_C = np.fft.irfft(np.fft.rfft(mass_C) ** n, _CELLS)
         # The grid is a circle; it is cut half a turn away from the mean of the sum, which is 0.
         number_C = int(np.rint(-n * usual / cell)) - _CELLS // 2 + np.arange(_CELLS)
