@@ -85,13 +85,14 @@ def self_attention(layer: Any, state_BND: Tensor, bias: Tensor, n_heads: int, dr
 def feed_forward(layer: Any, state_BND: Tensor) -> Tensor:
     """Output of a layer's network, (B, N, D), its input included; `layer` is a `T5LayerFF` with dropout by `replace_dropout`."""
     dense, norm = layer.DenseReluDense, layer.layer_norm
+    state_ND = state_BND.flatten(0, -2)
     if hasattr(dense, "wi_0"):
-        gate, value = normed_linear(state_BND, norm.weight, norm.variance_epsilon, dense.wi_0.weight, dense.wi_1.weight).chunk(2, -1)
+        gate, value = normed_linear(state_ND, norm.weight, norm.variance_epsilon, dense.wi_0.weight, dense.wi_1.weight).chunk(2, -1)
         inner = dense.dropout(dense.act(gate) * value)
     else:
-        inner = normed_linear(state_BND, norm.weight, norm.variance_epsilon, dense.wi.weight)
+        inner = normed_linear(state_ND, norm.weight, norm.variance_epsilon, dense.wi.weight)
         inner = dropped_relu(inner, dense.dropout) if isinstance(dense.act, nn.ReLU) else dense.dropout(dense.act(inner))
-    return plus_dropped_linear(state_BND, inner, dense.wo.weight, layer.dropout)
+    return plus_dropped_linear(state_ND, inner, dense.wo.weight, layer.dropout).view(state_BND.shape)
 
 
 def attend(query_BNX: Tensor, key_BKX: Tensor, value_BKX: Tensor, bias: Tensor, n_heads: int, dropout: Dropout) -> Tensor:

@@ -25,14 +25,14 @@ def normed_linear(x: Tensor, gain_X: Tensor, epsilon: float, *weights: Tensor) -
     """
     if _is_plain(x):
         out: Tensor = _NormedLinear.apply(x.flatten(0, -2), gain_X, epsilon, *weights)  # type: ignore[no-untyped-call]
-        return out.view(*x.shape[:-1], out.shape[1])
+        return out if x.dim() == 2 else out.view(*x.shape[:-1], out.shape[1])
     mean_square = x.float().square().mean(-1, keepdim=True)
     normed = (x * torch.rsqrt(mean_square + epsilon)).to(gain_X.dtype) * gain_X
     return functional.linear(normed, torch.cat(weights))
 
 
 def dropped_relu(x: Tensor, dropout: Dropout) -> Tensor:
-    """`dropout(relu(x))`; `x` itself may be overwritten."""
+    """`dropout(relu(x))`; `x` itself may be overwritten. The gradient of a view is copied three times more than that of a whole tensor."""
     if not _is_plain(x):
         dropped: Tensor = dropout(functional.relu(x))
         return dropped
