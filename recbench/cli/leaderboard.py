@@ -75,23 +75,13 @@ def export(
     Example: recbench leaderboard export beauty --format latex --output beauty.tex
     """
     from recbench import reporting
-    from recbench.core.commands import command_line
     from recbench.core.errors import BadRequest, nearest
 
     if file_format not in reporting.FORMATS:
         raise BadRequest(f"--format {file_format!r} is not known.{nearest(file_format, reporting.FORMATS)} Use csv or latex.")
     if output is not None:
         check_output(output, "--output")
-    where = existing_boards(boards, plugin)
-    published = [reporting.StoredRun.open(folder) for folder in reporting.record_folders(where)]
-    datasets = sorted({run.record.dataset.name for run in published})
-    if dataset not in datasets:
-        known = ", ".join(datasets) or "none"
-        raise BadRequest(
-            f"There is no board of {dataset!r} in {where}.{nearest(dataset, datasets)} Known: {known}. "
-            f"Make one: {command_line('leaderboard', 'publish', boards=where, plugin=plugin)}"
-        )
-    (board,) = reporting.make_boards([run for run in published if run.record.dataset.name == dataset], model_cards(plugin))
+    board = reporting.published_board(existing_boards(boards, plugin), dataset, model_cards(plugin))
     text = reporting.export_board(board, file_format)
     if output is not None:
         output.write_text(text, encoding="utf-8")

@@ -6,7 +6,7 @@ from recbench.core.on_demand import on_demand
 
 if TYPE_CHECKING:
     from recbench.reporting.archive import Fault, StoredRun, record_folders
-    from recbench.reporting.board import Board, BoardRow, MissingBaseline, Section, make_boards
+    from recbench.reporting.board import Board, BoardRow, MissingBaseline, Section, make_boards, published_board
     from recbench.reporting.codes import CodeReport, LevelFigures, code_report
     from recbench.reporting.comparison import Comparison, compare_runs
     from recbench.reporting.difference import Difference, diff
@@ -71,6 +71,7 @@ __all__ = [
     "plot_domination",
     "plot_run",
     "publish",
+    "published_board",
     "record_folders",
     "record_table",
     "remeasure",
