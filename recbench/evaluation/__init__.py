@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     )
     from recbench.evaluation.significance import (
         PairedComparison,
-        PairedTests,
         Tested,
         by_mean,
         compare_with_best,
@@ -48,6 +47,7 @@ if TYPE_CHECKING:
         holm,
         minimum_detectable_difference,
         paired_bootstrap,
+        paired_tests,
         sign_flip_test,
         two_level_bootstrap,
     )
@@ -88,7 +88,6 @@ __all__ = [
     "Metric",
     "NextItemEntropy",
     "PairedComparison",
-    "PairedTests",
     "RankTable",
     "ShortcutCard",
     "Spaces",
@@ -131,6 +130,7 @@ __all__ = [
     "minimum_detectable_difference",
     "next_item_entropy",
     "paired_bootstrap",
+    "paired_tests",
     "per_user",
     "places_in_lists",
     "ranks_of_targets",

@@ -205,7 +205,7 @@ def _sid_intervals(places: CodePlaces, view: View, cutoffs: Sequence[int], user_
         values_GM, size_G = grouped(values_UM)
     return {
         f"{PREFIX}{SID}_{kind}@{k}_{view}_{end}": value
-        for (kind, k), interval in zip(names, mean_intervals([(values_GM, size_G)])[0], strict=True)
+        for (kind, k), interval in zip(names, mean_intervals(values_GM, size_G), strict=True)
         for end, value in (("low", interval.low), ("high", interval.high))
     }
 

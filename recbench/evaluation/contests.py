@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from recbench.core.records import Interval
 from recbench.core.seeds import frozen_generator
-from recbench.evaluation.intervals import TAILS
+from recbench.evaluation.intervals import LEVELS
 
 FloatArray = NDArray[np.float64]
 
@@ -187,7 +187,7 @@ def drawn_difference(drawn_one_R: FloatArray, drawn_other_R: FloatArray, value: 
 
 
 def _intervals(value_M: FloatArray, drawn_RM: FloatArray) -> list[Interval]:
-    low_M, high_M = np.quantile(drawn_RM, TAILS, axis=0)
+    low_M, high_M = np.quantile(drawn_RM, LEVELS, axis=0)
     return [
         Interval(value=value, low=low, high=high)
         for value, low, high in zip(value_M.tolist(), low_M.tolist(), high_M.tolist(), strict=True)

@@ -1,6 +1,5 @@
 """Ranks, facts and exposure to all figures of a record. The run and `verify` both come through here."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,10 +10,11 @@ from recbench.core.ranking import View
 from recbench.core.records import Interval, SlicePart
 from recbench.evaluation.exposure import Background, Exposure
 from recbench.evaluation.facts import TargetFacts
-from recbench.evaluation.intervals import FloatArray, grouped, intervals_of_users, mean_intervals
+from recbench.evaluation.intervals import grouped, mean_intervals, user_intervals
 from recbench.evaluation.measures import Measures
 from recbench.evaluation.rank_table import MISS, RankTable
 from recbench.evaluation.slices import Group
+from recbench.evaluation.sum_law import FloatArray
 from recbench.evaluation.user_values import same_targets, values_of_view, values_per_user
 
 
@@ -79,36 +79,27 @@ class Evaluator:
         has_sets = len(ranks) > ranks.n_users and not ranks.has_single_targets
         names = self._measures.names(ranks.list_length, has_sets=has_sets)
         slice_names = tuple(name for name in self._measures.of_slices if name in names)
-        means = _Means()
-        if len(ranks):
-            for view in ranks.views:
-                self._add(means, ranks, view, names, self._cluster)
+        metrics = {view: self._means(ranks, view, names, self._cluster) for view in ranks.views} if len(ranks) else {}
         parts = []
         for group, rows in self._groups if slice_names else ():
             part = ranks.take(rows)
-            parts.append((group, part.n_users))
             cluster = None if self._cluster is None else self._cluster[rows]
             for view in ranks.views:
-                self._add(means, part, view, slice_names, cluster)
-        found = means.with_intervals()
-        metrics = {view: next(found) for view in ranks.views} if len(ranks) else {}
-        slices = [
-            SlicePart(slice=group.slice, group=group.name, view=view, n=n, metrics=next(found))
-            for group, n in parts
-            for view in ranks.views
-        ]
-        return Evaluation(metrics, slices, self._background.beyond_accuracy(exposure))
+                means = self._means(part, view, slice_names, cluster)
+                parts.append(SlicePart(slice=group.slice, group=group.name, view=view, n=part.n_users, metrics=means))
+        return Evaluation(metrics, parts, self._background.beyond_accuracy(exposure))
 
-    def _add(self, means: "_Means", ranks: RankTable, view: View, names: tuple[str, ...], cluster: LongArray | None) -> None:
+    def _means(self, ranks: RankTable, view: View, names: tuple[str, ...], cluster: LongArray | None) -> dict[str, Interval]:
         """Means over the users of a table; `cluster` has one number per row of it."""
         if cluster is not None:
-            means.add_found(names, intervals_of_users(values_of_view(ranks, view, names), cluster[ranks.offsets[:-1]]))
+            found = user_intervals(values_of_view(ranks, view, names), cluster[ranks.offsets[:-1]])
         elif len(ranks) > ranks.n_users:
-            means.add(names, *grouped(values_of_view(ranks, view, names)))
+            found = mean_intervals(*grouped(values_of_view(ranks, view, names)))
         else:
             sizes = np.bincount(ranks.rank[view] - MISS, minlength=ranks.list_length - MISS)
             is_there = sizes > 0
-            means.add(names, self._of_ranks(ranks.list_length, names)[is_there], sizes[is_there])
+            found = mean_intervals(self._of_ranks(ranks.list_length, names)[is_there], sizes[is_there])
+        return dict(zip(names, found, strict=True))
 
     def _of_ranks(self, list_length: int, names: tuple[str, ...]) -> FloatArray:
         """What a user with a single target has, whose rank is a miss, 0, 1 and so on, (list_length + 1, M)."""
@@ -117,28 +108,3 @@ class Evaluator:
             ranks = np.arange(MISS, list_length, dtype=np.int16)
             self._values_of_rank[key] = values_per_user(ranks, np.arange(len(ranks) + 1, dtype=np.int64), names)
         return self._values_of_rank[key]
-
-
-class _Means:
-    """Tables of users in the order of their coming; all intervals are computed at once."""
-
-    def __init__(self) -> None:
-        self._names: list[tuple[str, ...]] = []
-        self._found: dict[int, list[Interval]] = {}
-        self._tables: list[tuple[FloatArray, LongArray]] = []
-
-    def add(self, names: tuple[str, ...], values_GM: FloatArray, sizes_G: LongArray) -> None:
-        """What each group of users has in each metric, and how many users it has."""
-        self._names.append(names)
-        self._tables.append((values_GM, sizes_G))
-
-    def add_found(self, names: tuple[str, ...], found: list[Interval]) -> None:
-        """Metrics whose intervals are known already."""
-        self._found[len(self._names)] = found
-        self._names.append(names)
-
-    def with_intervals(self) -> Iterator[dict[str, Interval]]:
-        """The metrics of each table."""
-        computed = iter(mean_intervals(self._tables))
-        for number, names in enumerate(self._names):
-            yield dict(zip(names, self._found[number] if number in self._found else next(computed), strict=True))

@@ -1,74 +1,102 @@
-"""How likely a sum of differences with random signs is as far from 0 as the one seen, without drawing signs."""
+"""The law of a sum of differences whose signs are tossed: what a sign-flip test comes to after infinitely many permutations."""
 
 import math
 
 import numpy as np
 
 from recbench.core.ragged import LongArray
-from recbench.evaluation.sums_of_draws import FREQUENCIES, FloatArray, Series
+from recbench.evaluation.sum_law import FloatArray, shared_step
 
-SMALLEST = 1e-12
-"""No smaller p value is given: below it the sum of a series is rounding alone."""
-_MOST_CELLS = 1 << 15
-_MOST_SUMS = 1 << 16
-_BY_ROUNDING = 1e-9
+SMALLEST_P = 1e-9
+"""No p-value is given below this: the sums of a Fourier series are not more exact."""
+_MOST_SUMS, _MOST_PRODUCTS = 1 << 15, 1 << 20
+"""Of half of the users: how many different sums are kept, and how many are looked at on the way."""
+_SAME = 1e-12
+"""Sums that differ by a smaller share of the largest are the same."""
+_DEVIATIONS = 20.0
+_FIRST_TERMS, _MOST_TERMS = 1 << 7, 1 << 13
+_NEGLIGIBLE = 1e-14
 
 
-def sign_flip_chance(size_K: FloatArray, times_K: LongArray, seen: float) -> float:
-    """Probability that a sum of numbers with random signs is at least as far from 0 as `seen`.
-
-    Exact where the numbers are few, or few multiples of the smallest one; by a Fourier series where they are many.
+def chance_as_far(size_G: FloatArray, count_G: LongArray, seen: float) -> float:
+    """Chance that the sum of differences with random signs is at least as far from 0 as the one seen, at least `SMALLEST_P`.
 
     Args:
-        size_K: distinct sizes of the numbers, above 0, rising.
-        times_K: how many numbers have each size.
-        seen: the sum seen, 0 or above.
+        size_G: distinct sizes of differences, above 0.
+        count_G: users with a difference of each size.
+        seen: the sum as it came out; its sign does not matter.
     """
-    if not len(size_K):
+    seen = abs(seen)
+    largest = float((size_G * count_G).sum())
+    if seen <= _SAME * largest:
         return 1.0
-    if math.prod((times_K + 1).tolist()) <= _MOST_SUMS:
-        sums, chances = _all_sums(size_K, times_K)
-        # Sums of the same numbers in another order differ by rounding.
-        return float(np.clip(chances[np.abs(sums) >= seen * (1 - _BY_ROUNDING)].sum(), SMALLEST, 1.0))
-    unit_K = np.rint(size_K / size_K[0])
-    are_whole = bool((np.abs(size_K / size_K[0] - unit_K) <= _BY_ROUNDING * unit_K).all())
-    if are_whole and 2 * int(unit_K @ times_K) < _MOST_CELLS:
-        return _of_whole_numbers(unit_K.astype(np.int64), times_K, round(seen / float(size_K[0])))
-    return _of_large_and_small(size_K, times_K, seen)
+    halves = _halves(size_G, count_G)
+    chance = _of_series(size_G, count_G, seen) if halves is None else _of_halves(*halves, seen - _SAME * largest)
+    return min(1.0, max(SMALLEST_P, chance))
 
 
-def _of_large_and_small(size_K: FloatArray, times_K: LongArray, seen: float) -> float:
-    """By a series; numbers that are too large for one are put aside, and all their sums are gone through."""
-    n_small = len(size_K)
-    while True:
-        small_K, n_of_K = size_K[:n_small], times_K[:n_small]
-        spread = float(np.sqrt(n_of_K @ small_K**2))
-        series = Series.of((np.cos(FREQUENCIES[:, None] * small_K / spread) ** n_of_K).prod(axis=1)[None].astype(np.complex128))
-        if series.is_smooth_M[0] or n_small == 1 or math.prod((times_K[n_small - 1 :] + 1).tolist()) > _MOST_SUMS:
+Sums = tuple[FloatArray, FloatArray]
+"""Possible sums in rising order, and the chance of each."""
+
+
+def _halves(size_G: FloatArray, count_G: LongArray) -> tuple[Sums, Sums] | None:
+    """The sums of two halves of the users, whose sum is that of all; None where there are too many."""
+    if (np.log2(count_G + 1.0).sum() > 2 * math.log2(_MOST_SUMS)) and (
+        (step := shared_step(size_G)) is None or (size_G * count_G).sum() / step > 2 * _MOST_SUMS
+    ):
+        return None
+    halves: list[Sums] = [(np.zeros(1), np.ones(1)), (np.zeros(1), np.ones(1))]
+    for size, count in sorted(zip(size_G.tolist(), count_G.tolist(), strict=True), key=lambda pair: (-pair[1], pair[0])):
+        smaller = min((0, 1), key=lambda half: len(halves[half][0]))
+        sums, chances = halves[smaller]
+        if len(sums) * (count + 1) > _MOST_PRODUCTS:
+            return None
+        added = size * np.arange(-count, count + 1, 2)
+        products = np.add.outer(added, sums).ravel()
+        order = products.argsort(kind="stable")
+        products = products[order]
+        starts = np.flatnonzero(np.concatenate([[True], np.diff(products) > _SAME * float((size_G * count_G).sum())]))
+        merged = np.add.reduceat(np.multiply.outer(_heads(count), chances).ravel()[order], starts)
+        if len(starts) > _MOST_SUMS:
+            return None
+        halves[smaller] = products[starts], merged
+    return halves[0], halves[1]
+
+
+def _heads(count: int) -> FloatArray:
+    """Chances of 0, 1 ... heads among fair coins, (count + 1,)."""
+    middle = count // 2
+    steps = np.arange(middle, count)
+    up = np.cumprod((count - steps) / (steps + 1.0))
+    steps = np.arange(middle, 0, -1)
+    down = np.cumprod(steps / (count - steps + 1.0))
+    relative = np.concatenate([down[::-1], [1.0], up])
+    chances: FloatArray = relative / math.fsum(relative.tolist())
+    return chances
+
+
+def _of_halves(one: Sums, other: Sums, least: float) -> float:
+    (sums, chances), (others, other_chances) = one, other
+    above = np.concatenate([np.cumsum(other_chances[::-1])[::-1], [0.0]])
+    # The law is symmetric: as much lies below -least as above least.
+    return 2.0 * float((chances * above[np.searchsorted(others, least - sums)]).sum())
+
+
+def _of_series(size_G: FloatArray, count_G: LongArray, seen: float) -> float:
+    """As a Fourier series of the distribution function, for laws without visible steps."""
+    deviation = math.sqrt(float((count_G * size_G**2).sum()))
+    period = max(_DEVIATIONS * deviation, 2 * seen)
+    total, first = 1.0 - 2 * seen / period, 1
+    n_terms = _FIRST_TERMS
+    while first < _MOST_TERMS:
+        number_J = np.arange(first, first + n_terms)
+        angle_J = 2 * math.pi / period * number_J
+        cosine_JG = np.cos(np.multiply.outer(angle_J, size_G))
+        log_J = (count_G * np.log(np.maximum(np.abs(cosine_JG), 1e-300))).sum(axis=1)
+        sign_J = 1.0 - 2.0 * (((cosine_JG < 0) * count_G).sum(axis=1) % 2)
+        characteristic_J = sign_J * np.exp(log_J)
+        total -= float((2 / (math.pi * number_J) * np.sin(angle_J * seen) * characteristic_J).sum())
+        if np.abs(characteristic_J[-n_terms // 2 :]).max() < _NEGLIGIBLE:
             break
-        n_small -= 1
-    sums, chances = _all_sums(size_K[n_small:], times_K[n_small:])
-    place_2S = np.clip(np.stack([seen - sums, -seen - sums]) / spread, -10.0, 10.0)
-    below_seen, below_opposite = np.clip(series.chances(place_2S.reshape(1, -1))[0].reshape(2, -1), 0.0, 1.0)
-    return float(np.clip(chances @ (1.0 - below_seen + below_opposite), SMALLEST, 1.0))
-
-
-def _all_sums(size_K: FloatArray, times_K: LongArray) -> tuple[FloatArray, FloatArray]:
-    """Every sum that signs can give, and how likely it is."""
-    sums, chances = np.zeros(1), np.ones(1)
-    for size, times in zip(size_K.tolist(), times_K.tolist(), strict=True):
-        plus = np.arange(times + 1)
-        of_size = np.array([math.comb(times, number) / 2**times for number in plus.tolist()])
-        sums = np.add.outer(sums, (2 * plus - times) * size).ravel()
-        chances = np.multiply.outer(chances, of_size).ravel()
-    return sums, chances
-
-
-def _of_whole_numbers(unit_K: LongArray, times_K: LongArray, seen: int) -> float:
-    n_cells = 1 << int(2 * (unit_K @ times_K) + 2).bit_length()
-    of_sum_C = np.ones(n_cells // 2 + 1)
-    for unit, times in zip(unit_K.tolist(), times_K.tolist(), strict=True):
-        of_sum_C *= np.cos(2 * np.pi / n_cells * (unit * np.arange(len(of_sum_C)) % n_cells)) ** times
-    chance_C = np.fft.irfft(of_sum_C, n_cells)
-    inside = chance_C[0] + 2 * chance_C[1:seen].sum() if seen > 0 else 0.0
-    return float(np.clip(1.0 - inside, SMALLEST, 1.0))
+        first += n_terms
+    return total

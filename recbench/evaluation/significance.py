@@ -1,7 +1,7 @@
 """Is A better than B, or is it luck? Paired tests over users, with seeds where there are several (baselines.md, 6.14).
 
-Users are the same for both models, so everything works on differences per user. Nothing is drawn: intervals and p values follow from
-the distributions that any number of draws would only approach (see `sums_of_draws`).
+Users are the same for both models, so everything works on differences per user. Nothing is drawn: intervals are those of infinitely many
+resamples (see `intervals`), p-values those of all signs.
 """
 
 import math
@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 
 from recbench.core.errors import SplitMismatch
 from recbench.core.records import Interval
-from recbench.evaluation.drawn_seeds import difference_ends
-from recbench.evaluation.intervals import TAILS, cluster_sums, grouped, intervals_of_users, sums
-from recbench.evaluation.sign_flips import sign_flip_chance
+from recbench.evaluation.intervals import cluster_sums, seed_interval, user_intervals
+from recbench.evaluation.sign_flips import chance_as_far
 
 FloatArray = NDArray[np.float64]
 
@@ -59,7 +58,8 @@ def paired_bootstrap(a: FloatArray, b: FloatArray, *, cluster: NDArray[np.intege
     Raises:
         SplitMismatch: not the same number of users, or none at all.
     """
-    return PairedTests(cluster=cluster).difference_of_runs(a, b)
+    difference = _per_seed(a)[0] - _per_seed(b, like=a)[0]
+    return user_intervals(difference[:, None], cluster)[0]
 
 
 def two_level_bootstrap(a: FloatArray, b: FloatArray, *, cluster: NDArray[np.integer] | None = None) -> Interval:
@@ -72,19 +72,18 @@ def two_level_bootstrap(a: FloatArray, b: FloatArray, *, cluster: NDArray[np.int
         a: (S, n) or (n,) value of each user under each seed of model A.
         b: (T, n) or (n,) the same for model B.
         cluster: as for `paired_bootstrap`.
-        seed: of the draws.
 
     Raises:
         SplitMismatch: not the same number of users, or none at all.
     """
-    return PairedTests(cluster=cluster).difference_of_seeds(a, b)
+    return seed_interval(_per_seed(a), _per_seed(b, like=a), cluster)
 
 
 def sign_flip_test(a: FloatArray, b: FloatArray, *, cluster: NDArray[np.integer] | None = None) -> float:
     """Two-sided p-value of "A and B are exchangeable for every user".
 
-    Under it each user's difference could as well have the other sign. The p-value is the share of all signs that give a mean
-    at least as far from 0 as the one seen. It is never 0: nothing below 1e-12 is given; without any difference it is 1.
+    Under it each user's difference could as well have the other sign. The p-value is the share of all signs that give a mean at least as
+    far from 0 as the one seen. It is never below `sign_flips.SMALLEST_P`; without any difference it is 1.
 
     Args:
         a: (n,) or (S, n) values under model A; several seeds are averaged per user first.
@@ -97,9 +96,8 @@ def sign_flip_test(a: FloatArray, b: FloatArray, *, cluster: NDArray[np.integer]
     difference = _mean_difference(a, b)
     if cluster is not None:
         difference = cluster_sums(difference[:, None], cluster)[:, 0]
-    sizes, n_users_of_size = np.unique(np.abs(difference[difference != 0]), return_counts=True)
-    plus = np.bincount(np.searchsorted(sizes, difference[difference > 0]), minlength=len(sizes))
-    return sign_flip_chance(sizes, n_users_of_size, abs(float(((2 * plus - n_users_of_size) * sizes).sum())))
+    sizes, counts = np.unique(np.abs(difference[difference != 0]), return_counts=True)
+    return chance_as_far(sizes, counts, math.fsum(difference.tolist()))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -123,9 +121,8 @@ def minimum_detectable_difference(a: FloatArray, b: FloatArray, cluster: NDArray
         return STANDARD_ERRORS_FOR_POWER * _cluster_error(difference, cluster)
     if len(difference) < 2:
         return 0.0
-    values_GM, sizes_G = grouped(difference[:, None])
-    mean = sums(sizes_G[:, None], values_GM)[0, 0] / len(difference)
-    variance = sums(sizes_G[:, None], (values_GM - mean) ** 2)[0, 0] / (len(difference) - 1)
+    residual = difference - math.fsum(difference.tolist()) / len(difference)
+    variance = math.fsum((residual**2).tolist()) / (len(difference) - 1)
     return STANDARD_ERRORS_FOR_POWER * math.sqrt(variance / len(difference))
 
 
@@ -151,46 +148,22 @@ class Tested:
     seeds_other: int
 
 
-class PairedTests:
-    """Paired tests of many pairs of rows about the same users."""
+def paired_tests(best: FloatArray, other: FloatArray, *, cluster: NDArray[np.integer] | None = None) -> Tested:
+    """All tests of `best` against `other`, (n,) or (S, n) each; `cluster` as for `paired_bootstrap`.
 
-    def __init__(self, *, cluster: NDArray[np.integer] | None = None) -> None:
-        """`cluster` as for `paired_bootstrap`."""
-        self._cluster = cluster
-
-    def compare(self, best: FloatArray, other: FloatArray) -> Tested:
-        """All tests of `best` against `other`, (n,) or (S, n) each.
-
-        Raises:
-            SplitMismatch: not the same number of users, or none at all.
-        """
-        a_SU, b_TU = _per_seed(best), _per_seed(other, like=best)
-        bootstrap = self.difference_of_runs if len(a_SU) == len(b_TU) == 1 else self.difference_of_seeds
-        return Tested(
-            difference=bootstrap(a_SU, b_TU),
-            p=sign_flip_test(a_SU, b_TU, cluster=self._cluster),
-            minimum_detectable=minimum_detectable_difference(a_SU, b_TU, self._cluster),
-            n_users=a_SU.shape[1],
-            seeds_best=len(a_SU),
-            seeds_other=len(b_TU),
-        )
-
-    def difference_of_runs(self, a: FloatArray, b: FloatArray) -> Interval:
-        """As `paired_bootstrap`."""
-        difference = _per_seed(a)[0] - _per_seed(b, like=a)[0]
-        return intervals_of_users(difference[:, None], self._cluster)[0]
-
-    def difference_of_seeds(self, a: FloatArray, b: FloatArray) -> Interval:
-        """As `two_level_bootstrap`."""
-        a_SU, b_TU = _per_seed(a), _per_seed(b, like=a)
-        values_UK = np.concatenate([a_SU, b_TU]).T
-        sums_CK = (
-            np.concatenate([values_UK, np.ones((len(values_UK), 1))], axis=1)
-            if self._cluster is None
-            else cluster_sums(values_UK, self._cluster)
-        )
-        low, high = difference_ends(sums_CK, len(a_SU), TAILS).tolist()
-        return Interval(value=exact_mean(a_SU) - exact_mean(b_TU), low=low, high=high)
+    Raises:
+        SplitMismatch: not the same number of users, or none at all.
+    """
+    a_SU, b_TU = _per_seed(best), _per_seed(other, like=best)
+    bootstrap = paired_bootstrap if len(a_SU) == len(b_TU) == 1 else two_level_bootstrap
+    return Tested(
+        difference=bootstrap(a_SU, b_TU, cluster=cluster),
+        p=sign_flip_test(a_SU, b_TU, cluster=cluster),
+        minimum_detectable=minimum_detectable_difference(a_SU, b_TU, cluster),
+        n_users=a_SU.shape[1],
+        seeds_best=len(a_SU),
+        seeds_other=len(b_TU),
+    )
 
 
 def compare_with_best(rows: Mapping[str, FloatArray], *, cluster: NDArray[np.integer] | None = None) -> list[PairedComparison]:
@@ -210,8 +183,7 @@ def compare_with_best(rows: Mapping[str, FloatArray], *, cluster: NDArray[np.int
     for name, values in rows.items():
         per_seed[name] = _per_seed(values, like=next(iter(rows.values())), name=name)
     best, *others = by_mean({name: exact_mean(values) for name, values in per_seed.items()})
-    tests = PairedTests(cluster=cluster)
-    return comparisons(best, [(other, tests.compare(per_seed[best], per_seed[other])) for other in others])
+    return comparisons(best, [(other, paired_tests(per_seed[best], per_seed[other], cluster=cluster)) for other in others])
 
 
 def exact_mean(values: FloatArray) -> float:

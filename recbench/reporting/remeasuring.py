@@ -14,7 +14,7 @@ from recbench.reporting.answers import make_answers
 from recbench.reporting.archive import StoredRun, record_folders
 from recbench.reporting.board import make_boards
 from recbench.reporting.publishing import all_pages, changed_files, refuse_damaged
-from recbench.reporting.recompute import measured
+from recbench.reporting.recompute import ENDS_AGREE, measured, same_figures
 from recbench.reporting.together import finish_writing, write_together
 from recbench.reporting.workers import Workers
 
@@ -66,7 +66,7 @@ def remeasure(boards: Path, cards: Mapping[str, ModelCard], code: CodePart, jobs
                 said = "; ".join([found.refused, *(damage.message for damage in found.damaged)])
                 raise BadData(f"{run.folder / RECORD_FILE}: its figures cannot be computed again: {said}")
             record = run.record.model_copy(update={"metrics": found.metrics, "slices": found.slices, "beyond": found.beyond})
-            if record != run.record:
+            if not same_figures(run.record, record):
                 moves.count(run.record, record)
                 # Its settings keep their names, and with them the schema.
                 record = record.model_copy(update={"schema_version": max(record.schema_version, LAST_FLAT), "remeasured": code})
@@ -96,7 +96,7 @@ def remeasure_runs(folder: Path, code: CodePart, jobs: int = 1) -> Remeasured:
             if found.refused or found.damaged:
                 continue
             record = run.record.model_copy(update={"metrics": found.metrics, "slices": found.slices, "beyond": found.beyond})
-            if record != run.record:
+            if not same_figures(run.record, record):
                 moves.count(run.record, record)
                 record = record.model_copy(update={"schema_version": max(record.schema_version, LAST_FLAT), "remeasured": code})
                 texts[f"{run.folder.name}/{RECORD_FILE}"] = record.to_json().encode()
@@ -123,11 +123,11 @@ class _Moves:
         self.n_values += len(old.keys() ^ new.keys())
         for name in old.keys() & new.keys():
             first, second = old[name], new[name]
-            if first.value != second.value:
+            if abs(first.value - second.value) > ENDS_AGREE:
                 self.n_values += 1
                 continue
             ends = [abs(first.low - second.low), abs(first.high - second.high)]
-            self.n_ends += sum(end > 0 for end in ends)
+            self.n_ends += sum(end > ENDS_AGREE for end in ends)
             if second.high > second.low:
                 self.largest = max(self.largest, *(end / (second.high - second.low) for end in ends))
         first_of, second_of = _beyond(before), _beyond(after)
