@@ -102,6 +102,14 @@ def test_a_run_is_a_line_a_table_and_a_frame(place: Path) -> None:
     assert (ranks["rank_keep"].between(0, 9)).mean() == pytest.approx(outcome.record.metrics["keep"]["recall@10"].value)
 
 
+def test_the_log_names_the_preset_and_keeps_the_settings_for_those_who_debug(place: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", logger="recbench"):
+        recbench.run("popularity", "demo", threads=1)
+    told = [record.getMessage() for record in caplog.records if record.name.endswith("execute")]
+    assert any(message.startswith("preset default on ") for message in told)
+    assert not any("{" in message for message in told)
+
+
 def test_headlines_are_no_markup(place: Path) -> None:
     record = recbench.run("popularity", "demo", threads=1).record
     named = record.model_copy(update={"model": record.model.model_copy(update={"row_name": "<b>&"})})
