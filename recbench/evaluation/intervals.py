@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from recbench.core.ragged import LongArray
 from recbench.core.records import Interval
 from recbench.core.seeds import frozen_generator
-from recbench.evaluation.sum_law import FloatArray, law_of_sum
+from recbench.evaluation.sum_law import FloatArray, SumLaw, law_of_sum
 
 # U users, C clusters, G groups of users with equal values, M metrics, D values of a user, K ways in which seeds can be drawn
 
@@ -30,6 +30,8 @@ _MOST_LAWS = 1_000
 """Ways in which seeds can be drawn whose laws are computed one by one, where moments do not suffice."""
 _LARGEST_SKEWNESS, _LARGEST_KURTOSIS = 0.15, 0.1
 """Up to these four moments say all about a sum that an interval needs."""
+_POINTS, _NEAR = 1 << 20, 1 << 13
+"""Between the least and the largest ratio of clusters: points at which an end is looked for, and how many of them on each side at first."""
 _TOLERANCE = 1e-10
 """Of the ends, as a share of the largest value; what is nearer to 0 is 0."""
 
@@ -91,6 +93,8 @@ def seed_interval(a_SU: FloatArray, b_TU: FloatArray, cluster_U: NDArray[np.inte
         a_SU, b_TU: value of each user under each seed.
         cluster_U: as for `user_intervals`.
     """
+    if len(a_SU) == len(b_TU) == 1:
+        return user_intervals((a_SU - b_TU).T, cluster_U)[0]
     ways = _ways(len(a_SU), len(b_TU))
     values_UD = np.concatenate([a_SU, b_TU]).T
     value = _total(a_SU.ravel()) / a_SU.size - _total(b_TU.ravel()) / b_TU.size
@@ -99,9 +103,9 @@ def seed_interval(a_SU: FloatArray, b_TU: FloatArray, cluster_U: NDArray[np.inte
         rows_GD = np.concatenate([values_UD[is_zero_U][:1], values_UD[~is_zero_U]])
         sizes_G = np.ones(len(rows_GD), dtype=np.int64)
         sizes_G[0] += max(0, int(np.count_nonzero(is_zero_U)) - 1)
-        of_level = _quantiles(rows_GD, sizes_G, ways)
+        law = _law(rows_GD, sizes_G, ways)
         reach = float(np.abs(values_UD).max())
-        low, high = (_not_next_to_0(of_level(level) / len(values_UD), reach) for level in LEVELS)
+        low, high = (_not_next_to_0(law.quantile(level) / len(values_UD), reach) for level in LEVELS)
     else:
         sums_CE = cluster_sums(values_UD, cluster_U)
         low, high = _ends_of_ratio(sums_CE, np.ones(len(sums_CE), dtype=np.int64), ways)
@@ -167,38 +171,74 @@ def _ends_of_ratio(rows_CE: FloatArray, size_C: LongArray, ways: _Ways) -> tuple
     plus_KD, minus_KD = np.maximum(ways.weight_KD, 0), np.minimum(ways.weight_KD, 0)
     bottom = float((plus_KD * low_D + minus_KD * high_D).sum(axis=1).min())
     top = float((plus_KD * high_D + minus_KD * low_D).sum(axis=1).max())
-    reach = max(abs(bottom), abs(top))
+    reach, n_users = max(abs(bottom), abs(top)), _total(rows_CE[:, -1] * size_C)
+    middle = float((ways.weight_KD * (size_C[:, None] * rows_CE[:, :-1]).sum(axis=0)).sum(axis=1) @ ways.chance_K) / n_users
+
+    def sums(x: float) -> "SumLaw | _Moments | _Mixture":
+        weight_KE = np.concatenate([ways.weight_KD, np.full((len(ways.weight_KD), 1), -x)], axis=1)
+        return _law(rows_CE, size_C, _Ways(weight_KE, ways.chance_K))
+
+    at_middle = sums(middle)
 
     def end(level: float) -> float:
-        def excess(x: float) -> float:
-            weight_KE = np.concatenate([ways.weight_KD, np.full((len(ways.weight_KD), 1), -x)], axis=1)
-            return _quantiles(rows_CE, size_C, _Ways(weight_KE, ways.chance_K))(level)
+        excess = lru_cache(maxsize=None)(lambda x: sums(x).quantile(level))
+        # The sum falls by about a user's share of x; from there the root is a few steps away.
+        near = min(max(middle + at_middle.quantile(level) / n_users, bottom), top)
+        if not at_middle.is_smooth:
+            return _first_below_0(excess, bottom, top, near)
+        beyond = min(max(near + 2 * excess(near) / n_users, bottom), top)
+        is_between = near != beyond and excess(near) * excess(beyond) < 0
+        return _root(excess, *sorted([near, beyond] if is_between else [bottom, top]))
 
-        return _not_next_to_0(_root(excess, bottom, top), reach)
+    low, high = (_not_next_to_0(end(level), reach) for level in LEVELS)
+    return low, high
 
-    return end(LEVELS[0]), end(LEVELS[1])
 
-
-def _quantiles(rows_GD: FloatArray, size_G: LongArray, ways: _Ways) -> Callable[[float], float]:
-    """The quantiles of the sum over drawn users of their weighted values, the weights drawn once for all of them."""
+def _law(rows_GD: FloatArray, size_G: LongArray, ways: _Ways) -> "SumLaw | _Moments | _Mixture":
+    """The law of the sum over drawn users of their weighted values, the weights drawn once for all of them."""
     if len(ways.chance_K) == 1:
-        return law_of_sum((rows_GD * ways.weight_KD[0]).sum(axis=1), size_G).quantile
+        return law_of_sum((rows_GD * ways.weight_KD[0]).sum(axis=1), size_G)
     moments = _Moments.of(rows_GD, size_G, ways)
     if moments.are_mild:
-        return moments.quantile
+        return moments
     ways = ways.at_most(_MOST_LAWS, (size_G[:, None] * rows_GD).sum(axis=0))
     laws = [law_of_sum((rows_GD * weight_D).sum(axis=1), size_G) for weight_D in ways.weight_KD]
-    chances: list[float] = ways.chance_K.tolist()
+    return _Mixture(laws, ways.chance_K.tolist())
 
-    def quantile(level: float) -> float:
-        of_each = [law.quantile(level) for law in laws]
+
+@dataclass(frozen=True)
+class _Mixture:
+    """One law or another, each with its chance."""
+
+    laws: list[SumLaw]
+    chances: list[float]
+    is_smooth = False
+
+    def quantile(self, level: float) -> float:
+        """The smallest sum that is not exceeded with a chance of `level` at least."""
+        of_each = [law.quantile(level) for law in self.laws]
 
         def excess(most: float) -> float:
-            return math.fsum(law.chance_up_to(most) * chance for law, chance in zip(laws, chances, strict=True)) - level
+            return math.fsum(law.chance_up_to(most) * chance for law, chance in zip(self.laws, self.chances, strict=True)) - level
 
         return _root(excess, min(of_each), max(of_each))
 
-    return quantile
+
+def _first_below_0(function: Callable[[float], float], bottom: float, top: float, near: float) -> float:
+    """From where on a falling function with jumps is 0 or less, by halving between fixed points: they are the same on every machine."""
+    if function(bottom) <= 0:
+        return bottom
+    step = (top - bottom) / _POINTS
+    around = int((near - bottom) / step)
+    low, high = max(0, around - _NEAR), min(_POINTS, around + _NEAR)
+    if low > 0 and function(bottom + low * step) <= 0:
+        low, high = 0, low
+    elif high < _POINTS and function(bottom + high * step) > 0:
+        low, high = high, _POINTS
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if function(bottom + middle * step) <= 0 else (middle, high)
+    return bottom + high * step
 
 
 def _root(function: Callable[[float], float], bottom: float, top: float) -> float:
@@ -207,6 +247,7 @@ def _root(function: Callable[[float], float], bottom: float, top: float) -> floa
 
     if top - bottom <= _TOLERANCE * max(abs(bottom), abs(top)):
         return bottom
+    function = lru_cache(maxsize=None)(function)  # the ends are asked for twice
     at_bottom, at_top = function(bottom), function(top)
     if at_bottom == 0 or at_top == 0 or (at_bottom > 0) == (at_top > 0):
         return bottom if abs(at_bottom) <= abs(at_top) else top
@@ -227,6 +268,7 @@ class _Moments:
     skewness_K: FloatArray
     kurtosis_K: FloatArray
     chance_K: FloatArray
+    is_smooth = True
 
     @classmethod
     def of(cls, rows_GD: FloatArray, size_G: LongArray, ways: _Ways) -> "_Moments":

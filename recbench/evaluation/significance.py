@@ -155,9 +155,8 @@ def paired_tests(best: FloatArray, other: FloatArray, *, cluster: NDArray[np.int
         SplitMismatch: not the same number of users, or none at all.
     """
     a_SU, b_TU = _per_seed(best), _per_seed(other, like=best)
-    bootstrap = paired_bootstrap if len(a_SU) == len(b_TU) == 1 else two_level_bootstrap
     return Tested(
-        difference=bootstrap(a_SU, b_TU, cluster=cluster),
+        difference=two_level_bootstrap(a_SU, b_TU, cluster=cluster),
         p=sign_flip_test(a_SU, b_TU, cluster=cluster),
         minimum_detectable=minimum_detectable_difference(a_SU, b_TU, cluster),
         n_users=a_SU.shape[1],

@@ -29,7 +29,7 @@ class VerifyReport:
 
     Attributes:
         n_pages, n_rows, n_records: how many were looked at.
-        n_figures: figures of records computed again and compared to the last digit.
+        n_figures: figures of records computed again and compared.
         faults: all that was found; empty where every number follows from its record.
     """
 
