@@ -12,8 +12,10 @@ if TYPE_CHECKING:
     from recbench.reporting.difference import Difference, diff
     from recbench.reporting.domination import DominationReport, SpaceFigures, domination_report
     from recbench.reporting.export import FORMATS, export_board
+    from recbench.reporting.hub_page import DataTerms, shared_card
     from recbench.reporting.plots import plot_board, plot_codes, plot_comparison, plot_domination, plot_run
     from recbench.reporting.publishing import PublishResult, Skipped, publish
+    from recbench.reporting.recompute import faults_of_record
     from recbench.reporting.remeasuring import Remeasured, remeasure
     from recbench.reporting.rows import Cost, Figure, Row
     from recbench.reporting.terminal import (
@@ -38,6 +40,7 @@ __all__ = [
     "CodeReport",
     "Comparison",
     "Cost",
+    "DataTerms",
     "Difference",
     "DominationReport",
     "Fault",
@@ -63,6 +66,7 @@ __all__ = [
     "domination_report",
     "domination_table",
     "export_board",
+    "faults_of_record",
     "inspect_boards",
     "make_boards",
     "plot_board",
@@ -76,5 +80,6 @@ __all__ = [
     "remeasure",
     "run_lines",
     "run_table",
+    "shared_card",
     "verify",
 ]

@@ -41,6 +41,13 @@ def compare(run: StoredRun, found: Measured, mend: str) -> tuple[int, list[Fault
     return len(again), faults
 
 
+def faults_of_record(run: StoredRun, mend: str) -> list[Fault]:
+    """What of one record does not follow from the files beside it; `mend` says what to do then."""
+    with Workers(1, 1) as workers:
+        ((_, found),) = measured([run], workers)
+    return compare(run, found, mend)[1]
+
+
 def search_at_fault(run: StoredRun, cards: Mapping[str, ModelCard]) -> list[Fault]:
     """Claims of a record about the search for its settings that its log of trials does not bear out; `cards` by name of the model."""
     claim, path = run.record.tuned, run.folder / RECORD_FILE

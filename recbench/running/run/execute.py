@@ -67,7 +67,11 @@ def run_request(
             return existing if is_first else None
         log.info("%s on %s (%s)", resolved.row_name, prepared.loaded.card.name, prepared.loaded.origin)
         log.info("preset %s on %s: %s", resolved.preset, resolved.machine.name, resolved.config.model_dump_json())
-        with folders.writing(prepared.name, workplace.runs) as folder, _logging_to(folder / LOG_FILE), _keeping_failure(folder, prepared):
+        with (
+            folders.writing(prepared.name.stem, workplace.runs) as folder,
+            _logging_to(folder / LOG_FILE),
+            _keeping_failure(folder, prepared),
+        ):
             trained = prepared.train()
             tested = prepared.rank(trained)
             return _publish(folder, prepared, trained, tested) if is_first else None
