@@ -13,12 +13,13 @@ READY := $(VENV)/.installed
 # Two test processes, each computing on one thread.
 PYTEST := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/pytest -n 2 --dist worksteal
 
-.PHONY: help install demo test test-fast lint clean
+.PHONY: help install demo test test-fast lint docs clean
 
 help:
 	@echo "make demo       install into $(VENV), then train SASRec and GRAM on MovieLens-100K and show them beside two baselines, in under five minutes"
 	@echo "make test       every check: format, lint, types, floors, all tests with coverage"
 	@echo "make test-fast  lint, types and the fast tests, in under three minutes"
+	@echo "make docs       the site of the guides, into build/site"
 	@echo "make install    only install into $(VENV)"
 
 install: $(READY)
@@ -48,6 +49,9 @@ test: lint
 
 test-fast: lint
 	$(PYTEST) -m "not slow and not gpu and not network"
+
+docs: install
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.*

@@ -1,6 +1,6 @@
 """recbench: generative recommenders and their baselines on the same splits, with one evaluator.
 
-`run`, `load` and `compare` are the command line's verbs as functions. They are looked up on first use, so that
+The functions here are the command line's verbs, and frames of what they made. They are looked up on first use, so that
 `import recbench` (and with it `recbench --help`) stays free of torch, pandas and numpy.
 """
 
@@ -9,15 +9,19 @@ from typing import TYPE_CHECKING, Any
 from recbench.about import VERSION
 
 if TYPE_CHECKING:
-    from recbench.running.api import compare, load, run
+    from recbench.api import board, compare, load, ranks, records, run, tune
 
-__all__ = ["__version__", "compare", "load", "run"]
+__all__ = ["__version__", "board", "compare", "load", "ranks", "records", "run", "tune"]
 __version__ = VERSION
 
 
 def __getattr__(name: str) -> Any:
-    if name in {"compare", "load", "run"}:
-        from recbench.running import api
+    if name in __all__:
+        from recbench import api
 
         return getattr(api, name)
     raise AttributeError(f"module 'recbench' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -9,11 +9,15 @@ SOURCES = [*sorted((ROOT / "recbench").rglob("*.py")), *sorted((ROOT / "models")
 MOST_LINES_OF_A_FUNCTION, MOST_LINES_OF_A_FILE = 60, 500
 
 
-def functions(source: str) -> Iterator[tuple[str, int]]:
+VERBS = ROOT / "recbench" / "api.py"
+"""Functions like the commands, with the same options."""
+
+
+def functions(source: str, *, are_verbs: bool = False) -> Iterator[tuple[str, int]]:
     """Name and lines of each function; of a command, whose parameters are its options, the lines below those."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            is_command = any(isinstance(decorator, ast.Name) and decorator.id == "verb" for decorator in node.decorator_list)
+            is_command = are_verbs or any(isinstance(decorator, ast.Name) and decorator.id == "verb" for decorator in node.decorator_list)
             assert node.end_lineno is not None
             yield node.name, node.end_lineno + 1 - (node.body[0].lineno if is_command else node.lineno)
 
@@ -27,7 +31,7 @@ def test_no_function_is_longer_than_a_screen() -> None:
     long = [
         f"{path.relative_to(ROOT)}: {name} has {lines} lines"
         for path in SOURCES
-        for name, lines in functions(path.read_text(encoding="utf-8"))
+        for name, lines in functions(path.read_text(encoding="utf-8"), are_verbs=path == VERBS)
         if lines > MOST_LINES_OF_A_FUNCTION
     ]
     assert not long

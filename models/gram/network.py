@@ -3,7 +3,8 @@
 Texts are encoded one by one, each once for all targets of a batch that read it. A learnt vector for the text's place in the history is
 added to its states, and the decoder attends to the states of all texts that a target may read (fusion-in-decoder). Keys and values are
 linear in the states, so place vectors need not be added text by text: their part of a score is one number for each (query, place), and
-their part of what is read is the places' share of the attention times their values.
+their part of what is read is the places' share of the attention times their values. Where a stretch has few queries, keys and values are
+not made at all.
 """
 
 from dataclasses import dataclass
@@ -29,6 +30,10 @@ START = PAD
 # N texts, L tokens of a text, S tokens of all texts, D width, B stretches, J items of a stretch, C targets of a stretch, T targets,
 # Y tokens of an ID with its end token, M tokens of a stretch's items, K tokens of a user prompt, P places, H heads, d width of a head
 
+_BLOCKED = -1e30
+"""Score of what must not be read: no infinity, as it is multiplied by zeros."""
+_FOLDED_UP_TO = 1.0
+"""Keys and values are folded into queries as long as a stretch's queries cost so many times the products that they save."""
 _GROUP_TOKENS = {"cpu": 4_096}
 _MAX_GROUP_TOKENS = 131_072
 """Texts are encoded in groups of like length and about so many tokens: what passes between layers should stay in a processor's caches."""
@@ -147,55 +152,101 @@ class GRAMNetwork(nn.Module):
         bias = bias.masked_fill(is_later, -torch.inf)
         read_BCY = torch.cat([label_BCY.new_full((n_stretches, n_targets, 1), START), label_BCY[..., :-1]], 2)
         state: Tensor = self.dropout(self.t5.shared(read_BCY)).flatten(0, 1)
+        is_folded = n_targets * n_tokens * (config.d_model - config.d_kv) < _FOLDED_UP_TO * config.d_model * config.d_kv
         for block in stack.block:
             state = self_attention(block.layer[0], state, bias, config.num_heads, self.attention_dropout)
             cross, norm = block.layer[1], block.layer[1].layer_norm
-            query = normed_linear(state, norm.weight, norm.variance_epsilon, cross.EncDecAttention.q.weight)
-            query = query.view(n_stretches, n_targets, n_tokens, config.num_heads, -1)
-            read = self._read(query, cross.EncDecAttention, memory).reshape(*state.shape[:2], -1)
-            state = plus_dropped_linear(state, read, cross.EncDecAttention.o.weight, cross.dropout)
+            attention = (_folded if is_folded else _plain)(cross.EncDecAttention, config.num_heads)
+            query = normed_linear(state, norm.weight, norm.variance_epsilon, attention.query_XD)
+            query = query.view(n_stretches, n_targets, -1, attention.n_heads, attention.width)
+            read = self._read(query, attention, memory).reshape(*state.shape[:2], -1)
+            state = plus_dropped_linear(state, read, attention.out_DX, cross.dropout)
             state = feed_forward(block.layer[2], state)
         state = self.dropout(stack.final_layer_norm(state))
         if getattr(config, "scale_decoder_outputs", config.tie_word_embeddings):
             state = state * config.d_model**-0.5
         return state.view(n_stretches, n_targets, n_tokens, -1)
 
-    def _read(self, query_BCYHd: Tensor, attention: Any, memory: "Memory") -> Tensor:
+    def _read(self, query_BCYHd: Tensor, attention: "CrossAttention", memory: "Memory") -> Tensor:
         """Reading of the queries, (B, C, Y, H, d): one softmax over the items of the stretch and the target's own user prompt."""
         shape = query_BCYHd.shape
-        key_value = torch.cat([attention.k.weight, attention.v.weight])
         query_BHQd = query_BCYHd.flatten(1, 2).transpose(1, 2)
         scores, parts = [], []
         items, users = memory.items, memory.users
         if users is not None:
             # (B * C, H, Y, d) against (B * C, H, d, K): each target has a prompt of its own.
-            user_TKX = linear(users.state_SD, key_value)[users.index_TK]
-            key, value = (x.view(*x.shape[:2], shape[3], -1).transpose(1, 2) for x in user_TKX.chunk(2, -1))
+            key, value = attention.keys_values(users.state_SD, users.index_TK)
             score_THYK = query_BCYHd.flatten(0, 1).transpose(1, 2) @ key.transpose(2, 3)
             score_THYK = score_THYK.masked_fill(~users.is_real_TK[:, None, None], -torch.inf)
             scores.append(torch.unflatten(score_THYK, 0, shape[:2]).transpose(1, 2).flatten(2, 3))
             parts.append(value)
         if items is not None:
-            item_BMX = linear(items.state_SD, key_value)[items.index_BM]
-            key, value = (x.view(*x.shape[:2], shape[3], -1).transpose(1, 2) for x in item_BMX.chunk(2, -1))
-            place_key, place_value = (
-                x.view(len(x), shape[3], -1).transpose(0, 1) for x in linear(self.places.weight[1:], key_value).chunk(2, -1)
-            )
+            key, value = attention.keys_values(items.state_SD, items.index_BM)
+            place_key, place_value = (part[0] for part in attention.keys_values(self.places.weight[1:], items.place_1P))
             # A column more for what a target must not read.
-            place_score = functional.pad(query_BHQd @ place_key.transpose(1, 2), (0, 1), value=-torch.inf)
-            index_BHQM = items.place_BCM[:, None, :, None].expand(-1, shape[3], -1, shape[2], -1).flatten(2, 3)
-            scores.append(query_BHQd @ key.transpose(2, 3) + place_score.gather(3, index_BHQM))
+            place_score = functional.pad(query_BHQd @ place_key.transpose(1, 2), (0, 1), value=_BLOCKED)
+            index_BHQJ = items.place_BCJ[:, None, :, None].expand(-1, shape[3], -1, shape[2], -1).flatten(2, 3)
+            scores.append(query_BHQd @ key.transpose(2, 3) + place_score.gather(3, index_BHQJ) @ items.is_of_BJM[:, None])
             parts.append(value)
         weight = self.attention_dropout(torch.softmax(torch.cat(scores, 3).float(), -1).to(query_BHQd.dtype))
         read_BHQd = torch.zeros_like(query_BHQd)
         if items is not None:
             item_weight = weight[..., -items.index_BM.shape[1] :]
-            share_BHQP = torch.zeros_like(place_score).scatter_add(3, index_BHQM, item_weight)[..., :-1]
+            share_BHQJ = item_weight @ items.is_of_BJM[:, None].transpose(2, 3)
+            share_BHQP = torch.zeros_like(place_score).scatter_add(3, index_BHQJ, share_BHQJ)[..., :-1]
             read_BHQd = item_weight @ parts[-1] + share_BHQP @ place_value
         if users is not None:
             user_weight = torch.unflatten(weight[..., : users.index_TK.shape[1]], 2, shape[1:3]).transpose(1, 2).flatten(0, 1)
             read_BHQd = read_BHQd + torch.unflatten(user_weight @ parts[0], 0, shape[:2]).transpose(1, 2).flatten(2, 3)
         return torch.unflatten(read_BHQd.transpose(1, 2), 1, shape[1:3])
+
+
+@dataclass(frozen=True, eq=False)
+class CrossAttention:
+    """Weights with which the decoder reads the memory.
+
+    Attributes:
+        query_XD: makes the queries.
+        key_value: makes keys and values; None: each head reads the states themselves.
+        out_DX: makes of what was read what is added.
+        n_heads: that have keys of their own; 1 where all read the same.
+        width: of a query.
+    """
+
+    query_XD: Tensor
+    key_value: Tensor | None
+    out_DX: Tensor
+    n_heads: int
+    width: int
+
+    def keys_values(self, state_SD: Tensor, index_NM: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values of some rows of states, (N, heads, M, width)."""
+        if self.key_value is None:
+            state_N1MD = functional.embedding(index_NM, state_SD)[:, None]
+            return state_N1MD, state_N1MD
+        made = functional.embedding(index_NM, linear(state_SD, self.key_value))
+        key, value = (x.view(*x.shape[:2], self.n_heads, -1).transpose(1, 2) for x in made.chunk(2, -1))
+        return key, value
+
+
+def _plain(attention: Any, n_heads: int) -> CrossAttention:
+    """The weights as they are."""
+    width = len(attention.q.weight) // n_heads
+    return CrossAttention(attention.q.weight, torch.cat([attention.k.weight, attention.v.weight]), attention.o.weight, n_heads, width)
+
+
+def _folded(attention: Any, n_heads: int) -> CrossAttention:
+    """Weights that do the same without keys and values: their products are multiplied into those of queries and of what is read.
+
+    A batch has many more texts than queries, and no head needs keys of its own. The heads of a token are so many queries.
+    """
+    query_HdD, key_HdD, value_HdD = (
+        part.weight.view(n_heads, -1, part.weight.shape[1]) for part in (attention.q, attention.k, attention.v)
+    )
+    query_HDD = key_HdD.transpose(1, 2) @ query_HdD
+    out_HDD = attention.o.weight.view(len(attention.o.weight), n_heads, -1).transpose(0, 1) @ value_HdD
+    width = query_HDD.shape[1]
+    return CrossAttention(query_HDD.flatten(0, 1), None, out_HDD.transpose(0, 1).flatten(1), 1, width)
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,19 +256,24 @@ class ItemMemory:
     Attributes:
         state_SD: (S, D), the states of the batch's item prompts, one after the other.
         index_BM: (B, M), which of them are the memory of each stretch, oldest item first.
-        place_BCM: (B, C, M), the place that each of them has for each target, from 0 for the newest item; the number of places for those
-            that a target does not read.
+        is_of_BJM: (B, J + 1, M), 1 where a state is of the text in a slot, 0 elsewhere; what fills up is of a slot behind the last one.
+        place_BCJ: (B, C, J + 1), the place of each slot for each target, from 0 for the newest item; the number of places for those that a
+            target does not read.
+        place_1P: (1, P), the numbers of all places.
     """
 
     state_SD: Tensor
     index_BM: Tensor
-    place_BCM: Tensor
+    is_of_BJM: Tensor
+    place_BCJ: Tensor
+    place_1P: Tensor
 
     @classmethod
     def of(cls, batch: Batch, state_SD: Tensor, start_N: Tensor, length_N: LongArray, n_places: int) -> "ItemMemory":
         """The memory of a batch whose item prompts begin at `start_N` and have `length_N` tokens."""
         device = state_SD.device
         is_item_BJ = batch.place_BJ >= 0
+        n_slots = is_item_BJ.shape[1]
         length_BJ = np.where(is_item_BJ, length_N[batch.place_BJ], 0)
         longest = int(length_BJ.sum(1).max())
         stretch, slot = np.nonzero(is_item_BJ)
@@ -227,13 +283,14 @@ class ItemMemory:
         nth = np.arange(len(row)) - np.repeat(np.cumsum(length) - length, length)
         before = np.cumsum(length_BJ, axis=1) - length_BJ
         column = before[stretch, slot][row] + nth
-        index_BM, slot_BM = np.zeros((len(length_BJ), longest), np.int64), np.full((len(length_BJ), longest), -1, np.int64)
+        index_BM, slot_BM = np.zeros((len(length_BJ), longest), np.int64), np.full((len(length_BJ), longest), n_slots, np.int64)
         index_BM[stretch[row], column] = start_N.cpu().numpy()[batch.place_BJ[stretch, slot]][row] + nth
         slot_BM[stretch[row], column] = slot[row]
-        place_BCM = batch.slot_BC[:, :, None] - slot_BM[:, None]
-        is_read = (place_BCM >= 0) & (place_BCM < n_places) & (slot_BM[:, None] >= 0)
-        place_BCM = np.where(is_read, place_BCM, n_places)
-        return cls(state_SD, torch.from_numpy(index_BM).to(device), torch.from_numpy(place_BCM).to(device))
+        is_of_BJM = (np.arange(n_slots + 1)[:, None] == slot_BM[:, None]).astype(np.float32)
+        place_BCJ = batch.slot_BC[:, :, None] - np.arange(n_slots + 1)
+        place_BCJ = np.where((place_BCJ >= 0) & (place_BCJ < n_places) & (np.arange(n_slots + 1) < n_slots), place_BCJ, n_places)
+        index, is_of, place = (torch.from_numpy(part).to(device) for part in (index_BM, is_of_BJM, place_BCJ))
+        return cls(state_SD, index, is_of.to(state_SD.dtype), place, torch.arange(n_places, device=device)[None])
 
 
 @dataclass(frozen=True, eq=False)

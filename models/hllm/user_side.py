@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from recbench.nn.compute import Linear
 from recbench.nn.training import gathered, is_sharded
 from recbench_models.hllm.bodies import body_from, user_body
 from recbench_models.hllm.config import HLLMConfig
@@ -67,7 +68,7 @@ class UserSide(nn.Module):
         width = self.tower.width
         is_needed = width != item_width
         if config.user.projection or (config.user.projection is None and is_needed):
-            self.projection: nn.Linear | None = nn.Linear(item_width, width, bias=False)
+            self.projection: nn.Linear | None = Linear(item_width, width, bias=False)
             if not is_needed:
                 nn.init.eye_(self.projection.weight)
         elif is_needed:

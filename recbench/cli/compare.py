@@ -127,7 +127,8 @@ def cell_table(cells: "Sequence[Cell]", elapsed_s: float) -> "RenderableType":
     table.add_column("")
     for cell in cells:
         state = f"[{STATE_STYLES[cell.state]}]{cell.state}[/]"
-        seconds = "" if cell.state == "waiting" else f"{cell.seconds:.0f}"
+        # A run that was there already cost its seconds then, not now.
+        seconds = "" if cell.state == "waiting" or not cell.is_new else f"{cell.seconds:.0f}"
         left = "" if cell.left_s is None else duration(cell.left_s)
         note = Text(cell.reason if cell.is_new else "was finished before", no_wrap=True, overflow="ellipsis")
         table.add_row(escape(cell.dataset), escape(cell.row_name), str(cell.seed), state, seconds, left, note)

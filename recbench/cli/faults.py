@@ -31,7 +31,7 @@ _PLACES = {
 
 def explain(error: BaseException, *, debug: bool = False) -> tuple[str, int]:
     """The sentence for an error, and the exit code of the process."""
-    from recbench.core.errors import OutOfMemory, RecbenchError
+    from recbench.core.errors import Interrupted, OutOfMemory, RecbenchError
 
     if isinstance(error, KeyboardInterrupt):
         return "Interrupted. The same command goes on from the last finished stage or checkpoint.", INTERRUPTED
@@ -63,6 +63,8 @@ def explain(error: BaseException, *, debug: bool = False) -> tuple[str, int]:
             f"Error: memory ran out ({_one_line(error)}). Set smaller batches (--set), run fewer jobs at a time or use a larger machine.",
             1,
         )
+    if isinstance(error, Interrupted):
+        return f"Interrupted: {error}", error.exit_code
     if isinstance(error, RecbenchError):
         return f"Error: {error}", error.exit_code
     if isinstance(error, OSError) and error.errno is not None and error.filename is not None:

@@ -75,23 +75,13 @@ def export(
     Example: recbench leaderboard export beauty --format latex --output beauty.tex
     """
     from recbench import reporting
-    from recbench.core.commands import command_line
     from recbench.core.errors import BadRequest, nearest
 
     if file_format not in reporting.FORMATS:
         raise BadRequest(f"--format {file_format!r} is not known.{nearest(file_format, reporting.FORMATS)} Use csv or latex.")
     if output is not None:
         check_output(output, "--output")
-    where = existing_boards(boards, plugin)
-    published = [reporting.StoredRun.open(folder) for folder in reporting.record_folders(where)]
-    datasets = sorted({run.record.dataset.name for run in published})
-    if dataset not in datasets:
-        known = ", ".join(datasets) or "none"
-        raise BadRequest(
-            f"There is no board of {dataset!r} in {where}.{nearest(dataset, datasets)} Known: {known}. "
-            f"Make one: {command_line('leaderboard', 'publish', boards=where, plugin=plugin)}"
-        )
-    (board,) = reporting.make_boards([run for run in published if run.record.dataset.name == dataset], model_cards(plugin))
+    board = reporting.published_board(existing_boards(boards, plugin), dataset, model_cards(plugin))
     text = reporting.export_board(board, file_format)
     if output is not None:
         output.write_text(text, encoding="utf-8")
@@ -106,6 +96,9 @@ def export(
 @verb
 def remeasure(
     boards: Boards = None,
+    runs: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Measure the finished runs in this folder anew, such as ./runs, and no board.")
+    ] = None,
     plugin: Plugins = None,
     jobs: Processes = None,
     as_json: Json = False,
@@ -113,15 +106,21 @@ def remeasure(
 ) -> None:
     """Compute the figures of all published records again from their ranks, after the evaluator changed, and write the pages anew.
 
-    Nothing is trained or ranked. A record that was edited, or whose files are not those it names, is refused.
+    Nothing is trained or ranked. A record that was edited, or whose files are not those it names, is refused. With --runs the runs of a
+    folder are measured in place of the boards, so that older ones can be published beside new ones.
 
     Example: recbench leaderboard remeasure
     """
     from recbench import reporting
+    from recbench.core.errors import BadRequest
     from recbench.running.host.provenance import code
 
-    where, at_once = existing_boards(boards, plugin), processes(jobs)
-    result = reporting.remeasure(where, model_cards(plugin), code(), at_once)
+    if runs is not None:
+        if not runs.is_dir():
+            raise BadRequest(f"--runs {runs}: there is no such folder. Give the one that holds runs, such as ./runs.")
+        result = reporting.remeasure_runs(runs, code(), processes(jobs))
+    else:
+        result = reporting.remeasure(existing_boards(boards, plugin), model_cards(plugin), code(), processes(jobs))
     if as_json:
         print_json(result)
         return

@@ -41,14 +41,16 @@ def models(plugin: Plugins = None, as_json: Json = False, debug: Debug = False) 
         )
         return
     table = Table(box=None, header_style="bold")
-    for title in ("model", "family", "presets", "from", "what it is"):
+    # A column of presets, or of one and the same distribution, would leave no room for words on a narrow terminal.
+    for title in ("model", "family", "what it is, its presets"):
         table.add_column(title, overflow="fold")
     for row in rows:
+        origin = "" if row.distribution == "recbench" else f" From {row.distribution}."
         if row.plugin is None:
-            table.add_row(escape(row.name), "[red]broken[/]", "", escape(row.distribution), escape(row.broken or ""))
+            table.add_row(escape(row.name), "[red]broken[/]", escape(f"{row.broken or ''}{origin}"))
         else:
             card = row.plugin.card
-            table.add_row(escape(row.name), card.family, escape(", ".join(card.presets)), escape(row.distribution), escape(card.summary))
+            table.add_row(escape(row.name), card.family, f"{escape(card.summary + origin)}\n[dim]{escape(', '.join(card.presets))}[/]")
     stdout().print(keep_whole(table, "model"), crop=False)
 
 

@@ -39,6 +39,7 @@ Budget = Annotated[
     ),
 ]
 Device = Annotated[str, typer.Option(help="Compute device: auto, cpu, cuda or cuda:N. Only auto may fall back to another.")]
+Precision = Annotated[str, typer.Option(help="Matrix products of the training: auto (bf16 on a GPU that has it), fp32 or bf16.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="Threads for computing on the CPU. Default: one per core.")]
 Executor = Annotated[str, typer.Option(help="Where runs are made: local, ray on the cluster that RAY_ADDRESS names, or an installed one.")]
 Processes = Annotated[

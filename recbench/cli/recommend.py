@@ -43,10 +43,10 @@ def recommend(
     from rich.markup import escape
     from rich.table import Table
 
+    from recbench.api import load
     from recbench.core.console import keep_whole
     from recbench.core.errors import BadRequest
     from recbench.running.after.loaded import export_lists
-    from recbench.running.api import load
 
     if history is not None and item is not None:
         raise BadRequest("--history (or --items) and --item both give the known items. Give all ids in one of them.")

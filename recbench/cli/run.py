@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from recbench.cli.options import Budget, DataDir, Debug, Device, Json, Plugins, Protocol, Threads, Ties, model_card, workplace
+from recbench.cli.options import Budget, DataDir, Debug, Device, Json, Plugins, Precision, Protocol, Threads, Ties, model_card, workplace
 from recbench.cli.terminal import print_json, print_line, stdout, verb
 
 
@@ -26,6 +26,7 @@ def run(
     budget: Budget = None,
     device: Device = "auto",
     threads: Threads = None,
+    precision: Precision = "auto",
     seen: Annotated[str, typer.Option(help="Seen items: kept in the lists (keep), filtered out (unseen), or both.")] = "both",
     ties: Ties = "source",
     protocol: Protocol = None,
@@ -64,6 +65,7 @@ def run(
         budget=budget,
         device=device,
         threads=threads,
+        precision=precision,
         seen=seen,
         ties=ties,
         protocol=protocol,

@@ -83,6 +83,7 @@ def tune(
     against = "" if published.score is None or found.best.score is None else f", {found.best.score - published.score:+.4f} against trial 0"
     title = METRICS.title(found.log.metric)
     print_line(f"best of {len(found.log.trials)} trials by validation {title}: trial {found.best.trial}{against}")
+    print_line(f"trial 0 is the preset {found.log.preset} itself")
     print_line(f"trials: {found.folder}")
     print_line(f"run it: {found.command}")
 

@@ -261,7 +261,8 @@ def hashed_settings(values: Mapping[str, Any], moved: Mapping[str, str], added: 
 
     Args:
         values: nested settings of today.
-        moved, added: of the model's card.
+        moved: of the model's card.
+        added: of the model's card.
     """
     flat = by_dotted_name(values)
     return flat_settings({name: value for name, value in flat.items() if name not in added or value != added[name]}, moved)

@@ -1,4 +1,4 @@
-"""Progress of long work, with time left; a bar on a terminal, plain lines elsewhere."""
+"""Progress of long work, with time left; a bar on a terminal and in a notebook, plain lines elsewhere."""
 
 import logging
 import math
@@ -85,7 +85,10 @@ def _new_bar(console: "Console") -> "RichBar":
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
     from rich.progress import Progress as RichBar
 
-    return RichBar(
+    from recbench.core.notebook_bar import NotebookBar
+
+    kind = NotebookBar if console.is_jupyter else RichBar
+    return kind(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
@@ -99,7 +102,7 @@ def _new_bar(console: "Console") -> "RichBar":
 
 
 class ConsoleProgress:
-    """Bars on a terminal, log lines elsewhere. Tasks may nest."""
+    """Bars on a terminal and in a notebook, log lines elsewhere. Tasks may nest."""
 
     def __init__(self, console: "Console | None" = None) -> None:
         from recbench.core.console import VisibleConsole
@@ -110,7 +113,7 @@ class ConsoleProgress:
 
     @contextmanager
     def task(self, title: str, total: float | None = None) -> Iterator[Task]:
-        if not self._console.is_terminal:
+        if not (self._console.is_terminal or self._console.is_jupyter):
             yield _LineTask(title, total)
             return
         if self._bar is None:

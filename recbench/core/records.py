@@ -34,6 +34,7 @@ from recbench.core.elapsed import Elapsed
 from recbench.core.errors import BadData, refuse_shortage
 from recbench.core.file_names import is_plain_path
 from recbench.core.ranking import View
+from recbench.core.tabular import Tabular
 
 SCHEMA_VERSION = 7
 """2 added `tuned`, `foreign` and `remeasured`; 3 added `StagePart.steps` and `stopped_by`, `FitPart.validations`, the peak of device
@@ -304,8 +305,8 @@ class ReferencePart(_Part):
         return "below" if self.difference.high < 0 else "level with"
 
 
-class RunRecord(_Part):
-    """`record.json`."""
+class RunRecord(Tabular, _Part):
+    """`record.json`; `to_frame` gives its metrics."""
 
     schema_version: int = SCHEMA_VERSION
     run_id: str
@@ -350,6 +351,23 @@ class RunRecord(_Part):
     """Code that computed the figures where that is not `code`: the evaluator changed since, and ranks were measured again."""
     foreign: ForeignPart | None = None
     """Origin of the lists; None for a model that was trained here. `device` is then where they were measured, and `fit` is empty."""
+
+    def _headline(self) -> str:
+        return f"{self.model.row_name} on {self.dataset.name}, seed {self.seed}, run {self.run_id}"
+
+    def _lines(self) -> list[dict[str, Any]]:
+        of_run: dict[str, Any] = {
+            "run": self.run_id,
+            "dataset": self.dataset.name,
+            "split": self.protocol.split,
+            "model": self.model.row_name,
+        }
+        of_run |= {"seed": self.seed, "budget": self.budget}
+        return [
+            {**of_run, "view": view, "metric": metric, "value": figure.value, "low": figure.low, "high": figure.high}
+            for view, metrics in self.metrics.items()
+            for metric, figure in metrics.items()
+        ]
 
     def file(self, prefix: str) -> FilePart:
         """The file of this run whose name starts with `prefix`."""

@@ -117,7 +117,10 @@ def events_by_place(path: Path, names: Sequence[str], *, has_header: bool = Fals
 def _column(table: pa.Table, name: str, file: str) -> pa.ChunkedArray:
     if name not in table.column_names:
         has = table.column_names
-        raise BadData(f"{file} has no column {name!r}; it has {listed(has)}.{nearest(name, has)} Rename or add the column.")
+        raise BadData(
+            f"{file} has no column {name!r}; it has {listed(has)}.{nearest(name, has)} Rename or add the column. "
+            "docs/add-a-dataset.md says what each column holds."
+        )
     return table.column(name)
 
 

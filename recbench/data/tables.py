@@ -156,7 +156,10 @@ def _wanted(
             raise BadData(f"{path} {reason}")
     for name in needed:
         if name not in present:
-            raise BadData(f"{path} has no column {name!r}; it has {listed(present)}.{nearest(name, present)} Rename or add the column.")
+            raise BadData(
+                f"{path} has no column {name!r}; it has {listed(present)}.{nearest(name, present)} Rename or add the column. "
+                "docs/add-a-dataset.md says what each column holds."
+            )
     wanted = [name for name in present if columns is None or name in columns]
     repeated = [name for name in wanted if wanted.count(name) > 1]
     if repeated:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from recbench.evaluation.domination import SPACES_FILE, Spaces, domination_figures, read_spaces
     from recbench.evaluation.exposure import TOP, Exposure, beyond_accuracy, exposure_counts
     from recbench.evaluation.facts import TargetFacts, target_facts, targets_part
-    from recbench.evaluation.figures import BOOTSTRAP_SEED, Evaluation, Evaluator, evaluate
+    from recbench.evaluation.figures import Evaluation, Evaluator, evaluate
     from recbench.evaluation.measures import Measures
     from recbench.evaluation.metrics import METRICS, Metric
     from recbench.evaluation.optimum import best_lists, expected_values
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     )
     from recbench.evaluation.significance import (
         PairedComparison,
-        PairedTests,
         Tested,
         by_mean,
         compare_with_best,
@@ -48,6 +47,7 @@ if TYPE_CHECKING:
         holm,
         minimum_detectable_difference,
         paired_bootstrap,
+        paired_tests,
         sign_flip_test,
         two_level_bootstrap,
     )
@@ -69,7 +69,6 @@ else:
     __getattr__ = on_demand(__name__)
 
 __all__ = [
-    "BOOTSTRAP_SEED",
     "CODES_FILE",
     "METRICS",
     "MISS",
@@ -89,7 +88,6 @@ __all__ = [
     "Metric",
     "NextItemEntropy",
     "PairedComparison",
-    "PairedTests",
     "RankTable",
     "ShortcutCard",
     "Spaces",
@@ -132,6 +130,7 @@ __all__ = [
     "minimum_detectable_difference",
     "next_item_entropy",
     "paired_bootstrap",
+    "paired_tests",
     "per_user",
     "places_in_lists",
     "ranks_of_targets",

@@ -19,8 +19,7 @@ from recbench.core.codes_file import CodeTable
 from recbench.core.ragged import Histories, LongArray, Targets
 from recbench.core.ranking import UNSEEN, Queries, Rankings, View
 from recbench.evaluation.code_statistics import PREFIX
-from recbench.evaluation.figures import BOOTSTRAP_SEED
-from recbench.evaluation.intervals import Draws, bootstrap_means, grouped, intervals
+from recbench.evaluation.intervals import grouped, mean_intervals
 from recbench.evaluation.metrics.places import discounts
 from recbench.evaluation.rank_table import entries_in
 from recbench.evaluation.ties import expected_hit, expected_ndcg
@@ -204,10 +203,9 @@ def _sid_intervals(places: CodePlaces, view: View, cutoffs: Sequence[int], user_
     else:
         values_UM = np.stack([_of_users(places.values(SID, kind, k), user_Q, n_users) for kind, k in names], axis=1)
         values_GM, size_G = grouped(values_UM)
-    draws = Draws(BOOTSTRAP_SEED, "bootstrap", SID, view)
     return {
         f"{PREFIX}{SID}_{kind}@{k}_{view}_{end}": value
-        for (kind, k), interval in zip(names, intervals(*bootstrap_means(values_GM, size_G, draws)), strict=True)
+        for (kind, k), interval in zip(names, mean_intervals(values_GM, size_G), strict=True)
         for end, value in (("low", interval.low), ("high", interval.high))
     }
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from recbench.core.records import Interval
 from recbench.core.seeds import frozen_generator
-from recbench.evaluation.intervals import bounds
+from recbench.evaluation.intervals import LEVELS
 
 FloatArray = NDArray[np.float64]
 
@@ -21,15 +21,20 @@ FloatArray = NDArray[np.float64]
 
 DRAWINGS = 500
 _FRACTION_BITS = 30
-"""Values are rounded to multiples of 2^-30, so that sums over users are whole numbers below 2^53 in any order of adding, on any machine."""
-_CELLS_AT_A_TIME = 1 << 23
+"""Values, and drawn means, are rounded to multiples of 2^-30: equal models stand level whatever the order of adding."""
+_SHARED = 2_048
+"""Random numbers of a drawing at most, however many users there are."""
 _STEPS, _CLOSE = 50, 1e-10
 _PHANTOM = 0.5
 """Wins, and losses, of each model against a made-up one of strength 0: without them one that wins everything would be infinitely strong."""
 
 
 def drawn_means(values_UM: FloatArray, stream: str, drawings: int = DRAWINGS) -> FloatArray:
-    """Mean over users of each model when users are drawn with replacement, the same ones for all models, (R, M); fewer than 2^23 users.
+    """Means over users of each model when users are drawn anew, the same ones for all models, (R, M); fewer than 2^23 users.
+
+    A multiplier bootstrap (van der Vaart and Wellner 1996, section 2.9): in place of drawing users, what each adds to the deviation from
+    the mean is weighted by a normal number. Thousands of users share 2,048 numbers, one in so many each, which leaves the spread as it is
+    to 3 %, as many drawings do.
 
     Args:
         values_UM: between 0 and 1.
@@ -38,15 +43,15 @@ def drawn_means(values_UM: FloatArray, stream: str, drawings: int = DRAWINGS) ->
     """
     n = len(values_UM)
     whole_UM = np.rint(values_UM * 2.0**_FRACTION_BITS)
-    rng = frozen_generator(0, "drawn means", stream)
-    means_RM = np.empty((drawings, values_UM.shape[1]))
-    block = max(1, _CELLS_AT_A_TIME // n)
-    for start in range(0, drawings, block):
-        rows = min(block, drawings - start)
-        user = rng.randint(0, n, size=(rows, n), dtype=np.int32).astype(np.int64) + np.arange(rows, dtype=np.int64)[:, None] * n
-        count_RU = np.bincount(user.ravel(), minlength=rows * n).reshape(rows, n).astype(np.float64)
-        means_RM[start : start + rows] = (count_RU @ whole_UM) / (n * 2.0**_FRACTION_BITS)
-    return means_RM
+    mean_M = whole_UM.sum(axis=0) / n
+    n_shared = min(n, _SHARED)
+    added_BM = np.zeros((n_shared, values_UM.shape[1]))
+    for first in range(0, n, n_shared):
+        part_UM = whole_UM[first : first + n_shared]
+        added_BM[: len(part_UM)] += part_UM - mean_M
+    weight_RB = frozen_generator(0, "drawn means", stream).standard_normal((drawings, n_shared))
+    drawn_RM: FloatArray = np.rint(mean_M + weight_RB @ added_BM / n) / 2.0**_FRACTION_BITS
+    return drawn_RM
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,7 +187,7 @@ def drawn_difference(drawn_one_R: FloatArray, drawn_other_R: FloatArray, value: 
 
 
 def _intervals(value_M: FloatArray, drawn_RM: FloatArray) -> list[Interval]:
-    low_M, high_M = bounds(np.ascontiguousarray(drawn_RM.T))
+    low_M, high_M = np.quantile(drawn_RM, LEVELS, axis=0)
     return [
         Interval(value=value, low=low, high=high)
         for value, low, high in zip(value_M.tolist(), low_M.tolist(), high_M.tolist(), strict=True)

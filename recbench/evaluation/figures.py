@@ -1,6 +1,5 @@
 """Ranks, facts and exposure to all figures of a record. The run and `verify` both come through here."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,14 +10,12 @@ from recbench.core.ranking import View
 from recbench.core.records import Interval, SlicePart
 from recbench.evaluation.exposure import Background, Exposure
 from recbench.evaluation.facts import TargetFacts
-from recbench.evaluation.intervals import Draws, FloatArray, bootstrap_means, grouped, intervals, resampled_means
+from recbench.evaluation.intervals import grouped, mean_intervals, user_intervals
 from recbench.evaluation.measures import Measures
 from recbench.evaluation.rank_table import MISS, RankTable
 from recbench.evaluation.slices import Group
+from recbench.evaluation.sum_law import FloatArray
 from recbench.evaluation.user_values import same_targets, values_of_view, values_per_user
-
-BOOTSTRAP_SEED = 0
-"""Fixed, and apart from the run's seed: the same ranks always have the same intervals."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +58,6 @@ class Evaluator:
         self._train_count = train_count
         self._measures = measures
         self._cluster = None if measures.cluster is None else facts.of_task.get(measures.cluster)
-        self._draws: dict[tuple[str, View], Draws] = {}
         self._values_of_rank: dict[tuple[int, tuple[str, ...]], FloatArray] = {}
 
     @cached_property
@@ -83,40 +79,27 @@ class Evaluator:
         has_sets = len(ranks) > ranks.n_users and not ranks.has_single_targets
         names = self._measures.names(ranks.list_length, has_sets=has_sets)
         slice_names = tuple(name for name in self._measures.of_slices if name in names)
-        means = _Means()
-        if len(ranks):
-            for view in ranks.views:
-                means.add(names, *self._resampled(ranks, view, names, "all", self._cluster))
+        metrics = {view: self._means(ranks, view, names, self._cluster) for view in ranks.views} if len(ranks) else {}
         parts = []
         for group, rows in self._groups if slice_names else ():
             part = ranks.take(rows)
-            parts.append((group, part.n_users))
             cluster = None if self._cluster is None else self._cluster[rows]
             for view in ranks.views:
-                means.add(slice_names, *self._resampled(part, view, slice_names, f"{group.slice}/{group.name}", cluster))
-        found = means.with_intervals()
-        metrics = {view: next(found) for view in ranks.views} if len(ranks) else {}
-        slices = [
-            SlicePart(slice=group.slice, group=group.name, view=view, n=n, metrics=next(found))
-            for group, n in parts
-            for view in ranks.views
-        ]
-        return Evaluation(metrics, slices, self._background.beyond_accuracy(exposure))
+                means = self._means(part, view, slice_names, cluster)
+                parts.append(SlicePart(slice=group.slice, group=group.name, view=view, n=part.n_users, metrics=means))
+        return Evaluation(metrics, parts, self._background.beyond_accuracy(exposure))
 
-    def _resampled(
-        self, ranks: RankTable, view: View, names: tuple[str, ...], stream: str, cluster: LongArray | None
-    ) -> tuple[FloatArray, FloatArray]:
-        """Means over the users (M,) and over those of each resample (M, R); `cluster` has one number per row of the table."""
-        if (stream, view) not in self._draws:
-            self._draws[stream, view] = Draws(BOOTSTRAP_SEED, "bootstrap", stream, view)
-        draws = self._draws[stream, view]
+    def _means(self, ranks: RankTable, view: View, names: tuple[str, ...], cluster: LongArray | None) -> dict[str, Interval]:
+        """Means over the users of a table; `cluster` has one number per row of it."""
         if cluster is not None:
-            return resampled_means(values_of_view(ranks, view, names), cluster[ranks.offsets[:-1]], draws)
-        if len(ranks) > ranks.n_users:
-            return bootstrap_means(*grouped(values_of_view(ranks, view, names)), draws)
-        sizes = np.bincount(ranks.rank[view] - MISS, minlength=ranks.list_length - MISS)
-        is_there = sizes > 0
-        return bootstrap_means(self._of_ranks(ranks.list_length, names)[is_there], sizes[is_there], draws)
+            found = user_intervals(values_of_view(ranks, view, names), cluster[ranks.offsets[:-1]])
+        elif len(ranks) > ranks.n_users:
+            found = mean_intervals(*grouped(values_of_view(ranks, view, names)))
+        else:
+            sizes = np.bincount(ranks.rank[view] - MISS, minlength=ranks.list_length - MISS)
+            is_there = sizes > 0
+            found = mean_intervals(self._of_ranks(ranks.list_length, names)[is_there], sizes[is_there])
+        return dict(zip(names, found, strict=True))
 
     def _of_ranks(self, list_length: int, names: tuple[str, ...]) -> FloatArray:
         """What a user with a single target has, whose rank is a miss, 0, 1 and so on, (list_length + 1, M)."""
@@ -125,24 +108,3 @@ class Evaluator:
             ranks = np.arange(MISS, list_length, dtype=np.int16)
             self._values_of_rank[key] = values_per_user(ranks, np.arange(len(ranks) + 1, dtype=np.int64), names)
         return self._values_of_rank[key]
-
-
-class _Means:
-    """Means with their resamples, in the order of their coming; all intervals are computed at once."""
-
-    def __init__(self) -> None:
-        self._names: list[tuple[str, ...]] = []
-        self._value: list[FloatArray] = []
-        self._samples: list[FloatArray] = []
-
-    def add(self, names: tuple[str, ...], value_M: FloatArray, samples_MR: FloatArray) -> None:
-        """Metrics of one group of users."""
-        self._names.append(names)
-        self._value.append(value_M)
-        self._samples.append(samples_MR)
-
-    def with_intervals(self) -> Iterator[dict[str, Interval]]:
-        """The metrics of each group."""
-        found = iter(intervals(np.concatenate(self._value), np.concatenate(self._samples)) if self._value else ())
-        for names in self._names:
-            yield {name: next(found) for name in names}

@@ -1,13 +1,15 @@
-"""Bootstrap over users, by groups of users that cannot be told apart.
+"""Percentile intervals of the bootstrap over users, without drawing: what they come to after infinitely many resamples.
 
-Drawing n users with replacement and counting how many fall into each group is one multinomial draw over the groups. With one
-target per user there are at most as many groups as ranks, so a thousand resamples of a hundred thousand users take milliseconds
-and are the same bootstrap. Sums run in a fixed order, without BLAS, and draws come from a frozen stream, so that equal ranks give
-equal digits on every machine and under every NumPy.
+A resample draws as many users as there are, with replacement. The ends of an interval are the 2.5 % and the 97.5 % quantile of its mean,
+a quantile being the smallest mean that is not exceeded with that chance. They come from the law of the sum (see `sum_law`), have no
+seed, and differ between processors by no more than the last bits.
 """
 
-from collections.abc import Iterator
-from typing import Any
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import combinations_with_replacement
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,22 +17,21 @@ from numpy.typing import NDArray
 from recbench.core.ragged import LongArray
 from recbench.core.records import Interval
 from recbench.core.seeds import frozen_generator
+from recbench.evaluation.sum_law import FloatArray, law_of_sum
 
-FloatArray = NDArray[np.float64]
-CountArray = NDArray[np.signedinteger[Any]]
+# U users, C clusters, G groups of users with equal values, M metrics, D values of a user, K ways in which seeds can be drawn
 
-RESAMPLES = 1_000
 CONFIDENCE = 0.95
-_USERS_PER_GROUP = 16
-"""With fewer users to a group than this, drawing users is quicker than drawing the sizes of the groups."""
-_CELLS_AT_A_TIME = 1 << 22
-_USERS_TO_KEEP = 2_000
-"""Draws of larger tables are not kept for the next one: they would fill the memory."""
-_RESAMPLES_AT_A_TIME = 1_000
-"""Resamples whose group sizes are drawn at a time. It belongs to the stream: another number gives other draws."""
-_RUNNING_SUMS, _LONGEST_RUN = 8, 128
-"""How NumPy adds up a row of numbers: so many running sums side by side, and rows longer than a run in two halves. Published figures
-were added up so; another order gives other last digits."""
+LEVELS = ((1.0 - CONFIDENCE) / 2, (1.0 + CONFIDENCE) / 2)
+"""Chances of a mean up to the lower and to the upper end."""
+MOST_WAYS = 20_000
+"""Ways in which seeds can be drawn of which all are counted; of more so many are drawn."""
+_MOST_LAWS = 1_000
+"""Ways in which seeds can be drawn whose laws are computed one by one, where moments do not suffice."""
+_LARGEST_SKEWNESS, _LARGEST_KURTOSIS = 0.15, 0.1
+"""Up to these four moments say all about a sum that an interval needs."""
+_TOLERANCE = 1e-10
+"""Of the ends, as a share of the largest value; what is nearer to 0 is 0."""
 
 
 def grouped(values_UM: FloatArray) -> tuple[FloatArray, LongArray]:
@@ -42,169 +43,242 @@ def grouped(values_UM: FloatArray) -> tuple[FloatArray, LongArray]:
     return rows, sizes.astype(np.int64)
 
 
-class Draws:
-    """Users drawn with replacement by one stream of random numbers, for any number of tables of users.
-
-    Every table is drawn from the beginning of the stream, so that its figures do not depend on the tables before it. Users who are drawn
-    one by one are places in a table, whatever stands there: tables of equally many users share those draws.
-    """
-
-    def __init__(self, seed: int, *names: str | int) -> None:
-        """The stream of `frozen_generator`."""
-        self.rng = frozen_generator(seed, *names)
-        """Stands behind the draws of the latest table, once all blocks of it were taken."""
-        self._start = self.rng.get_state(legacy=False)
-        self._kept: tuple[tuple[int, int], CountArray, Any] | None = None
-
-    def sizes(self, sizes_G: LongArray, resamples: int, n_counted: int | None = None) -> Iterator[CountArray]:
-        """How many users of each group are in each resample: blocks of (G, b), `resamples` columns in all.
-
-        Args:
-            sizes_G: users in each group.
-            resamples: how many times the users are drawn anew.
-            n_counted: how many of the groups, from the first on, are asked for; the others have no row, and `rng` is then nowhere in
-                particular. None: all.
-        """
-        n, n_groups = int(sizes_G.sum()), len(sizes_G)
-        if n >= _USERS_PER_GROUP * n_groups or n > _USERS_TO_KEEP:
-            self.rng.set_state(self._start)
-            yield from resampled_sizes(sizes_G, resamples, self.rng, n_counted)
-            return
-        end_G = np.cumsum(sizes_G)[:n_counted]
-        before = self._drawn_before(n, resamples)
-        yield before[end_G] - before[end_G - sizes_G[:n_counted]]
-
-    def _drawn_before(self, n: int, resamples: int) -> CountArray:
-        """How many of the users that each resample draws stand before each place of a table of n, (n + 1, resamples)."""
-        if self._kept is None or self._kept[0] != (n, resamples):
-            self.rng.set_state(self._start)
-            before = np.zeros((n + 1, resamples), dtype=np.int16)
-            start = 0
-            for block in _drawn_users(np.arange(n), n, resamples, self.rng):
-                np.cumsum(block, axis=0, out=before[1:, start : start + block.shape[1]])
-                start += block.shape[1]
-            self._kept = (n, resamples), before, self.rng.get_state(legacy=False)
-        self.rng.set_state(self._kept[2])
-        return self._kept[1]
-
-
-def resampled_sizes(sizes_G: LongArray, resamples: int, rng: np.random.RandomState, n_counted: int | None = None) -> Iterator[CountArray]:
-    """As `Draws.sizes`, from a generator as it stands."""
-    n, n_groups = int(sizes_G.sum()), len(sizes_G)
-    if n < _USERS_PER_GROUP * n_groups:
-        group = np.repeat(np.arange(n_groups, dtype=np.int64), sizes_G)
-        yield from (block[:n_counted] for block in _drawn_users(group, n_groups, resamples, rng))
-        return
-    for start in range(0, resamples, _RESAMPLES_AT_A_TIME):
-        rows = min(_RESAMPLES_AT_A_TIME, resamples - start)
-        # What nobody asks for may stay undrawn where no further draws follow.
-        is_last = start + rows == resamples
-        yield _multinomial(sizes_G, rows, rng, n_counted if is_last else None)[:n_counted]
-
-
-def _drawn_users(group_U: LongArray, n_groups: int, resamples: int, rng: np.random.RandomState) -> Iterator[LongArray]:
-    """Users drawn one by one and counted by group, blocks of (n_groups, b)."""
-    n = len(group_U)
-    block = max(1, _CELLS_AT_A_TIME // max(n, n_groups))
-    for start in range(0, resamples, block):
-        rows = min(block, resamples - start)
-        drawn = group_U[rng.randint(0, n, size=(rows, n), dtype=np.int32)]
-        drawn += np.arange(rows, dtype=np.int64)[:, None] * n_groups
-        yield np.bincount(drawn.ravel(), minlength=rows * n_groups).reshape(rows, n_groups).T
-
-
-def _multinomial(sizes_G: LongArray, rows: int, rng: np.random.RandomState, n_counted: int | None = None) -> LongArray:
-    """As many users as there are, drawn with replacement `rows` times: how many came from each group, (G, rows)."""
-    drawn_GR = np.empty((len(sizes_G[:n_counted]), rows), dtype=np.int64)
-    n = int(sizes_G.sum())
-    undrawn_R: LongArray | int = n
-    not_before = n
-    for group, size in enumerate(sizes_G[: len(drawn_GR)].tolist()):
-        # Of the users that no group before this one got, each is of this group with the same chance. The last group gets those left.
-        drawn_GR[group] = undrawn_R if size == not_before else rng.binomial(undrawn_R, size / not_before, size=rows)
-        undrawn_R = undrawn_R - drawn_GR[group]
-        not_before -= size
-    return drawn_GR
-
-
-def sums(sizes_GB: CountArray, values_GM: FloatArray) -> FloatArray:
-    """Sum over the groups of size times value, (M, B), in a fixed order; groups behind the last row of `sizes_GB` must have the value 0."""
-    counted_GB = sizes_GB.astype(np.float64)
-    total_MB = np.empty((values_GM.shape[1], counted_GB.shape[1]))
-    for total_B, value_G in zip(total_MB, values_GM.T, strict=True):
-        total_B[:] = _sum_of_run(counted_GB, value_G, 0, len(value_G))
-    return total_MB
-
-
-def _sum_of_run(sizes_GB: FloatArray, value_G: FloatArray, first: int, end: int) -> FloatArray:
-    """The sum over the groups from `first` to `end`; what is 0 is passed over, which changes no digit."""
-    if end - first > _LONGEST_RUN:
-        half = first + (end - first) // 2 // _RUNNING_SUMS * _RUNNING_SUMS
-        return _sum_of_run(sizes_GB, value_G, first, half) + _sum_of_run(sizes_GB, value_G, half, end)
-    n_side_by_side = (end - first) // _RUNNING_SUMS * _RUNNING_SUMS
-    running = np.zeros((_RUNNING_SUMS, sizes_GB.shape[1]))
-    rest = []
-    for place in np.flatnonzero(value_G[first:end]).tolist():
-        part = sizes_GB[first + place] * value_G[first + place]
-        if place < n_side_by_side:
-            running[place % _RUNNING_SUMS] += part
-        else:
-            rest.append(part)
-    pairs = running[0::2] + running[1::2]
-    total: FloatArray = (pairs[0] + pairs[1]) + (pairs[2] + pairs[3])
-    for part in rest:
-        total += part
-    return total
-
-
-def bounds(samples_MR: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """The percentile interval of each row, two times (M,)."""
-    tail = (1.0 - CONFIDENCE) / 2
-    low, high = np.quantile(samples_MR, [tail, 1.0 - tail], axis=1)
-    return low, high
-
-
-def intervals(value_M: FloatArray, samples_MR: FloatArray) -> list[Interval]:
-    """Means with the 95 % percentile intervals of their resamples."""
-    ends = (end.tolist() for end in bounds(samples_MR))
-    return [Interval(value=value, low=low, high=high) for value, low, high in zip(value_M.tolist(), *ends, strict=True)]
-
-
-def bootstrap_means(values_GM: FloatArray, sizes_G: LongArray, draws: Draws, resamples: int = RESAMPLES) -> tuple[FloatArray, FloatArray]:
-    """Mean over the users of each of M metrics (M,), and in every resample (M, R); all metrics from the same resamples.
+def mean_intervals(values_GM: FloatArray, sizes_G: LongArray) -> list[Interval]:
+    """Mean over the users of each metric, with its interval.
 
     Args:
-        values_GM: what the users of each group have, as from `grouped`.
+        values_GM: what the users of each group have; groups may be equal.
         sizes_G: users in each group.
-        draws: the stream of random numbers.
-        resamples: how many times the users are drawn anew.
     """
-    n = int(sizes_G.sum())
-    # Groups behind the last one with a value add nothing. Sorted by rank, these are all places that no metric looks at.
-    n_counted = int(np.flatnonzero(values_GM.any(axis=1)).max(initial=0)) + 1
-    blocks = [sums(block, values_GM) for block in draws.sizes(sizes_G, resamples, n_counted)]
-    return sums(sizes_G[:, None], values_GM)[:, 0] / n, np.concatenate(blocks, axis=1) / n
+    return [_mean_interval(value_G, sizes_G) for value_G in values_GM.T]
 
 
-def resampled_means(
-    values_UM: FloatArray, cluster_U: NDArray[np.integer] | None, draws: Draws, resamples: int = RESAMPLES
-) -> tuple[FloatArray, FloatArray]:
-    """Mean over the users (M,), and in every resample (M, R); `draws.rng` then stands behind the draws.
+def _mean_interval(value_G: FloatArray, size_G: LongArray) -> Interval:
+    n = int(size_G.sum())
+    mean = math.fsum((value_G * size_G).tolist()) / n
+    law = law_of_sum(value_G, size_G)
+    if law.step == 0:
+        return Interval(value=mean, low=mean, high=mean)
+    low, high = (law.quantile(level) / n for level in LEVELS)
+    return Interval(value=mean, low=low, high=high)
+
+
+def user_intervals(values_UM: FloatArray, cluster_U: NDArray[np.integer] | None) -> list[Interval]:
+    """Mean over the users of each metric, with its interval.
 
     Args:
         values_UM: of each user.
         cluster_U: equal for users who are not independent of each other: clusters are drawn then, each with all its users, and a mean
             is the ratio of two sums, as the number of users differs from draw to draw. None: users are drawn.
-        draws: the stream of random numbers.
-        resamples: how many times the users or clusters are drawn anew.
     """
-    values_GM, sizes_G = grouped(values_UM if cluster_U is None else cluster_sums(values_UM, cluster_U))
-    total_M = sums(sizes_G[:, None], values_GM)[:, 0]
-    samples_MR = np.concatenate([sums(block, values_GM) for block in draws.sizes(sizes_G, resamples)], axis=1)
     if cluster_U is None:
-        n = int(sizes_G.sum())
-        return total_M / n, samples_MR / n
-    return total_M[:-1] / total_M[-1], samples_MR[:-1] / samples_MR[-1]
+        return mean_intervals(values_UM, np.ones(len(values_UM), dtype=np.int64))
+    found = []
+    sums_CM = cluster_sums(values_UM, cluster_U)
+    for column in range(values_UM.shape[1]):
+        low, high = _ends_of_ratio(*grouped(sums_CM[:, [column, -1]]), _ONE_WAY)
+        found.append(Interval(value=_total(sums_CM[:, column]) / _total(sums_CM[:, -1]), low=low, high=high))
+    return found
+
+
+def seed_interval(a_SU: FloatArray, b_TU: FloatArray, cluster_U: NDArray[np.integer] | None) -> Interval:
+    """Mean of a - b over seeds and users with an interval that counts both as drawn.
+
+    A resample draws seeds of a, seeds of b, and users (or clusters), the same for all seeds. Every way in which the seeds can be drawn
+    has its chance and, given the seeds, the law of a mean over users; the interval is that of the mixture.
+
+    Args:
+        a_SU, b_TU: value of each user under each seed.
+        cluster_U: as for `user_intervals`.
+    """
+    ways = _ways(len(a_SU), len(b_TU))
+    values_UD = np.concatenate([a_SU, b_TU]).T
+    value = _total(a_SU.ravel()) / a_SU.size - _total(b_TU.ravel()) / b_TU.size
+    if cluster_U is None:
+        is_zero_U = ~values_UD.any(axis=1)
+        rows_GD = np.concatenate([values_UD[is_zero_U][:1], values_UD[~is_zero_U]])
+        sizes_G = np.ones(len(rows_GD), dtype=np.int64)
+        sizes_G[0] += max(0, int(np.count_nonzero(is_zero_U)) - 1)
+        of_level = _quantiles(rows_GD, sizes_G, ways)
+        reach = float(np.abs(values_UD).max())
+        low, high = (_not_next_to_0(of_level(level) / len(values_UD), reach) for level in LEVELS)
+    else:
+        sums_CE = cluster_sums(values_UD, cluster_U)
+        low, high = _ends_of_ratio(sums_CE, np.ones(len(sums_CE), dtype=np.int64), ways)
+    return Interval(value=value, low=low, high=high)
+
+
+@dataclass(frozen=True, eq=False)
+class _Ways:
+    """Ways in which seeds can be drawn.
+
+    Attributes:
+        weight_KD: what a user's value under each seed counts.
+        chance_K: of each way.
+    """
+
+    weight_KD: FloatArray
+    chance_K: FloatArray
+
+    def at_most(self, n_ways: int, mean_D: FloatArray) -> "_Ways":
+        """So many ways of equal chance, evenly spread over all in the order of their means; `mean_D` of each seed."""
+        if len(self.chance_K) <= n_ways:
+            return self
+        order_K = (self.weight_KD * mean_D).sum(axis=1).argsort(kind="stable")
+        place_N = np.searchsorted(np.cumsum(self.chance_K[order_K]), (np.arange(n_ways) + 0.5) / n_ways)
+        return _Ways(self.weight_KD[order_K[place_N]], np.full(n_ways, 1 / n_ways))
+
+
+_ONE_WAY = _Ways(np.ones((1, 1)), np.ones(1))
+
+
+@lru_cache(maxsize=16)
+def _ways(n_seeds_a: int, n_seeds_b: int) -> _Ways:
+    """Seeds of both sides, each drawn with replacement."""
+    if math.comb(2 * n_seeds_a - 1, n_seeds_a) * math.comb(2 * n_seeds_b - 1, n_seeds_b) > MOST_WAYS:
+        rng = frozen_generator(0, "seeds", n_seeds_a, n_seeds_b)
+        drawn = [rng.randint(0, n, size=(MOST_WAYS, n)) for n in (n_seeds_a, n_seeds_b)]
+        counts_a, counts_b = ((seeds[:, :, None] == np.arange(seeds.shape[1])).sum(axis=1) for seeds in drawn)
+        return _Ways(np.concatenate([counts_a / n_seeds_a, -counts_b / n_seeds_b], axis=1), np.full(MOST_WAYS, 1 / MOST_WAYS))
+    weights, chances = [], []
+    for counts_a, chance_a in _multisets(n_seeds_a):
+        for counts_b, chance_b in _multisets(n_seeds_b):
+            weights.append([count / n_seeds_a for count in counts_a] + [-count / n_seeds_b for count in counts_b])
+            chances.append(chance_a * chance_b)
+    return _Ways(np.array(weights), np.array(chances))
+
+
+def _multisets(n: int) -> list[tuple[list[int], float]]:
+    """How often each of n seeds comes among n draws, and the chance of it."""
+    found = []
+    for drawn in combinations_with_replacement(range(n), n):
+        counts = [drawn.count(seed) for seed in range(n)]
+        found.append((counts, math.factorial(n) / math.prod(map(math.factorial, counts)) / n**n))
+    return found
+
+
+def _ends_of_ratio(rows_CE: FloatArray, size_C: LongArray, ways: _Ways) -> tuple[float, float]:
+    """The ends for a weighted sum of columns divided by the last one, which holds the sizes of clusters.
+
+    The ratio is at most x where the sum of value - x * size is at most 0: an end is the x for which that sum's quantile is 0.
+    """
+    mean_CD = rows_CE[:, :-1] / rows_CE[:, -1:]
+    low_D, high_D = mean_CD.min(axis=0), mean_CD.max(axis=0)
+    plus_KD, minus_KD = np.maximum(ways.weight_KD, 0), np.minimum(ways.weight_KD, 0)
+    bottom = float((plus_KD * low_D + minus_KD * high_D).sum(axis=1).min())
+    top = float((plus_KD * high_D + minus_KD * low_D).sum(axis=1).max())
+    reach = max(abs(bottom), abs(top))
+
+    def end(level: float) -> float:
+        def excess(x: float) -> float:
+            weight_KE = np.concatenate([ways.weight_KD, np.full((len(ways.weight_KD), 1), -x)], axis=1)
+            return _quantiles(rows_CE, size_C, _Ways(weight_KE, ways.chance_K))(level)
+
+        return _not_next_to_0(_root(excess, bottom, top), reach)
+
+    return end(LEVELS[0]), end(LEVELS[1])
+
+
+def _quantiles(rows_GD: FloatArray, size_G: LongArray, ways: _Ways) -> Callable[[float], float]:
+    """The quantiles of the sum over drawn users of their weighted values, the weights drawn once for all of them."""
+    if len(ways.chance_K) == 1:
+        return law_of_sum((rows_GD * ways.weight_KD[0]).sum(axis=1), size_G).quantile
+    moments = _Moments.of(rows_GD, size_G, ways)
+    if moments.are_mild:
+        return moments.quantile
+    ways = ways.at_most(_MOST_LAWS, (size_G[:, None] * rows_GD).sum(axis=0))
+    laws = [law_of_sum((rows_GD * weight_D).sum(axis=1), size_G) for weight_D in ways.weight_KD]
+    chances: list[float] = ways.chance_K.tolist()
+
+    def quantile(level: float) -> float:
+        of_each = [law.quantile(level) for law in laws]
+
+        def excess(most: float) -> float:
+            return math.fsum(law.chance_up_to(most) * chance for law, chance in zip(laws, chances, strict=True)) - level
+
+        return _root(excess, min(of_each), max(of_each))
+
+    return quantile
+
+
+def _root(function: Callable[[float], float], bottom: float, top: float) -> float:
+    """Where a function that rises or falls from `bottom` to `top` is 0."""
+    from scipy.optimize import brentq
+
+    if top - bottom <= _TOLERANCE * max(abs(bottom), abs(top)):
+        return bottom
+    at_bottom, at_top = function(bottom), function(top)
+    if at_bottom == 0 or at_top == 0 or (at_bottom > 0) == (at_top > 0):
+        return bottom if abs(at_bottom) <= abs(at_top) else top
+    return float(brentq(function, bottom, top, xtol=_TOLERANCE * (top - bottom) / 2))
+
+
+@dataclass(frozen=True, eq=False)
+class _Moments:
+    """Sums over drawn users, known by their moments: one law for each way of drawing the seeds.
+
+    Attributes:
+        mean_K, deviation_K, skewness_K, kurtosis_K: of the sum; the last is that beyond a normal law.
+        chance_K: of each way.
+    """
+
+    mean_K: FloatArray
+    deviation_K: FloatArray
+    skewness_K: FloatArray
+    kurtosis_K: FloatArray
+    chance_K: FloatArray
+
+    @classmethod
+    def of(cls, rows_GD: FloatArray, size_G: LongArray, ways: _Ways) -> "_Moments":
+        n = int(size_G.sum())
+        found = []
+        for weight_D in ways.weight_KD:
+            value_G = (rows_GD * weight_D).sum(axis=1)
+            mean = float((size_G * value_G).sum()) / n
+            square_G = (value_G - mean) ** 2
+            variance, third, fourth = (float((size_G * part).sum()) / n for part in (square_G, square_G * (value_G - mean), square_G**2))
+            deviation = math.sqrt(variance)
+            if deviation <= _TOLERANCE * float(np.abs(rows_GD).max()):
+                found.append((n * mean, 0.0, 0.0, 0.0))
+                continue
+            shape = third / (variance * deviation * math.sqrt(n)), (fourth / variance**2 - 3) / n
+            found.append((n * mean, deviation * math.sqrt(n), *shape))
+        mean_K, deviation_K, skewness_K, kurtosis_K = np.array(found).T
+        return cls(mean_K, deviation_K, skewness_K, kurtosis_K, ways.chance_K)
+
+    @property
+    def are_mild(self) -> bool:
+        """Whether no higher moments are needed."""
+        is_mild_K = (np.abs(self.skewness_K) <= _LARGEST_SKEWNESS) & (np.abs(self.kurtosis_K) <= _LARGEST_KURTOSIS)
+        return bool((is_mild_K & (self.deviation_K > 0)).all())
+
+    def chance_up_to(self, most: float) -> float:
+        """Chance that the sum is at most this, by Edgeworth's series up to the fourth moment."""
+        from scipy.special import ndtr
+
+        off_K = most - self.mean_K
+        is_spread_K = self.deviation_K > 0
+        z_K = off_K[is_spread_K] / self.deviation_K[is_spread_K]
+        skewness_K, kurtosis_K = self.skewness_K[is_spread_K], self.kurtosis_K[is_spread_K]
+        square_K = z_K**2
+        series_K = skewness_K / 6 * (square_K - 1) + kurtosis_K / 24 * z_K * (square_K - 3)
+        series_K += skewness_K**2 / 72 * z_K * (square_K**2 - 10 * square_K + 15)
+        chance_K = (off_K >= 0).astype(np.float64)
+        chance_K[is_spread_K] = ndtr(z_K) - np.exp(-square_K / 2) / math.sqrt(2 * math.pi) * series_K
+        return float((self.chance_K * chance_K).sum())
+
+    def quantile(self, level: float) -> float:
+        """The sum that is not exceeded with a chance of `level`."""
+        bottom, top = (float(end) for end in ((self.mean_K - 8 * self.deviation_K).min(), (self.mean_K + 8 * self.deviation_K).max()))
+        return _root(lambda most: self.chance_up_to(most) - level, bottom, top)
+
+
+def _total(value_U: FloatArray) -> float:
+    return math.fsum(value_U.tolist())
+
+
+def _not_next_to_0(value: float, reach: float) -> float:
+    return 0.0 if abs(value) <= 2 * _TOLERANCE * reach else value
 
 
 def cluster_sums(values_UM: FloatArray, cluster_U: NDArray[np.integer]) -> FloatArray:

@@ -1,7 +1,7 @@
 """Is A better than B, or is it luck? Paired tests over users, with seeds where there are several (baselines.md, 6.14).
 
-Users are the same for both models, so everything works on differences per user. Users whose values cannot be told apart are
-drawn together (see `intervals`): ten thousand resamples of a hundred thousand users are a matter of a second.
+Users are the same for both models, so everything works on differences per user. Nothing is drawn: intervals are those of infinitely many
+resamples (see `intervals`), p-values those of all signs.
 """
 
 import math
@@ -13,15 +13,11 @@ from numpy.typing import NDArray
 
 from recbench.core.errors import SplitMismatch
 from recbench.core.records import Interval
-from recbench.core.seeds import frozen_generator
-from recbench.evaluation.coins import heads
-from recbench.evaluation.intervals import Draws, bounds, cluster_sums, grouped, intervals, resampled_means, resampled_sizes, sums
+from recbench.evaluation.intervals import cluster_sums, seed_interval, user_intervals
+from recbench.evaluation.sign_flips import chance_as_far
 
 FloatArray = NDArray[np.float64]
 
-RESAMPLES = 10_000
-SEED = 0
-"""Seed of all tests; fixed, so that the same records always give the same board."""
 STANDARD_ERRORS_FOR_POWER = 2.8
 """1.96 + 0.84: five per cent two-sided, eighty per cent power."""
 
@@ -51,27 +47,22 @@ class PairedComparison:
     seeds_other: int
 
 
-def paired_bootstrap(
-    a: FloatArray, b: FloatArray, *, cluster: NDArray[np.integer] | None = None, resamples: int = RESAMPLES, seed: int = SEED
-) -> Interval:
+def paired_bootstrap(a: FloatArray, b: FloatArray, *, cluster: NDArray[np.integer] | None = None) -> Interval:
     """Mean of a - b over users with its 95 % percentile interval.
 
     Args:
         a: (n,) value of each user under model A.
         b: (n,) value of the same users under model B.
         cluster: (n,) equal for users who are not independent of each other and are drawn together; None: all are independent.
-        resamples: how many times the users are drawn anew.
-        seed: of the draws.
 
     Raises:
         SplitMismatch: not the same number of users, or none at all.
     """
-    return PairedTests(cluster=cluster, resamples=resamples, seed=seed).difference_of_runs(a, b)
+    difference = _per_seed(a)[0] - _per_seed(b, like=a)[0]
+    return user_intervals(difference[:, None], cluster)[0]
 
 
-def two_level_bootstrap(
-    a: FloatArray, b: FloatArray, *, cluster: NDArray[np.integer] | None = None, resamples: int = RESAMPLES, seed: int = SEED
-) -> Interval:
+def two_level_bootstrap(a: FloatArray, b: FloatArray, *, cluster: NDArray[np.integer] | None = None) -> Interval:
     """Mean of a - b over seeds and users with a 95 % interval that counts both as drawn by chance.
 
     Each resample draws seeds of A, seeds of B (apart: seed 1 of one has nothing to do with seed 1 of the other) and the users,
@@ -81,29 +72,23 @@ def two_level_bootstrap(
         a: (S, n) or (n,) value of each user under each seed of model A.
         b: (T, n) or (n,) the same for model B.
         cluster: as for `paired_bootstrap`.
-        resamples: how many times seeds and users are drawn anew.
-        seed: of the draws.
 
     Raises:
         SplitMismatch: not the same number of users, or none at all.
     """
-    return PairedTests(cluster=cluster, resamples=resamples, seed=seed).difference_of_seeds(a, b)
+    return seed_interval(_per_seed(a), _per_seed(b, like=a), cluster)
 
 
-def sign_flip_test(
-    a: FloatArray, b: FloatArray, *, cluster: NDArray[np.integer] | None = None, permutations: int = RESAMPLES, seed: int = SEED
-) -> float:
+def sign_flip_test(a: FloatArray, b: FloatArray, *, cluster: NDArray[np.integer] | None = None) -> float:
     """Two-sided p-value of "A and B are exchangeable for every user".
 
-    Under it each user's difference could as well have the other sign. The p-value is the share of random signs that give a mean
-    at least as far from 0 as the one seen, with one added to both counts, so it is never 0; without any difference it is 1.
+    Under it each user's difference could as well have the other sign. The p-value is the share of all signs that give a mean at least as
+    far from 0 as the one seen. It is never below `sign_flips.SMALLEST_P`; without any difference it is 1.
 
     Args:
         a: (n,) or (S, n) values under model A; several seeds are averaged per user first.
         b: the same for model B.
         cluster: (n,) equal for users whose differences change sign together; None: each by itself.
-        permutations: how many sets of signs are drawn.
-        seed: of the draws.
 
     Raises:
         SplitMismatch: not the same number of users, or none at all.
@@ -111,14 +96,8 @@ def sign_flip_test(
     difference = _mean_difference(a, b)
     if cluster is not None:
         difference = cluster_sums(difference[:, None], cluster)[:, 0]
-    sizes, n_users_of_size = np.unique(np.abs(difference[difference != 0]), return_counts=True)
-    plus = np.bincount(np.searchsorted(sizes, difference[difference > 0]), minlength=len(sizes))
-    # Among m users with differences of one size, the number of plus signs is binomial.
-    drawn_plus = heads(n_users_of_size, permutations, frozen_generator(seed, "sign flip"))
-    seen = abs(float(((2 * plus - n_users_of_size) * sizes).sum()))
-    drawn = np.abs(sums(2 * drawn_plus - n_users_of_size[:, None], sizes[:, None])[0])
-    as_far = int(np.count_nonzero(drawn >= seen * (1 - 1e-12)))
-    return (1 + as_far) / (permutations + 1)
+    sizes, counts = np.unique(np.abs(difference[difference != 0]), return_counts=True)
+    return chance_as_far(sizes, counts, math.fsum(difference.tolist()))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -142,9 +121,8 @@ def minimum_detectable_difference(a: FloatArray, b: FloatArray, cluster: NDArray
         return STANDARD_ERRORS_FOR_POWER * _cluster_error(difference, cluster)
     if len(difference) < 2:
         return 0.0
-    values_GM, sizes_G = grouped(difference[:, None])
-    mean = sums(sizes_G[:, None], values_GM)[0, 0] / len(difference)
-    variance = sums(sizes_G[:, None], (values_GM - mean) ** 2)[0, 0] / (len(difference) - 1)
+    residual = difference - math.fsum(difference.tolist()) / len(difference)
+    variance = math.fsum((residual**2).tolist()) / (len(difference) - 1)
     return STANDARD_ERRORS_FOR_POWER * math.sqrt(variance / len(difference))
 
 
@@ -170,67 +148,31 @@ class Tested:
     seeds_other: int
 
 
-class PairedTests:
-    """Paired tests of many pairs of rows about the same users; draws that do not depend on the rows are made once."""
+def paired_tests(best: FloatArray, other: FloatArray, *, cluster: NDArray[np.integer] | None = None) -> Tested:
+    """All tests of `best` against `other`, (n,) or (S, n) each; `cluster` as for `paired_bootstrap`.
 
-    def __init__(self, *, cluster: NDArray[np.integer] | None = None, resamples: int = RESAMPLES, seed: int = SEED) -> None:
-        """Arguments as for `paired_bootstrap`; `resamples` of the bootstrap, and permutations of the test."""
-        self._cluster, self._resamples, self._seed = cluster, resamples, seed
-        self._users, self._seeds = Draws(seed, "paired bootstrap"), Draws(seed, "two-level bootstrap")
-
-    def compare(self, best: FloatArray, other: FloatArray) -> Tested:
-        """All tests of `best` against `other`, (n,) or (S, n) each.
-
-        Raises:
-            SplitMismatch: not the same number of users, or none at all.
-        """
-        a_SU, b_TU = _per_seed(best), _per_seed(other, like=best)
-        bootstrap = self.difference_of_runs if len(a_SU) == len(b_TU) == 1 else self.difference_of_seeds
-        return Tested(
-            difference=bootstrap(a_SU, b_TU),
-            p=sign_flip_test(a_SU, b_TU, cluster=self._cluster, permutations=self._resamples, seed=self._seed),
-            minimum_detectable=minimum_detectable_difference(a_SU, b_TU, self._cluster),
-            n_users=a_SU.shape[1],
-            seeds_best=len(a_SU),
-            seeds_other=len(b_TU),
-        )
-
-    def difference_of_runs(self, a: FloatArray, b: FloatArray) -> Interval:
-        """As `paired_bootstrap`."""
-        difference = _per_seed(a)[0] - _per_seed(b, like=a)[0]
-        return intervals(*resampled_means(difference[:, None], self._cluster, self._users, self._resamples))[0]
-
-    def difference_of_seeds(self, a: FloatArray, b: FloatArray) -> Interval:
-        """As `two_level_bootstrap`."""
-        a_SU, b_TU = _per_seed(a), _per_seed(b, like=a)
-        # Mean of each seed under the users of each resample, (S + T, resamples).
-        value, seed_means = resampled_means(np.concatenate([a_SU, b_TU]).T, self._cluster, self._seeds, self._resamples)
-        drawn_a = _drawn_mean(seed_means[: len(a_SU)], self._seeds.rng)
-        drawn_b = _drawn_mean(seed_means[len(a_SU) :], self._seeds.rng)
-        low, high = bounds((drawn_a - drawn_b)[None])
-        mean = value[: len(a_SU)].sum() / len(a_SU) - value[len(a_SU) :].sum() / len(b_TU)
-        return Interval(value=float(mean), low=float(low[0]), high=float(high[0]))
+    Raises:
+        SplitMismatch: not the same number of users, or none at all.
+    """
+    a_SU, b_TU = _per_seed(best), _per_seed(other, like=best)
+    bootstrap = paired_bootstrap if len(a_SU) == len(b_TU) == 1 else two_level_bootstrap
+    return Tested(
+        difference=bootstrap(a_SU, b_TU, cluster=cluster),
+        p=sign_flip_test(a_SU, b_TU, cluster=cluster),
+        minimum_detectable=minimum_detectable_difference(a_SU, b_TU, cluster),
+        n_users=a_SU.shape[1],
+        seeds_best=len(a_SU),
+        seeds_other=len(b_TU),
+    )
 
 
-def _drawn_mean(seed_means_SR: FloatArray, rng: np.random.RandomState) -> FloatArray:
-    """Mean over as many seeds as there are, drawn with replacement for each resample, (R,)."""
-    n_seeds, resamples = seed_means_SR.shape
-    times_SR = np.concatenate(list(resampled_sizes(np.ones(n_seeds, dtype=np.int64), resamples, rng)), axis=1)
-    mean: FloatArray = np.ascontiguousarray((times_SR * seed_means_SR).T).sum(axis=1) / n_seeds
-    return mean
-
-
-def compare_with_best(
-    rows: Mapping[str, FloatArray], *, cluster: NDArray[np.integer] | None = None, resamples: int = RESAMPLES, seed: int = SEED
-) -> list[PairedComparison]:
+def compare_with_best(rows: Mapping[str, FloatArray], *, cluster: NDArray[np.integer] | None = None) -> list[PairedComparison]:
     """The row with the highest mean against each other row, in falling order of their means.
 
     Args:
         rows: name of a row -> values of the users, (n,) for one seed, (S, n) for several; the same users in the same order in all.
             Rows with equal means are ordered by name.
         cluster: as for `paired_bootstrap`.
-        resamples: of the bootstrap, and permutations of the test.
-        seed: of both.
 
     Raises:
         SplitMismatch: rows of different numbers of users.
@@ -241,8 +183,7 @@ def compare_with_best(
     for name, values in rows.items():
         per_seed[name] = _per_seed(values, like=next(iter(rows.values())), name=name)
     best, *others = by_mean({name: exact_mean(values) for name, values in per_seed.items()})
-    tests = PairedTests(cluster=cluster, resamples=resamples, seed=seed)
-    return comparisons(best, [(other, tests.compare(per_seed[best], per_seed[other])) for other in others])
+    return comparisons(best, [(other, paired_tests(per_seed[best], per_seed[other], cluster=cluster)) for other in others])
 
 
 def exact_mean(values: FloatArray) -> float:

@@ -6,7 +6,7 @@ from recbench.core.on_demand import on_demand
 
 if TYPE_CHECKING:
     from recbench.reporting.archive import Fault, StoredRun, record_folders
-    from recbench.reporting.board import Board, BoardRow, MissingBaseline, Section, make_boards
+    from recbench.reporting.board import Board, BoardRow, MissingBaseline, Section, make_boards, published_board
     from recbench.reporting.codes import CodeReport, LevelFigures, code_report
     from recbench.reporting.comparison import Comparison, compare_runs
     from recbench.reporting.difference import Difference, diff
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from recbench.reporting.plots import plot_board, plot_codes, plot_comparison, plot_domination, plot_run
     from recbench.reporting.publishing import PublishResult, Skipped, publish
     from recbench.reporting.recompute import faults_of_record
-    from recbench.reporting.remeasuring import Remeasured, remeasure
+    from recbench.reporting.remeasuring import Remeasured, remeasure, remeasure_runs
     from recbench.reporting.rows import Cost, Figure, Row
     from recbench.reporting.terminal import (
         RunLine,
@@ -75,9 +75,11 @@ __all__ = [
     "plot_domination",
     "plot_run",
     "publish",
+    "published_board",
     "record_folders",
     "record_table",
     "remeasure",
+    "remeasure_runs",
     "run_lines",
     "run_table",
     "shared_card",

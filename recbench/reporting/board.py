@@ -2,14 +2,17 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from recbench.core.commands import command_line
 from recbench.core.config import canonical_json
-from recbench.core.errors import SplitMismatch
+from recbench.core.errors import BadRequest, SplitMismatch, nearest
 from recbench.core.model_card import ModelCard
 from recbench.core.ranking import View
 from recbench.core.records import DatasetPart, Interval, ProtocolPart, RunRecord
-from recbench.reporting.archive import StoredRun
+from recbench.core.tabular import Tabular
+from recbench.reporting.archive import StoredRun, record_folders
 from recbench.reporting.badges import badge_of_runs
 from recbench.reporting.rows import Row, merge_seeds
 from recbench.reporting.verdicts import PublishedFigure, published_figures, published_metrics
@@ -96,13 +99,42 @@ class Section:
         return protocol_title(self.protocol)
 
 
-@dataclass(frozen=True, eq=False)
-class Board:
-    """All sections of one data set; the page BOARDS/NAME.md."""
+@dataclass(frozen=True, eq=False, repr=False)
+class Board(Tabular):
+    """All sections of one data set; the page BOARDS/NAME.md, or a frame."""
 
     name: str
     title: str
     sections: tuple[Section, ...]
+
+    def _headline(self) -> str:
+        return f"{self.title}, {sum(len(section.rows) for section in self.sections)} rows"
+
+    def _lines(self) -> list[dict[str, Any]]:
+        return lines_of(self.sections)
+
+
+def lines_of(sections: Iterable[Section]) -> list[dict[str, Any]]:
+    """The figures of all rows, a line each; no interval for metrics that boards show without one, where seeds were merged."""
+    lines = []
+    for section in sections:
+        task = section.task
+        for board_row in section.rows:
+            row = board_row.row
+            of_row: dict[str, Any] = {
+                "dataset": section.dataset.name,
+                "protocol": section.title,
+                "model": row.label,
+                "badge": board_row.badge,
+            }
+            of_row |= {"seeds": len(row.runs), "budget": row.record.budget}
+            for view in task.views:
+                for metric in task.board_metrics:
+                    has_interval = len(row.runs) == 1 or metric in task.interval_metrics
+                    figure = row.figure(metric, view) if has_interval else None
+                    ends = {"low": figure and figure.low, "high": figure and figure.high}
+                    lines.append({**of_row, "view": view, "metric": metric, "value": row.mean(metric, view), **ends})
+    return lines
 
 
 def protocol_title(protocol: ProtocolPart) -> str:
@@ -141,6 +173,26 @@ def make_boards(runs: Iterable[StoredRun], cards: Mapping[str, ModelCard], worke
     for section in make_sections([members for _, members in sorted(groups.items(), key=lambda group: group[0])], cards, workers):
         by_dataset.setdefault(section.dataset.name, []).append(section)
     return [Board(name, sections[0].dataset.title, tuple(sections)) for name, sections in by_dataset.items()]
+
+
+def published_board(boards: Path, dataset: str, cards: Mapping[str, ModelCard]) -> Board:
+    """The board of one data set, from the records below a folder of leaderboards.
+
+    Raises:
+        BadRequest: there is no folder, or no record of that data set in it.
+    """
+    if not boards.is_dir():
+        publish = command_line("leaderboard", "publish", boards=boards)
+        raise BadRequest(f"There is no folder {boards} with leaderboards here. Stand in a checkout, name another, or make one: {publish}")
+    runs = [StoredRun.open(folder) for folder in record_folders(boards)]
+    datasets = sorted({run.record.dataset.name for run in runs})
+    if dataset not in datasets:
+        raise BadRequest(
+            f"There is no board of {dataset!r} in {boards}.{nearest(dataset, datasets)} Known: {', '.join(datasets) or 'none'}. "
+            f"Make one: {command_line('leaderboard', 'publish', boards=boards)}"
+        )
+    (board,) = make_boards([run for run in runs if run.record.dataset.name == dataset], cards)
+    return board
 
 
 def make_sections(groups: Sequence[Sequence[StoredRun]], cards: Mapping[str, ModelCard], workers: "Workers | None" = None) -> list[Section]:

@@ -3,19 +3,20 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from recbench.core.errors import BadRequest, SplitMismatch
 from recbench.core.model_card import ModelCard
+from recbench.core.tabular import Tabular
 from recbench.reporting.archive import StoredRun
-from recbench.reporting.board import Section, make_sections, protocol_title, section_key
+from recbench.reporting.board import Section, lines_of, make_sections, protocol_title, section_key
 
 if TYPE_CHECKING:
     from recbench.evaluation import PairedComparison
 
 
-@dataclass(frozen=True, eq=False)
-class Comparison:
+@dataclass(frozen=True, eq=False, repr=False)
+class Comparison(Tabular):
     """Rows on one or more data sets, one section per data set, and the paired tests in each."""
 
     sections: tuple[Section, ...]
@@ -24,6 +25,13 @@ class Comparison:
     def tests(self) -> "dict[str, tuple[PairedComparison, ...]]":
         """Per data set the best row against every other."""
         return {section.dataset.name: section.tests for section in self.sections}
+
+    def _headline(self) -> str:
+        tables = (f"{len(section.rows)} rows on {section.dataset.name}" for section in self.sections)
+        return ", ".join(tables)
+
+    def _lines(self) -> list[dict[str, Any]]:
+        return lines_of(self.sections)
 
 
 def compare_runs(folders: Sequence[Path], cards: Mapping[str, ModelCard] | None = None) -> Comparison:

@@ -179,13 +179,17 @@ def significance(section: Section) -> Grid:
             f"{test.seeds_best} and {test.seeds_other}",
             f"{test.difference.value:+.4f}",
             f"[{test.difference.low:+.4f}, {test.difference.high:+.4f}]",
-            f"{test.p:.4f}",
-            f"{test.p_holm:.4f}",
+            _p_value(test.p),
+            _p_value(test.p_holm),
             f"{test.minimum_detectable:.4f}",
         )
         for test in section.tests
     ]
     return Grid(header, tuple(rows), words=header[:2])
+
+
+def _p_value(p: float) -> str:
+    return "< 0.0001" if p < 0.0001 else f"{p:.4f}"
 
 
 def slices(section: Section, view: View) -> list[tuple[str, Grid]]:

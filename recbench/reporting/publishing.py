@@ -22,7 +22,10 @@ from recbench.reporting.recompute import compare, measured, search_at_fault
 from recbench.reporting.together import finish_writing, write_together
 from recbench.reporting.workers import Workers
 
-_MEND = "Make the run again (--again); what is in the cache is not computed anew."
+_MEND = (
+    "If the evaluator changed since, `recbench leaderboard remeasure --runs FOLDER` computes its figures again; else make the run again "
+    "(--again)."
+)
 
 
 @dataclass(frozen=True)

@@ -14,17 +14,18 @@ from recbench.core.ranking import View
 from recbench.core.records import EXPOSURE_FILE, RANKS_FILE, RECORD_FILE, Interval, SlicePart, TargetsPart
 from recbench.evaluation import (
     Evaluator,
-    PairedTests,
     TargetFacts,
     Tested,
     drawn_means,
     exact_mean,
+    paired_tests,
     per_user,
     read_exposure,
     read_items,
     read_ranks,
     read_targets,
     targets_part,
+    two_level_bootstrap,
 )
 from recbench.reporting.run_files import ITEMS, SHARED_FILES, TARGETS, Damage, RunFiles
 from recbench.tasks import find_task
@@ -74,7 +75,7 @@ class Drawn(BaseModel):
 
 
 class Reckoner:
-    """Computes figures of runs. What runs on one split share is kept until a run on another split comes, draws of its users included."""
+    """Computes figures of runs. What runs on one split share is kept until a run on another split comes."""
 
     def __init__(self) -> None:
         self._digests: dict[Path, str] = {}
@@ -111,12 +112,12 @@ class Reckoner:
         """The runs of one row against those of another."""
         key = (metric, view, *(str(files.folder) for files in best))
         values = self._keep("best", key, lambda: self._values(best, metric, view))
-        return self._tests(best[0]).compare(values, self._values(other, metric, view))
+        return paired_tests(values, self._values(other, metric, view), cluster=self._cluster(best[0]))
 
     def spread(self, runs: Sequence[RunFiles], metric: str, view: View) -> Interval:
         """Mean of a metric over users and seeds with its interval over both."""
         values_SU = self._values(runs, metric, view)
-        return self._tests(runs[0]).difference_of_seeds(values_SU, np.zeros(values_SU.shape[1]))
+        return two_level_bootstrap(values_SU, np.zeros(values_SU.shape[1]), cluster=self._cluster(runs[0]))
 
     def draw(self, rows: Sequence[Sequence[RunFiles]], metric: str, view: View) -> Drawn:
         """Means of rows of one split in drawings of its users, see `drawn_means`; a `BadData` where a file is damaged or missing."""
@@ -182,12 +183,14 @@ class Reckoner:
     def _facts(self, files: RunFiles) -> TargetFacts:
         return self._keep("facts", self._key(files, TARGETS), lambda: self._content(files, TARGETS, read_targets))
 
-    def _tests(self, files: RunFiles) -> PairedTests:
-        def make() -> PairedTests:
-            ranks = self._content(files, RANKS_FILE, read_ranks)
-            return PairedTests(cluster=find_task(files.task).measures.cluster_of_users(self._facts(files), ranks))
+    def _cluster(self, files: RunFiles) -> NDArray[np.int64] | None:
+        """A number per test user, equal for those who are not independent of each other."""
 
-        return self._keep("tests", (*self._key(files, TARGETS), files.task), make)
+        def make() -> NDArray[np.int64] | None:
+            ranks = self._content(files, RANKS_FILE, read_ranks)
+            return find_task(files.task).measures.cluster_of_users(self._facts(files), ranks)
+
+        return self._keep("cluster", (*self._key(files, TARGETS), files.task), make)
 
     def _key(self, files: RunFiles, prefix: str) -> tuple[str, str]:
         """What is known of a shared file: where it lies, and the sum that the record says."""

@@ -7,14 +7,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from recbench.core.errors import BadData
+from recbench.core.errors import BadData, RecbenchError
 from recbench.core.model_card import ModelCard
 from recbench.core.records import LAST_FLAT, RECORD_FILE, CodePart, Interval, RunRecord
 from recbench.reporting.answers import make_answers
 from recbench.reporting.archive import StoredRun, record_folders
 from recbench.reporting.board import make_boards
 from recbench.reporting.publishing import all_pages, changed_files, refuse_damaged
-from recbench.reporting.recompute import measured
+from recbench.reporting.recompute import ENDS_AGREE, measured, same_figures
 from recbench.reporting.together import finish_writing, write_together
 from recbench.reporting.workers import Workers
 
@@ -66,7 +66,7 @@ def remeasure(boards: Path, cards: Mapping[str, ModelCard], code: CodePart, jobs
                 said = "; ".join([found.refused, *(damage.message for damage in found.damaged)])
                 raise BadData(f"{run.folder / RECORD_FILE}: its figures cannot be computed again: {said}")
             record = run.record.model_copy(update={"metrics": found.metrics, "slices": found.slices, "beyond": found.beyond})
-            if record != run.record:
+            if not same_figures(run.record, record):
                 moves.count(run.record, record)
                 # Its settings keep their names, and with them the schema.
                 record = record.model_copy(update={"schema_version": max(record.schema_version, LAST_FLAT), "remeasured": code})
@@ -77,6 +77,38 @@ def remeasure(boards: Path, cards: Mapping[str, ModelCard], code: CodePart, jobs
     files = changed_files(boards, texts | pages)
     write_together(boards, files)
     return Remeasured(len(published), tuple(boards / name for name in files), moves.n_values, moves.n_ends, moves.largest)
+
+
+def remeasure_runs(folder: Path, code: CodePart, jobs: int = 1) -> Remeasured:
+    """The same for finished runs that lie side by side in a folder, published or not, so that they can be published beside others.
+
+    Args:
+        folder: whose folders are runs; what is no finished run is passed over, and so is a run with a damaged record or file.
+        code: what computes the figures now.
+        jobs: processes at a time, at most.
+    """
+    finish_writing(folder)
+    runs = [run for path in sorted(folder.glob(f"*/{RECORD_FILE}")) if (run := _readable(path.parent)) is not None]
+    texts, moves = dict[str, bytes](), _Moves()
+    with Workers(jobs, len(runs)) as workers:
+        for number, found in measured(runs, workers):
+            run = runs[number]
+            if found.refused or found.damaged:
+                continue
+            record = run.record.model_copy(update={"metrics": found.metrics, "slices": found.slices, "beyond": found.beyond})
+            if not same_figures(run.record, record):
+                moves.count(run.record, record)
+                record = record.model_copy(update={"schema_version": max(record.schema_version, LAST_FLAT), "remeasured": code})
+                texts[f"{run.folder.name}/{RECORD_FILE}"] = record.to_json().encode()
+    write_together(folder, texts)
+    return Remeasured(len(runs), tuple(folder / name for name in texts), moves.n_values, moves.n_ends, moves.largest)
+
+
+def _readable(folder: Path) -> StoredRun | None:
+    try:
+        return StoredRun.open(folder)
+    except RecbenchError:
+        return None
 
 
 class _Moves:
@@ -91,11 +123,11 @@ class _Moves:
         self.n_values += len(old.keys() ^ new.keys())
         for name in old.keys() & new.keys():
             first, second = old[name], new[name]
-            if first.value != second.value:
+            if abs(first.value - second.value) > ENDS_AGREE:
                 self.n_values += 1
                 continue
             ends = [abs(first.low - second.low), abs(first.high - second.high)]
-            self.n_ends += sum(end > 0 for end in ends)
+            self.n_ends += sum(end > ENDS_AGREE for end in ends)
             if second.high > second.low:
                 self.largest = max(self.largest, *(end / (second.high - second.low) for end in ends))
         first_of, second_of = _beyond(before), _beyond(after)

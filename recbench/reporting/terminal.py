@@ -243,10 +243,10 @@ def record_table(record: RunRecord, card: ModelCard | None = None, references: S
         diagnostics["item codes"] = "shown with --codes"
     if has_spaces(record):
         diagnostics["behaviour against text"] = "shown with --domination"
-    parts = [run_table(record, card, references), _pairs("How it was made", facts)]
-    parts += [_pairs("Settings", {key: str(value) for key, value in by_dotted_name(record.config).items()}), stages]
-    parts += [groups, _pairs("Beyond accuracy", beyond), _pairs("Diagnostics", diagnostics)]
-    return Group(*parts)
+    settings = {key: str(value) for key, value in by_dotted_name(record.config).items()}
+    tables = [_pairs("How it was made", facts), _pairs("Settings", settings), stages, groups]
+    tables += [_pairs("Beyond accuracy", beyond), _pairs("Diagnostics", diagnostics)]
+    return Group(run_table(record, card, references), *(table for table in tables if table.row_count))
 
 
 def _origin(record: RunRecord) -> str:

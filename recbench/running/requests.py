@@ -8,6 +8,7 @@ from typing import Any
 from recbench.core.errors import BadRequest
 from recbench.core.ranking import BOTH
 from recbench.core.records import ReferencePart, RunRecord
+from recbench.core.tabular import Tabular
 
 MOST_SEEDS, MOST_TRIALS, MOST_JOBS, MOST_THREADS = 1_000, 10_000, 10_000, 10_000
 """Bounds of what one command starts: all cells and trials are laid out before the first one runs, and more would only fill the memory."""
@@ -77,9 +78,9 @@ class RunRequest(CommonOptions):
     """Number of runs that share the machine; written into the record."""
 
 
-@dataclass(frozen=True)
-class RunOutcome:
-    """Result of `run`."""
+@dataclass(frozen=True, repr=False)
+class RunOutcome(Tabular):
+    """Result of `run`; `to_frame` gives the metrics of its record."""
 
     record: RunRecord
     folder: Path
@@ -87,6 +88,12 @@ class RunOutcome:
     """False where a finished record of the same request was found."""
     references: tuple[ReferencePart, ...] = ()
     """The run beside the cheap references of its split."""
+
+    def _headline(self) -> str:
+        return f"{self.record._headline()}, {'new' if self.is_new else 'finished before'}"
+
+    def _lines(self) -> list[dict[str, Any]]:
+        return self.record._lines()
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, PositiveInt
 
@@ -15,6 +15,9 @@ from recbench.core.errors import BadRequest, nearest
 from recbench.core.model_card import ModelCard
 from recbench.core.records import RunRecord
 from recbench.tasks.next_item import TASK as NEXT_ITEM
+
+if TYPE_CHECKING:
+    from recbench.data import DatasetCard
 
 _FILE = Path(__file__).with_name("leagues.toml")
 Kind = Literal["untrained", "learned"]
@@ -293,13 +296,20 @@ def _tuned(
 def _serves(card: ModelCard, dataset: str, *, has_text: bool) -> bool:
     """Whether the cards say that a data set has what a model needs."""
     from recbench.core.interactions import TimeKind
-    from recbench.data import dataset_card
 
-    about = dataset_card(dataset)
+    about = _card_of(dataset)
     lacks_time = "time" in card.needs and about.time != TimeKind.SECONDS.value
     lacks_text = "item_text" in card.needs and not has_text
     too_large = card.max_items is not None and (about.counts.items or 0) > card.max_items
     return not (lacks_time or lacks_text or too_large or set(card.needs_columns) - set(about.model_columns))
+
+
+@cache
+def _card_of(dataset: str) -> "DatasetCard":
+    """Read once: every model of a league asks for it."""
+    from recbench.data import dataset_card
+
+    return dataset_card(dataset)
 
 
 def standing(cells: Iterable[LeagueCell], records: Iterable[RunRecord], cards: Mapping[str, ModelCard]) -> Standing:

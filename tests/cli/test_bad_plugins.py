@@ -19,7 +19,7 @@ def test_a_folder_that_is_not_installed_runs(recbench: Any, write_plugin: WriteP
     assert answer.code == 0, answer.stderr
     assert answer.json["record"]["model"]["distribution"] == str(folder)
     assert recbench("recommend", "last", "--history", "item-0001", "--plugin", folder).code == 0
-    recbench("recommend", "last", "--history", "item-0001").refuses("No model is called 'strange'")
+    recbench("recommend", "last", "--history", "item-0001").refuses("Model 'strange' is not installed", f"--plugin {folder}")
 
 
 def test_several_plugins_may_be_given(recbench: Any, write_plugin: WritePlugin) -> None:

@@ -237,7 +237,7 @@ def test_the_live_table_shows_every_cell_on_a_line_of_its_own() -> None:
     assert len(lines) == len(cells)
     assert lines[0].split() == ["one", "alpha", "0", "waiting"]
     assert lines[1].split()[:8] == ["one", "beta:tuned", "1", "running", "30", "70", "s", "training"]
-    assert lines[3].split()[3:] == ["done", "3", "was", "finished", "before"]
+    assert lines[3].split()[3:] == ["done", "was", "finished", "before"]
     assert lines[4].split()[3:] == ["failed", "3", "[it]", "broke"]
     assert counts.strip() == "1 waiting, 1 running, 2 done, 1 failed; 1 h 7 min"
     assert lines[2].split() == ["two", "beta:tuned", "0", "done", "100"]

@@ -73,6 +73,8 @@ def test_references_are_whole_beside_a_run(narrow: Any) -> None:
 def test_names_of_models_are_whole_in_the_list_of_models(narrow: Any) -> None:
     shown = narrow("list", "models").stdout
     assert {"recent-popularity", "last-item-markov"} <= words(shown)
+    # A few lines each: the words have most of the width.
+    assert len(shown.splitlines()) < 8 * len(narrow("list", "models", "--json").json)
 
 
 def test_rows_are_whole_in_a_comparison(two_runs: Workplace) -> None:

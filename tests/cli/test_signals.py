@@ -8,7 +8,9 @@ from collections.abc import Iterator
 import pytest
 import typer
 
+from recbench.cli.faults import explain
 from recbench.cli.terminal import verb
+from recbench.core import Interrupted
 
 
 @pytest.fixture(autouse=True)
@@ -63,6 +65,10 @@ def test_an_ignored_ctrl_c_stays_ignored() -> None:
         return "done"
 
     assert runs_on(debug=False) == "done"
+
+
+def test_a_training_that_was_stopped_is_no_error() -> None:
+    assert explain(Interrupted("training was stopped by SIGTERM.")) == ("Interrupted: training was stopped by SIGTERM.", 130)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

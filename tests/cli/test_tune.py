@@ -134,6 +134,7 @@ def test_more_trials_are_added_and_the_best_settings_are_recognised_in_a_run(des
     answer = desk("tune", "item-knn", "./walks", "--trials", "3", *CPU)
     assert answer.code == 0, answer.stderr
     assert "against trial 0" in answer.stdout
+    assert "trial 0 is the preset " in answer.stdout
     folder = desk.folder / before["folder"]
     log = json.loads((folder / "trials.json").read_text())
     assert log["trials"][:2] == before["trials"]

@@ -7,35 +7,31 @@ import pytest
 
 from recbench.core.ragged import Targets
 from recbench.evaluation import compare_with_best, minimum_detectable_difference, paired_bootstrap, sign_flip_test, two_level_bootstrap
-from recbench.evaluation.intervals import Draws, bootstrap_means, grouped, intervals, resampled_means
+from recbench.evaluation.intervals import user_intervals
 
 VALUES = np.array([[0.9], [0.9], [0.9], [0.1], [0.1], [0.1]])
 TWO = np.array([7, 7, 7, 3, 3, 3], dtype=np.int64)
 
 
-def drawn() -> Draws:
-    return Draws(0, "test")
-
-
 def test_two_clusters_of_equal_users_have_the_interval_of_two_users() -> None:
-    (ours,) = intervals(*resampled_means(VALUES, TWO, drawn()))
-    (two,) = intervals(*bootstrap_means(*grouped(VALUES[[0, 3]]), drawn()))
+    (ours,) = user_intervals(VALUES, TWO)
+    (two,) = user_intervals(VALUES[[0, 3]], None)
     assert (ours.value, ours.low, ours.high) == pytest.approx((two.value, two.low, two.high), abs=1e-12)
-    (six,) = intervals(*bootstrap_means(*grouped(VALUES), drawn()))
+    (six,) = user_intervals(VALUES, None)
     assert ours.high - ours.low > six.high - six.low
 
 
 def test_clusters_of_one_user_change_nothing() -> None:
     values = np.random.default_rng(0).random((40, 2))
-    alone = intervals(*resampled_means(values, np.arange(40)[::-1], drawn()))
-    for found, expected in zip(alone, intervals(*bootstrap_means(*grouped(values), drawn())), strict=True):
+    alone = user_intervals(values, np.arange(40)[::-1])
+    for found, expected in zip(alone, user_intervals(values, None), strict=True):
         assert found.value == pytest.approx(expected.value)
-        assert found.low == pytest.approx(expected.low, abs=0.02)
+        assert found.low == pytest.approx(expected.low, abs=1e-9)
 
 
 def test_the_mean_is_over_users_whatever_the_sizes_of_clusters() -> None:
     values, cluster = np.array([[1.0], [0.0], [0.0], [0.0]]), np.array([1, 2, 2, 2])
-    (found,) = intervals(*resampled_means(values, cluster, drawn()))
+    (found,) = user_intervals(values, cluster)
     assert found.value == 0.25
     # Draws are (1, 1), (1, 2), (2, 2): the middle one has four users, not two halves.
     assert (found.low, found.high) == (0.0, 1.0)

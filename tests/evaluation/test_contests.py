@@ -65,11 +65,13 @@ def test_models_that_are_level_everywhere_do_not_differ() -> None:
     assert critical_difference(np.full((3, 4), 0.2)).p == 1.0
 
 
-def test_drawings_in_blocks_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    values = np.random.default_rng(1).random((50, 3))
-    whole = drawn_means(values, "x", drawings=30)
-    monkeypatch.setattr("recbench.evaluation.contests._CELLS_AT_A_TIME", 170)
-    np.testing.assert_array_equal(drawn_means(values, "x", drawings=30), whole)
+@pytest.mark.parametrize("n_users", [300, 2_048, 30_000])
+def test_drawings_vary_together_as_those_of_drawn_users(n_users: int) -> None:
+    rng = np.random.default_rng(n_users)
+    base_U = rng.random(n_users) < 0.2
+    values_UM = np.stack([base_U, base_U & (rng.random(n_users) < 0.8), rng.random(n_users) < 0.3], axis=1).astype(np.float64)
+    found_MM = np.cov(drawn_means(values_UM, "a test", drawings=4_000).T) * n_users
+    np.testing.assert_allclose(found_MM, np.cov(values_UM.T), atol=0.02)
 
 
 def test_equal_values_share_the_middle_of_their_ranks() -> None:

@@ -42,7 +42,7 @@ def test_pairs_beyond_the_free_memory_are_refused_early(tmp_path: Path, monkeypa
     monkeypatch.setattr(neighbours.psutil, "virtual_memory", lambda: SimpleNamespace(available=20_000))
     lists = random_lists(200, 300)
     with pytest.raises(
-        BadRequest, match=r"similar pairs of 300 items, about [\d,]+, take \S+ \S+ more of memory, and 20.0 kB are free.*neighbours=100"
+        BadRequest, match=r"similar pairs of 300 items, about [\d,]+, take \S+ \S+ more of memory, and 19.5 KiB are free.*neighbours=100"
     ):
         fitted(lists, 300, tmp_path)
     assert fitted(lists, 300, tmp_path, neighbours=1).similarity_II.nnz <= 300

@@ -147,6 +147,7 @@ def test_a_page_without_records_goes_and_foreign_pages_stay(workshop: Any, cards
     assert (tmp_path / "notes.html").is_file()
     for name in ("index.md", "index.html"):
         assert "There is no record yet" in (tmp_path / name).read_text()
+    assert "such as `demo`, are not published" in (tmp_path / "index.md").read_text()
     assert run.name not in (tmp_path / "index.html").read_text()
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from recbench.core.errors import BadData, VerifyFailed
 from recbench.core.records import CodePart, read_record
-from recbench.reporting import publish, remeasure, verify
+from recbench.reporting import publish, remeasure, remeasure_runs, verify
 
 CODE = CodePart(version="9.9", commit="c0ffee0" + 33 * "0", is_dirty=False)
 
@@ -75,3 +75,14 @@ def test_a_record_that_was_edited_or_lost_its_ranks_is_refused_and_nothing_is_wr
     assert all(
         file.read_bytes() == content for file, content in before.items() if file.name != "ranks.parquet" or file.parent != path.parent
     )
+
+
+def test_runs_of_an_older_evaluator_are_published_once_measured_anew(outdated: tuple[Path, list[Path]], cards: Any, tmp_path: Path) -> None:
+    _, runs = outdated
+    (left_out,) = {skipped.is_fault for skipped in publish(tmp_path / "fresh", runs, cards).skipped}
+    assert left_out
+    (runs[0].parent / "unfinished").mkdir()
+    done = remeasure_runs(runs[0].parent, CODE)
+    assert (done.n_records, done.n_values, len(done.written)) == (3, 9, 3)
+    assert publish(tmp_path / "fresh", runs, cards).skipped == ()
+    assert remeasure_runs(runs[0].parent, CODE).written == ()

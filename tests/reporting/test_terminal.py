@@ -107,6 +107,14 @@ def test_a_whole_record_for_reading(workshop: Any) -> None:
         assert part in text
 
 
+def test_a_record_shows_no_heading_without_lines(workshop: Any) -> None:
+    record = StoredRun.open(workshop.run()).record
+    headings = {"Diagnostics", "Beyond accuracy", "Group of users", "Settings"}
+    assert {"Beyond accuracy", "Group of users", "Settings"} <= {heading for heading in headings if heading in drawn(record_table(record))}
+    empty = record.model_copy(update={"diagnostics": {}, "beyond": {}, "slices": [], "config": {}})
+    assert not {heading for heading in headings if heading in drawn(record_table(empty))}
+
+
 def test_a_comparison_has_rows_data_sets_and_tests(workshop: Any) -> None:
     runs = [workshop.run("a", skill=0.8), workshop.run("b"), workshop.run("a", dataset={"name": "other"}, split=1)]
     comparison = compare_runs(runs)

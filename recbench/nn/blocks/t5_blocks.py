@@ -5,15 +5,14 @@ The library's modules hold the parameters and say what a layer is; only the orde
 
 from typing import Any, Protocol
 
-import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from transformers import T5Config, T5ForConditionalGeneration
 
+from recbench.nn.blocks.t5_attention import attend
 from recbench.nn.blocks.t5_fused import dropped_relu, normed_linear, plus_dropped_linear
 from recbench.nn.compute.dropout import Dropout
 
-# B rows, N queries, K keys, D width, X heads times head width
+# B rows, N tokens, D width
 
 
 class T5Sizes(Protocol):
@@ -77,34 +76,21 @@ def self_attention(layer: Any, state_BND: Tensor, bias: Tensor, n_heads: int, dr
     """
     own, norm = layer.SelfAttention, layer.layer_norm
     projected = normed_linear(state_BND, norm.weight, norm.variance_epsilon, own.q.weight, own.k.weight, own.v.weight)
-    query, key, value = projected.chunk(3, -1)
-    read = attend(query, key, value, bias, n_heads, dropout)
+    read = attend(bias, n_heads, dropout, projected)
     return plus_dropped_linear(state_BND, read, own.o.weight, layer.dropout)
 
 
 def feed_forward(layer: Any, state_BND: Tensor) -> Tensor:
     """Output of a layer's network, (B, N, D), its input included; `layer` is a `T5LayerFF` with dropout by `replace_dropout`."""
     dense, norm = layer.DenseReluDense, layer.layer_norm
+    state_ND = state_BND.flatten(0, -2)
     if hasattr(dense, "wi_0"):
-        gate, value = normed_linear(state_BND, norm.weight, norm.variance_epsilon, dense.wi_0.weight, dense.wi_1.weight).chunk(2, -1)
+        gate, value = normed_linear(state_ND, norm.weight, norm.variance_epsilon, dense.wi_0.weight, dense.wi_1.weight).chunk(2, -1)
         inner = dense.dropout(dense.act(gate) * value)
     else:
-        inner = normed_linear(state_BND, norm.weight, norm.variance_epsilon, dense.wi.weight)
+        inner = normed_linear(state_ND, norm.weight, norm.variance_epsilon, dense.wi.weight)
         inner = dropped_relu(inner, dense.dropout) if isinstance(dense.act, nn.ReLU) else dense.dropout(dense.act(inner))
-    return plus_dropped_linear(state_BND, inner, dense.wo.weight, layer.dropout)
-
-
-def attend(query_BNX: Tensor, key_BKX: Tensor, value_BKX: Tensor, bias: Tensor, n_heads: int, dropout: Dropout) -> Tensor:
-    """Attention without scaling (T5's initial weights account for it), (B, N, X)."""
-    query, key, value = (x.view(*x.shape[:2], n_heads, -1).transpose(1, 2) for x in (query_BNX, key_BKX, value_BKX))
-    # On a CPU the library's attention is slow to train where sequences are short or the bias is trained too.
-    if (dropout.training and dropout.share) or (query.device.type == "cpu" and torch.is_grad_enabled()):
-        weight = torch.softmax((query @ key.transpose(2, 3) + bias).float(), -1).to(value.dtype)
-        mixed = dropout(weight) @ value
-    else:
-        mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias.to(query.dtype), scale=1.0)
-    read: Tensor = mixed.transpose(1, 2).flatten(2)
-    return read
+    return plus_dropped_linear(state_ND, inner, dense.wo.weight, layer.dropout).view(state_BND.shape)
 
 
 def replace_dropout(module: nn.Module, share: float | None = None) -> None:

@@ -23,17 +23,17 @@ def normed_linear(x: Tensor, gain_X: Tensor, epsilon: float, *weights: Tensor) -
 
     The norm is that of arXiv:1910.07467: no mean is taken off. Its gain is multiplied into the weights, which are smaller than `x`.
     """
-    if _is_plain(x):
+    if is_plain(x):
         out: Tensor = _NormedLinear.apply(x.flatten(0, -2), gain_X, epsilon, *weights)  # type: ignore[no-untyped-call]
-        return out.view(*x.shape[:-1], out.shape[1])
+        return out if x.dim() == 2 else out.view(*x.shape[:-1], out.shape[1])
     mean_square = x.float().square().mean(-1, keepdim=True)
     normed = (x * torch.rsqrt(mean_square + epsilon)).to(gain_X.dtype) * gain_X
     return functional.linear(normed, torch.cat(weights))
 
 
 def dropped_relu(x: Tensor, dropout: Dropout) -> Tensor:
-    """`dropout(relu(x))`; `x` itself may be overwritten."""
-    if not _is_plain(x):
+    """`dropout(relu(x))`; `x` itself may be overwritten. The gradient of a view is copied three times more than that of a whole tensor."""
+    if not is_plain(x):
         dropped: Tensor = dropout(functional.relu(x))
         return dropped
     out: Tensor = _DroppedRelu.apply(x, dropout.share if dropout.training else 0.0)  # type: ignore[no-untyped-call]
@@ -42,7 +42,7 @@ def dropped_relu(x: Tensor, dropout: Dropout) -> Tensor:
 
 def plus_dropped_linear(residual: Tensor, x: Tensor, weight_YX: Tensor, dropout: Dropout) -> Tensor:
     """`residual + dropout(x @ weight.T)`, (..., Y)."""
-    if not _is_plain(x):
+    if not is_plain(x):
         added: Tensor = residual + dropout(functional.linear(x, weight_YX))
         return added
     share = dropout.share if dropout.training else 0.0
@@ -50,7 +50,8 @@ def plus_dropped_linear(residual: Tensor, x: Tensor, weight_YX: Tensor, dropout:
     return out.view(residual.shape)
 
 
-def _is_plain(x: Tensor) -> bool:
+def is_plain(x: Tensor) -> bool:
+    """Whether `x` is on a CPU, in full precision and not in a compiled part."""
     return x.device.type == "cpu" and not torch.is_autocast_enabled("cpu") and not torch.compiler.is_compiling()
 
 

@@ -8,10 +8,13 @@ if TYPE_CHECKING:
     from recbench.nn.compute.distributed import gather_rows
     from recbench.nn.compute.dropout import Dropout
     from recbench.nn.compute.matrix_file import computed_matrix
-    from recbench.nn.compute.projection import Linear, linear, product, replace_linear
+    from recbench.nn.compute.projection import Linear, gradient_of_weight, linear, product, replace_linear
     from recbench.nn.compute.threads import over_batches
     from recbench.nn.compute.weights import load_weights
 else:
     __getattr__ = on_demand(__name__)
 
-__all__ = ["Dropout", "Linear", "computed_matrix", "gather_rows", "linear", "load_weights", "over_batches", "product", "replace_linear"]
+__all__ = [
+    "Dropout", "Linear", "computed_matrix", "gather_rows", "gradient_of_weight", "linear", "load_weights", "over_batches", "product",
+    "replace_linear",
+]  # fmt: skip

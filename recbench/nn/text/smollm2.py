@@ -16,6 +16,7 @@ from pathlib import Path
 import psutil
 from filelock import FileLock
 
+from recbench.core.byte_sizes import size_text
 from recbench.core.digests import file_sha256
 from recbench.core.errors import DataUnavailable
 from recbench.core.home import converted_below, locks_below
@@ -92,7 +93,7 @@ def _refuse_shortage(folder: Path) -> None:
     ):
         if free < needed:
             raise DataUnavailable(
-                f"The conversion of {SMOLLM2} takes about {needed / 1e9:.1f} GB of {what}, and {free / 1e9:.1f} GB are free. {advice}"
+                f"The conversion of {SMOLLM2} takes about {size_text(needed)} of {what}, and {size_text(free)} are free. {advice}"
             )
 
 

@@ -88,8 +88,10 @@ class _FullCrossEntropy(torch.autograd.Function):
                 if wants_item:
                     part = gradient_of_weight(weight, (hidden_sD.to(exact) / (sum_s1 * _BITS_PER_NAT)).to(product_type)).to(exact)
                     grad_item = part if grad_item is None else grad_item.add_(part)
+        # Where items are read as well, gradients are added up, which takes several times as long where one lies and the others stand.
         ctx.save_for_backward(
-            None if grad_hidden is None else grad_hidden.to(hidden_SD.dtype), None if grad_item is None else grad_item.to(item_ID.dtype)
+            None if grad_hidden is None else grad_hidden.to(hidden_SD.dtype),
+            None if grad_item is None else grad_item.to(item_ID.dtype).contiguous(),
         )
         return loss / _BITS_PER_NAT
 

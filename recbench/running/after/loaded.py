@@ -20,6 +20,7 @@ from recbench.core.ragged import Histories
 from recbench.core.ranking import Queries, View
 from recbench.core.records import RECORD_FILE, RunRecord, read_record
 from recbench.core.shared_model import read_pulled
+from recbench.core.visible import listed
 from recbench.data import Split
 from recbench.running.host.machine import resolve_device
 from recbench.running.host.workplace import Workplace
@@ -112,7 +113,7 @@ class LoadedRun:
                 name = self.record.dataset.name
                 raise BadRequest(
                     f"Data set {name!r} has no item {item_id!r}.{nearest(item_id, row_of)} "
-                    f"Use ids of its catalogue: {CATALOGUE_FILE} of the run's folder lists them."
+                    f"Use ids of its catalogue, such as {listed(self.item_ids[:3])}: {CATALOGUE_FILE} of the run's folder holds all."
                 )
         task = find_task(self.record.task)
         rows = [row_of[item_id] for item_id in history]

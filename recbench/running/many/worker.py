@@ -18,6 +18,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
+from recbench.core.console import VisibleConsole
 from recbench.core.containment import described, text_of, watch_calls, without_input
 from recbench.core.errors import RecbenchError, is_exhaustion, is_shortage
 from recbench.core.progress import ConsoleProgress
@@ -74,8 +75,10 @@ def main() -> int:
     def tell(step: Step | None) -> None:
         _write({"step": None} if step is None else {"step": step.text, "left_s": step.left_s}, events)
 
+    # Whoever reads stderr here wants lines, also under a notebook, which sets FORCE_COLOR for its processes.
+    console = VisibleConsole(stderr=True, force_terminal=False)
     try:
-        workplace = replace(workplace, progress=TellingProgress(ConsoleProgress(), tell))
+        workplace = replace(workplace, progress=TellingProgress(ConsoleProgress(console), tell))
         result = do_job(job, request, workplace, started_at=process_start())
     except KeyboardInterrupt:
         return INTERRUPTED

@@ -66,12 +66,10 @@ def run_request(
             log.info("this run is finished: %s (--again makes a new one)", existing.folder.name)
             return existing if is_first else None
         log.info("%s on %s (%s)", resolved.row_name, prepared.loaded.card.name, prepared.loaded.origin)
-        log.info("preset %s on %s: %s", resolved.preset, resolved.machine.name, resolved.config.model_dump_json())
-        with (
-            folders.writing(prepared.name.stem, workplace.runs) as folder,
-            _logging_to(folder / LOG_FILE),
-            _keeping_failure(folder, prepared),
-        ):
+        log.info("preset %s on %s", resolved.preset, resolved.machine.name)
+        log.debug("settings: %s", resolved.config.model_dump_json())
+        name = prepared.name.stem
+        with folders.writing(name, workplace.runs) as folder, _logging_to(folder / LOG_FILE), _keeping_failure(folder, prepared):
             trained = prepared.train()
             tested = prepared.rank(trained)
             return _publish(folder, prepared, trained, tested) if is_first else None

@@ -11,6 +11,7 @@ from torch.nn import functional
 from recbench.core.ragged import Ragged
 from recbench.nn.blocks.t5_encoder import T5Encoder
 from recbench.testing import queries
+from recbench_models.gram import network
 from recbench_models.gram.item_states import ItemStates
 from recbench_models.gram.network import padded_tokens
 from recbench_models.gram.recommender import GRAM
@@ -49,11 +50,27 @@ def test_one_text_without_a_place_vector_is_the_plain_encoder_decoder() -> None:
     torch.testing.assert_close(last_logits(gram, stretch), plain, **TOLERANCE)
 
 
+@pytest.mark.parametrize("folded_up_to", [0.0, 1e9])
 @pytest.mark.parametrize("parts", [{}, {"prompts.user": False}, {"prompts.items": False}, {"prompts.slot_vectors": False}])
-def test_factored_keys_and_values_are_plain_cross_attention(parts: dict[str, bool]) -> None:
+def test_factored_keys_and_values_are_plain_cross_attention(
+    parts: dict[str, bool], folded_up_to: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(network, "_FOLDED_UP_TO", folded_up_to)
     gram = model(**parts)
     for n in (2, 4, len(HISTORY)):
         torch.testing.assert_close(last_logits(gram, HISTORY[:n]), library_logits(gram, HISTORY[:n]), **TOLERANCE)
+
+
+def test_keys_and_values_folded_into_queries_have_the_same_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
+    gram = model()
+    read = batch(gram, [HISTORY, HISTORY[2:5], [5, 9]])
+    gradients = []
+    for folded_up_to in (0.0, 1e9):
+        monkeypatch.setattr(network, "_FOLDED_UP_TO", folded_up_to)
+        loss, _ = gram._trained.loss(read)
+        gradients.append(torch.autograd.grad(loss, list(gram._trained.parameters())))
+    for plain, folded in zip(*gradients, strict=True):
+        torch.testing.assert_close(plain, folded, rtol=1e-4, atol=1e-5)
 
 
 def test_what_shares_a_batch_and_masked_memory_change_nothing() -> None:

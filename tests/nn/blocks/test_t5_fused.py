@@ -126,3 +126,15 @@ def test_autocast_decides_the_type() -> None:
         assert normed_linear(x, gain, EPSILON, weight).dtype == torch.bfloat16
         assert plus_dropped_linear(torch.zeros(3, 4, dtype=torch.bfloat16), x, weight, Dropout(0.0)).dtype == torch.bfloat16
     assert normed_linear(x, gain, EPSILON, weight).dtype == torch.float32
+
+
+def test_a_layer_overwrites_no_view_whose_gradient_would_be_copied_to_and_fro() -> None:
+    layer = T5LayerFF(T5Config(d_model=8, d_ff=16, dropout_rate=0.1, feed_forward_proj="relu"))
+    replace_dropout(layer)
+    nodes, names = [feed_forward(layer, torch.randn(2, 3, 8)).grad_fn], set()
+    while nodes:
+        node = nodes.pop()
+        names.add(node.name())
+        nodes += [before for before, _ in node.next_functions if before is not None]
+    assert any("DroppedRelu" in name for name in names)
+    assert "CopySlices" not in names

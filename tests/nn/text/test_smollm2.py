@@ -165,10 +165,10 @@ def test_a_package_that_is_missing_is_named_with_the_command(package: Package, h
 def test_a_lack_of_memory_or_disk_is_told_before_the_work(package: Package, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=1_000_000_000))
-        with pytest.raises(DataUnavailable, match=r"takes about 2\.0 GB of memory, and 1\.0 GB are free"):
+        with pytest.raises(DataUnavailable, match=r"takes about 1\.9 GiB of memory, and 953\.7 MiB are free"):
             smollm2.convert(home, SilentProgress())
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=100_000_000))
-    with pytest.raises(DataUnavailable, match=r"takes about 0\.6 GB of disk at .*0\.1 GB are free"):
+    with pytest.raises(DataUnavailable, match=r"takes about 572\.2 MiB of disk at .*95\.4 MiB are free"):
         smollm2.convert(home, SilentProgress())
     assert package.n_read == 0
 

@@ -58,6 +58,12 @@ def test_impossible_questions_are_sentences(finished: tuple[Workplace, Path], hi
         _open(finished[1]).recommend(history, k)
 
 
+def test_an_unknown_item_is_answered_with_some_that_exist(finished: tuple[Workplace, Path]) -> None:
+    run = _open(finished[1])
+    with pytest.raises(BadRequest, match=f"such as {', '.join(run.item_ids[:3])}:"):
+        run.recommend(["no-such-item"])
+
+
 def test_export_writes_every_test_user_once(finished: tuple[Workplace, Path], tmp_path: Path) -> None:
     workplace, folder = finished
     n_users = export_lists(folder, tmp_path / "lists.csv", workplace, k=5)

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from recbench.nn.blocks.seq2seq.settings import Seq2SeqSettings
-from recbench.nn.blocks.t5_blocks import attend, feed_forward, new_t5, replace_dropout, self_attention
+from recbench.nn.blocks.t5_attention import attend
+from recbench.nn.blocks.t5_blocks import feed_forward, new_t5, replace_dropout, self_attention
 from recbench.nn.blocks.t5_fused import normed_linear, plus_dropped_linear
 from recbench.nn.codes.catalogue import FIRST_TOKEN
 from recbench.nn.compute.dropout import Dropout
@@ -216,8 +217,8 @@ class CodeSeq2Seq(nn.Module):
     def _cross_attention(self, layer: Any, state_BND: Tensor, memory_BMD: Tensor, bias: Tensor) -> Tensor:
         cross, norm = layer.EncDecAttention, layer.layer_norm
         query = normed_linear(state_BND, norm.weight, norm.variance_epsilon, cross.q.weight)
-        key, value = linear(memory_BMD, torch.cat([cross.k.weight, cross.v.weight])).chunk(2, -1)
-        read = attend(query, key, value, bias, self.settings.n_heads, self.attention_dropout)
+        key_value = linear(memory_BMD, torch.cat([cross.k.weight, cross.v.weight]))
+        read = attend(bias, self.settings.n_heads, self.attention_dropout, query, key_value)
         return plus_dropped_linear(state_BND, read, cross.o.weight, layer.dropout)
 
 

@@ -1,0 +1,388 @@
+"""Functions of `import recbench`: commands of the command line for Python, and frames of what they made.
+
+The options are the fields of the requests in `recbench.running.requests`, with the same names and defaults.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from recbench.core.errors import BadRequest, UnknownPlugin
+from recbench.core.tabular import Tabular
+from recbench.running.host.workplace import Workplace
+from recbench.running.requests import Cell, CompareRequest, RunOutcome, RunRequest, TuneRequest
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from recbench.core.model_card import ModelCard
+    from recbench.core.plugin import Plugin
+    from recbench.evaluation import PairedComparison
+    from recbench.reporting import Comparison
+    from recbench.running.after.loaded import LoadedRun
+    from recbench.running.many.tune import TrialState, TuneOutcome
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class CompareOutcome(Tabular):
+    """Result of `compare`; `to_frame` gives the metrics of all rows.
+
+    Attributes:
+        cells: every model on every data set with every seed, `done` with its folder or `failed` with the reason.
+        comparison: the finished ones as rows, seeds merged; None where every cell failed.
+    """
+
+    cells: tuple[Cell, ...]
+    comparison: "Comparison | None"
+
+    @property
+    def tests(self) -> "dict[str, tuple[PairedComparison, ...]]":
+        """Per data set the best row against every other, paired by user."""
+        return {} if self.comparison is None else self.comparison.tests
+
+    def tests_to_frame(self) -> "pd.DataFrame":
+        """The paired tests, a line each: the best row minus another, with the 95 % interval and p before and after Holm's correction."""
+        import pandas as pd
+
+        columns = ["dataset", "best", "other", "difference", "low", "high", "p", "p_holm", "n_users"]
+        lines = [
+            (
+                name,
+                test.best,
+                test.other,
+                test.difference.value,
+                test.difference.low,
+                test.difference.high,
+                test.p,
+                test.p_holm,
+                test.n_users,
+            )
+            for name, tests in self.tests.items()
+            for test in tests
+        ]
+        return pd.DataFrame(lines, columns=columns)
+
+    def _headline(self) -> str:
+        n_failed = sum(cell.state == "failed" for cell in self.cells)
+        rows = "no row" if self.comparison is None else self.comparison._headline()
+        return f"{len(self.cells)} cells, {n_failed} failed; {rows}"
+
+    def _lines(self) -> list[dict[str, Any]]:
+        return [] if self.comparison is None else self.comparison._lines()
+
+
+def run(
+    model: str,
+    dataset: str,
+    *,
+    preset: str | None = None,
+    seed: int = 0,
+    overrides: Mapping[str, Any] | None = None,
+    config_file: Path | str | None = None,
+    budget: str | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+    precision: str = "auto",
+    seen: str = "both",
+    ties: str = "source",
+    protocol: str | None = None,
+    plugins: Sequence[Path | str] = (),
+    data_dir: Path | str | None = None,
+    jobs: int = 1,
+    again: bool = False,
+    rerun: Sequence[str] = (),
+) -> RunOutcome:
+    """Train a model on a data set, rank the full catalogue for every test user, write a record; `recbench run` as a function.
+
+    Args:
+        model: plugin name.
+        dataset: name of a card, or a path to a card or to a folder with interactions.parquet or .csv.
+        preset: named settings; default: the card's for this machine.
+        seed: random seed of the run.
+        overrides: single settings, over the preset's and the file's.
+        config_file: TOML file with settings, over the preset's.
+        budget: bound of training and ranking, such as `20m`, `5000steps`, `10cpu-min`.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        threads: CPU threads; default: one per core.
+        precision: matrix products of the training: `auto`, `fp32` or `bf16`.
+        seen: seen items: kept in the lists (`keep`), filtered out (`unseen`), or `both`.
+        ties: order of events with equal times: `source` or `shuffle=SEED`.
+        protocol: how the data are divided, such as `temporal:quantile=0.9`; default: that of the data set.
+        plugins: folders of models that are not installed. Their code is run.
+        data_dir: folder of ready data sets; default: RECBENCH_DATA.
+        jobs: runs that share the machine now, this one included, for the record.
+        again: make a new record even where a finished one is there.
+        rerun: stages to compute again.
+
+    Raises:
+        RecbenchError: with a sentence that says what to do.
+    """
+    from recbench.running.run.execute import run_request
+
+    request = RunRequest(
+        model=model,
+        dataset=dataset,
+        preset=preset,
+        seed=seed,
+        overrides=overrides or {},
+        config_file=None if config_file is None else Path(config_file),
+        budget=budget,
+        device=device,
+        threads=threads,
+        precision=precision,
+        seen=seen,
+        ties=ties,
+        protocol=protocol,
+        plugins=_paths(plugins),
+        jobs=jobs,
+        again=again,
+        rerun=tuple(rerun),
+    )
+    outcome = run_request(request, _workplace(data_dir))
+    if outcome is None:
+        raise BadRequest("This process is not the first of its group; only rank 0 has the record. Read the run folder instead.")
+    return outcome
+
+
+def compare(
+    models: Sequence[str],
+    datasets: Sequence[str],
+    *,
+    seeds: int = 1,
+    overrides: Mapping[str, Any] | None = None,
+    jobs: int | None = None,
+    executor: str = "local",
+    budget: str | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+    ties: str = "source",
+    protocol: str | None = None,
+    plugins: Sequence[Path | str] = (),
+    data_dir: Path | str | None = None,
+) -> CompareOutcome:
+    """Run models x data sets x seeds, only what is missing, each in its own process; `recbench compare` as a function.
+
+    Args:
+        models: each `NAME` or `NAME:PRESET`.
+        datasets: names, or paths as for `run`.
+        seeds: seeds per cell, from 0.
+        overrides: single settings of every model, over the presets'.
+        jobs: runs at a time; default: 1, or as many as a cluster has room for.
+        executor: where runs are made: `local`, `ray`, or an installed one.
+        budget: bound of each run, as for `run`.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        threads: CPU threads of each run; default: the cores divided by `jobs`.
+        ties: order of events with equal times: `source` or `shuffle=SEED`.
+        protocol: how the data are divided; default: that of the data set.
+        plugins: folders of models that are not installed. Their code is run.
+        data_dir: folder of ready data sets; default: RECBENCH_DATA.
+
+    Returns:
+        Cells, rows with their metrics, and paired tests. A cell that fails stops no other and raises nothing.
+
+    Raises:
+        RecbenchError: the request is impossible as a whole.
+    """
+    from recbench.reporting import compare_runs
+    from recbench.running.many.compare import compare_request
+
+    request = CompareRequest(
+        models=tuple(models),
+        datasets=tuple(datasets),
+        seeds=seeds,
+        overrides=overrides or {},
+        jobs=jobs,
+        executor=executor,
+        budget=budget,
+        device=device,
+        threads=threads,
+        ties=ties,
+        protocol=protocol,
+        plugins=_paths(plugins),
+    )
+    where = _workplace(data_dir)
+    with where.progress.task("comparing", len(models) * len(datasets) * seeds) as task:
+        n_ended = 0
+
+        def show(cells: list[Cell]) -> None:
+            nonlocal n_ended
+            before, n_ended = n_ended, sum(cell.state in {"done", "failed"} for cell in cells)
+            task.advance(n_ended - before)
+            task.show("; ".join(f"{cell}: {cell.reason}" for cell in cells if cell.state == "running"))
+
+        cells = compare_request(request, where, show)
+    folders = [cell.folder for cell in cells if cell.folder is not None]
+    return CompareOutcome(tuple(cells), compare_runs(folders, _cards(plugins)) if folders else None)
+
+
+def tune(
+    model: str,
+    dataset: str,
+    *,
+    trials: int = 20,
+    seed: int = 0,
+    preset: str | None = None,
+    budget: str | None = None,
+    jobs: int | None = None,
+    executor: str = "local",
+    device: str = "auto",
+    threads: int | None = None,
+    ties: str = "source",
+    protocol: str | None = None,
+    plugins: Sequence[Path | str] = (),
+    data_dir: Path | str | None = None,
+) -> "TuneOutcome":
+    """Search the settings of a model at random and take the best by validation; `recbench tune` as a function.
+
+    `run(model, dataset, preset=outcome.log.preset, config_file=outcome.config_file)` runs the best.
+
+    Args:
+        model: plugin name; its card declares what may be tuned.
+        dataset: name or path, as for `run`.
+        trials: settings to try; trial 0 is the preset itself.
+        seed: random seed of the draws and of every training.
+        preset: preset that the drawn settings override; default: the card's for searches.
+        budget: bound of each trial.
+        jobs: trials at a time; default: 1, or as many as a cluster has room for.
+        executor: where trials are trained: `local`, `ray`, or an installed one.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        threads: CPU threads of each trial; default: the cores divided by `jobs`.
+        ties: order of events with equal times: `source` or `shuffle=SEED`.
+        protocol: how the data are divided; default: that of the data set.
+        plugins: folders of models that are not installed. Their code is run.
+        data_dir: folder of ready data sets; default: RECBENCH_DATA.
+
+    Raises:
+        RecbenchError: with a sentence that says what to do.
+    """
+    from recbench.running.many.tune import tune_request
+
+    request = TuneRequest(
+        model=model,
+        dataset=dataset,
+        trials=trials,
+        seed=seed,
+        preset=preset,
+        budget=budget,
+        jobs=jobs,
+        executor=executor,
+        device=device,
+        threads=threads,
+        ties=ties,
+        protocol=protocol,
+        plugins=_paths(plugins),
+    )
+    where = _workplace(data_dir)
+    with where.progress.task("trials", trials) as task:
+        n_ended = 0
+
+        def show(states: "list[TrialState]") -> None:
+            nonlocal n_ended
+            before, n_ended = n_ended, sum(state.state in {"done", "failed"} for state in states)
+            task.advance(n_ended - before)
+
+        return tune_request(request, where, show)
+
+
+def load(run: Path | str, *, plugins: Sequence[Path | str] = (), device: str = "cpu") -> "LoadedRun":
+    """The trained model of a run: `load("last").recommend(["B00..."], k=10)`.
+
+    Args:
+        run: a run folder, a run id or its unique start, or `last`.
+        plugins: folders of models that are not installed. Their code is run.
+        device: device of the model: `auto`, `cpu`, `cuda` or `cuda:N`. A model that cannot be moved answers on the CPU.
+
+    Raises:
+        BadRequest: there is no such run, or it holds no model.
+        UnknownPlugin: its model is not installed; the sentence names the folder to pass.
+    """
+    from recbench.running.after.loaded import LoadedRun, record_with_model
+
+    folder = _folder_of(run)
+    record = record_with_model(folder)
+    return LoadedRun.open(folder, _plugin_of(record.model.name, record.model.distribution, plugins), device=device)
+
+
+def board(dataset: str, *, boards: Path | str | None = None) -> "pd.DataFrame":
+    """The leaderboard of a data set, one line per row, view and metric, with 95 % intervals.
+
+    Args:
+        dataset: name of a data set that has published records.
+        boards: folder of the leaderboards; default: RECBENCH_BOARDS, or `leaderboards` in the current folder.
+
+    Raises:
+        BadRequest: there is no such folder, or no board of that name in it.
+    """
+    from recbench.reporting import published_board
+
+    where = Workplace.from_environment().boards if boards is None else Path(boards)
+    return published_board(where, dataset, _cards(())).to_frame()
+
+
+def records() -> "pd.DataFrame":
+    """All runs that can be read, those of ./runs and published ones each once: one line per run, view and metric."""
+    import pandas as pd
+
+    from recbench.running.run.folders import known_records
+
+    lines = [line for record in known_records(Workplace.from_environment()) for line in record._lines()]
+    return pd.DataFrame(lines, columns=["run", "dataset", "split", "model", "seed", "budget", "view", "metric", "value", "low", "high"])
+
+
+def ranks(run: Path | str) -> "pd.DataFrame":
+    """The rank of every test target of a run: `user` and `target` as rows of the split, and a column of ranks per view.
+
+    A rank of 0 is best; -1 says that the target is not in the list.
+
+    Args:
+        run: a run folder, a run id or its unique start, or `last`; published records count too.
+
+    Raises:
+        BadRequest: there is no such run.
+        BadData: its file of ranks is not what the record says.
+    """
+    import pandas as pd
+
+    from recbench.core.records import RANKS_FILE
+    from recbench.reporting import StoredRun
+
+    return pd.read_parquet(StoredRun.open(_folder_of(run)).path(RANKS_FILE))
+
+
+def _workplace(data_dir: Path | str | None) -> Workplace:
+    from recbench.core.progress import ConsoleProgress
+
+    return Workplace.from_environment(data_dir=None if data_dir is None else Path(data_dir), progress=ConsoleProgress())
+
+
+def _paths(paths: Sequence[Path | str]) -> tuple[Path, ...]:
+    return tuple(Path(path) for path in paths)
+
+
+def _folder_of(run: Path | str) -> Path:
+    from recbench.running.run.folders import find_run
+
+    where = Workplace.from_environment()
+    return find_run(str(run), where.runs, where.boards)
+
+
+def _cards(plugins: Sequence[Path | str]) -> "dict[str, ModelCard]":
+    from recbench import registry
+
+    return {row.name: row.plugin.full_card for row in registry.models(_paths(plugins)).describe() if row.plugin is not None}
+
+
+def _plugin_of(name: str, distribution: str, plugins: Sequence[Path | str]) -> "Plugin":
+    """The model of a run; an `UnknownPlugin` that names the folder it was in, where that is what has to be said."""
+    from recbench import registry
+
+    try:
+        return registry.models(_paths(plugins)).load(name)
+    except UnknownPlugin:
+        if not Path(distribution).is_absolute():
+            raise
+        raise UnknownPlugin(
+            f"Model {name!r} is not installed; the run was made with the folder {distribution}. Pass plugins=[{distribution!r}] in "
+            f"Python, --plugin {distribution} on the command line: the code in that folder is then run."
+        ) from None
