@@ -31,7 +31,6 @@ from recbench.data import DatasetCard, dataset_card, dataset_names
 from recbench.running.after.loaded import record_with_model, refuse_damaged
 from recbench.running.run.catalogue import CATALOGUE_FILE, ids_digest, read_catalogue
 from recbench.running.run.folders import refuse_changed
-from recbench.running.run.training import link_or_copy
 
 _TABLES_OF_THE_SPLIT = ("targets-", "items-")
 _FIRST_WITH_SUMS = 3
@@ -123,7 +122,8 @@ def write_shared_model(shared: SharedModel, target: Path, readme: str) -> None:
     try:
         for name, path in shared.files.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            link_or_copy(path, folder / name)
+            # Not a link: whoever edits what leaves must not edit the run.
+            shutil.copyfile(path, folder / name)
         (folder / CARD_FILE).write_text(readme, encoding="utf-8")
         (folder / MANIFEST_FILE).write_text(shared.manifest.to_json(), encoding="utf-8")
         folder.rename(target)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from huggingface_hub import HfApi
     from huggingface_hub.hf_api import ModelInfo
 
+_TRANSPORTS = {"httpx", "httpx2", "httpcore", "httpcore2", "requests", "urllib3"}
+_AGAIN = "Try again; what has arrived is kept."
 _KEPT = {".gitattributes"}
 """Files of a repository that a push leaves alone: which files are stored by their sum."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,95}/[A-Za-z0-9_][A-Za-z0-9_.-]{0,95}")
@@ -122,9 +124,14 @@ def _answers(name: str) -> Iterator[None]:
         raise DataUnavailable(f"{name}: this machine has no token for the hub. Log in: hf auth login") from None
     except errors.HfHubHTTPError as error:
         raise DataUnavailable(f"{name}: the hub answers {_said(error)}. {_advice(error)}") from None
-    except (OSError, RuntimeError, ValueError) as error:  # what is below the client: connections, sums of a download that do not fit
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise DataUnavailable(f"{name}: the hub cannot be asked: {reason.rstrip('.')}. Try again; what has arrived is kept.") from None
+    except Exception as error:
+        # What lies below the client: connections, and sums of a transfer that do not fit. The library for that is another in each of its
+        # major versions.
+        cause = error.__cause__ or error
+        if not isinstance(error, (OSError, RuntimeError, ValueError)) and type(error).__module__.partition(".")[0] not in _TRANSPORTS:
+            raise
+        reason = _said(cause) if isinstance(cause, errors.HfHubHTTPError) else (str(cause).splitlines() or [type(cause).__name__])[0]
+        raise DataUnavailable(f"{name}: the hub cannot be asked: {reason.rstrip('.')}. {_AGAIN}") from None
 
 
 def _said(error: "Exception") -> str:
@@ -140,4 +147,4 @@ def _advice(error: "Exception") -> str:
         return "Log in with a token that may write there: hf auth login"
     if status in {409, 412}:
         return "Somebody else wrote there meanwhile. Look at the repository, then try again."
-    return "Try again; what has arrived is kept."
+    return _AGAIN

@@ -40,7 +40,7 @@ class Hub:
     requests: list[tuple[str, str, str]] = field(default_factory=list)
     """Method, path and authorization of each request."""
     fail_at: str = ""
-    """Part of a path at which requests are refused with 503."""
+    """Part of a path at which requests are refused, with an answer that no client tries again."""
     token: str = "hf_of_the_test"
 
     def files(self, name: str) -> dict[str, bytes]:
@@ -80,7 +80,7 @@ class _Handler(BaseHTTPRequestHandler):
         authorization = self.headers.get("Authorization") or ""
         hub.requests.append((self.command, path, authorization))
         if hub.fail_at and hub.fail_at in path:
-            self._refuse(503, message="down for a test")
+            self._refuse(507, message="down for a test")
             return
         may_write = authorization == f"Bearer {hub.token}"
         if self.command == "PUT" and path.startswith("/blobs/"):
