@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from recbench.reporting.recompute import faults_of_record
     from recbench.reporting.remeasuring import Remeasured, remeasure, remeasure_runs
     from recbench.reporting.rows import Cost, Figure, Row
+    from recbench.reporting.submission import Known, SubmissionReport, accept_submissions, check_submissions, write_submission
     from recbench.reporting.terminal import (
         RunLine,
         codes_table,
@@ -45,6 +46,7 @@ __all__ = [
     "DominationReport",
     "Fault",
     "Figure",
+    "Known",
     "LevelFigures",
     "MissingBaseline",
     "PublishResult",
@@ -56,7 +58,10 @@ __all__ = [
     "Skipped",
     "SpaceFigures",
     "StoredRun",
+    "SubmissionReport",
     "VerifyReport",
+    "accept_submissions",
+    "check_submissions",
     "code_report",
     "codes_table",
     "compare_runs",
@@ -84,4 +89,5 @@ __all__ = [
     "run_table",
     "shared_card",
     "verify",
+    "write_submission",
 ]
