@@ -174,7 +174,7 @@ def check(
     report.refuse(folders)
     for note in report.notes:
         print_note(note)
-    print_line(f"{report.n_records} records, {report.n_figures:,} figures: all follow from ranks of the published targets")
+    print_line(f"{report.counted}: all follow from ranks of the published targets")
 
 
 @verb
@@ -203,4 +203,4 @@ def accept(
         print_note(note)
     for path in result.written:
         print_line(f"written: {path}")
-    print_line(f"{report.n_records} records taken in. Remove {', '.join(map(str, folders))} and commit the leaderboards.")
+    print_line(f"{report.counted} taken in. Remove {', '.join(map(str, folders))} and commit the leaderboards.")

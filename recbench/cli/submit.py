@@ -37,6 +37,6 @@ def submit(
         print_note(note)
     if known.boards is None:
         print_note("No leaderboards lie here: split and copies are looked at where the pull request is checked.")
-    print_line(f"{report.n_records} records, {report.n_figures:,} figures that follow from their ranks: {output}")
+    print_line(f"{report.counted} that follow from their ranks: {output}")
     print_line("To hand them in: copy the folder below submissions/ of your fork of recbench, commit it and open a pull request.")
     print_line(f"It is checked there by: {command_line('leaderboard', 'check', f'submissions/{output.name}')}")

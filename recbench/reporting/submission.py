@@ -72,6 +72,11 @@ class SubmissionReport:
     notes: tuple[str, ...]
     faults: tuple[Fault, ...]
 
+    @property
+    def counted(self) -> str:
+        """How much was looked at, such as `1 record, 347 figures`."""
+        return f"{self.n_records} record{'s' if self.n_records != 1 else ''}, {self.n_figures:,} figures"
+
     def refuse(self, folders: Sequence[Path]) -> None:
         """Raise a `VerifyFailed` with all faults, where there are any."""
         if self.faults:
