@@ -53,7 +53,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
         monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", found.address + "/{repo_id}/resolve/{revision}/{filename}")
         monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub-cache"))
         monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no-token"))
-        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)  # the stub takes blobs by git-lfs alone
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True, raising=False)  # the stub takes blobs by git-lfs alone
         monkeypatch.setenv("HF_TOKEN", found.token)
         yield found
 

@@ -103,9 +103,6 @@ def test_lists_of_another_toolkit_are_taken_too(workshop: Any, known: Known, tmp
         "lists_cut": 0,
     }
     about = {"family": "unknown", "distribution": "foreign"}
-    run = (
-        workshop.run("theirs", "foreign", model=about, foreign=foreign, config=None, run_id="toy-theirs-foreign-s0-1-1") if False else None
-    )
     run = workshop.run("theirs", "foreign", model=about, foreign=foreign, run_id="toy-theirs-foreign-s0-1-1")
     raw = json.loads((run / "record.json").read_text())
     raw.pop("sha256")
