@@ -17,20 +17,26 @@ from recbench.cli.compare import compare
 from recbench.cli.data import check, fetch, optimum, shortcuts, stats
 from recbench.cli.diff import diff
 from recbench.cli.doctor import doctor
+from recbench.cli.evaluate import evaluate
+from recbench.cli.export import export as export_model
+from recbench.cli.export import push
 from recbench.cli.import_ranks import import_ranks
 from recbench.cli.latency import latency
-from recbench.cli.leaderboard import export, publish, remeasure
+from recbench.cli.leaderboard import accept, export, publish, remeasure
+from recbench.cli.leaderboard import check as check_submissions
 from recbench.cli.list import datasets, models, runs
 from recbench.cli.plan import plan
+from recbench.cli.pull import pull
 from recbench.cli.recommend import recommend
 from recbench.cli.reproduce import reproduce
 from recbench.cli.run import run
 from recbench.cli.show import show
+from recbench.cli.submit import submit
 from recbench.cli.terminal import close_results
 from recbench.cli.tune import tune
 from recbench.cli.verify import verify
 
-_BENCHMARK, _RESULTS, _MACHINE = "Benchmark", "Results", "Data and machine"
+_BENCHMARK, _RESULTS, _SHARING, _MACHINE = "Benchmark", "Results", "Sharing", "Data and machine"
 _SETTINGS = {"help_option_names": ["--help", "-h"]}
 
 app = typer.Typer(
@@ -89,11 +95,24 @@ app.command(rich_help_panel=_RESULTS)(show)
 app.command(rich_help_panel=_RESULTS)(diff)
 app.command(rich_help_panel=_RESULTS)(recommend)
 app.command(rich_help_panel=_RESULTS)(latency)
+app.command(rich_help_panel=_RESULTS)(evaluate)
 
-_leaderboard = _group("leaderboard", "Publish runs as leaderboards, export one, or measure all again.", _RESULTS, "leaderboard publish")
+app.command("export", rich_help_panel=_SHARING)(export_model)
+app.command(rich_help_panel=_SHARING)(push)
+app.command(rich_help_panel=_SHARING)(pull)
+app.command(rich_help_panel=_SHARING)(submit)
+
+_leaderboard = _group(
+    "leaderboard",
+    "Publish runs as leaderboards, take in others' records, export one.",
+    _RESULTS,
+    "leaderboard publish",
+)
 _leaderboard.command()(publish)
 _leaderboard.command()(export)
 _leaderboard.command()(remeasure)
+_leaderboard.command("check")(check_submissions)
+_leaderboard.command()(accept)
 
 app.command(rich_help_panel=_RESULTS)(verify)
 

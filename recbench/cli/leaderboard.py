@@ -1,13 +1,29 @@
-"""`recbench leaderboard publish|export|remeasure`."""
+"""`recbench leaderboard publish|export|remeasure|check|accept`."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from recbench.cli.options import Debug, Json, Plugins, Processes, check_output, existing_boards, model_cards, processes, workplace
+from recbench.cli.options import (
+    Debug,
+    Json,
+    Plugins,
+    Processes,
+    check_output,
+    existing_boards,
+    known_of_submissions,
+    model_cards,
+    processes,
+    workplace,
+)
 from recbench.cli.terminal import print_json, print_line, print_note, print_text, verb
 
+Submissions = Annotated[list[Path], typer.Argument(metavar="FOLDER...", help="Folders that `recbench submit` wrote.")]
+NewSplit = Annotated[
+    bool,
+    typer.Option("--new-split", help="Take records of a split that no published record is on; its targets are then believed."),
+]
 Boards = Annotated[Path | None, typer.Option(help="Folder of the leaderboards. Default: ./leaderboards.")]
 
 
@@ -128,3 +144,63 @@ def remeasure(
         print_line(f"written: {path}")
     moved = f"{result.n_values:,} means are others, {result.n_ends:,} ends of intervals moved"
     print_line(f"{result.n_records:,} records: {moved}, by {result.largest:.2f} of the interval's width at most")
+
+
+@verb
+def check(
+    folders: Submissions,
+    boards: Boards = None,
+    new_split: NewSplit = False,
+    plugin: Plugins = None,
+    jobs: Processes = None,
+    as_json: Json = False,
+    debug: Debug = False,  # noqa: ARG001 (read by `verb`)
+) -> None:
+    """Check records that somebody hands in, as data that nobody vouches for, against the leaderboards; nothing is written.
+
+    Names, kinds and sizes of files, sums, schema, the data set and its split, copies of other records, and every figure from its ranks.
+
+    Example: recbench leaderboard check submissions/them
+    """
+    from recbench import reporting
+
+    at_once = processes(jobs)
+    report = reporting.check_submissions(folders, known_of_submissions(existing_boards(boards, plugin), plugin, new_split), at_once)
+    if as_json:
+        print_json(report)
+        if report.faults:
+            raise typer.Exit(1)
+        return
+    report.refuse(folders)
+    for note in report.notes:
+        print_note(note)
+    print_line(f"{report.counted}: all follow from ranks of the published targets")
+
+
+@verb
+def accept(
+    folders: Submissions,
+    boards: Boards = None,
+    new_split: NewSplit = False,
+    plugin: Plugins = None,
+    jobs: Processes = None,
+    as_json: Json = False,
+    debug: Debug = False,  # noqa: ARG001 (read by `verb`)
+) -> None:
+    """Check records as `leaderboard check` does, then take them into leaderboards/records and write the pages anew: all of them or none.
+
+    Example: recbench leaderboard accept submissions/them
+    """
+    from recbench import reporting
+
+    at_once = processes(jobs)
+    known = known_of_submissions(existing_boards(boards, plugin), plugin, new_split)
+    report, result = reporting.accept_submissions(folders, known, at_once)
+    if as_json:
+        print_json({"report": report, "written": result.written})
+        return
+    for note in report.notes:
+        print_note(note)
+    for path in result.written:
+        print_line(f"written: {path}")
+    print_line(f"{report.counted} taken in. Remove {', '.join(map(str, folders))} and commit the leaderboards.")

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from recbench.core.model_card import ModelCard
+    from recbench.reporting import Known
     from recbench.running.host.workplace import Workplace
 
 Run = Annotated[str, typer.Argument(metavar="RUN", help="Run folder, run id or the start of one, or `last`.")]
@@ -139,6 +140,24 @@ def model_card(name: str, plugins: "Sequence[Path] | None" = None) -> "ModelCard
         return found.load(name).full_card
     except RecbenchError:
         return None
+
+
+def known_of_submissions(boards: Path | None, plugins: "Sequence[Path] | None" = None, new_split: bool = False) -> "Known":
+    """What a submission is held against: the boards, and the cards of the models and data sets that are known here."""
+    from recbench import registry
+    from recbench.data import dataset_card, dataset_names
+    from recbench.reporting import Known
+
+    models = registry.models(tuple(plugins or ()))
+    cards = {row.name: row.plugin.full_card for row in models.describe() if row.plugin is not None}
+    data = [card for card in map(dataset_card, dataset_names()) if not card.is_synthetic]
+    return Known(
+        boards,
+        cards,
+        distributions={name: models.distribution(name) for name in cards},
+        titles={card.name: card.title for card in data},
+        new_split=new_split,
+    )
 
 
 def run_folder(run: str) -> Path:

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from recbench.cli.differences import differences_table
 from recbench.cli.options import DataDir, Dataset, Debug, Json, Plugins, model_cards, run_folder, workplace
 from recbench.cli.terminal import print_json, print_line, stdout, verb
 
@@ -22,9 +23,6 @@ def reproduce(
 
     Example: recbench reproduce leaderboards/records/ml-100k-popularity-default-s0-1a2b3c4d-1/record.json
     """
-    from rich.markup import escape
-    from rich.table import Table
-
     from recbench.reporting import diff, diff_table
     from recbench.running.after.reproduce import reproduce as run_again
 
@@ -46,12 +44,7 @@ def reproduce(
             }
         )
         return
-    table = Table("view", "metric", "record", "again", "difference", box=None, header_style="bold")
-    for row in found.differences:
-        table.add_row(
-            escape(row.view), escape(row.metric), f"{row.recorded:.4f}", f"{row.repeated:.4f}", f"{row.repeated - row.recorded:+.2e}"
-        )
-    stdout().print(table)
+    stdout().print(differences_table(found.differences, "again"))
     if not found.is_exact:
         stdout().print(diff_table(diff(folder, found.outcome.folder, model_cards(plugin))))
     if found.code_changes:

@@ -1,6 +1,7 @@
 """Names from data that stand for files and folders: which of them every system can keep and show."""
 
 import os
+import re
 from pathlib import PurePath, PurePosixPath
 
 _NO_NAME = set('/\\:*?"<>|')
@@ -11,6 +12,12 @@ _MOST_BYTES_IN_ALL = 4000
 """Of a path; Linux takes 4,095, and what is asked for may be written beside others of longer names."""
 _BYTES_LEFT = 55
 """Of one name, for the endings of files that are written under it."""
+_NAME_OF_A_RUN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.=+-]*")
+
+
+def is_run_name(name: str) -> bool:
+    """Whether a name of a run, a model or a data set can be part of a folder's name and of an address: letters, digits and _ . = + -"""
+    return _NAME_OF_A_RUN.fullmatch(name) is not None and is_plain_name(name)
 
 
 def is_plain_name(name: str) -> bool:

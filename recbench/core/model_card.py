@@ -74,6 +74,9 @@ class ModelCard(PlainValues):
     """Settings that list the text columns which the model reads."""
     validation_users: int | None = Field(default=None, gt=0)
     """How many users, drawn once, validate during training where ranking all of them would take longer than an epoch; None: all."""
+    saves_text: bool = False
+    """Whether what it saves holds words of the items' texts, as they are or as tokens that a public vocabulary spells out. Such a model is
+    not shared where the terms of the data keep the texts."""
     distributed: bool = False
     """Whether `fit` shares its work under torchrun; others run on rank 0 alone."""
     max_items: int | None = None

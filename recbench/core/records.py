@@ -10,6 +10,7 @@ A run folder holds
     tune.json         where the settings come from a search: all its trials (`recbench.core.tuning`)
     references.json   the run beside the cheap references of its split, a list of `ReferencePart`; not published
     latency.json      what a call takes, where it was measured afterwards (`recbench.core.latency`)
+    pulled.json       where somebody else trained the model: where it came from (`recbench.core.shared_model`)
     log.txt           like latency.json without a sum in the record
 
 and two files that all runs on one split share, stored under the hash of their content:
@@ -50,6 +51,8 @@ RECORD_FILE = "record.json"
 """Name of the record in the folder of its run."""
 FAILURE_FILE = "failure.json"
 """Name of the reason in the folder of a failed run, which has no record."""
+PULLED_FILE = "pulled.json"
+"""Name of the note in the folder of a run whose model somebody else trained."""
 RANKS_FILE, EXPOSURE_FILE, CURVE_FILE = "ranks.parquet", "exposure.parquet", "curve.csv"
 """Names of a record's tables: ranks of the targets, how often each item was shown, the training curve."""
 RECORDS_FOLDER = "records"

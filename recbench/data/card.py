@@ -216,6 +216,8 @@ class DatasetCard(_Part):
     """One line for `recbench list datasets`."""
     terms: str
     """Licence and conditions of use."""
+    may_share_items: bool = False
+    """Whether the terms let anybody hand on ids and texts of items, as a shared model does."""
     citation: str = ""
     """BibTeX."""
     task: str = "next-item"

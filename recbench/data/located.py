@@ -34,7 +34,7 @@ class Located:
 
     def content_key(self) -> str:
         """sha256 over what the card says about reading and the bytes of the files."""
-        about = self.card.model_dump(mode="json", exclude={"sources"})
+        about = self.card.model_dump(mode="json", exclude={"sources", "may_share_items"})
         digests = {role: _digest(path) for role, path in self.files.items()}
         return hashlib.sha256(canonical_json({"card": about, "files": digests}).encode()).hexdigest()
 

@@ -12,10 +12,13 @@ if TYPE_CHECKING:
     from recbench.reporting.difference import Difference, diff
     from recbench.reporting.domination import DominationReport, SpaceFigures, domination_report
     from recbench.reporting.export import FORMATS, export_board
+    from recbench.reporting.hub_page import DataTerms, shared_card
     from recbench.reporting.plots import plot_board, plot_codes, plot_comparison, plot_domination, plot_run
     from recbench.reporting.publishing import PublishResult, Skipped, publish
+    from recbench.reporting.recompute import faults_of_record
     from recbench.reporting.remeasuring import Remeasured, remeasure, remeasure_runs
     from recbench.reporting.rows import Cost, Figure, Row
+    from recbench.reporting.submission import Known, SubmissionReport, accept_submissions, check_submissions, write_submission
     from recbench.reporting.terminal import (
         RunLine,
         codes_table,
@@ -38,10 +41,12 @@ __all__ = [
     "CodeReport",
     "Comparison",
     "Cost",
+    "DataTerms",
     "Difference",
     "DominationReport",
     "Fault",
     "Figure",
+    "Known",
     "LevelFigures",
     "MissingBaseline",
     "PublishResult",
@@ -53,7 +58,10 @@ __all__ = [
     "Skipped",
     "SpaceFigures",
     "StoredRun",
+    "SubmissionReport",
     "VerifyReport",
+    "accept_submissions",
+    "check_submissions",
     "code_report",
     "codes_table",
     "compare_runs",
@@ -63,6 +71,7 @@ __all__ = [
     "domination_report",
     "domination_table",
     "export_board",
+    "faults_of_record",
     "inspect_boards",
     "make_boards",
     "plot_board",
@@ -78,5 +87,7 @@ __all__ = [
     "remeasure_runs",
     "run_lines",
     "run_table",
+    "shared_card",
     "verify",
+    "write_submission",
 ]

@@ -25,11 +25,11 @@ INDEX, ANSWER = "index.md", "answer.md"
 
 def render_pages(boards: Sequence[Board], answers: Answers) -> dict[str, str]:
     """File name and text of every page: one per board, the index and, where a league has rows, the answer."""
-    of_board = _environment().get_template("board.md.jinja")
+    of_board = environment().get_template("board.md.jinja")
     pages = {f"{board.name}.md": of_board.render(board=board, answers=answers) for board in boards}
-    index = _environment().get_template("index.md.jinja").render(tasks=_by_task(boards, answers), answers=answers)
+    index = environment().get_template("index.md.jinja").render(tasks=_by_task(boards, answers), answers=answers)
     if answers.tables:
-        pages[ANSWER] = _environment().get_template("answer.md.jinja").render(answers=answers, task=NEXT_ITEM)
+        pages[ANSWER] = environment().get_template("answer.md.jinja").render(answers=answers, task=NEXT_ITEM)
     return pages | {INDEX: index}
 
 
@@ -57,9 +57,10 @@ def markdown_table(grid: Grid) -> str:
 
 
 @cache
-def _environment() -> Environment:
+def environment() -> Environment:
+    """Templates of pages and cards in markdown, with the filters `table` and `md`."""
     # Markdown, not HTML: cells are escaped by `escape`.
-    environment = Environment(
+    made = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -67,8 +68,8 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
         newline_sequence="\n",
     )
-    environment.filters |= {"table": markdown_table, "md": escape}
-    environment.globals |= {
+    made.filters |= {"table": markdown_table, "md": escape}
+    made.globals |= {
         "made_by": MADE_BY,
         "hash_digits": grids.HASH_DIGITS,
         "targets_line": grids.targets_line,
@@ -101,5 +102,5 @@ def _environment() -> Environment:
         answer_grids.alike_line,
         answer_grids.agreements,
     )
-    environment.globals |= {maker.__name__: maker for maker in grid_makers}
-    return environment
+    made.globals |= {maker.__name__: maker for maker in grid_makers}
+    return made

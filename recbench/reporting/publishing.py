@@ -1,6 +1,5 @@
 """`recbench leaderboard publish`: records into BOARDS/records, pages from records."""
 
-import re
 from collections import ChainMap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,8 +7,10 @@ from pathlib import Path
 
 from recbench.core.digests import file_sha256
 from recbench.core.errors import BadData, RecbenchError, VerifyFailed
+from recbench.core.file_names import is_run_name
 from recbench.core.model_card import ModelCard
 from recbench.core.records import FAILURE_FILE, RECORD_FILE, RunRecord
+from recbench.core.shared_model import is_pulled
 from recbench.reporting.answers import Answers, make_answers
 from recbench.reporting.archive import StoredRun, as_faults, files_to_store, record_folders, unreadable_latencies
 from recbench.reporting.board import Board, make_boards
@@ -25,7 +26,6 @@ _MEND = (
     "If the evaluator changed since, `recbench leaderboard remeasure --runs FOLDER` computes its figures again; else make the run again "
     "(--again)."
 )
-_SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.=+-]*")
 
 
 @dataclass(frozen=True)
@@ -158,6 +158,8 @@ def _open(folder: Path) -> StoredRun | Skipped:
         has_failed = (folder / FAILURE_FILE).is_file()
         reason = f"the run failed, see {FAILURE_FILE}" if has_failed else "there is no record.json; the run is not finished"
         return Skipped(folder, reason, is_fault=False)
+    if is_pulled(folder):
+        return Skipped(folder, "somebody else trained it; whoever did hands it in", is_fault=False)
     try:
         return StoredRun.open(folder)
     except RecbenchError as error:
@@ -178,7 +180,7 @@ def _fault_of(run: StoredRun, found: Measured, taken: Mapping[str, StoredRun], c
     """Reasons not to publish a run; empty where there is none. `found` is what follows from its ranks."""
     record = run.record
     for what, name in (("run", record.run_id), ("data set", record.dataset.name)):
-        if not _SAFE_NAME.fullmatch(name) or name in ("index", "answer"):
+        if not is_run_name(name) or name in ("index", "answer"):
             return f"the {what}'s name {name!r} cannot be a file name; letters, digits and _ . = + - can"
     if record.run_id in taken:
         return f"another record called {record.run_id} is published already"

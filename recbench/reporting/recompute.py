@@ -44,6 +44,13 @@ def compare(run: StoredRun, found: Measured, mend: str) -> tuple[int, list[Fault
     return len(again), faults
 
 
+def faults_of_record(run: StoredRun, mend: str) -> list[Fault]:
+    """What of one record does not follow from the files beside it; `mend` says what to do then."""
+    with Workers(1, 1) as workers:
+        ((_, found),) = measured([run], workers)
+    return compare(run, found, mend)[1]
+
+
 def same_figures(one: RunRecord, other: RunRecord) -> bool:
     """Whether all figures of two records that follow from ranks agree."""
     said, again = (_figures(record.metrics, record.slices, record.beyond) for record in (one, other))

@@ -10,6 +10,7 @@ from pathlib import Path
 from recbench.core.errors import BadData, RecbenchError
 from recbench.core.model_card import ModelCard
 from recbench.core.records import LAST_FLAT, RECORD_FILE, CodePart, Interval, RunRecord
+from recbench.core.shared_model import is_pulled
 from recbench.reporting.answers import make_answers
 from recbench.reporting.archive import StoredRun, record_folders
 from recbench.reporting.board import make_boards
@@ -105,6 +106,9 @@ def remeasure_runs(folder: Path, code: CodePart, jobs: int = 1) -> Remeasured:
 
 
 def _readable(folder: Path) -> StoredRun | None:
+    """A run that was made here and can be read; what a pulled one claims stays as its owner wrote it."""
+    if is_pulled(folder):
+        return None
     try:
         return StoredRun.open(folder)
     except RecbenchError:

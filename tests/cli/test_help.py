@@ -35,7 +35,18 @@ COMMANDS = dict(commands())
 def test_the_commands_of_the_contract_are_there() -> None:
     assert set(COMMANDS) == {
         *("run", "compare", "reproduce", "import-ranks", "plan", "tune", "show", "diff", "verify", "recommend", "latency", "doctor"),
-        *("leaderboard publish", "leaderboard export", "leaderboard remeasure", "list models", "list datasets", "list runs"),
+        *("evaluate", "export", "push", "pull", "submit"),
+        *(
+            "leaderboard publish",
+            "leaderboard export",
+            "leaderboard remeasure",
+            "leaderboard check",
+            "leaderboard accept",
+            "list models",
+            "list datasets",
+            "list runs",
+        ),
+        *("leaderboard check", "leaderboard accept"),
         *("league run", "league show"),
         *("data fetch", "data stats", "data shortcuts", "data check", "data optimum", "cache add", "cache ls", "cache size", "cache clean"),
         "codes import",

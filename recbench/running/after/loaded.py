@@ -19,6 +19,7 @@ from recbench.core.progress import Progress
 from recbench.core.ragged import Histories
 from recbench.core.ranking import Queries, View
 from recbench.core.records import RECORD_FILE, RunRecord, read_record
+from recbench.core.shared_model import read_pulled
 from recbench.core.visible import listed
 from recbench.data import Split
 from recbench.running.host.machine import resolve_device
@@ -79,7 +80,7 @@ class LoadedRun:
             folders = [record.model.distribution] if Path(record.model.distribution).is_dir() else []
             again = command_line("reproduce", folder / RECORD_FILE, plugin=folders)
             raise BadRequest(f"{folder} holds a record without its model. Make it again: {again}")
-        _refuse_damaged(record, folder)
+        refuse_damaged(record, folder)
         item_ids, titles = read_catalogue(folder / CATALOGUE_FILE, record.dataset.n_items)
         with contained(f"model {record.model.name!r}", "its settings"):
             try:
@@ -153,12 +154,15 @@ class LoadedRun:
         return len(queries)
 
 
-def _refuse_damaged(record: RunRecord, folder: Path) -> None:
+def refuse_damaged(record: RunRecord, folder: Path) -> None:
     """Raise a `BadData` unless each file of model and catalogue is what the record says, before any of them is read."""
     if record.schema_version < _FIRST_WITH_SUMS:
         log.warning("%s was made before records kept checksums of models: damage to its files would not be noticed", record.run_id)
         return
-    files = [part for part in record.files if part.name == CATALOGUE_FILE or part.name.startswith(f"{MODEL_FOLDER}/")]
+    pulled = read_pulled(folder)
+    of_model = [part for part in record.files if part.name.startswith(f"{MODEL_FOLDER}/")]
+    catalogue = [part for part in record.files if part.name == CATALOGUE_FILE] if pulled is None else [pulled.catalogue]
+    files = [*of_model, *catalogue]
     refuse_changed(folder, files)
     named = {part.name for part in files}
     # A loader may look for whatever lies there.

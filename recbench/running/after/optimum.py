@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from recbench.core.errors import BadRequest
 from recbench.core.ragged import Histories, IntArray
 from recbench.core.ranking import View
-from recbench.core.records import RANKS_FILE, RECORD_FILE, Interval
+from recbench.core.records import RANKS_FILE, Interval
 from recbench.data import Split, load_reader
 from recbench.data.reader import HasProcess, Process
 from recbench.data.reading import reader_options
@@ -31,7 +31,7 @@ from recbench.evaluation import (
     values_per_user,
 )
 from recbench.running.host.workplace import Workplace
-from recbench.running.run.folders import readable_record, run_folders
+from recbench.running.run.folders import is_own, readable_record, run_folders
 from recbench.running.run.splits import LoadedSplit, load_split
 from recbench.running.stages.store import StageStore
 from recbench.tasks import Task, task_of
@@ -187,7 +187,7 @@ def _distances(split: Split, task: Task, bound: dict[View, FloatArray], workplac
     """Finished runs on the split, the nearest to the oracle in the task's main view first."""
     found = []
     for folder in run_folders(workplace.runs):
-        record = readable_record(folder) if (folder / RECORD_FILE).exists() else None
+        record = readable_record(folder) if is_own(folder) else None
         if record is None or (record.fingerprints.test, record.fingerprints.train) != (split.fingerprints.test, split.fingerprints.train):
             continue
         ranks = read_ranks(folder / RANKS_FILE)

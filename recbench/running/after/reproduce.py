@@ -10,6 +10,7 @@ from recbench.core.errors import BadRequest
 from recbench.core.ranking import BOTH
 from recbench.core.records import RECORD_FILE, CodePart, RunRecord, read_record
 from recbench.core.tuning import TUNE_LOG
+from recbench.running.after.evaluate import Difference, metric_differences
 from recbench.running.host.workplace import Workplace
 from recbench.running.requests import RunOutcome, RunRequest
 from recbench.running.run.execute import run_request
@@ -17,16 +18,6 @@ from recbench.running.run.folders import refuse_changed
 from recbench.running.run.ranking import RANKING_STAGE
 from recbench.running.run.splits import load_split_of
 from recbench.running.run.training import training_stage
-
-
-@dataclass(frozen=True)
-class Difference:
-    """One metric of a record and of its repetition."""
-
-    view: str
-    metric: str
-    recorded: float
-    repeated: float
 
 
 @dataclass(frozen=True)
@@ -127,9 +118,4 @@ def reproduce(record_path: Path, workplace: Workplace, *, dataset: str | None = 
     old_ranks = evaluation.read_ranks(folder / ranks.name)
     new_ranks = evaluation.read_ranks(outcome.folder / new.file("ranks").name)
     changed = sum(int((old_ranks.rank[view] != new_ranks.rank[view]).sum()) for view in old_ranks.views)
-    differences = tuple(
-        Difference(view, name, interval.value, new.metrics[view][name].value)
-        for view, metrics in record.metrics.items()
-        for name, interval in metrics.items()
-    )
-    return Reproduction(record, outcome, differences, len(old_ranks) * len(old_ranks.views), changed)
+    return Reproduction(record, outcome, metric_differences(record, new.metrics), len(old_ranks) * len(old_ranks.views), changed)

@@ -1,7 +1,6 @@
 """Another toolkit's ranked lists, measured under the protocol of a run and kept as a record marked foreign."""
 
 import logging
-import re
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from recbench import registry
 from recbench.core.budget import Budget
 from recbench.core.digests import file_sha256
 from recbench.core.errors import BadRequest
+from recbench.core.file_names import is_run_name
 from recbench.core.plugin import World
 from recbench.core.progress import Progress
 from recbench.core.ranking import BOTH, KEEP, View
@@ -33,7 +33,6 @@ from recbench.tasks import Task, task_of
 
 FOREIGN = "foreign"
 """Preset of every imported record."""
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.=+-]*")
 _NOT_TRAINED_HERE = FitPart(
     steps=0,
     epochs=0.0,
@@ -55,7 +54,7 @@ def import_ranks(request: ImportRequest, workplace: Workplace, *, command: tuple
         BadRequest: the lists cannot be measured under this protocol; nothing has been written.
     """
     started = datetime.now(UTC)
-    if not _NAME.fullmatch(request.model):
+    if not is_run_name(request.model):
         raise BadRequest(f"--model {request.model!r} cannot be part of a file's name. Use letters, digits and _ . = + -")
     task = task_of(request.dataset)
     protocol = task.protocol(request.protocol, request.ties)
@@ -90,7 +89,7 @@ def import_ranks(request: ImportRequest, workplace: Workplace, *, command: tuple
         lists_cut=placed.cut,
     )
     references = _references(loaded, placed, store, workplace.progress)
-    with runs.writing(name, workplace.runs) as folder, runs.numbering(name, workplace):
+    with runs.writing(name.stem, workplace.runs) as folder, runs.numbering(name, workplace):
         write_references(references, folder)
         run_id = runs.next_run_id(name, workplace.runs, workplace.boards)
         record = _write(folder, run_id, request, started, command, protocol, loaded, placed, foreign)

@@ -1,5 +1,7 @@
 """The catalogue of a run: ids and titles of its items, so that lists can be named without the data set."""
 
+import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -21,6 +23,15 @@ def write_catalogue(items: ItemTable, folder: Path) -> None:
         columns.append(builder.finish())
     table = pa.table(columns, names=["item_id", "title"])
     pq.write_table(table, folder / CATALOGUE_FILE, compression="zstd")
+
+
+def ids_digest(item_ids: Sequence[str]) -> str:
+    """sha256 over the ids of a catalogue in their order: equal for equal catalogues, and says nothing about an id."""
+    hasher = hashlib.sha256(b"recbench item ids 1\n")
+    for item_id in item_ids:
+        encoded = item_id.encode()
+        hasher.update(len(encoded).to_bytes(4, "little") + encoded)
+    return hasher.hexdigest()
 
 
 def read_catalogue(path: Path, n_items: int) -> tuple[list[str], list[str | None]]:

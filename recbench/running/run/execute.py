@@ -68,7 +68,8 @@ def run_request(
         log.info("%s on %s (%s)", resolved.row_name, prepared.loaded.card.name, prepared.loaded.origin)
         log.info("preset %s on %s", resolved.preset, resolved.machine.name)
         log.debug("settings: %s", resolved.config.model_dump_json())
-        with folders.writing(prepared.name, workplace.runs) as folder, _logging_to(folder / LOG_FILE), _keeping_failure(folder, prepared):
+        name = prepared.name.stem
+        with folders.writing(name, workplace.runs) as folder, _logging_to(folder / LOG_FILE), _keeping_failure(folder, prepared):
             trained = prepared.train()
             tested = prepared.rank(trained)
             return _publish(folder, prepared, trained, tested) if is_first else None

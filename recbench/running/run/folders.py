@@ -12,6 +12,7 @@ from pathlib import Path
 from recbench.core.digests import file_sha256
 from recbench.core.errors import BadData, BadRequest, nearest, refuse_shortage
 from recbench.core.records import FAILURE_FILE, RECORD_FILE, RECORDS_FOLDER, FilePart, RunRecord, read_record
+from recbench.core.shared_model import is_pulled
 from recbench.core.temporary import own_folder
 from recbench.running.host.workplace import Workplace
 
@@ -44,6 +45,11 @@ def run_folders(runs: Path) -> list[Path]:
     return sorted(path for path in runs.iterdir() if (path / RECORD_FILE).exists() or (path / FAILURE_FILE).exists())
 
 
+def is_own(folder: Path) -> bool:
+    """Whether a folder holds a finished run that was made here."""
+    return (folder / RECORD_FILE).exists() and not is_pulled(folder)
+
+
 def readable_record(folder: Path) -> RunRecord | None:
     """The record of a finished run; None where it cannot be read, and the log says why: it must not hide the other runs."""
     try:
@@ -58,15 +64,15 @@ def known_records(workplace: Workplace) -> Iterator[RunRecord]:
     published = sorted(path.parent for path in (workplace.boards / RECORDS_FOLDER).glob(f"*/{RECORD_FILE}"))
     seen: set[str] = set()
     for folder in [*published, *run_folders(workplace.runs)]:
-        record = readable_record(folder) if (folder / RECORD_FILE).exists() else None
+        record = readable_record(folder) if is_own(folder) else None
         if record is not None and record.run_id not in seen:
             seen.add(record.run_id)
             yield record
 
 
 def finished(name: RunName, runs: Path) -> tuple[Path, RunRecord] | None:
-    """The newest finished run of this name whose record can be read, if any."""
-    attempts = [(_number(path, name.stem), path) for path in runs.glob(f"{name.stem}-*") if (path / RECORD_FILE).exists()]
+    """The newest finished run of this name whose record can be read, if any; a pulled one is somebody else's word."""
+    attempts = [(_number(path, name.stem), path) for path in runs.glob(f"{name.stem}-*") if is_own(path)]
     return _first_readable(path for _, path in sorted(attempts, reverse=True))
 
 
@@ -80,9 +86,9 @@ def _number(path: Path, stem: str) -> int:
 
 
 @contextlib.contextmanager
-def writing(name: RunName, runs: Path) -> Iterator[Path]:
-    """Make a temporary folder, which `finish` renames; without that it is removed."""
-    folder = own_folder(runs, f".writing-{name.stem}")
+def writing(stem: str, runs: Path) -> Iterator[Path]:
+    """Make a temporary folder for a run of this name, which `finish` renames; without that it is removed."""
+    folder = own_folder(runs, f".writing-{stem}")
     try:
         yield folder
     finally:

@@ -1,0 +1,301 @@
+"""Records that strangers hand in: what fits is taken in, what is forged, copied, foreign to the split or no record is refused by name."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from typer.testing import CliRunner
+
+from recbench.cli.app import app
+from recbench.core.errors import BadRequest, VerifyFailed
+from recbench.core.records import RunRecord
+from recbench.reporting import Known, accept_submissions, check_submissions, verify, write_submission
+
+TEXTS = {part: f"0{part}".encode().hex().ljust(64, "0") for part in ("train", "valid", "test", "item_text")}
+"""Fingerprints of the split that the published records are of."""
+
+
+@pytest.fixture
+def known(cards: Any, published_boards: Path, tmp_path: Path) -> Known:
+    boards = shutil.copytree(published_boards, tmp_path / "boards")
+    return Known(boards, cards, dict.fromkeys(cards, "recbench"), {"toy": "Toy | shop"})
+
+
+@pytest.fixture
+def handed_in(workshop: Any, known: Known, tmp_path: Path) -> Path:
+    """A submission of one sound record."""
+    write_submission(tmp_path / "submission", [workshop.run("gru4rec", skill=0.35)], known)
+    return tmp_path / "submission"
+
+
+def record_of(submission: Path) -> Path:
+    return next(submission.glob("records/*/record.json"))
+
+
+def edit(submission: Path, change: Callable[[Any], Any]) -> None:
+    """Change a record and give it the sum of its new content, as a forger would."""
+    path = record_of(submission)
+    raw = json.loads(path.read_text())
+    raw.pop("sha256")
+    change(raw)
+    path.write_text(RunRecord.model_validate(raw).to_json())
+
+
+def faults_of(submission: Path, known: Known) -> str:
+    return "\n".join(map(str, check_submissions([submission], known).faults))
+
+
+def test_a_sound_record_is_written_checked_and_taken_in(workshop: Any, known: Known, cards: Any, tmp_path: Path) -> None:
+    run = workshop.run("gru4rec", skill=0.35)
+    report = write_submission(tmp_path / "submission", [run], known)
+    assert (report.n_records, report.faults, report.notes) == (1, (), ())
+    assert report.n_figures > 100
+    assert "gru4rec:paper" in (tmp_path / "submission" / "README.md").read_text()
+    assert check_submissions([tmp_path / "submission"], known) == report
+    _, result = accept_submissions([tmp_path / "submission"], known)
+    assert known.boards is not None
+    assert "gru4rec:paper" in (known.boards / "toy.md").read_text()
+    assert not [skipped for skipped in result.skipped if skipped.is_fault]
+    verify(known.boards, cards)
+    assert "is published already" in faults_of(tmp_path / "submission", known)
+    with pytest.raises(BadRequest, match="is there already"):
+        write_submission(tmp_path / "submission", [run], known)
+
+
+def test_what_is_superseded_is_told(workshop: Any, known: Known, tmp_path: Path) -> None:
+    for name, started, words in (
+        ("newer", "2026-11-29T10:00:00Z", "counts in place of"),
+        ("older", "2020-01-01T10:00:00Z", "superseded by"),
+    ):
+        run = workshop.run(skill=0.4, started=started, run_id=f"toy-sasrec-paper-s0-{name}-1")
+        (note,) = write_submission(tmp_path / name, [run], known).notes
+        assert words in note
+
+
+def test_what_must_not_be_handed_in_is_refused_before_it_is_written(workshop: Any, known: Known, tmp_path: Path) -> None:
+    pulled = workshop.run()
+    (pulled / "pulled.json").write_text("{}")
+    for run, words in (
+        (pulled, "was pulled"),
+        (workshop.run(dataset={"name": "demo", "is_synthetic": True}), "is synthetic"),
+        (workshop.run("gru4rec", code={"is_dirty": True}), "uncommitted changes"),
+    ):
+        with pytest.raises((BadRequest, VerifyFailed), match=words):
+            write_submission(tmp_path / "submission", [run], known)
+    assert [path.name for path in tmp_path.iterdir() if "submission" in path.name] == []
+
+
+def test_lists_of_another_toolkit_are_taken_too(workshop: Any, known: Known, tmp_path: Path) -> None:
+    foreign = {
+        "file": "lists.csv",
+        "sha256": "0" * 64,
+        "users_without_list": {"keep": 0, "unseen": 0},
+        "users_not_asked": 0,
+        "lists_cut": 0,
+    }
+    about = {"family": "unknown", "distribution": "foreign"}
+    run = workshop.run("theirs", "foreign", model=about, foreign=foreign, run_id="toy-theirs-foreign-s0-1-1")
+    raw = json.loads((run / "record.json").read_text())
+    raw.pop("sha256")
+    (run / "record.json").write_text(RunRecord.model_validate(raw | {"config": {}}).to_json())
+    assert not write_submission(tmp_path / "submission", [run], known).faults
+    edit(tmp_path / "submission", lambda raw: raw["model"].update(is_trivial=True))
+    assert "claims to be a run of this one" in faults_of(tmp_path / "submission", known)
+
+
+FORGED: list[tuple[str, Callable[[Any], Any], str]] = [
+    ("a figure", lambda raw: raw["metrics"]["keep"]["ndcg@10"].update(value=0.99), "metrics, keep, ndcg@10, value is 0.99"),
+    ("the number of targets", lambda raw: raw["targets"].update(n_users=7), "targets, n_users is 7"),
+    ("another split", lambda raw: raw["fingerprints"].update(test="f" * 64), "its test part is ffffffffffffffff"),
+    ("another train part", lambda raw: raw["fingerprints"].update(train="f" * 64), "its train part is ffffffffffffffff"),
+    ("a protocol nobody published", lambda raw: raw["protocol"].update(ties="shuffle=9"), "no published record is on this split"),
+    ("sizes", lambda raw: raw["dataset"].update(n_interactions=7), "sizes of toy are not those"),
+    ("an unknown data set", lambda raw: raw["dataset"].update(name="elsewhere"), "no data set with a card is called 'elsewhere'"),
+    ("a title", lambda raw: raw["dataset"].update(title="Better"), "is not what the card says"),
+    ("a name that leads away", lambda raw: raw["model"].update(name="../x"), "cannot stand on a board"),
+    ("a row of another name", lambda raw: raw["model"].update(row_name="best"), "a row 'best' of a model 'gru4rec'"),
+    ("another run's name", lambda raw: raw.update(run_id="toy-other-paper-s0-1-1"), "calls itself 'toy-other-paper-s0-1-1'"),
+    ("a baseline nobody knows", lambda raw: raw["model"].update(is_trivial=True), "no trivial baseline is called 'gru4rec'"),
+    (
+        "a name that is taken",
+        lambda raw: raw["model"].update(distribution="theirs", name="sasrec", row_name="sasrec:x"),
+        "belongs to a model",
+    ),
+    ("a model in a folder", lambda raw: raw["model"].update(distribution="/home/me/model"), "came from the folder '/home/me/model'"),
+    ("a time to come", lambda raw: raw.update(started="2999-01-01T00:00:00Z"), "a time to come is refused"),
+    ("no time", lambda raw: raw.update(started="soon"), "a time to come is refused"),
+    ("text that steers", lambda raw: raw["command"].append("\x1b[2J"), "which no page can show"),
+    ("endless text", lambda raw: raw["device"].update(name="x" * 5000), "which no page can show"),
+    ("a task nobody knows", lambda raw: raw.update(task="magic"), "magic"),
+    ("a path outside", lambda raw: raw["files"][0].update(name="targets-../../../x"), "no name of a file"),
+    ("a missing table", lambda raw: raw["files"].pop(0), "names no file 'ranks.parquet'"),
+    (
+        "a search that nobody made",
+        lambda raw: raw.update(tuned={"trials": 9, "trial": 1, "score": 1.0, "dataset": "toy", "valid": "0"}),
+        "a search",
+    ),
+]
+
+
+@pytest.mark.parametrize(("what", "change", "words"), FORGED, ids=[what for what, _, _ in FORGED])
+def test_a_forged_record_is_refused(handed_in: Path, known: Known, what: str, change: Callable[[Any], Any], words: str) -> None:
+    if what == "a path outside":  # no record of this code can say so
+        path = record_of(handed_in)
+        path.write_text(path.read_text().replace('"ranks.parquet"', '"../../ranks.parquet"'))
+        assert "is not what was written" in faults_of(handed_in, known)
+        return
+    edit(handed_in, change)
+    assert words in faults_of(handed_in, known), what
+
+
+def test_other_ranks_and_other_targets_are_refused_even_where_all_sums_are_right(
+    workshop: Any, known: Known, handed_in: Path, tmp_path: Path
+) -> None:
+    ranks = record_of(handed_in).parent / "ranks.parquet"
+    table = pq.read_table(ranks)
+    best = table.set_column(2, "rank_keep", pa.array(np.zeros(len(table), np.int16)))
+    pq.write_table(best, ranks)
+    assert "its sha256 is" in faults_of(handed_in, known)
+    edit(handed_in, lambda raw: raw["files"][0].update(sha256=hashlib.sha256(ranks.read_bytes()).hexdigest()))
+    assert "computed again from the ranks it is" in faults_of(handed_in, known)
+    # Easy targets of one's own, all figures computed from them, under the fingerprints of the published split.
+    easy = workshop.run("gru4rec", split=1, fingerprints=TEXTS)
+    size = json.loads(next(known.boards.glob("records/*/record.json")).read_text())["dataset"]["n_interactions"]  # type: ignore[union-attr]
+    raw = json.loads((easy / "record.json").read_text())
+    raw.pop("sha256")
+    raw["dataset"]["n_interactions"] = size
+    (easy / "record.json").write_text(RunRecord.model_validate(raw).to_json())
+    assert not write_submission(tmp_path / "easy", [easy], replace(known, boards=None)).faults
+    assert "is none of the published records of this split" in faults_of(tmp_path / "easy", known)
+
+
+def test_a_table_that_another_library_wrote_is_the_same_table(handed_in: Path, known: Known) -> None:
+    (targets,) = handed_in.glob("records/shared/targets-*")
+    table, old = pq.read_table(targets), targets.name
+    targets.unlink()
+    pq.write_table(table, targets, compression="gzip")
+    digest = hashlib.sha256(targets.read_bytes()).hexdigest()
+    targets.rename(targets.with_name(f"targets-{digest[:16]}.parquet"))
+
+    def rename(raw: Any) -> None:
+        next(part for part in raw["files"] if part["name"] == old).update(name=f"targets-{digest[:16]}.parquet", sha256=digest)
+
+    edit(handed_in, rename)
+    assert faults_of(handed_in, known) == ""
+
+
+def test_copies_are_refused(workshop: Any, known: Known, tmp_path: Path) -> None:
+    run = workshop.run(seed=0, run_id="toy-sasrec-paper-s0-again-1")
+    with pytest.raises(VerifyFailed, match="the same row and seed: nothing new"):
+        write_submission(tmp_path / "again", [run], known)
+    run = workshop.run(seed=0, run_id="toy-mine-paper-s0-1-1")
+    raw = json.loads((run / "record.json").read_text())
+    raw.pop("sha256")
+    raw["model"] |= {"name": "mine", "row_name": "mine:paper"}
+    (run / "record.json").write_text(RunRecord.model_validate(raw).to_json())
+    with pytest.raises(VerifyFailed, match="which is of another model"):
+        write_submission(tmp_path / "mine", [run], known)
+
+
+def giant(submission: Path) -> None:
+    with (record_of(submission).parent / "exposure.parquet").open("r+b") as stream:
+        stream.truncate(65 << 20)
+
+
+def linked(submission: Path) -> None:
+    path = record_of(submission).parent / "curve.csv"
+    path.unlink()
+    path.symlink_to("/etc/passwd")
+
+
+def linked_folder(submission: Path) -> None:
+    folder = record_of(submission).parent
+    folder.rename(submission.parent / "elsewhere")
+    folder.symlink_to(submission.parent / "elsewhere")
+
+
+def of_texts(submission: Path) -> None:
+    pq.write_table(pa.table({"user": ["a" * 1000] * 10}), record_of(submission).parent / "ranks.parquet")
+
+
+STRANGE: list[tuple[str, Callable[[Path], Any], str]] = [
+    ("a link", linked, "this is a link"),
+    ("a linked folder", linked_folder, "this is a link"),
+    ("a giant file", giant, "has 65.0 MiB, more than 64.0 MiB"),
+    ("a table of texts", of_texts, "tables of a record hold numbers only"),
+    ("no table", lambda folder: (record_of(folder).parent / "ranks.parquet").write_bytes(b"x"), "no whole parquet file"),
+    ("a pipe", lambda folder: os.mkfifo(record_of(folder).parent / "tune.json"), "this is no file"),
+    ("a script", lambda folder: (folder / "setup.py").write_text("1"), "no submission has such a file"),
+    ("weights", lambda folder: (record_of(folder).parent / "model.safetensors").write_text("1"), "no submission has such a file"),
+    ("a hidden folder", lambda folder: (folder / ".github").mkdir(), "no submission has such a folder"),
+    ("a deep folder", lambda folder: (record_of(folder).parent / "model").mkdir(), "no submission has such a folder"),
+    ("a folder of an odd name", lambda folder: (folder / "records" / "a b").mkdir(), "no submission has such a folder"),
+    ("an empty folder", lambda folder: (folder / "records" / "empty").mkdir(), "there is no such record"),
+    ("nothing", lambda folder: shutil.rmtree(folder / "records"), "there is no record to check"),
+    ("deep JSON", lambda folder: record_of(folder).write_text("[" * 100_000), "not valid JSON"),
+]
+
+
+@pytest.mark.parametrize(("what", "harm", "words"), STRANGE, ids=[what for what, _, _ in STRANGE])
+def test_what_is_no_submission_is_refused_unread(handed_in: Path, known: Known, what: str, harm: Callable[[Path], Any], words: str) -> None:
+    harm(handed_in)
+    assert words in faults_of(handed_in, known), what
+    with pytest.raises(VerifyFailed):
+        accept_submissions([handed_in], known)
+
+
+def test_a_table_that_would_unpack_to_any_size_is_not_read(handed_in: Path, known: Known, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("recbench.reporting.submission._MOST_CELLS", 100)
+    assert "more than any split. It is not read" in faults_of(handed_in, known)
+
+
+def test_one_fault_keeps_all_out(workshop: Any, known: Known, handed_in: Path, tmp_path: Path) -> None:
+    write_submission(tmp_path / "other", [workshop.run("hgn", skill=0.2)], known)
+    edit(tmp_path / "other", FORGED[0][1])
+    assert known.boards is not None
+    before = sorted(known.boards.rglob("*"))
+    with pytest.raises(VerifyFailed, match="1 fault:"):
+        accept_submissions([handed_in, tmp_path / "other"], known)
+    assert sorted(known.boards.rglob("*")) == before
+
+
+def test_a_split_that_nobody_published_needs_a_word(workshop: Any, known: Known, tmp_path: Path) -> None:
+    run = workshop.run("gru4rec", protocol={"ties": "shuffle=7"})
+    with pytest.raises(VerifyFailed, match="--new-split"):
+        write_submission(tmp_path / "new", [run], known)
+    assert not write_submission(tmp_path / "new", [run], replace(known, new_split=True)).faults
+
+
+def test_the_commands_hand_in_check_and_accept(workshop: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = {"name": "ml-100k", "title": "MovieLens 100K"}
+    workshop.trivial(dataset=data)
+    mine = workshop.run(dataset=data, skill=0.5)
+    monkeypatch.chdir(tmp_path)
+
+    def recbench(*words: str) -> Any:
+        return CliRunner().invoke(app, list(words), prog_name="recbench")
+
+    shutil.move(mine, tmp_path / "mine")
+    assert recbench("leaderboard", "publish").exit_code == 0
+    shutil.move(tmp_path / "mine", mine)
+    done = recbench("submit", mine.name, "--output", "submissions/me")
+    assert done.exit_code == 0, done.stderr
+    assert "open a pull request" in done.stdout
+    assert "recbench leaderboard check submissions/me" in done.stdout
+    assert "1 record, " in recbench("leaderboard", "check", "submissions/me").stdout
+    assert json.loads(recbench("leaderboard", "check", "submissions/me", "--json").stdout)["faults"] == []
+    assert recbench("leaderboard", "accept", "submissions/me").exit_code == 0
+    assert recbench("verify").exit_code == 0
+    again = recbench("leaderboard", "check", "submissions/me")
+    assert again.exit_code == 1
+    assert "is published already" in again.stderr
+    assert recbench("leaderboard", "check", "nowhere").exit_code == 1
