@@ -254,12 +254,14 @@ function modelsAcross(node, name, task, { about, rows }, number) {
     const source = dataset < 0 ? null : ({ best }) => rowOf(title, about.protocol, best[dataset]);
     return { ...column(title, ({ cells }) => cells[place], { words, note, source, long: title === "Best rows", ascending: words || title === "Mean rank", task }), isName: !place };
   });
-  const caption = `${about.protocol}, view ${about.view}: ${about.datasets.length} data sets, ${about.ranked} models on all of them`;
+  const caption = `View ${about.view}: ${about.datasets.length} data sets, ${about.ranked} models on all of them`;
   const meaning =
     "A model stands with its best row on each data set, chosen by the figure shown, so a model with more rows has more chances. Rank: among the " +
     `models that stand on every data set of the table; models on fewer have none. Wins: data sets on which no model has a higher ${task.main}.`;
   const table = sortable(`across-${number}`, () => caption, shown, rows, { start: ["Mean rank", 1], filterBy: ({ cells }) => cells[0] });
-  node.append(make("h3", {}, `Models across data sets, view ${about.view}`), make("p", { className: "soft" }, meaning), table.node);
+  const fold = make("details", { open: !node.querySelector("details") }, make("summary", {}, `Models across data sets: ${about.protocol}`));
+  fold.append(make("p", { className: "soft" }, meaning), table.node);
+  node.append(fold);
   return [table];
 }
 

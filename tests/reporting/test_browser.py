@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import runpy
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from recbench.tasks import Task, find_task
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed; install the extra dev")
 
 BOARDS = Path(__file__).resolve().parents[2] / "leaderboards"
+BENCHMARK = Path(__file__).resolve().parents[2] / "benchmarks" / "page_speed.py"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = (
     "--headless",
@@ -342,6 +344,7 @@ def test_a_row_unfolds_into_groups_published_numbers_and_records(window: Window,
     assert sorted(window.column(f"board-{board}-court", "Level")) == sorted(line[3] for line in boards[board - 1]["court"])
 
 
+@only_wide
 def test_the_chart_has_a_mark_with_a_title_for_each_row(window: Window, boards: list[dict[str, Any]]) -> None:
     figures = window.page.locator("section[data-dataset] figure svg[role=group]")
     for titles, board in zip(
@@ -663,6 +666,19 @@ def test_text_has_enough_contrast_in_light_and_dark(window: Window) -> None:
         for ground in ("paper", "head"):
             for name in ("ink", "soft", "accent", "good", "warn", "published"):
                 assert contrast(colour[name], colour[ground]) >= 4.5, (scheme, name, ground)
+
+
+def test_a_thousand_rows_are_shown_in_a_second_and_filtered_in_a_tenth(browser: Any, tmp_path: Path) -> None:
+    script = runpy.run_path(str(BENCHMARK))
+    page = tmp_path / "large.html"
+    page.write_text(script["grown"]((BOARDS / "index.html").read_text(encoding="utf-8"), 1000), encoding="utf-8")
+    block = script["BLOCK"].search(page.read_text(encoding="utf-8"))
+    assert sum(len(board["rows"]) for board in json.loads(block[2])["boards"]) >= 1000
+    found = script["measure"](browser, page)
+    assert all(seconds > 0 for seconds in found.values())
+    # Of the clock there is no verdict: the machine may do other work.
+    assert found["first_cpu"] < 1
+    assert found["filter_cpu"] < 0.1
 
 
 def contrast(one: str, other: str) -> float:
