@@ -8,6 +8,7 @@ from recbench.reporting.answers import CALL_OF_MANY, Agreement, Answer, Contesta
 from recbench.reporting.grids import NOTHING, Grid, number
 from recbench.reporting.leagues import FAMILIES, LeagueTable
 from recbench.tasks import NEXT_ITEM
+from recbench.tasks.leagues import leagues
 
 _SECONDS = "CPU s"
 _MOST_NAMES = 12
@@ -129,24 +130,33 @@ def _signed(found: Interval | None) -> str:
 
 
 def costs(answer: Answer) -> Grid:
-    """What the quality of each model costs, medians over its data sets."""
+    """What the quality of each model costs, medians over its data sets; times of training apart by class, as the budgets differ."""
     calls = ("A call, p50 ms", "p95 ms", f"Users/s in calls of {CALL_OF_MANY}")
-    header = ("Model", "Family", "Share of the best", f"Training, {_SECONDS}", "Users/s", *calls, "Parameters")
-    rows = [_cost(one) for one in sorted(answer.models, key=lambda one: (-(one.share_of_best or 0.0), one.model))]
+    classes = [name for name in leagues().classes if any(leagues().class_of(dataset) == name for dataset in answer.datasets)]
+    training = (f"Training, {_SECONDS}, {name}" for name in classes)
+    header = ("Model", "Family", "Share of the best", *training, "Users/s", *calls, "Parameters")
+    rows = [_cost(one, classes) for one in sorted(answer.models, key=lambda one: (-(one.share_of_best or 0.0), one.model))]
     return Grid(header, tuple(rows), words=("Model", "Family"))
 
 
-def _cost(one: Contestant) -> tuple[str, ...]:
+def _cost(one: Contestant, classes: Sequence[str]) -> tuple[str, ...]:
     return (
         one.model,
         one.family,
         NOTHING if one.share_of_best is None else f"{one.share_of_best:.0%}",
-        NOTHING if one.train_cpu_s is None else f"{one.train_cpu_s:,.1f}",
+        *(f"{one.train_cpu_s[name]:,.1f}" if name in one.train_cpu_s else NOTHING for name in classes),
         NOTHING if one.users_per_s is None else f"{one.users_per_s:,.0f}",
         *((NOTHING, NOTHING) if one.call_ms is None else (f"{ms:,.1f}" if ms >= 1 else f"{ms:.2f}" for ms in one.call_ms)),
         NOTHING if one.served_per_s is None else f"{one.served_per_s:,.0f}",
         f"{one.parameters:,}",
     )
+
+
+ONLY_WHERE_BOTH_STAND = (
+    "A strength rests on the data sets where the model stands. Two models without a data set in common were never held against each other: "
+    "the difference of their strengths is reckoned through third models and is no comparison."
+)
+"""Warning beside strengths, as not every model stands on every data set."""
 
 
 def predicted_line(answer: Answer) -> str:

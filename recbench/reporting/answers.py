@@ -65,7 +65,8 @@ class Contestant:
         mean_rank: with its interval; None where the model is not on every data set.
         share_of_best: its value over that of the best model, mean over those of its data sets where a model finds anything; None where
             none does on any of them.
-        train_cpu_s: processor seconds of training, median over its data sets; None where no record says.
+        train_cpu_s: processor seconds of training by class of data sets, whose budgets differ, medians over data sets and seeds; classes
+            where no record says are absent.
         users_per_s: test users ranked a second, median over its data sets.
         call_ms: what a call for one user takes, 50th and 95th percentile, medians over the data sets where it was measured; None: nowhere.
         served_per_s: users a second in calls of 256, likewise.
@@ -79,7 +80,7 @@ class Contestant:
     strength: Interval
     mean_rank: Interval | None
     share_of_best: float | None
-    train_cpu_s: float | None
+    train_cpu_s: Mapping[str, float]
     users_per_s: float | None
     call_ms: tuple[float, float] | None
     served_per_s: float | None
@@ -276,7 +277,6 @@ def _contestant(model: str, contests: Sequence[Contest], strength: Interval, mea
     rows = [contest.rows[model] for contest in there]
     records = [run.record for row in rows for run in row.row.runs]
     costs = [cost for record in records if (cost := record.cost) is not None]
-    cpu = [cost.train_cpu_s for cost in costs if cost.train_cpu_s is not None]
     timed = _times([row.row for row in rows])
     alone = [line for one in timed if (line := one.of(1)) is not None and line.p50_ms is not None and line.p95_ms is not None]
     together = [line.users_per_s for one in timed if (line := one.of(CALL_OF_MANY)) is not None]
@@ -289,12 +289,23 @@ def _contestant(model: str, contests: Sequence[Contest], strength: Interval, mea
         strength,
         mean_rank,
         statistics.fmean(shares) if shares else None,
-        statistics.median(cpu) if cpu else None,
+        _train_cpu_s(dict(zip((contest.dataset for contest in there), rows, strict=True))),
         statistics.median(cost.users_per_s for cost in costs) if costs else None,
         _medians(alone) if alone else None,
         statistics.median(together) if together else None,
         max(record.fit.parameters for record in records),
     )
+
+
+def _train_cpu_s(rows: Mapping[str, LeagueRow]) -> dict[str, float]:
+    """Median processor seconds of training by class, from a row per data set."""
+    seconds: dict[str, list[float]] = {name: [] for name in leagues().classes}
+    for dataset, row in rows.items():
+        costs = [cost for run in row.row.runs if (cost := run.record.cost) is not None]
+        league = leagues().class_of(dataset)
+        if league is not None:
+            seconds[league] += [cost.train_cpu_s for cost in costs if cost.train_cpu_s is not None]
+    return {name: statistics.median(found) for name, found in seconds.items() if found}
 
 
 def _times(rows: Sequence[Row]) -> list[Latency]:

@@ -12,6 +12,7 @@ from recbench.reporting.answers import CALL_OF_MANY, LEAST_MODELS, Answers
 from recbench.reporting.board import Board
 from recbench.reporting.court import court, levels
 from recbench.reporting.grids import Grid, OverviewLine
+from recbench.reporting.headline import best_of_kinds, headline_line, headlines
 from recbench.reporting.repeats import over_seeds, repeats
 from recbench.reporting.rewards import rewards
 from recbench.reporting.standing import Standings, standings
@@ -27,7 +28,7 @@ def render_pages(boards: Sequence[Board], answers: Answers) -> dict[str, str]:
     """File name and text of every page: one per board, the index and, where a league has rows, the answer."""
     of_board = environment().get_template("board.md.jinja")
     pages = {f"{board.name}.md": of_board.render(board=board, answers=answers) for board in boards}
-    index = environment().get_template("index.md.jinja").render(tasks=_by_task(boards, answers), answers=answers)
+    index = environment().get_template("index.md.jinja").render(boards=boards, tasks=_by_task(boards, answers), answers=answers)
     if answers.tables:
         pages[ANSWER] = environment().get_template("answer.md.jinja").render(answers=answers, task=NEXT_ITEM)
     return pages | {INDEX: index}
@@ -90,6 +91,10 @@ def environment() -> Environment:
         "least_models": LEAST_MODELS,
         "leagues": leagues,
         "call_of_many": CALL_OF_MANY,
+        "only_where_both_stand": answer_grids.ONLY_WHERE_BOTH_STAND,
+        "headlines": headlines,
+        "headline_line": headline_line,
+        "best_of_kinds": best_of_kinds,
     }
     grid_makers = (
         answer_grids.league_table,

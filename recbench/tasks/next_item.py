@@ -122,5 +122,6 @@ TASK = Task(
         "one time, rolling at four; cold asks for items that no train part holds.",
         seen="`keep` leaves the history recommendable, `unseen` excludes it.",
         targets=_targets_line,
+        scoring="sequential",
     ),
 )

@@ -30,6 +30,7 @@ class Words:
         targets: size and peculiarities of a test part, in sentences.
         clusters: which of them are resampled together where the split knows it, as the end of a sentence; empty: none.
         divided: what the notes of a split say about its test part, in sentences; empty: nothing.
+        scoring: what trained models that give every item a score are called, as an adjective.
     """
 
     unit: str
@@ -41,6 +42,7 @@ class Words:
     targets: Callable[[TargetsPart], str]
     clusters: str = ""
     divided: Callable[[Mapping[str, int | float | str]], str] = lambda notes: ""  # noqa: ARG005 (most splits have nothing to say)
+    scoring: str = "scoring"
 
 
 @dataclass(frozen=True, eq=False)

@@ -215,6 +215,26 @@ def test_times_of_calls_stand_beside_the_quality_where_they_were_measured(worksh
     assert [row["popularity"][title] for title in titles] == ["–", "–", "–"]
 
 
+def test_times_of_training_stand_apart_by_class_as_budgets_differ(
+    workshop: Any, cards_of_league: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "two.toml"
+    other = '[classes.wide]\ndatasets = ["ml-100k"]\nbudget = "5cpu-min"\nseeds = 1\n\n[protocols.leave'
+    file.write_text(TINY.replace(', "ml-100k"]\nbudget', "]\nbudget").replace("[protocols.leave", other, 1))
+    monkeypatch.setattr(leagues, "_FILE", file)
+    leagues.leagues.cache_clear()
+    runs = []
+    for dataset, seconds in (("beauty", 100.0), ("sports", 140.0), ("ml-100k", 290.0)):
+        budget = "5cpu-min" if dataset == "ml-100k" else "3cpu-min"
+        runs += [run_of(workshop, "sasrec", dataset, budget=budget, cost={"train_cpu_s": seconds}), run_of(workshop, "popularity", dataset)]
+    answer = answers_of(runs, cards_of_league).answers[0]
+    grid = costs(answer)
+    row = {cells[0]: dict(zip(grid.header, cells, strict=True)) for cells in grid.rows}
+    titles = ("Training, CPU s, tiny", "Training, CPU s, wide")
+    assert [row["sasrec:cpu"][title] for title in titles] == ["120.0", "290.0"]
+    assert [row["popularity"][title] for title in titles] == ["–", "–"]
+
+
 def test_times_of_other_lists_are_not_shown(workshop: Any, cards_of_league: Any) -> None:
     runs = {(model, dataset): run_of(workshop, model, dataset) for dataset in ("beauty", "sports") for model in ("popularity", "tiger")}
     save_latency(runs["tiger", "beauty"], p50_ms=4.0, machine="cpu: long lists", k=50)
@@ -284,6 +304,8 @@ def test_the_page_follows_from_the_ranks_and_verify_says_where_it_does_not(works
     page = boards / "answer.md"
     text = page.read_text()
     assert "## Leave-one-out, view `keep`" in text
+    assert "is no comparison." in text  # of strengths of models without a data set in common
+    assert "by class of data sets, as each class has its own budget (tiny: 3cpu-min)" in text
     assert "[the answer](answer.md)" in (boards / "index.md").read_text()
     assert "The league: 3cpu-min" in (boards / "beauty.md").read_text()
     figures = (boards / "index.html").read_text()

@@ -10,8 +10,10 @@ from recbench.reporting import StoredRun, make_boards, publish
 from recbench.reporting.answers import NO_ANSWERS
 from recbench.reporting.export import FORMATS, export_board
 from recbench.reporting.grids import accuracy, cost, published, significance, slices
-from recbench.reporting.page import figures_json, render_page
+from recbench.reporting.headline import best_of_kinds, headline_line, headlines
+from recbench.reporting.page import figures_json, records_json, render_page
 from recbench.reporting.publishing import all_pages
+from recbench.tasks import NEXT_ITEM
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -30,13 +32,14 @@ def test_rows_hold_what_the_markdown_prints(workshop: Any, cards: Any) -> None:
     found = json.loads(figures_json(boards, NO_ANSWERS))
     (board,) = found["boards"]
     assert [row["model"] for row in board["rows"]] == [board_row.row.label for board_row in section.rows]
-    assert {row["model"]: row["kind"] for row in board["rows"]}["popularity:default"] == "trivial"
+    assert {row["model"]: row["kind"] for row in board["rows"]}["popularity:default"] == "untrained"
     for place, row in enumerate(board["rows"]):
         for view in VIEWS:
             assert row[view]["accuracy"] == list(accuracy(section, view).rows[place][2:])
             for title, grid in slices(section, view):
                 cells = next(cells for cells in grid.rows if cells[0] == row["model"])
-                groups = {f"{group} ({n})": value for kind, group, n, value in row[view]["groups"] if kind == title}
+                of_board = zip(board["about"]["groups"][view], row[view]["groups"], strict=True)
+                groups = {f"{group} ({n})": value for (kind, group, n), value in of_board if kind == title}
                 assert tuple(groups.values()) == cells[1:]
                 assert tuple(groups) == grid.header[1:]
         assert row["cost"] == [list(cost(section).rows[place][1:])]
@@ -52,7 +55,8 @@ def test_rows_hold_what_the_markdown_prints(workshop: Any, cards: Any) -> None:
 def test_every_row_has_a_line_of_its_own(published_boards: Path) -> None:
     lines = (published_boards / "index.html").read_text().splitlines()
     assert sum(line.startswith('{"model":') for line in lines) == 3
-    assert sum(line.startswith('{"about":') for line in lines) == 2
+    assert sum(line.startswith('{"about":{"name":') for line in lines) == 2
+    assert sum(line.startswith('"toy-') for line in lines) == 4  # what the page tells of each record
 
 
 def test_every_model_across_data_sets_has_a_line_of_its_own(workshop: Any) -> None:
@@ -74,7 +78,7 @@ def test_no_text_of_a_record_or_card_can_end_the_script(workshop: Any, make_card
     }
     page = render_page(make_boards([StoredRun.open(workshop.run(dataset={"title": title}))], cards), NO_ANSWERS)
     assert title not in page
-    assert page.count("</script>") == 2
+    assert page.count("</script>") == 3
     (board,) = figures_of(page)["boards"]
     assert board["about"]["title"] == title
     assert board["rows"][0]["published"][0][3] == f"{title} (paper)"
@@ -95,7 +99,9 @@ def test_no_text_of_a_record_or_card_steers_a_terminal_or_the_page(workshop: Any
 
 def test_a_page_without_rows_is_a_page(tmp_path: Path) -> None:
     publish(tmp_path, [], {})
-    assert figures_of((tmp_path / "index.html").read_text()) == {"tasks": {}, "across": [], "answers": [], "boards": []}
+    figures = figures_of((tmp_path / "index.html").read_text())
+    assert all(figures.pop("badges"))
+    assert figures == {"tasks": {}, "headlines": [], "across": [], "answers": [], "boards": []}
 
 
 def test_the_published_page_names_no_address_and_links_to_files_that_exist() -> None:
@@ -108,3 +114,83 @@ def test_the_published_page_names_no_address_and_links_to_files_that_exist() -> 
         assert (ROOT / "leaderboards" / path).is_file()
     # A browser reads it whole before it shows the first table.
     assert len(page.encode()) < 100_000 + 3_000 * len(paths)
+
+
+def test_the_headline_names_the_best_row_of_each_kind_and_the_best_published_number(workshop: Any, cards: Any) -> None:
+    fit = {"parameters": 0, "parameters_trainable": 0, "parameters_embedding": 0}
+    runs = [
+        workshop.run(skill=0.3),
+        workshop.run("sasrec", "cpu", skill=0.6),
+        workshop.run("tiger", skill=0.2, model={"family": "generative"}),
+        workshop.trivial(skill=0.1),
+        workshop.run("text-knn", "default", skill=0.9, fit=fit),
+    ]
+    boards = make_boards([StoredRun.open(run) for run in runs], cards)
+    (found,) = headlines(boards, NEXT_ITEM, "keep")
+    assert {kind: label for kind, (label, _) in found.best.items()} == {
+        "untrained": "text-knn:default",
+        "scoring": "sasrec:cpu",
+        "generative": "tiger:paper",
+    }
+    assert found.ahead == ["untrained"]
+    assert (found.published.published, found.published_model) == (0.5, "sasrec")
+    (row,) = best_of_kinds([found], NEXT_ITEM).rows
+    figure = next(board_row.row for board_row in boards[0].sections[0].rows if board_row.row.label == "sasrec:cpu").figure(
+        "ndcg@10", "keep"
+    )
+    assert row[2] == f"{figure.value:.4f} [{figure.low:.4f}, {figure.high:.4f}] sasrec:cpu"
+    assert row[-1] == "0.5000 sasrec, level unknown"
+    line = headline_line([found], NEXT_ITEM)
+    assert line == (
+        "Where several kinds of models were run, the highest NDCG@10 (view keep) is that of an untrained model on 1 of 1, "
+        "a sequential model on 0 of 1 and a generative model on 0 of 1."
+    )
+    # In the other view a number counts only where its source says so.
+    assert headlines(boards, NEXT_ITEM, "unseen")[0].published is None
+    alone = make_boards([StoredRun.open(runs[3])], {})
+    assert headline_line(headlines(alone, NEXT_ITEM, "keep"), NEXT_ITEM) == "On 1 data set one kind alone was run."
+    page = json.loads(figures_json(boards, NO_ANSWERS))["headlines"][0]
+    assert page["about"]["sentence"] == line
+    assert page["rows"][0]["best"]["scoring"][0] == "sasrec:cpu"
+
+
+def test_a_record_on_the_page_tells_what_its_file_says(workshop: Any, cards: Any) -> None:
+    config = {"width": 64, "codes": {"levels": [1, 2]}}
+    runs = [workshop.run(seed=seed, config=config, budget="3cpu-min") for seed in (0, 1)]
+    told = json.loads(records_json(make_boards([StoredRun.open(run) for run in runs], cards)))
+    assert list(told["runs"]) == sorted(run.name for run in runs)
+    assert told["settings"] == [{"width": "64", "codes.levels": "[1, 2]"}]
+    for run in runs:
+        raw = json.loads((run / "record.json").read_text())
+        found = told["runs"][run.name]
+        facts = dict(
+            zip(told["titles"]["facts"], (told["shared"][one] if isinstance(one, int) else one for one in found["facts"]), strict=True)
+        )
+        assert facts["Seed"] == str(raw["seed"])
+        assert facts["Budget"] == "3cpu-min"
+        assert facts["Libraries"] == "numpy 2.0, torch 2.4"
+        assert facts["Training"].startswith("20 steps, 1.00 epochs; 1,000 examples seen, 1.0 passes over 1,000")
+        assert f"NDCG@10 keep {raw['metrics']['keep']['ndcg@10']['value']:.4f} [" in facts["Quality"]
+        assert dict(zip(told["titles"]["stages"], found["stages"][0], strict=True)) == {
+            "Stage": "training",
+            "Seconds": "12.5",
+            "CPU s": "–",
+            "Peak memory MiB": "256",
+            "Steps": "–",
+            "From the cache": "no",
+        }
+    assert "sasrec" not in [told["shared"][one] for one in told["runs"][runs[0].name]["facts"] if isinstance(one, int)]
+
+
+def test_every_column_and_every_mark_of_a_row_is_explained(workshop: Any, cards: Any) -> None:
+    changes = {"code": {"is_dirty": True}, "fit": {"examples_seen": 300}, "model": {"distribution": "mine"}}
+    runs = [workshop.run(seed=seed, **changes) for seed in (0, 1)]
+    runs += [workshop.trivial(skill=0.9), workshop.run("sasrec", "cpu", config={"width": 7})]
+    found = json.loads(figures_json(make_boards([StoredRun.open(run) for run in runs], cards), NO_ANSWERS))
+    task = found["tasks"]["next-item"]
+    titles = [title for table in task["columns"].values() for title in table]
+    assert [title for title in titles if not task["explained"][title]] == []
+    assert all(sentence.endswith(".") for sentence in task["explained"].values())
+    notes = {note for board in found["boards"] for row in board["rows"] for note in row["keep"]["accuracy"][-1].split("; ")}
+    assert len(notes) > 5
+    assert [note for note in notes if not any(re.match(pattern, note) for pattern, _ in found["badges"])] == []
