@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from recbench.core.errors import BadRequest, UnknownPlugin
 from recbench.core.tabular import Tabular
+from recbench.core.tuning import RANDOM
 from recbench.running.host.workplace import Workplace
 from recbench.running.requests import Cell, CompareRequest, RunOutcome, RunRequest, TuneRequest
 
@@ -223,6 +224,8 @@ def tune(
     trials: int = 20,
     seed: int = 0,
     preset: str | None = None,
+    sampler: str = RANDOM,
+    prune: bool = False,
     budget: str | None = None,
     jobs: int | None = None,
     executor: str = "local",
@@ -233,7 +236,7 @@ def tune(
     plugins: Sequence[Path | str] = (),
     data_dir: Path | str | None = None,
 ) -> "TuneOutcome":
-    """Search the settings of a model at random and take the best by validation; `recbench tune` as a function.
+    """Search the settings of a model and take the best by validation; `recbench tune` as a function.
 
     `run(model, dataset, preset=outcome.log.preset, config_file=outcome.config_file)` runs the best.
 
@@ -243,6 +246,8 @@ def tune(
         trials: settings to try; trial 0 is the preset itself.
         seed: random seed of the draws and of every training.
         preset: preset that the drawn settings override; default: the card's for searches.
+        sampler: where settings come from: `random`, `tpe` (from the outcomes of earlier trials, with optuna) or `grid`.
+        prune: stop a trial below the median of those before it, at the same validation; with optuna.
         budget: bound of each trial.
         jobs: trials at a time; default: 1, or as many as a cluster has room for.
         executor: where trials are trained: `local`, `ray`, or an installed one.
@@ -264,6 +269,8 @@ def tune(
         trials=trials,
         seed=seed,
         preset=preset,
+        sampler=sampler,
+        prune=prune,
         budget=budget,
         jobs=jobs,
         executor=executor,
@@ -279,7 +286,7 @@ def tune(
 
         def show(states: "list[TrialState]") -> None:
             nonlocal n_ended
-            before, n_ended = n_ended, sum(state.state in {"done", "failed"} for state in states)
+            before, n_ended = n_ended, sum(state.has_ended for state in states)
             task.advance(n_ended - before)
 
         return tune_request(request, where, show)

@@ -23,8 +23,8 @@ WALKER = Path(__file__).parent / "running" / "walker"
 OF_ONE = ["view", "metric", "value", "low", "high"]
 IN_COMMANDS = {"config": "config_file", "plugin": "plugins"}
 """Options that a shell names by what is given once, a request by what it holds."""
-NO_OPTIONS = {"tune_log"}
-"""Fields that leagues fill."""
+NO_OPTIONS = {"tune_log", "journal", "trial"}
+"""Fields that leagues and searches fill."""
 REQUESTS: dict[str, Any] = {"run": RunRequest, "compare": CompareRequest, "tune": TuneRequest}
 
 

@@ -11,7 +11,7 @@ from recbench.cli.terminal import stderr
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-STATE_STYLES = {"waiting": "dim", "running": "cyan", "done": "green", "failed": "red"}
+STATE_STYLES = {"waiting": "dim", "running": "cyan", "done": "green", "failed": "red", "pruned": "yellow"}
 _LINES_EVERY_S = 60.0
 log = logging.getLogger(__name__)
 

@@ -26,6 +26,12 @@ def tune(
     preset: Annotated[
         str | None, typer.Option(help="Preset that the drawn settings override. Default: the published settings, as the card names them.")
     ] = None,
+    sampler: Annotated[
+        str, typer.Option(help="Where settings come from: random, tpe (from the outcomes of earlier trials, with optuna) or grid.")
+    ] = "random",
+    prune: Annotated[
+        bool, typer.Option("--prune", help="Stop a trial below the median of those before it, at the same validation; with optuna.")
+    ] = False,
     budget: Budget = None,
     jobs: Jobs = None,
     executor: Executor = "local",
@@ -38,7 +44,7 @@ def tune(
     as_json: Json = False,
     debug: Debug = False,  # noqa: ARG001 (read by `verb`)
 ) -> None:
-    """Search the settings of MODEL on DATASET at random, the same number of trials for every model, and take the best by validation.
+    """Search the settings of MODEL on DATASET, with the same number of trials for every model, and take the best by validation.
 
     No trial ranks the test part. The same command goes on where a killed one stopped; --budget bounds each trial.
 
@@ -55,6 +61,8 @@ def tune(
         trials=trials,
         seed=seed,
         preset=preset,
+        sampler=sampler,
+        prune=prune,
         budget=budget,
         jobs=jobs,
         executor=executor,
@@ -82,7 +90,8 @@ def tune(
     published = next(trial for trial in found.log.trials if trial.trial == 0)
     against = "" if published.score is None or found.best.score is None else f", {found.best.score - published.score:+.4f} against trial 0"
     title = METRICS.title(found.log.metric)
-    print_line(f"best of {len(found.log.trials)} trials by validation {title}: trial {found.best.trial}{against}")
+    stopped = "".join(f", {n} {state}" for state in ("pruned", "failed") if (n := found.log.count(state)))
+    print_line(f"best of {len(found.log.trials)} trials{stopped} by validation {title}: trial {found.best.trial}{against}")
     print_line(f"trial 0 is the preset {found.log.preset} itself")
     print_line(f"trials: {found.folder}")
     print_line(f"run it: {found.command}")
@@ -114,7 +123,7 @@ def trial_table(states: "Sequence[TrialState]", best: int | None = None) -> "Tab
             measured = (f"{result.score:.4f}", f"{result.train_s:,.1f}", f"{result.peak_memory_bytes / (1 << 20):,.0f}")
         table.add_row(
             str(state.trial),
-            *(escape(str(state.values.get(name, "preset"))) for name in names),
+            *(escape(str(state.values.get(name, "" if state.trial else "preset"))) for name in names),
             f"[{STATE_STYLES[state.state]}]{state.state}[/]",
             *("" if state.left_s is None else duration(state.left_s) for _ in left),
             *measured,

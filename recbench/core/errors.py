@@ -11,7 +11,8 @@
     ├── StageFailed         exit code 1: a step of a run broke
     │   ├── PluginFailed    a model broke its contract
     │   ├── OutOfMemory     memory ran out while a file was read
-    │   └── Untrained       the budget was used up before the first step
+    │   ├── Untrained       the budget was used up before the first step
+    │   └── Pruned          a search stopped a trial that fell behind
     ├── VerifyFailed        exit code 1: a published number does not follow from its record
     └── Interrupted         exit code 130: stopped by Ctrl-C or SIGTERM; says how to go on
 
@@ -23,6 +24,7 @@ import errno
 from collections.abc import Iterable
 from pathlib import Path
 
+from recbench.core.elapsed import NO_TIME, Elapsed
 from recbench.core.visible import visible
 
 _SHORTAGES = {errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -84,6 +86,20 @@ class OutOfMemory(StageFailed):
 
 class Untrained(StageFailed):
     """A training that made no step: what it would give is no result."""
+
+
+class Pruned(StageFailed):
+    """A trial of a search that others were ahead of: its training was stopped and is not gone on with.
+
+    Attributes:
+        steps: optimiser steps that its training made.
+        epochs: passes of the examples.
+        elapsed: what the trial took, all that its training asked for and earlier attempts included.
+    """
+
+    def __init__(self, sentence: str, *, steps: int, epochs: float, elapsed: Elapsed = NO_TIME) -> None:
+        super().__init__(sentence)
+        self.steps, self.epochs, self.elapsed = steps, epochs, elapsed
 
 
 class VerifyFailed(RecbenchError):

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -21,10 +22,11 @@ from recbench.core.config import (
     setting_names,
 )
 from recbench.core.containment import contained
-from recbench.core.errors import BadConfig
+from recbench.core.errors import BadConfig, BadRequest
 from recbench.core.model_card import ModelCard, load_card
 from recbench.core.progress import Progress
 from recbench.core.ranking import Queries, Rankings
+from recbench.core.tuning import TuneCard
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,7 +37,8 @@ if TYPE_CHECKING:
     from recbench.core.ragged import Histories
 
 Precision = Literal["fp32", "bf16"]
-_MOST_DRAWS = 100
+MOST_DRAWS = 100
+"""How often a trial of a search is drawn anew where the settings refuse what was drawn."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,8 @@ class CurvePoint:
     loss: float | None = None
     learning_rate: float | None = None
     validation: Mapping[str, float] | None = None
+    training: str = ""
+    """Name of the training within the model, of which there may be several."""
 
 
 @dataclass
@@ -197,6 +202,17 @@ class FitContext(Protocol):
         Args:
             ranker: anything with `generate`; the model itself or one of its stages.
             all_users: rank every user even where a fixed subset is the custom (family `generative`).
+        """
+
+    def note(self, point: CurvePoint, *, examples: int, validations: int) -> None:
+        """Tell how far a training is, for trackers and for a search that stops trials: it may raise `Pruned`, and changes nothing else.
+
+        `recbench.nn.training.train` calls it for each point of its curve.
+
+        Args:
+            point: newest point of the curve.
+            examples: (history, target) pairs seen so far.
+            validations: how often this training was validated so far, attempts before a stop included.
         """
 
     def rehearse(self, ranker: Ranker) -> None:
@@ -361,6 +377,50 @@ class Plugin:
         Raises:
             BadConfig: the card declares no space, or one that does not fit the settings.
         """
+        tune = self.tune_card()
+        # A search of before settings were nested draws the same when it is repeated.
+        streams = {new: old for old, new in self.card.moved.items()}
+        for attempt in range(MOST_DRAWS):
+            values = tune.draw(self.card.name, seed, number, attempt, streams)
+            try:
+                return values, self.resolve(preset, None, values)
+            except BadConfig as error:
+                if number == 0:
+                    raise
+                fault = error
+        raise BadConfig(f"The card of {self.card.name!r}: {MOST_DRAWS} draws for trial {number} were all refused, the last so: {fault}")
+
+    def grid(self, n_trials: int, seed: int, preset: str) -> list[tuple[dict[str, Any], PluginConfig]]:
+        """Values and settings of the trials of a search over the grid of the card's space, the preset itself first.
+
+        Points that the settings refuse, or that are the preset, are left out.
+
+        Raises:
+            BadConfig: as `trial`.
+            BadRequest: the grid has fewer points than trials were asked for, or too many to lay out.
+        """
+        tune = self.tune_card()
+        found: list[tuple[dict[str, Any], PluginConfig]] = [({}, self.resolve(preset))]
+        for values in tune.grid(self.card.name, seed):
+            if len(found) == n_trials:
+                break
+            with suppress(BadConfig):
+                config = self.resolve(preset, None, values)
+                if config != found[0][1]:
+                    found.append((values, config))
+        if len(found) < n_trials:
+            raise BadRequest(
+                f"--trials {n_trials}: the grid over the space of {self.card.name!r} has {len(found):,} settings, the preset among them. "
+                f"Give --trials {len(found)}, or take --sampler random or tpe."
+            )
+        return found
+
+    def tune_card(self) -> TuneCard:
+        """The space that a search goes over.
+
+        Raises:
+            BadConfig: the card declares none, or one that does not fit the settings.
+        """
         tune = self.card.tune
         if tune is None:
             raise BadConfig(f"The card of {self.card.name!r} declares no space to search. Add a section [tune], or take another model.")
@@ -369,17 +429,7 @@ class Plugin:
         if unknown:
             hint = nearest_setting(unknown[0], known)
             raise BadConfig(f"The card of {self.card.name!r} searches {unknown[0]!r}, which is no setting.{hint} Correct it.")
-        # A search of before settings were nested draws the same when it is repeated.
-        streams = {new: old for old, new in self.card.moved.items()}
-        for attempt in range(_MOST_DRAWS):
-            values = tune.draw(self.card.name, seed, number, attempt, streams)
-            try:
-                return values, self.resolve(preset, None, values)
-            except BadConfig as error:
-                if number == 0:
-                    raise
-                fault = error
-        raise BadConfig(f"The card of {self.card.name!r}: {_MOST_DRAWS} draws for trial {number} were all refused, the last so: {fault}")
+        return tune
 
     @cached_property
     def full_card(self) -> ModelCard:

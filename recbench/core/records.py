@@ -35,13 +35,15 @@ from recbench.core.errors import BadData, refuse_shortage
 from recbench.core.file_names import is_plain_path
 from recbench.core.ranking import View
 from recbench.core.tabular import Tabular
+from recbench.core.tuning import RANDOM
 
-SCHEMA_VERSION = 7
+SCHEMA_VERSION = 8
 """2 added `tuned`, `foreign` and `remeasured`; 3 added `StagePart.steps` and `stopped_by`, `FitPart.validations`, the peak of device
 memory, the sums of the model's files and the record's own sum; 4 added `task` and `ModelPart.columns`, and nested `config`, see
 `RunRecord.with_present_config`; 5 added `Fingerprints.feedback`, `Fingerprints.features` and `notes`; 6 added
-`StagePart.cpu_seconds`, `CostPart.cpu_s` and `CostPart.train_cpu_s`; 7 added `TunePart.budget`."""
-_READ_VERSIONS = (1, 2, 3, 4, 5, 6, 7)
+`StagePart.cpu_seconds`, `CostPart.cpu_s` and `CostPart.train_cpu_s`; 7 added `TunePart.budget`; 8 added
+`TunePart.sampler` and `TunePart.pruned`."""
+_READ_VERSIONS = (1, 2, 3, 4, 5, 6, 7, 8)
 _FIRST_SEALED = 3
 LAST_FLAT = 3
 """Last schema in which all settings stand on one level, by names that the card's `[moved]` leads to those of today."""
@@ -258,7 +260,7 @@ class TunePart(_Part):
     """The search that a run's settings come from; all its trials stand in `tune.json`."""
 
     trials: int
-    """How many settings were tried, the failed ones counted."""
+    """How many settings were tried, the failed and the pruned ones counted."""
     trial: int
     """Number of the one that was taken; 0 is the preset itself."""
     score: float
@@ -269,6 +271,10 @@ class TunePart(_Part):
     """Fingerprint of the validation part that the trials were ranked by."""
     budget: str | None = None
     """Of each trial; None: unlimited, or unknown in a record of before schema 7."""
+    sampler: str = RANDOM
+    """Where the settings of the trials came from: `random`, `tpe` or `grid`."""
+    pruned: int | None = None
+    """How many trials were stopped before their end; None where the search stopped none by its rule."""
 
 
 class ForeignPart(_Part):

@@ -1,14 +1,25 @@
-"""Random search over settings: the space that a card declares, what a trial draws from it, and the log of all trials."""
+"""Search over settings: the space that a card declares, what a trial takes from it, and the log of all trials."""
 
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from recbench.core.config import by_dotted_name, canonical_json, explain, moved_settings, with_added
-from recbench.core.errors import BadData
+from recbench.core.errors import BadData, BadRequest
 from recbench.core.seeds import generator
 
 if TYPE_CHECKING:
@@ -16,12 +27,26 @@ if TYPE_CHECKING:
 
 TUNE_LOG = "tune.json"
 """The log of a search, as a file of a run whose settings come from it."""
+Sampler = Literal["random", "tpe", "grid"]
+"""Where the settings of a trial come from: a draw by its number alone, the outcomes of the trials before it, the points of a grid."""
+SAMPLERS: tuple[Sampler, ...] = get_args(Sampler)
+RANDOM: Sampler = "random"
 _DIGITS = 4
+_MOST_POINTS = 1_000_000
 Scalar = bool | int | float | str
 
 
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
+
+    _since_3: ClassVar[tuple[str, ...]] = ()
+    """Fields that are left out at their defaults, so that a plain random search is written, and named, as before they came."""
+
+    @model_serializer(mode="wrap")
+    def _without_new_defaults(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values: dict[str, Any] = handler(self)
+        fields = type(self).model_fields
+        return {name: value for name, value in values.items() if name not in self._since_3 or value != fields[name].default}
 
 
 class Dimension(_Part):
@@ -67,6 +92,33 @@ class Dimension(_Part):
         low, high = self.log_uniform
         return _rounded(float(np.exp(random.uniform(np.log(low), np.log(high)))), low, high)
 
+    def points(self) -> tuple[Any, ...]:
+        """The values of a grid: every choice; of a range its two ends and, where there is one, the middle."""
+        if self.choices is not None:
+            return self.choices
+        if self.integers is not None:
+            first, last = self.integers
+            return tuple(dict.fromkeys((first, (first + last) // 2, last)))
+        if self.uniform is not None:
+            low, high = self.uniform
+            return (low, _rounded((low + high) / 2, low, high), high)
+        assert self.log_uniform is not None
+        low, high = self.log_uniform
+        return (low, _rounded(math.sqrt(low * high), low, high), high)
+
+    def holds(self, value: Any) -> bool:
+        """Whether a value is one of these."""
+        if self.choices is not None:
+            return canonical_json(value) in {canonical_json(choice) for choice in self.choices}
+        low, high = self.values()
+        is_number = isinstance(value, int if self.integers is not None else int | float) and not isinstance(value, bool)
+        return is_number and bool(low <= value <= high)
+
+    def rounded(self, value: float) -> float:
+        """A number of this range as a trial uses it, see `draw`."""
+        low, high = self.integers or self.uniform or self.log_uniform or (value, value)
+        return _rounded(value, low, high)
+
     def values(self) -> tuple[Any, ...]:
         """All choices, or the two ends: what a card's space is checked by."""
         return self.choices or self.integers or self.uniform or self.log_uniform or ()
@@ -99,19 +151,43 @@ class TuneCard(_Part):
             for name, dimension in sorted(self.space.items())
         }
 
+    def grid(self, model: str, seed: int) -> Iterator[dict[str, Any]]:
+        """All combinations of `Dimension.points`, in an order that follows from the model's name, the space and the seed.
+
+        Raises:
+            BadRequest: there are more than a million.
+        """
+        dimensions = sorted(self.space.items())
+        points = [dimension.points() for _, dimension in dimensions]
+        size = math.prod(map(len, points))
+        if size > _MOST_POINTS:
+            raise BadRequest(
+                f"The grid over the space of {model!r} has {size:,} points, and more than {_MOST_POINTS:,} are not laid out. "
+                "Take --sampler random or tpe, or narrow the space on the card."
+            )
+        for number in generator(seed, "tune", model, "grid").permutation(size).tolist():
+            values = {}
+            for (name, _), of in zip(dimensions, points, strict=True):
+                number, place = divmod(number, len(of))
+                values[name] = of[place]
+            yield values
+
 
 class Trial(_Part):
     """One setting that was tried."""
 
+    _since_3: ClassVar[tuple[str, ...]] = ("train_cpu_s",)
+
     trial: NonNegativeInt
     """Its number; 0 is the preset itself."""
-    state: Literal["done", "failed"]
+    state: Literal["done", "failed", "pruned"]
+    """`pruned`: stopped at a validation, for what trials before it had come to by then; it has no score."""
     values: dict[str, Any]
     """Values drawn for the trial."""
     config: dict[str, Any]
     """All its settings."""
     score: float | None = None
-    """The log's metric on the validation part; None where it failed."""
+    """The log's metric on the validation part; None where it failed or was pruned."""
     measured_by: Literal["training", "ranking"] | None = None
     """`training`: what the training's own selection reported. `ranking`: all validation users ranked after it, for a model that selects
     nothing by this figure."""
@@ -121,16 +197,21 @@ class Trial(_Part):
     parameters: NonNegativeInt = 0
     train_s: float = 0.0
     """All stages but data set and split, those found in the cache at what they cost."""
+    train_cpu_s: float | None = None
+    """The same in processor time, of a trial that was pruned; None of any other."""
     peak_memory_bytes: NonNegativeInt = 0
     reason: str = ""
-    """Why it failed."""
+    """Why it failed or was pruned."""
 
 
 class TuneLog(_Part):
     """`trials.json` of a search, and `tune.json` of a run that took its settings from it. No test figure is in it: none was made."""
 
-    schema_version: Literal[1, 2] = 2
-    """2 added nested `Trial.config` and dotted names of settings, see `with_present_configs`."""
+    _since_3: ClassVar[tuple[str, ...]] = ("sampler", "prunes")
+
+    schema_version: Literal[1, 2, 3] = 2
+    """2 added nested `Trial.config` and dotted names of settings, see `with_present_configs`; 3 added `sampler`, `prunes`, trials that
+    were pruned and `Trial.train_cpu_s`. A random search that prunes nothing has none of these and is still of schema 2."""
     model: str
     source_hash: str
     """Hash of the plugin's sources."""
@@ -144,6 +225,9 @@ class TuneLog(_Part):
     metric: str
     """What the trials were ranked by, such as `ndcg@10`."""
     space: dict[str, Dimension]
+    sampler: Sampler = RANDOM
+    prunes: bool = False
+    """Whether a trial below the median of those before it, at the same validation, is stopped."""
     protocol: str
     ties: str
     train: str
@@ -155,6 +239,10 @@ class TuneLog(_Part):
     jobs: PositiveInt
     """Trials at a time; costs are only comparable where this is 1."""
     trials: tuple[Trial, ...] = ()
+
+    def count(self, state: str) -> int:
+        """How many trials ended in this state."""
+        return sum(trial.state == state for trial in self.trials)
 
     def best(self) -> Trial | None:
         """The trial with the highest score, of equal ones the first; None where none is done."""
@@ -174,7 +262,7 @@ class TuneLog(_Part):
             for trial in self.trials
         )
         space = {names.get(name, name): dimension for name, dimension in self.space.items()}
-        return self.model_copy(update={"schema_version": 2, "space": space, "trials": trials})
+        return self.model_copy(update={"schema_version": max(self.schema_version, 2), "space": space, "trials": trials})
 
     def to_json(self) -> str:
         """The text of the file, the same for equal logs."""

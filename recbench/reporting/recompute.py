@@ -77,9 +77,11 @@ def search_at_fault(run: StoredRun, cards: Mapping[str, ModelCard]) -> list[Faul
     if card is not None:  # a run may take its settings from a search of before they were nested or gained
         record, log = record.with_present_config(card.moved, card.added), log.with_present_configs(card.moved, card.added)
     best = log.best()
-    found = None if best is None else (len(log.trials), best.trial, best.score, log.dataset, log.valid)
+    pruned = log.count("pruned") if log.prunes else None
+    found = None if best is None else (len(log.trials), best.trial, best.score, log.dataset, log.valid, log.sampler, pruned)
+    claimed = (claim.trials, claim.trial, claim.score, claim.dataset, claim.valid, claim.sampler, claim.pruned)
     has_budget = claim.budget in (None, log.budget)
-    if best is not None and has_budget and found == (claim.trials, claim.trial, claim.score, claim.dataset, claim.valid):
+    if best is not None and has_budget and found == claimed:
         if same_settings(best.config, record.config):
             return []
         return [

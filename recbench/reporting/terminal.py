@@ -14,6 +14,7 @@ from recbench.core.console import keep_whole
 from recbench.core.model_card import ModelCard
 from recbench.core.ranking import View
 from recbench.core.records import ReferencePart, RunRecord
+from recbench.core.tuning import RANDOM
 from recbench.reporting import grids
 from recbench.reporting.archive import StoredRun
 from recbench.reporting.board import Section, protocol_title
@@ -258,7 +259,9 @@ def _origin(record: RunRecord) -> str:
     if record.tuned is not None:
         found = record.tuned
         score = f"validation {metric_title(find_task(record.task).validation_metrics[0])} {found.score:.4f}"
-        return f"trial {found.trial} of {found.trials} of a search on {found.dataset}, {score}"
+        kind = "search" if found.sampler == RANDOM else f"{found.sampler} search"
+        pruned = f", {found.pruned} of them pruned," if found.pruned is not None else ""
+        return f"trial {found.trial} of {found.trials}{pruned} of a {kind} on {found.dataset}, {score}"
     return f"preset {record.model.preset}"
 
 

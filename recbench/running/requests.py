@@ -9,6 +9,7 @@ from recbench.core.errors import BadRequest
 from recbench.core.ranking import BOTH
 from recbench.core.records import ReferencePart, RunRecord
 from recbench.core.tabular import Tabular
+from recbench.core.tuning import RANDOM
 
 MOST_SEEDS, MOST_TRIALS, MOST_JOBS, MOST_THREADS = 1_000, 10_000, 10_000, 10_000
 """Bounds of what one command starts: all cells and trials are laid out before the first one runs, and more would only fill the memory."""
@@ -76,6 +77,10 @@ class RunRequest(CommonOptions):
     rerun: tuple[str, ...] = ()
     jobs: int = 1
     """Number of runs that share the machine; written into the record."""
+    journal: Path | None = None
+    """Of a trial: the journal of its search, for one that may be pruned."""
+    trial: int = 0
+    """Of a trial with a journal: its number."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -116,6 +121,10 @@ class TuneRequest(ManyOptions):
     trials: int = 20
     seed: int = 0
     preset: str | None = None
+    sampler: str = RANDOM
+    """`random`, `tpe` or `grid`."""
+    prune: bool = False
+    """Whether to stop trials that fall behind."""
 
 
 @dataclass(frozen=True)

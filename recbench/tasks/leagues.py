@@ -14,6 +14,7 @@ from recbench.core.config import canonical_json
 from recbench.core.errors import BadRequest, nearest
 from recbench.core.model_card import ModelCard
 from recbench.core.records import RunRecord
+from recbench.core.tuning import RANDOM
 from recbench.tasks.next_item import TASK as NEXT_ITEM
 
 if TYPE_CHECKING:
@@ -330,8 +331,10 @@ def record_keys(record: RunRecord, cards: Mapping[str, ModelCard]) -> tuple[str,
         is_here = tuned.valid == record.fingerprints.valid
         # Searches from other presets would be further tries of one entry.
         is_own = is_here and card.tune is not None and model.preset == card.tune.preset
-        settings = [f"tuned-{tuned.trials}"] if is_own else []
-        if record.budget is not None and is_here == (tuned.dataset == record.dataset.name):
+        # All models of a league are searched alike.
+        is_alike = tuned.sampler == RANDOM and tuned.pruned is None
+        settings = [f"tuned-{tuned.trials}"] if is_own and is_alike else []
+        if is_alike and record.budget is not None and is_here == (tuned.dataset == record.dataset.name):
             settings.append(_searched(model.preset, tuned.trials, tuned.dataset, tuned.budget))
     counts = (
         record.task == NEXT_ITEM.name

@@ -14,6 +14,7 @@ from recbench.core import (
     VIEWS,
     BadRequest,
     Budget,
+    CurvePoint,
     Features,
     Histories,
     Interactions,
@@ -115,6 +116,9 @@ class LightContext:
         if self.judge is None:
             raise BadRequest("This context has no judge, and validate was called. Give it one.")
         return Validation({"ndcg@10": self.judge(ranker)}, len(self.train), not all_users, 0.0)
+
+    def note(self, point: CurvePoint, *, examples: int, validations: int) -> None:
+        """Nothing: nobody listens."""
 
     def rehearse(self, ranker: Ranker) -> None:
         """Nothing: no ranking follows."""

@@ -151,6 +151,8 @@ def test_more_trials_are_added_and_the_best_settings_are_recognised_in_a_run(des
         "dataset": "walks",
         "valid": record["fingerprints"]["valid"],
         "budget": None,
+        "sampler": "random",
+        "pruned": None,
     }
     assert record["config"] == best["config"]
     assert next(stage for stage in record["stages"] if stage["name"] == "training-item-knn")["reused"]

@@ -112,7 +112,7 @@ def _searched(
     waiting = _waiting(cell)
 
     def on_trials(states: list[TrialState]) -> None:
-        n_done = sum(state.state in ("done", "failed") for state in states)
+        n_done = sum(state.has_ended for state in states)
         on_change(replace(waiting, state="running", reason=f"trial {min(n_done + 1, search.trials)} of {search.trials}"))
 
     try:

@@ -6,8 +6,9 @@ from typing import Literal
 
 import numpy as np
 
-from recbench.core.errors import PluginFailed
+from recbench.core.errors import PluginFailed, Pruned
 from recbench.running.host.workplace import Workplace
+from recbench.running.many.study import ValidationReporter
 from recbench.running.requests import RunRequest
 from recbench.running.run.fit_context import validation_sums
 from recbench.running.run.perform import prepare
@@ -28,26 +29,47 @@ class _Score(Facts):
     score: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TrialOutcome:
     """Result of one training; the fields are those of `core.tuning.Trial`."""
 
-    score: float
-    measured_by: Literal["training", "ranking"]
+    state: Literal["done", "pruned"] = "done"
+    score: float | None = None
+    measured_by: Literal["training", "ranking"] | None = None
     steps: int
     epochs: float
     stopped_by: str
-    parameters: int
+    parameters: int = 0
     train_s: float
-    peak_memory_bytes: int
+    train_cpu_s: float | None = None
+    peak_memory_bytes: int = 0
+    reason: str = ""
 
 
 def run_trial(request: RunRequest, workplace: Workplace, *, started_at: float | None = None) -> TrialOutcome:
-    """Train with these settings, from the cache or a checkpoint where there is one, and score the model on the validation part."""
+    """Train with these settings, from the cache or a checkpoint where there is one, and score the model on the validation part.
+
+    A trial whose request names a journal reports its validations there, and may be pruned.
+    """
     resolved = resolve(request, alone=True, started_at=started_at)
-    prepared = prepare(resolved, workplace, StageStore(workplace.stages), ranks_test=False)
-    trained = prepared.train()
     metric = resolved.task.validation_metrics[0]
+    reporter = None if request.journal is None else ValidationReporter(request.journal, request.trial, metric)
+    listeners = () if reporter is None else (reporter,)
+    prepared = prepare(resolved, workplace, StageStore(workplace.stages), ranks_test=False, listeners=listeners)
+    try:
+        trained = prepared.train()
+    except Pruned as stopped:
+        return TrialOutcome(
+            state="pruned",
+            steps=stopped.steps,
+            epochs=stopped.epochs,
+            stopped_by="pruned",
+            train_s=stopped.elapsed.seconds,
+            train_cpu_s=stopped.elapsed.cpu_seconds,
+            reason=str(stopped),
+        )
+    if reporter is not None and trained.stage.reused:
+        reporter.report_all(trained.report.curve)
     reported = trained.report.chosen.get(metric)
     # A model that selects by this figure has it for the weights it kept; ranking the same users again would give it once more.
     if isinstance(reported, str):

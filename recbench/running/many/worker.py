@@ -32,12 +32,14 @@ INTERRUPTED = 130
 """Exit code after Ctrl-C or SIGTERM."""
 
 Job = Literal["run", "trial"]
+_PATHS = ("config_file", "tune_log", "journal")
+"""Fields of a request that are a path or None."""
 
 
 def request_to_json(request: RunRequest, workplace: Workplace, job: Job = "run") -> dict[str, Any]:
     """Request, folders and job as JSON values; a job is a whole run or a trial, which is only validated."""
     values = {name: getattr(request, name) for name in request.__dataclass_fields__}
-    values |= {name: None if values[name] is None else str(values[name]) for name in ("config_file", "tune_log")}
+    values |= {name: None if values[name] is None else str(values[name]) for name in _PATHS}
     values["plugins"] = [str(path) for path in request.plugins]
     values["overrides"] = dict(request.overrides)
     folders = {"home": workplace.home, "data": workplace.data, "runs": workplace.runs, "boards": workplace.boards}
@@ -47,7 +49,7 @@ def request_to_json(request: RunRequest, workplace: Workplace, job: Job = "run")
 def request_from_json(value: dict[str, Any]) -> tuple[RunRequest, Workplace, Job]:
     """The arguments that `request_to_json` was given."""
     fields = dict(value["request"])
-    fields |= {name: None if fields[name] is None else Path(fields[name]) for name in ("config_file", "tune_log")}
+    fields |= {name: None if fields[name] is None else Path(fields[name]) for name in _PATHS}
     fields["plugins"] = tuple(Path(path) for path in fields["plugins"])
     fields["rerun"] = tuple(fields["rerun"])
     return RunRequest(**fields), workplace_from_json(value["workplace"]), value["job"]

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ from recbench.core.elapsed import NO_TIME
 from recbench.core.errors import BadConfig, BadRequest, PluginFailed
 from recbench.core.features import Features
 from recbench.core.interactions import Interactions, ItemTable, StringArray, TimeKind
-from recbench.core.plugin import Plugin, Precision, Ranker, Validation, World
+from recbench.core.plugin import CurvePoint, Plugin, Precision, Ranker, Validation, World
 from recbench.core.progress import Progress
 from recbench.core.ragged import Histories, sealed_copy
 from recbench.core.ranking import Queries, Rankings, View
@@ -81,6 +81,13 @@ class _Spent(Facts):
 
     steps: Count
     examples: Count
+
+
+class Listener(Protocol):
+    """Somebody who wants to know how far a training is: a tracker, or the search that it is a trial of."""
+
+    def note(self, point: CurvePoint, *, examples: int, validations: int) -> None:
+        """See `FitContext.note`."""
 
 
 @dataclass(frozen=True)
@@ -164,6 +171,7 @@ class RunContext:
     world: World = field(default_factory=World)
     stages: list[StagePart] = field(default_factory=list)
     """Stages the model asked for, in order."""
+    listeners: tuple[Listener, ...] = ()
     _build: "_Build | None" = None
     """The stage whose `build` is running."""
 
@@ -237,6 +245,12 @@ class RunContext:
         metrics = {name: float(total / totals[-1]) for name, total in zip(self._task.validation_metrics, totals[:-1], strict=True)}
         return Validation(metrics, int(totals[-1]), is_subset, seconds)
 
+    def note(self, point: CurvePoint, *, examples: int, validations: int) -> None:
+        """Tell the listeners; not of a stage's training, which other runs may share."""
+        if self._build is None:
+            for listener in self.listeners:
+                listener.note(point, examples=examples, validations=validations)
+
     def rehearse(self, ranker: Ranker) -> None:
         """Time the final ranking on a few validation users and reserve the time that all test users will take."""
         if self.budget.unit != "seconds" or self.final_ranking is None:
@@ -305,6 +319,7 @@ class RunContext:
             seed=own.seed,
             budget=own.budget,
             final_ranking=self.final_ranking if self._build is None else None,
+            listeners=self.listeners if self._build is None else (),
             _checkpoints=own.checkpoints,
             _build=None,
         )

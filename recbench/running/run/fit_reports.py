@@ -64,7 +64,7 @@ def _checked_parameters(parameters: Parameters, checks: "_Checks") -> Parameters
 
 
 def _checked_point(point: CurvePoint, name: str, checks: "_Checks") -> CurvePoint:
-    loss, rate, validation = point.loss, point.learning_rate, point.validation
+    loss, rate, validation, training = point.loss, point.learning_rate, point.validation, point.training
     return CurvePoint(
         step=checks.count(f"{name}.step", point.step),
         epoch=checks.number(f"{name}.epoch", point.epoch, least=0.0),
@@ -72,6 +72,7 @@ def _checked_point(point: CurvePoint, name: str, checks: "_Checks") -> CurvePoin
         loss=None if loss is None else checks.number(f"{name}.loss", loss),
         learning_rate=None if rate is None else checks.number(f"{name}.learning_rate", rate, least=0.0),
         validation=None if validation is None else checks.numbers(f"{name}.validation", validation),
+        training=checks.word(f"{name}.training", training, "a short name of the training") if training != "" else "",
     )
 
 

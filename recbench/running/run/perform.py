@@ -1,9 +1,11 @@
 """The work of a run: data, split, training, ranking, each a stage of the cache."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from recbench.running.host.workplace import Workplace
+from recbench.running.run.fit_context import Listener
 from recbench.running.run.folders import RunName
 from recbench.running.run.guard import reveal_imports
 from recbench.running.run.ranking import RankedTest, rank_test
@@ -45,7 +47,9 @@ class Prepared:
         return rank_test(self.trainer, trained, resolved.final_ranking, reads_time=resolved.plugin.card.reads_time)
 
 
-def prepare(resolved: Resolved, workplace: Workplace, store: StageStore, *, ranks_test: bool = True) -> Prepared:
+def prepare(
+    resolved: Resolved, workplace: Workplace, store: StageStore, *, ranks_test: bool = True, listeners: Sequence[Listener] = ()
+) -> Prepared:
     """Read and split the data, and refuse a model that they cannot serve.
 
     Args:
@@ -53,6 +57,7 @@ def prepare(resolved: Resolved, workplace: Workplace, store: StageStore, *, rank
         workplace: folders of data and cache, and the display of progress.
         store: the stages of this run.
         ranks_test: True where the test users are ranked after the training, so that a budget of seconds keeps time for it.
+        listeners: are told how far the model's own training is.
 
     Raises:
         BadRequest: the model needs something that the data set does not have.
@@ -68,6 +73,7 @@ def prepare(resolved: Resolved, workplace: Workplace, store: StageStore, *, rank
         world=resolved.world,
         load_plugin=resolved.load_plugin,
         final_ranking=resolved.final_ranking if ranks_test else None,
+        listeners=tuple(listeners),
     )
     # Before the run has its name, which asks for what the settings name: nothing is fetched for data that the model cannot read.
     check_needs(resolved.plugin, loaded.split)

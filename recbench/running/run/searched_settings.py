@@ -66,6 +66,8 @@ class TunedSettings:
             dataset=self.log.dataset,
             valid=self.log.valid,
             budget=self.log.budget,
+            sampler=self.log.sampler,
+            pruned=self.log.count("pruned") if self.log.prunes else None,
         )
 
     def keep(self, path: Path) -> Path:

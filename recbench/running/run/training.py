@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from recbench.core.budget import Budget
 from recbench.core.config import PluginConfig
-from recbench.core.errors import BadData, BadRequest, BudgetTooSmall, PluginFailed, Untrained, nearest
+from recbench.core.elapsed import Elapsed
+from recbench.core.errors import BadData, BadRequest, BudgetTooSmall, PluginFailed, Pruned, Untrained, nearest
 from recbench.core.interactions import ItemTable
 from recbench.core.model_card import ModelCard
 from recbench.core.plugin import Catalogue, CurvePoint, FitReport, Parameters, Plugin, World
@@ -25,9 +26,10 @@ from recbench.core.progress import Progress
 from recbench.core.records import StagePart
 from recbench.data import Split, column_digest
 from recbench.running.host.machine import Machine
-from recbench.running.run.fit_context import FinalRanking, RunContext
+from recbench.running.run.fit_context import FinalRanking, Listener, RunContext
 from recbench.running.run.fit_reports import checked_report
 from recbench.running.run.guard import GuardedModel, refuse_unknown_modules, reveal_imports
+from recbench.running.stages.build_time import AttemptClock
 from recbench.running.stages.facts import Count, Facts, Seconds
 from recbench.running.stages.keys import hash_times, hash_value, named_content, plugin_source_hash
 from recbench.running.stages.outside_modules import loaded_modules
@@ -79,6 +81,8 @@ class Trainer:
     load_plugin: Callable[[str], Plugin]
     final_ranking: FinalRanking | None = None
     """Ranking after the training, for which a budget of seconds keeps time."""
+    listeners: tuple[Listener, ...] = ()
+    """Are told how far the training is; of models that it asks for they hear nothing."""
 
     @property
     def catalogue(self) -> Catalogue:
@@ -150,7 +154,9 @@ class Trainer:
                 final_ranking=self.final_ranking,
                 world=worker.world,
                 stages=asked,
+                listeners=self.listeners,
             )
+            began, earlier = Elapsed.now(), AttemptClock(self.store.partial(name, key)).before
             before = loaded_modules()
             recommender = GuardedModel(plugin, config, catalogue, self.budget)
             try:
@@ -160,6 +166,10 @@ class Trainer:
                 # Nothing in there is worth going on from.
                 shutil.rmtree(self.store.partial(name, key), ignore_errors=True)
                 raise type(error)(f"Model {card.name!r}: {error}{_account(asked)}") from error
+            except Pruned as stopped:
+                shutil.rmtree(self.store.partial(name, key), ignore_errors=True)
+                stopped.elapsed = Elapsed.now() - began + sum((part.elapsed for part in asked if part.reused), earlier)
+                raise
             refuse_unknown_modules(plugin, before)
             if self.world.rank == 0:
                 recommender.save(_made(folder / MODEL_FOLDER))
@@ -197,7 +207,7 @@ class Trainer:
         plugin = self.load_plugin(model)
         config = plugin.resolve(preset or plugin.default_preset(self.machine.device, self.task.name), None, overrides)
         budget = asker.budget.auxiliary(trainings_left)
-        trainer = replace(self, budget=budget, final_ranking=None)
+        trainer = replace(self, budget=budget, final_ranking=None, listeners=())
         if asker.world.size < self.world.size:
             # Whoever asks alone must not wait for processes that do not ask.
             trainer = replace(trainer, world=World(), store=self.store.alone())
