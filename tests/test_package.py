@@ -13,6 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from packaging.requirements import Requirement
+
+from recbench.about import DISTRIBUTION, VERSION
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -28,6 +31,24 @@ def test_listed_packages_are_the_folders_there_are() -> None:
     found = {".".join(init.parent.relative_to(ROOT).parts) for init in (ROOT / "recbench").rglob("__init__.py")}
     found |= {"recbench_models." + init.parent.name for init in (ROOT / "models").glob("*/__init__.py")}
     assert set(PROJECT["tool"]["setuptools"]["packages"]) == found | {"recbench_datasets"}
+
+
+def test_one_version_stands_everywhere() -> None:
+    assert PROJECT["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "recbench.about.VERSION"}
+    assert f"\nversion: {VERSION}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+
+
+def test_the_name_on_the_index_is_the_one_that_the_sources_know() -> None:
+    assert PROJECT["project"]["name"] == DISTRIBUTION
+    example = tomllib.loads((ROOT / "docs" / "example-plugin" / "pyproject.toml").read_text(encoding="utf-8"))
+    assert [Requirement(text).name for text in example["project"]["dependencies"]] == [DISTRIBUTION]
+
+
+def test_the_extra_all_has_every_other_but_those_for_work_on_recbench() -> None:
+    extras = PROJECT["project"]["optional-dependencies"]
+    (every,) = (Requirement(text) for text in extras["all"])
+    assert every.name == DISTRIBUTION
+    assert every.extras == set(extras) - {"all", "test", "dev"}
 
 
 def test_every_model_folder_has_an_entry_point_and_a_card() -> None:
@@ -111,7 +132,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.rmtree(source)
     venv.create(work / "venv", with_pip=False)
     bin_folder = work / "venv" / ("Scripts" if os.name == "nt" else "bin")
-    wheel = next(work.glob("recbench-*.whl"))
+    wheel = next(work.glob("genrecbench-*.whl"))
     install = [*pip, "--python", str(bin_folder / "python"), "install", "--quiet", "--no-deps", "--no-index", str(wheel)]
     subprocess.run(install, check=True, timeout=300, cwd=work)
     # Libraries come from here. Files named .pth in a folder added this way are not read, so an editable recbench stays hidden.
@@ -152,6 +173,19 @@ def test_the_wheel_runs_without_the_checkout(installed: Path, tmp_path: Path) ->
     listed = json.loads(answer(str(installed / "recbench"), "list", "models", "--json"))
     assert {row["name"] for row in listed} == set(names)
     assert [row["broken"] for row in listed if row["broken"]] == []
+    assert answer(str(installed / "recbench"), "--version") == f"recbench {VERSION}\n"
     outcome = json.loads(answer(str(installed / "recbench"), "run", "-m", "popularity", "-d", "demo", "--json"))
     assert outcome["record"]["metrics"]["keep"]["ndcg@10"]["value"] > 0
+    assert outcome["record"]["model"]["distribution"] == DISTRIBUTION
     assert Path(tmp_path / outcome["folder"] / "record.json").is_file()
+
+
+@pytest.mark.slow
+def test_the_example_plugin_finds_what_it_asks_for_in_the_wheel(installed: Path, tmp_path: Path) -> None:
+    source = shutil.copytree(ROOT / "docs" / "example-plugin", tmp_path / "plugin", ignore=shutil.ignore_patterns("*.egg-info", "build"))
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", str(installed / "python"), "install", "--dry-run"]
+    resolve = [*pip, "--no-index", "--no-build-isolation", "--report", str(tmp_path / "report.json"), str(source)]
+    done = subprocess.run(resolve, capture_output=True, text=True, timeout=200, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    missing = json.loads((tmp_path / "report.json").read_text())["install"]
+    assert [package["metadata"]["name"] for package in missing] == ["recbench-ials"]

@@ -104,7 +104,7 @@ def test_a_folder_that_is_none_is_refused(tmp_path: Path, missing: str) -> None:
 def test_readers_and_cards_are_there_too() -> None:
     assert {"parquet", "csv", "demo"} <= set(registry.readers().names())
     assert all(row.broken is None for row in registry.readers().describe())
-    (row,) = [row for row in registry.card_folders().describe() if row.distribution == "recbench"]
+    (row,) = [row for row in registry.card_folders().describe() if row.distribution == "genrecbench"]
     assert row.plugin.__path__
 
 

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from recbench.about import DISTRIBUTION
 from recbench.cli import league
 from recbench.cli.cache import add, clean, ls, size
 from recbench.cli.codes import import_codes
@@ -178,5 +179,6 @@ def _runs_foreign_code(words: list[str]) -> bool:
     from importlib.metadata import entry_points
 
     return any(
-        entry.name in named and entry.dist is not None and entry.dist.name != "recbench" for entry in entry_points(group="recbench.models")
+        entry.name in named and entry.dist is not None and entry.dist.name != DISTRIBUTION
+        for entry in entry_points(group="recbench.models")
     )

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from recbench.about import DISTRIBUTION
 from recbench.cli.options import DataDir, Debug, Json, Plugins, workplace
 from recbench.cli.terminal import print_json, stdout, verb
 
@@ -45,7 +46,7 @@ def models(plugin: Plugins = None, as_json: Json = False, debug: Debug = False) 
     for title in ("model", "family", "what it is, its presets"):
         table.add_column(title, overflow="fold")
     for row in rows:
-        origin = "" if row.distribution == "recbench" else f" From {row.distribution}."
+        origin = "" if row.distribution == DISTRIBUTION else f" From {row.distribution}."
         if row.plugin is None:
             table.add_row(escape(row.name), "[red]broken[/]", escape(f"{row.broken or ''}{origin}"))
         else:

@@ -29,6 +29,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from recbench.about import DISTRIBUTION
 from recbench.core.config import canonical_json, moved_settings, with_added
 from recbench.core.elapsed import Elapsed
 from recbench.core.errors import BadData, refuse_shortage
@@ -83,8 +84,13 @@ class ModelPart(_Part):
     columns: dict[str, str] = {}
     """Columns of the item table beyond its texts that were read, each with its digest."""
     distribution: str = "recbench"
-    """Which installed distribution, or which path, the plugin came from."""
+    """Which installed distribution, or which path, the plugin came from; `recbench` was this one's name before version 1."""
     source_hash: str
+
+    @property
+    def origin(self) -> str:
+        """Where the plugin came from: `recbench` where it came along, else its distribution or path."""
+        return "recbench" if self.distribution == DISTRIBUTION else self.distribution
 
 
 class DatasetPart(_Part):

@@ -73,7 +73,7 @@ def _settings(a: RunRecord, b: RunRecord) -> list[Difference]:
 
 
 def _code(record: RunRecord) -> dict[str, Any]:
-    return {"version": code_version(record), "plugin source": record.model.source_hash[:16], "plugin from": record.model.distribution}
+    return {"version": code_version(record), "plugin source": record.model.source_hash[:16], "plugin from": record.model.origin}
 
 
 def _code_notes(a: RunRecord, b: RunRecord) -> dict[str, str]:

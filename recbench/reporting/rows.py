@@ -255,8 +255,8 @@ class Row:
             found.append("mixed code versions")
         if any(record.code.is_dirty for record in records):
             found.append("uncommitted changes")
-        if self.record.model.distribution != "recbench" and self.record.foreign is None:
-            found.append(f"plugin from {self.record.model.distribution}")
+        if self.record.model.origin != "recbench" and self.record.foreign is None:
+            found.append(f"plugin from {self.record.model.origin}")
         return found
 
 

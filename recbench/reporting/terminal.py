@@ -210,7 +210,7 @@ def record_table(record: RunRecord, card: ModelCard | None = None, references: S
         "run": record.run_id,
         "command": " ".join(record.command),
         "started": record.started,
-        "model": f"{record.model.row_name}, from {record.model.distribution}",
+        "model": f"{record.model.row_name}, from {record.model.origin}",
         "data set": f"{record.dataset.title}: {record.dataset.n_users:,} {task.words.units}, {record.dataset.n_items:,} items",
         "protocol": protocol_title(record.protocol),
         "seed, budget": f"{record.seed}, {record.budget or 'unlimited'}",

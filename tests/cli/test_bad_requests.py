@@ -121,7 +121,9 @@ def test_nothing_to_verify_fails(recbench: Any) -> None:
 
 def test_without_ray_the_sentence_says_how_to_install_it(recbench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    recbench("compare", "-m", "popularity", "-d", "demo", "--executor", "ray").refuses("ray is not installed", "pip install 'ray>=2.40'")
+    recbench("compare", "-m", "popularity", "-d", "demo", "--executor", "ray").refuses(
+        "ray is not installed", "pip install 'genrecbench[ray]'"
+    )
 
 
 def test_options_of_a_name_stand_in_a_list_of_names(recbench: Any) -> None:

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from recbench.cli.app import app
 from recbench.cli.compare import cell_table
 from recbench.running.requests import Cell
+from recbench.running.upkeep.doctor import check_installation
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +97,7 @@ def test_list_models_knows_all_of_them_and_none_is_broken(finished: Any) -> None
         row["name"] for row in rows
     }
     assert [row["broken"] for row in rows if row["broken"]] == []
-    assert {row["distribution"] for row in rows} == {"recbench"}
+    assert {row["distribution"] for row in rows} == {"genrecbench"}
 
 
 def test_list_datasets_knows_all_of_them(finished: Any) -> None:
@@ -211,7 +212,16 @@ def test_doctor_finds_this_machine_ready(recbench: Any) -> None:
     assert checks["python"]["state"] == "ok"
     assert checks["torch"]["state"] == "ok"
     assert checks["plugins"]["state"] == "ok"
+    assert checks["installation"]["state"] == "ok"
     assert recbench.listing() == {}
+
+
+def test_doctor_finds_the_project_that_has_our_name_on_the_index() -> None:
+    found = check_installation({"genrecbench": "1.0.0", "recbench": "0.0.1"}.get)
+    assert found.state == "problem"
+    assert "recbench 0.0.1" in found.found
+    assert "pip uninstall recbench" in found.advice
+    assert check_installation({"genrecbench": "1.0.0"}.get).state == "ok"
 
 
 def test_doctor_says_which_data_are_missing(recbench: Any, monkeypatch: pytest.MonkeyPatch) -> None:

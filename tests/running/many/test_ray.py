@@ -15,7 +15,7 @@ import pytest
 
 pytestmark = [
     # Looked for and not imported, which takes seconds in every process that collects tests.
-    pytest.mark.skipif(find_spec("ray") is None, reason="ray is not installed: pip install 'ray>=2.40'"),
+    pytest.mark.skipif(find_spec("ray") is None, reason="ray is not installed: pip install 'genrecbench[ray]'"),
     # A cluster is a dozen processes, which start one after the other on a busy machine.
     pytest.mark.timeout(900),
 ]

@@ -40,7 +40,9 @@ class RayExecutor:
         try:
             import ray
         except ImportError:
-            raise BadRequest("--executor ray: ray is not installed here. Install it on every machine: pip install 'ray>=2.40'") from None
+            raise BadRequest(
+                "--executor ray: ray is not installed here. Install it on every machine: pip install 'genrecbench[ray]'"
+            ) from None
         self._ray = ray
         self._workplace = workplace
         self.threads = request.threads or 1
