@@ -12,6 +12,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+import recbench.evaluation as evaluation
 from recbench import registry
 from recbench.core.byte_sizes import size_text
 from recbench.core.commands import command_line
@@ -35,6 +40,8 @@ from recbench.running.run.folders import finish, writing
 
 LIMIT_GB = 20.0
 """Largest model that is taken in unless somebody says more."""
+_MOST_CELLS, _MOST_UNPACKED_BYTES = 1 << 27, 1 << 30
+"""Of one table that came along."""
 log = logging.getLogger(__name__)
 
 
@@ -223,6 +230,35 @@ def _take(place: Place, part: SharedFile, folder: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(place.fetch(part.name), target)
     part.refuse_other(target)
+    if target.suffix == ".parquet":
+        fault = evaluation.fault_of_numbers(target) if part.is_evidence else _fault_of_table(target)
+        if fault:
+            raise BadData(f"{part.name} is not read: {fault}. Ask whoever shared the model.")
+
+
+def _fault_of_table(path: Path) -> str:
+    """Why a table is not read; empty for one whose numbers and texts, written out, are of bounded size."""
+    try:
+        file = pq.ParquetFile(path)
+        about = file.metadata
+        n_bytes = sum(about.row_group(place).total_byte_size for place in range(about.num_row_groups))
+        if about.num_rows * about.num_columns > _MOST_CELLS or n_bytes > _MOST_UNPACKED_BYTES:
+            return f"it says that it unpacks to {about.num_rows:,} rows of {size_text(n_bytes)}"
+        columns = [about.schema.column(place) for place in range(about.num_columns)]
+        texts = [column.path for column in columns if column.physical_type == "BYTE_ARRAY"]
+        # As places in a list of distinct texts, a long text that stands in every row is held once.
+        for name in texts:
+            for batch in pq.ParquetFile(path, read_dictionary=[name]).iter_batches(columns=[name]):
+                (column,) = batch.columns
+                if not pa.types.is_dictionary(column.type):
+                    return f"the texts of its column {name!r} are within others"
+                lengths = pc.take(pc.binary_length(column.dictionary), column.indices)
+                n_bytes += pc.sum(lengths).as_py() or 0
+                if n_bytes > _MOST_UNPACKED_BYTES:
+                    return f"its texts unpack to more than {size_text(_MOST_UNPACKED_BYTES)}"
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        return f"it is no parquet file: {str(error).splitlines()[0]}"
+    return ""
 
 
 def _name_items(folder: Path, record: RunRecord, manifest: Manifest, dataset: str | None, workplace: Workplace) -> None:
