@@ -16,7 +16,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import recbench.evaluation as evaluation
 from recbench.about import DISTRIBUTION
@@ -25,6 +24,7 @@ from recbench.core.config import config_hash
 from recbench.core.errors import BadRequest, RecbenchError, VerifyFailed
 from recbench.core.file_kinds import fault_of_curve
 from recbench.core.file_names import is_run_name
+from recbench.core.json_values import scalars
 from recbench.core.latency import LATENCY_FILE
 from recbench.core.model_card import ModelCard
 from recbench.core.records import CURVE_FILE, EXPOSURE_FILE, RANKS_FILE, RECORD_FILE, RECORDS_FOLDER, RunRecord, is_laid_out_as_written
@@ -322,7 +322,7 @@ def _faults_of_names(run: StoredRun, known: Known) -> Iterator[Fault]:
             yield Fault(path, None, f"it names no file {prefix!r}, or several, to compute its figures from. Hand in what was written.")
     if len(set(names)) < len(names):
         yield Fault(path, None, f"it names the file {max(names, key=names.count)!r} twice. Hand in what was written.")
-    odd = next((value for value in _values(record.model_dump(mode="json")) if not _can_be_shown(value)), None)
+    odd = next((value for value in scalars(record.model_dump(mode="json")) if not _can_be_shown(value)), None)
     if odd is not None:
         yield Fault(path, None, f"it holds {short_repr(odd)}, which no page can show. Hand in what was written.")
     yield from (Fault(path, None, fault) for fault in _faults_of_model(record, known))
@@ -374,19 +374,6 @@ def _faults_of_model(record: RunRecord, known: Known) -> Iterator[str]:
     settings = record.with_present_config(card.moved, card.added).config
     if record.config_hash != config_hash(card.name, settings, record.budget, card.moved, card.added):
         yield "its hash of settings is not that of its settings and budget, by which rows are told apart. Hand in what was written."
-
-
-def _values(value: Any) -> Iterator[str | int | float]:
-    """All texts and numbers in a JSON value, keys included."""
-    if isinstance(value, str | int | float):
-        yield value
-    elif isinstance(value, Mapping):
-        for key, part in value.items():
-            yield key
-            yield from _values(part)
-    elif isinstance(value, list | tuple):
-        for part in value:
-            yield from _values(part)
 
 
 def _can_be_shown(value: str | float) -> bool:

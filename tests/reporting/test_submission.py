@@ -111,6 +111,9 @@ def test_lists_of_another_toolkit_are_taken_too(workshop: Any, known: Known, tmp
     raw.pop("sha256")
     (run / "record.json").write_text(RunRecord.model_validate(raw | {"config": {}, "cost": None}).to_json())
     assert not write_submission(tmp_path / "submission", [run], known).faults
+    assert "under the name of recbench's model" in faults_of(
+        tmp_path / "submission", replace(known, cards=known.cards | {"theirs": known.cards["hgn"]})
+    )
     edit(tmp_path / "submission", lambda raw: raw["model"].update(is_trivial=True))
     assert "claims to be a run of this one" in faults_of(tmp_path / "submission", known)
 
@@ -246,6 +249,59 @@ def of_texts(submission: Path) -> None:
     pq.write_table(pa.table({"user": ["a" * 1000] * 10}), record_of(submission).parent / "ranks.parquet")
 
 
+def forged_table(name: str, change: Callable[[Any], Any]) -> Callable[[Path], None]:
+    """Changes columns of a table and writes its new sum into the record."""
+
+    def harm(submission: Path) -> None:
+        path = record_of(submission).parent / name
+        table = pq.read_table(path)
+        columns = {column: table[column].to_numpy().copy() for column in table.column_names}
+        change(columns)
+        new = pa.table(columns).cast(table.schema).replace_schema_metadata(table.schema.metadata)
+        pq.write_table(new, path)
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        edit(submission, lambda raw: next(part for part in raw["files"] if part["name"] == name).update(sha256=digest))
+
+    return harm
+
+
+def test_ranks_that_no_lists_give_are_refused(workshop: Any, known: Known, tmp_path: Path) -> None:
+    run = workshop.run("gru4rec", skill=0.35)
+    write_submission(tmp_path / "submission", [run], known)
+    forged_table("exposure.parquet", lambda columns: columns.update(keep=np.zeros_like(columns["keep"])))(tmp_path / "submission")
+    assert "beyond, keep" in faults_of(tmp_path / "submission", known)
+    assert "No lists give that" in faults_of(tmp_path / "submission", known)
+
+
+def test_a_copy_is_known_however_it_is_written(workshop: Any, known: Known, tmp_path: Path) -> None:
+    def theirs(name: str, change: Callable[[Any], Any]) -> Path:
+        run = workshop.run(seed=0, run_id=f"toy-{name}-paper-s0-1-1")
+        submission = tmp_path / name
+        about = {"name": name, "row_name": f"{name}:paper", "distribution": "theirs"}
+        shutil.copytree(run, submission / "records" / run.name)
+        (submission / "records" / "shared").mkdir()
+        for table in [*run.glob("targets-*"), *run.glob("items-*")]:
+            shutil.move(submission / "records" / run.name / table.name, submission / "records" / "shared")
+        edit(submission, lambda raw: raw["model"].update(about))
+        forged_table("ranks.parquet", change)(submission)
+        return submission
+
+    assert "which is of another model" in faults_of(theirs("again", lambda _: None), known)
+
+    def one_rank_lower(columns: Any) -> None:
+        place = int(np.flatnonzero(columns["rank_keep"] == 0)[0])
+        columns["rank_keep"][place] = 1
+
+    notes = check_submissions([theirs("nearly", one_rank_lower)], known).notes
+    assert any("of another model: ask how it was made" in note for note in notes)
+
+
+def twice(submission: Path) -> None:
+    """The seed twice: whoever reads the text sees the first, a program the last."""
+    path = record_of(submission)
+    path.write_text(path.read_text().replace('"seed": 0,', '"seed": 7,\n "seed": 0,', 1))
+
+
 STRANGE: list[tuple[str, Callable[[Path], Any], str]] = [
     ("a link", linked, "this is a link"),
     ("a linked folder", linked_folder, "this is a link"),
@@ -260,6 +316,8 @@ STRANGE: list[tuple[str, Callable[[Path], Any], str]] = [
     ("a folder of an odd name", lambda folder: (folder / "records" / "a b").mkdir(), "no submission has such a folder"),
     ("an empty folder", lambda folder: (folder / "records" / "empty").mkdir(), "there is no such record"),
     ("nothing", lambda folder: shutil.rmtree(folder / "records"), "there is no record to check"),
+    ("a key twice", twice, "is not laid out as recbench writes it"),
+    ("anything as a curve", lambda folder: (record_of(folder).parent / "curve.csv").write_text("=cmd()"), "is no training curve"),
     ("deep JSON", lambda folder: record_of(folder).write_text("[" * 100_000), "not valid JSON"),
 ]
 
