@@ -20,7 +20,7 @@ from pathlib import Path
 import recbench.evaluation as evaluation
 from recbench.about import DISTRIBUTION
 from recbench.core.byte_sizes import size_text
-from recbench.core.config import config_hash
+from recbench.core.config import by_dotted_name, config_hash
 from recbench.core.errors import BadRequest, RecbenchError, VerifyFailed
 from recbench.core.file_kinds import fault_of_curve
 from recbench.core.file_names import is_run_name
@@ -52,7 +52,7 @@ _MOST_CHARACTERS = 2_000
 """Of one text in a record."""
 _MOST_NUMBER = 2**63
 """Of one number in a record; sums of these still are numbers."""
-_HASH = re.compile(r"[0-9a-f]{64}")
+_HASH = re.compile(r"[0-9a-f]{1,64}")
 _ALIKE = 0.9
 """Share of equal ranks from which on two models are one too many."""
 _SHARED_NAME = re.compile(r"(targets|items)-[0-9a-f]{16}\.parquet")
@@ -347,8 +347,16 @@ def _faults_of_model(record: RunRecord, known: Known) -> Iterator[str]:
     row = f"{model.name}:{model.preset}"
     if not is_run_name(model.name) or not (model.row_name == row or model.row_name.startswith(f"{row} (")):
         yield f"a row {model.row_name!r} of {row!r} cannot stand on a board. Hand in what was written."
-    if not _HASH.fullmatch(record.config_hash):
-        yield f"its hash of settings {record.config_hash!r} is none. Hand in what was written."
+    prints = record.fingerprints
+    hashes = [record.config_hash, model.source_hash, prints.train, prints.valid, prints.test, prints.item_text, record.code.commit or "0"]
+    odd = next((text for text in hashes if not _HASH.fullmatch(text)), None)
+    if odd is not None:
+        yield f"it holds {short_repr(odd)} in the place of a hash. Hand in what was written."
+    if (record.cost is None) != (record.foreign is not None):
+        yield "only lists of another toolkit have no cost. Hand in what was written."
+    counted = [record.fit.model_dump(exclude={"chosen"}), record.device.model_dump(), record.cost and record.cost.model_dump()]
+    if any(not isinstance(value, str) and value < 0 for value in scalars(counted)):
+        yield "a count or cost of it is below 0. Hand in what was written."
     if record.foreign is not None:
         about = (model.family, model.preset, model.row_name, model.is_trivial, record.config, record.budget, record.tuned, record.cost)
         if about != ("unknown", FOREIGN, f"{model.name}:{FOREIGN}", False, {}, None, None, None):
@@ -372,6 +380,8 @@ def _faults_of_model(record: RunRecord, known: Known) -> Iterator[str]:
     if (model.family, model.is_trivial) != (card.family, card.is_trivial):
         yield f"what it says of {model.name} is not what the card of the model says. Run it again with a recbench of today."
     settings = record.with_present_config(card.moved, card.added).config
+    if not record.is_flat and not by_dotted_name(record.config).keys() <= by_dotted_name(settings).keys():
+        yield f"it holds settings that {model.name} does not have. Hand in what was written."
     if record.config_hash != config_hash(card.name, settings, record.budget, card.moved, card.added):
         yield "its hash of settings is not that of its settings and budget, by which rows are told apart. Hand in what was written."
 

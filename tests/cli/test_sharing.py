@@ -207,6 +207,8 @@ HOSTILE: list[tuple[str, Callable[[Path], None], str]] = [
     ("an item without an id", catalogue(lambda columns: columns["item_id"].__setitem__(3, None)), "without an id of their own"),
     ("ids that are numbers", catalogue(lambda columns: columns.update(item_id=list(range(len(columns["title"]))))), "int64, no texts"),
     ("an id twice", catalogue(lambda columns: columns["item_id"].__setitem__(3, columns["item_id"][4])), "without an id of their own"),
+    ("no figures", in_record(lambda raw: raw.update(metrics={})), "does not say ndcg@10 of each of its views"),
+    ("a view without figures", in_record(lambda raw: raw["metrics"].update(keep={})), "does not say ndcg@10 of each of its views"),
     ("lists that nobody can keep", in_record(lambda raw: raw["protocol"].update(list_length=10**9)), "lists of 1,000,000,000 items"),
     ("a formula in the curve", in_curve("1,=cmd()"), "line 2 is no row of 2 numbers"),
     ("another row in the curve", in_curve("1,2,3"), "line 2 is no row of 2 numbers"),
@@ -242,6 +244,13 @@ def test_settings_that_ask_for_any_memory_are_refused(recbench: Any, demo_home: 
     in_record(lambda raw: raw["dataset"].update(n_users=10**9))(recbench.folder / "out")
     recbench("pull", "out").refuses("ask for more memory than 2.0 GiB", "damaged or forged")
     assert not (recbench.folder / "runs").exists()
+
+
+def test_a_figure_that_no_list_gives_is_a_sentence(recbench: Any, demo_home: Path, trained: Path) -> None:
+    assert recbench("export", trained, "out").code == 0
+    in_record(lambda raw: raw["protocol"].update(list_length=10))(recbench.folder / "out")
+    assert recbench("pull", "out").code == 0
+    recbench("evaluate", "last", *CPU).refuses("the record says recall@20 keep, which lists of 10 do not give")
 
 
 def test_a_card_names_no_place_of_this_machine(recbench: Any, trained: Path) -> None:

@@ -38,6 +38,7 @@ from recbench.running.host.memory import bounded_memory
 from recbench.running.host.workplace import Workplace
 from recbench.running.run.catalogue import CATALOGUE_FILE, ids_digest, read_catalogue, write_catalogue
 from recbench.running.run.folders import finish, writing
+from recbench.tasks import find_task
 
 LIMIT_GB = 20.0
 """Largest model that is taken in unless somebody says more."""
@@ -199,6 +200,9 @@ def _record(place: Place, manifest: Manifest) -> RunRecord:
         raise BadData(f"{place.name}: the record is that of {record.run_id}, {MANIFEST_FILE} names {manifest.run_id}. Ask its owner.")
     if record.foreign is not None:
         raise BadData(f"{place.name}: {record.run_id} holds lists that another toolkit made. There is no model in it.")
+    main = find_task(record.task).main_metric
+    if not record.metrics or {*record.metrics} != {*record.protocol.views} or any(main not in part for part in record.metrics.values()):
+        raise BadData(f"{place.name}: the record does not say {main} of each of its views. Ask its owner.")
     if not 0 < record.protocol.list_length <= _MOST_LISTED:
         raise BadData(f"{place.name}: lists of {record.protocol.list_length:,} items cannot be measured. Ask its owner.")
     said = {part.name: part.sha256 for part in record.files if part.name.startswith(MODEL)}
