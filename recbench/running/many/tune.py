@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 from recbench import registry
 from recbench.core.budget import Budget
 from recbench.core.commands import command_line
-from recbench.core.config import PluginConfig
+from recbench.core.config import PluginConfig, hash_value
 from recbench.core.errors import BadRequest, StageFailed, nearest
 from recbench.core.plugin import Plugin
 from recbench.core.tuning import RANDOM, SAMPLERS, Sampler, Trial, TuneLog, read_tune_log, same_settings
@@ -35,7 +35,7 @@ from recbench.running.run.resolve import plugin_for
 from recbench.running.run.searched_settings import settings_text
 from recbench.running.run.splits import LoadedSplit, load_split
 from recbench.running.run.training import check_needs
-from recbench.running.stages.keys import hash_value, plugin_source_hash
+from recbench.running.stages.keys import plugin_source_hash
 from recbench.running.stages.store import StageStore
 from recbench.tasks import task_of
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from recbench.core.config import hash_value
 from recbench.core.digests import file_sha256
 from recbench.core.errors import BadData, BadRequest, nearest, refuse_shortage
 from recbench.core.records import FAILURE_FILE, RECORD_FILE, RECORDS_FOLDER, FilePart, RunRecord, read_record
@@ -101,8 +102,6 @@ def writing(stem: str, runs: Path) -> Iterator[Path]:
 def numbering(name: RunName, workplace: Workplace) -> Iterator[None]:
     """Lock the numbers of a name from looking for the next one to taking it: the same command may be given twice at a time."""
     from filelock import FileLock
-
-    from recbench.running.stages.keys import hash_value
 
     lock = workplace.locks / f"run-{hash_value([str(workplace.runs.resolve()), name.stem])[:20]}.lock"
     lock.parent.mkdir(parents=True, exist_ok=True)
