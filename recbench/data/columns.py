@@ -7,13 +7,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
+from pydantic import Field, field_validator
 
+from recbench.core.config import PluginConfig
 from recbench.core.errors import BadData, nearest
 from recbench.core.interactions import StringArray
 from recbench.core.ragged import IntArray
 from recbench.core.visible import listed
 from recbench.data.reader import RawEvents, RawItems
-from recbench.data.tables import is_parquet, read_csv, read_parquet
+from recbench.data.tables import column_names, is_parquet, read_csv, read_parquet
 from recbench.data.texts import texts_from_column
 from recbench.data.times import seconds_where_known, times_from_column, whole_numbers
 
@@ -56,29 +58,68 @@ def items_from_table(table: pa.Table, file: str, columns: Sequence[str]) -> RawI
     return RawItems(ids.to_pylist(), {name: texts_from_column(table.column(name), name, file) for name in known})
 
 
-def read_events(path: Path, *, parquet: bool, delimiter: str = ",") -> RawEvents:
+class TableOptions(PluginConfig):
+    """How the files of ready data are written."""
+
+    columns: dict[str, str] = Field(default_factory=dict)
+    """Standard name of a column, such as `user_id` -> its name in the files. Columns of standard names need no entry."""
+
+    @field_validator("columns")
+    @classmethod
+    def _each_once(cls, columns: dict[str, str]) -> dict[str, str]:
+        repeated = [name for name in columns.values() if list(columns.values()).count(name) > 1]
+        if repeated:
+            raise ValueError(f"two names stand for the column {repeated[0]!r} of the files. Keep one of them.")
+        return columns
+
+    def in_files(self, names: Sequence[str]) -> dict[str, str]:
+        """Name in the files -> standard name, of each of `names`."""
+        return {self.columns.get(name, name): name for name in names}
+
+
+def read_events(path: Path, options: TableOptions, *, parquet: bool, delimiter: str = ",") -> RawEvents:
     """Events of a file with a header.
 
     Args:
         path: a csv or parquet file or a folder of parquet parts, as its name says.
+        options: names of its columns.
         parquet: what a file is whose name says neither.
         delimiter: what stands between two values of a csv file.
     """
+    standard, needed = options.in_files(EVENT_COLUMNS), list(options.in_files(_NEEDED))
     if is_parquet(path, otherwise=parquet):
-        table = read_parquet(path, EVENT_COLUMNS, needed=_NEEDED, refused=PRE_SPLIT, encoded=_NEEDED)
+        table = read_parquet(path, list(standard), needed=needed, refused=PRE_SPLIT, encoded=needed)
     else:
-        table = read_csv(path, AS_WRITTEN, columns=EVENT_COLUMNS, needed=_NEEDED, refused=PRE_SPLIT, delimiter=delimiter, encoded=_NEEDED)
-    return events_from_table(table, path.name)
+        texts = list(options.in_files(AS_WRITTEN))
+        table = read_csv(
+            path, texts, columns=list(standard), needed=needed, refused=PRE_SPLIT, delimiter=delimiter, encoded=needed
+        )  # fmt: skip
+    return events_from_table(table.rename_columns([standard[name] for name in table.column_names]), path.name)
 
 
-def read_items(path: Path, columns: Sequence[str], *, parquet: bool, delimiter: str = ",") -> RawItems:
+def read_items(path: Path, columns: Sequence[str], options: TableOptions, *, parquet: bool, delimiter: str = ",") -> RawItems:
     """Item texts of a file with a header; arguments as for `read_events`, and the text columns to read."""
-    wanted = ("item_id", *columns)
+    standard, needed = options.in_files(("item_id", *columns)), list(options.in_files(("item_id",)))
     if is_parquet(path, otherwise=parquet):
-        table = read_parquet(path, wanted, needed=("item_id",))
+        table = read_parquet(path, list(standard), needed=needed)
     else:
-        table = read_csv(path, None, columns=wanted, needed=("item_id",), delimiter=delimiter)
-    return items_from_table(table, path.name, columns)
+        table = read_csv(path, None, columns=list(standard), needed=needed, delimiter=delimiter)
+    return items_from_table(table.rename_columns([standard[name] for name in table.column_names]), path.name, columns)
+
+
+def told_columns(
+    files: Mapping[str, Path], options: TableOptions, columns: Sequence[str], *, parquet: bool, delimiter: str = ","
+) -> list[str]:
+    """What the columns of events and items are taken for, a line per file; arguments as for `read_items`, and files by role."""
+    lines = []
+    for role, names, needed in (("interactions", EVENT_COLUMNS, _NEEDED), ("items", ("item_id", *columns), ("item_id",))):
+        if role in files:
+            standard, must = options.in_files(names), list(options.in_files(needed))
+            present = column_names(files[role], list(standard), needed=must, parquet=parquet, delimiter=delimiter)
+            read = [name if standard[name] == name else f"{standard[name]} (called {name})" for name in present if name in standard]
+            others = [name for name in present if name not in standard]
+            lines.append(f"{files[role].name}: {listed(read)}" + (f"; not read: {listed(others)}" if others else ""))
+    return lines
 
 
 def read_pairs(path: Path, left: str, right: str, *, parquet: bool) -> RawEvents:
