@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from recbench.about import VERSION
 
 if TYPE_CHECKING:
-    from recbench.api import compare, load, run, tune
+    from recbench.api import compare, compare_runs, load, run, tune
     from recbench.frames import board, check, codes, histories, lists, ranks, records, shortcuts
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "check",
     "codes",
     "compare",
+    "compare_runs",
     "histories",
     "lists",
     "load",

@@ -43,37 +43,18 @@ class CompareOutcome(Tabular):
         return {} if self.comparison is None else self.comparison.tests
 
     def tests_to_frame(self) -> "pd.DataFrame":
-        """The paired tests, a line each: the best row minus another, with the 95 % interval and p before and after Holm's correction."""
-        import pandas as pd
-
-        columns = ["dataset", "best", "other", "difference", "low", "high", "p", "p_holm", "n_users"]
-        lines = [
-            (
-                name,
-                test.best,
-                test.other,
-                test.difference.value,
-                test.difference.low,
-                test.difference.high,
-                test.p,
-                test.p_holm,
-                test.n_users,
-            )
-            for name, tests in self.tests.items()
-            for test in tests
-        ]
-        return pd.DataFrame(lines, columns=columns)
+        """The paired tests, a line each, see `Comparison.tests_to_frame`."""
+        return self._finished.tests_to_frame()
 
     def costs_to_frame(self) -> "pd.DataFrame":
-        """What each row cost, a line each, means over its seeds: parameters, seconds of training, users ranked per second, peak memory."""
-        import pandas as pd
+        """What each row cost, see `Comparison.costs_to_frame`."""
+        return self._finished.costs_to_frame()
 
-        columns = ["dataset", "model", "parameters", "train_s", "users_per_s", "peak_memory_bytes", "machine"]
-        rows = [] if self.comparison is None else [(part.dataset.name, of.row) for part in self.comparison.sections for of in part.rows]
-        return pd.DataFrame(
-            [(dataset, row.label, *(getattr(row.cost, name) for name in columns[2:])) for dataset, row in rows if row.cost is not None],
-            columns=columns,
-        )
+    @property
+    def _finished(self) -> "Comparison":
+        from recbench.reporting import Comparison
+
+        return self.comparison or Comparison(())
 
     def _headline(self) -> str:
         n_failed = sum(cell.state == "failed" for cell in self.cells)
@@ -226,6 +207,22 @@ def compare(
         cells = compare_request(request, where, show)
     folders = [cell.folder for cell in cells if cell.folder is not None]
     return CompareOutcome(tuple(cells), compare_runs(folders, cards_of(plugins)) if folders else None)
+
+
+def compare_runs(runs: Sequence[Path | str], *, plugins: Sequence[Path | str] = ()) -> "Comparison":
+    """Finished runs side by side, with metrics, paired tests and costs; nothing is run. Seeds of one setting are merged.
+
+    Args:
+        runs: run folders, run ids or their unique starts, published records among them.
+        plugins: folders of models that are not installed. Their code is run.
+
+    Raises:
+        BadRequest: there is no such run, or none is named.
+        SplitMismatch: two runs on one data set differ in protocol, order of ties, test part or item text.
+    """
+    from recbench.reporting import compare_runs as stand_together
+
+    return stand_together([folder_of(run) for run in runs], cards_of(plugins))
 
 
 def tune(

@@ -170,7 +170,10 @@ def test_a_comparison_has_cells_metrics_and_paired_tests(place: Path) -> None:
     (line,) = found.tests_to_frame().to_dict("records")
     assert (line["dataset"], line["best"], line["other"], line["p"]) == ("demo", test.best, test.other, test.p)
     costs = found.costs_to_frame().set_index("model")
-    assert costs.loc["popularity:default", "parameters"] == read_record(found.cells[0].folder / "record.json").fit.parameters
+    assert costs.loc["popularity:default", "parameters"] == 300  # a count per item
+    again = recbench.compare_runs([cell.folder for cell in found.cells if cell.folder is not None])
+    pd.testing.assert_frame_equal(again.to_frame(), found.to_frame())
+    pd.testing.assert_frame_equal(again.tests_to_frame(), found.tests_to_frame())
     assert found._repr_html_().startswith("<p>2 cells, 0 failed; 2 rows on demo</p><table")
 
 
@@ -178,6 +181,10 @@ def test_a_comparison_has_cells_metrics_and_paired_tests(place: Path) -> None:
 def test_a_search_gives_settings_for_a_run(place: Path) -> None:
     found = recbench.tune("item-knn", "demo", trials=2, threads=1)
     assert [trial.state for trial in found.log.trials] == ["done", "done"]
+    trials = found.trials_to_frame()
+    assert list(trials.columns) == ["trial", "state", *found.log.space, "score", "train_s"]
+    assert trials["score"].max() == found.best.score
+    assert trials["decay"].tolist() == [trial.config["decay"] for trial in found.log.trials]
     assert recbench.run("item-knn", "demo", config_file=found.config_file, threads=1).record.tuned is not None
 
 

@@ -1,6 +1,7 @@
 """Bars of progress in the output of a notebook's cell."""
 
 import time
+import warnings
 from typing import Any
 
 from rich.progress import Progress, TaskID
@@ -19,6 +20,8 @@ class NotebookBar(Progress):
         """Show the bars below what the cell has printed."""
         from IPython.display import display
 
+        # What tqdm says where a library imports it in a notebook without widgets, which nothing here draws with.
+        warnings.filterwarnings("ignore", message="IProgress not found")
         self._place = display(self.make_tasks_table(self.tasks), display_id=True)
 
     def stop(self) -> None:

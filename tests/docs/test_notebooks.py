@@ -12,9 +12,12 @@ from tests.docs.pages import ROOT
 
 NOTEBOOKS = {path.stem: path for path in sorted((ROOT / "docs" / "notebooks").glob("*.ipynb"))}
 SHOWS: dict[str, tuple[str, ...]] = {
-    "1-first-run": ("sasrec:smoke (ce) on demo", "level with", "new: False - same record: True", "item-0"),
+    "1-first-run": ("sasrec:smoke (ce) on demo", "above", "new: False - same record: True", "item-0"),
     "2-compare-and-plot": ("8 cells, 0 failed; 4 rows on demo", "all done", "p_holm", "users_per_s"),
     "3-own-data": ("It may be called 'customerId' here", "user_id (called customerId)", "seen pair", "temporal"),
+    "4-own-model": ("settings tried: 6", "ahead:default, tuned-6", "True"),
+    "5-codes-and-failures": ("of the items share their code; the record says", "seen pair, reversed", "history: "),
+    "6-ranks-to-a-paper-table": ("as in the record", "| --- |", "\\textbf{", "$^{***}$"),
 }
 """What the outputs of each hold, among other things."""
 
