@@ -3,7 +3,6 @@
 import codecs
 import csv
 import io
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -18,11 +17,6 @@ from recbench.core.visible import listed
 from recbench.data.folders import parquet_parts
 from recbench.data.unpacking import open_unpacked, refuse_damage
 
-_OTHER_NAMES: Mapping[str, Sequence[str]] = {
-    "user_id": ("user", "uid", "customer", "customer_id", "reviewer_id", "visitor_id", "member_id", "session_id"),
-    "item_id": ("item", "iid", "movie", "movie_id", "product", "product_id", "asin", "sku", "article_id", "book_id", "isbn", "track_id"),
-}
-"""What published tables call these columns; letters alone count."""
 _TAIL_BYTES = 1 << 16
 _BLOCK_BYTES = 1 << 24
 """Bytes of text that are parsed at a time; each block has dictionaries of its own."""
@@ -162,13 +156,9 @@ def _wanted(
             raise BadData(f"{path} {reason}")
     for name in needed:
         if name not in present:
-            found = _likely(needed, present)
-            named = ", ".join(f"{standard} = {json.dumps(other)}" for standard, other in found.items())
-            hint = nearest(name, present) or (f" It may be called {found[name]!r} here." if name in found else "")
-            in_card = f", or say in a card what it is called: [options] columns = {{ {named} }}" if named else ""
             raise BadData(
-                f"{path} has no column {name!r}; it has {listed(present)}.{hint} Rename or add the column{in_card}. "
-                "docs/add-a-dataset.md shows a card and says what each column holds."
+                f"{path} has no column {name!r}; it has {listed(present)}.{nearest(name, present)} Rename or add the column. "
+                "docs/add-a-dataset.md says what each column holds."
             )
     wanted = [name for name in present if columns is None or name in columns]
     repeated = [name for name in wanted if wanted.count(name) > 1]
@@ -177,42 +167,30 @@ def _wanted(
     return wanted
 
 
-def _likely(needed: Sequence[str], present: Sequence[str]) -> dict[str, str]:
-    """The column that each needed one is probably called, for those that are not there and have a usual other name."""
-    found = {}
-    for name in needed:
-        usual = (name, *_OTHER_NAMES.get(name, ()))
-        called = [other for other in present if _letters(other) in {_letters(word) for word in usual} and other not in needed]
-        if name not in present and called:
-            found[name] = called[0]
-    return found
-
-
-def _letters(name: str) -> str:
-    """`user_id`, `userId` and `User ID` are one name."""
-    return "".join(letter for letter in name.lower() if letter.isalnum())
-
-
-def column_names(path: Path, columns: Sequence[str], *, needed: Sequence[str], parquet: bool, delimiter: str = ",") -> list[str]:
+def column_names(
+    path: Path, columns: Sequence[str], *, refused: Mapping[str, str] = MappingProxyType({}), parquet: bool, delimiter: str = ","
+) -> list[str]:
     """Names of all columns of a table; of a folder of parquet parts those of the first.
 
     Args:
         path: a csv or parquet file or a folder of parquet parts, as its name says.
         columns: which of them will be read.
-        needed: columns that it must have.
+        refused: columns that it must not have, each with what is wrong then.
         parquet: what a file is whose name says neither.
         delimiter: what stands between two values of a csv file.
 
     Raises:
-        BadData: it is damaged, lacks a needed column, or names one of those to read twice.
+        BadData: it is damaged, has a refused column, or names one of those to read twice.
     """
     if is_parquet(path, otherwise=parquet):
         part = parquet_parts(path)[0] if path.is_dir() else path
-        with refuse_damage(part, "this is not a whole parquet file", "Get it again."):
+        with refuse_damage(
+            part, f"this is not a whole parquet file ({part.stat().st_size if part.is_file() else 0:,} bytes)", "Get it again."
+        ):
             names = list(pq.read_schema(part).names)
     else:
         names = csv_header(path, delimiter)[0]
-    _wanted(names, columns, needed, {}, path)
+    _wanted(names, columns, (), refused, path)
     return names
 
 

@@ -17,9 +17,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from recbench.core import BadConfig, BadData
-from recbench.data import Dataset, unpacking
+from recbench.core import BadConfig, BadData, SilentProgress
+from recbench.data import Dataset, Finding, check, unpacking
 from recbench.data.tables import read_csv
+from recbench.tasks import NEXT_ITEM
 
 Write = Callable[..., Path]
 Read = Callable[..., Dataset]
@@ -221,7 +222,7 @@ def test_a_misspelt_column_is_offered(tmp_path: Path, read: Read) -> None:
         read(tmp_path)
 
 
-OTHER_NAMES = "userId,movie,when,genre\nu,a,2019-01-31,x\nu,b,2019-02-01,y\nu,c,2019-02-02,y\n"
+OTHER_NAMES = "userId,movie,day,genre\nu,a,2019-01-31,x\nu,b,2019-02-01,y\nu,c,2019-02-02,y\n"
 CARD = """
 name = "named"
 title = "Columns with names of their own"
@@ -247,11 +248,17 @@ def other_names(tmp_path: Path) -> Callable[[str], Path]:
     return write
 
 
+def check_of(card: Path, home: Path) -> tuple[Finding, ...]:
+    return check(str(card), data_dir=None, home=home, progress=SilentProgress(), protocol_of=lambda _: NEXT_ITEM.protocol())
+
+
 def test_what_a_column_may_be_called_is_offered_with_the_line_of_a_card(
     other_names: Callable[[str], Path], tmp_path: Path, read: Read
 ) -> None:
     other_names("{}")
-    with pytest.raises(BadData, match=r"Did you mean 'userId'\? .*columns = \{ user_id = \"userId\", item_id = \"movie\" \}"):
+    with pytest.raises(
+        BadData, match=r"Did you mean 'userId'\? .*columns = \{ user_id = \"userId\", item_id = \"movie\", timestamp = \"day\" \}"
+    ):
         read(tmp_path / "mine")
     (tmp_path / "mine" / "interactions.csv").write_text("reviewerID,asin\nu,a\n", encoding="utf-8")
     with pytest.raises(BadData, match=r"may be called 'reviewerID' here\. .*item_id = \"asin\" \}"):
@@ -259,9 +266,13 @@ def test_what_a_column_may_be_called_is_offered_with_the_line_of_a_card(
 
 
 def test_a_card_says_what_the_columns_are_called(other_names: Callable[[str], Path], tmp_path: Path, read: Read) -> None:
-    dataset = read(other_names('{ user_id = "userId", item_id = "movie", timestamp = "when", title = "name" }'))
+    dataset = read(other_names('{ user_id = "userId", item_id = "movie", timestamp = "day", title = "name" }'))
     assert sequences(dataset) == {"u": ["a", "b", "c"]}
     assert dataset.items.titles() == ["A", "B", "C"]
+    columns = '{ user_id = "userId", item_id = "movie" }'
+    (_, told, of_items, *_) = check_of(other_names(columns), tmp_path)
+    assert told.detail == "interactions.csv: user_id (called userId), item_id (called movie); not read: day (is it timestamp?), genre"
+    assert of_items.detail == "items.csv: item_id (called movie); not read: name (is it title?)"
     with pytest.raises(BadData, match=r"no column 'user'; it has userId"):
         read(other_names('{ user_id = "user", item_id = "movie" }'))
     with pytest.raises(BadConfig, match=r"two names stand for the column 'userId'"):
