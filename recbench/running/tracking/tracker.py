@@ -69,7 +69,7 @@ def need(tracker: str, *modules: str) -> None:
     for module in modules:
         try:
             importlib.import_module(module)
-        except ImportError:
+        except ImportError as error:
             raise BadRequest(
-                f"--track {tracker} needs {module}, which is not installed here. Install it: pip install '{DISTRIBUTION}[track]'"
+                f"--track {tracker} needs {module}, which cannot be imported here: {error}. Install it: pip install '{DISTRIBUTION}[track]'"
             ) from None
