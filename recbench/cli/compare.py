@@ -135,5 +135,5 @@ def cell_table(cells: "Sequence[Cell]", elapsed_s: float) -> "RenderableType":
         left = "" if cell.left_s is None else duration(cell.left_s)
         note = Text(cell.reason if cell.is_new else "was finished before", no_wrap=True, overflow="ellipsis")
         table.add_row(escape(cell.dataset), escape(cell.row_name), str(cell.seed), state, seconds, left, note)
-    counts = [f"{sum(cell.state == state for cell in cells)} {state}" for state in STATE_STYLES]
+    counts = [f"{sum(cell.state == state for cell in cells)} {state}" for state in STATE_STYLES if state != "pruned"]
     return Group(table, Text(f"{', '.join(counts)}; {duration(elapsed_s)}", style="dim"))
