@@ -81,6 +81,7 @@ def run(
     ties: str = "source",
     protocol: str | None = None,
     plugins: Sequence[Path | str] = (),
+    track: Sequence[str] = (),
     data_dir: Path | str | None = None,
     jobs: int = 1,
     again: bool = False,
@@ -103,6 +104,7 @@ def run(
         ties: order of events with equal times: `source` or `shuffle=SEED`.
         protocol: how the data are divided, such as `temporal:quantile=0.9`; default: that of the data set.
         plugins: folders of models that are not installed. Their code is run.
+        track: trackers that follow each run, such as `tensorboard` or `tensorboard=FOLDER`.
         data_dir: folder of ready data sets; default: RECBENCH_DATA.
         jobs: runs that share the machine now, this one included, for the record.
         again: make a new record even where a finished one is there.
@@ -128,6 +130,7 @@ def run(
         ties=ties,
         protocol=protocol,
         plugins=_paths(plugins),
+        track=tuple(track),
         jobs=jobs,
         again=again,
         rerun=tuple(rerun),
@@ -152,6 +155,7 @@ def compare(
     ties: str = "source",
     protocol: str | None = None,
     plugins: Sequence[Path | str] = (),
+    track: Sequence[str] = (),
     data_dir: Path | str | None = None,
 ) -> CompareOutcome:
     """Run models x data sets x seeds, only what is missing, each in its own process; `recbench compare` as a function.
@@ -169,6 +173,7 @@ def compare(
         ties: order of events with equal times: `source` or `shuffle=SEED`.
         protocol: how the data are divided; default: that of the data set.
         plugins: folders of models that are not installed. Their code is run.
+        track: trackers that follow each run, such as `tensorboard` or `tensorboard=FOLDER`.
         data_dir: folder of ready data sets; default: RECBENCH_DATA.
 
     Returns:
@@ -193,6 +198,7 @@ def compare(
         ties=ties,
         protocol=protocol,
         plugins=_paths(plugins),
+        track=tuple(track),
     )
     where = workplace_with(data_dir)
     with where.progress.task("comparing", len(models) * len(datasets) * seeds) as task:
@@ -242,6 +248,7 @@ def tune(
     ties: str = "source",
     protocol: str | None = None,
     plugins: Sequence[Path | str] = (),
+    track: Sequence[str] = (),
     data_dir: Path | str | None = None,
 ) -> "TuneOutcome":
     """Search the settings of a model and take the best by validation; `recbench tune` as a function.
@@ -264,6 +271,7 @@ def tune(
         ties: order of events with equal times: `source` or `shuffle=SEED`.
         protocol: how the data are divided; default: that of the data set.
         plugins: folders of models that are not installed. Their code is run.
+        track: trackers that follow each run, such as `tensorboard` or `tensorboard=FOLDER`.
         data_dir: folder of ready data sets; default: RECBENCH_DATA.
 
     Raises:
@@ -287,6 +295,7 @@ def tune(
         ties=ties,
         protocol=protocol,
         plugins=_paths(plugins),
+        track=tuple(track),
     )
     where = workplace_with(data_dir)
     with where.progress.task("trials", trials) as task:

@@ -223,7 +223,7 @@ def circles(graph: Mapping[str, set[str]]) -> list[list[str]]:
 
 WINGS: dict[str, tuple[set[str], ...]] = {
     "nn": ({"compute"}, {"ranking", "text", "training"}, {"codes"}, {"blocks"}),
-    "running": ({"host", "requests"}, {"stages"}, {"run"}, {"after", "foreign", "many", "upkeep"}),
+    "running": ({"host", "requests", "tracking"}, {"stages"}, {"run"}, {"after", "foreign", "many", "upkeep"}),
 }
 """Wings and single files of a package, from the ground up: each imports itself and what lies on lower floors."""
 

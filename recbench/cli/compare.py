@@ -16,6 +16,7 @@ from recbench.cli.options import (
     Protocol,
     ThreadsOfEach,
     Ties,
+    Track,
     model_cards,
     names,
     workplace,
@@ -46,6 +47,7 @@ def compare(
     ties: Ties = "source",
     protocol: Protocol = None,
     plugin: Plugins = None,
+    track: Track = None,
     data_dir: DataDir = None,
     plot: Annotated[
         bool, typer.Option("--plot", help="Draw intervals, and quality against seconds of training, into ./runs/comparison.png.")
@@ -80,6 +82,7 @@ def compare(
         ties=ties,
         protocol=protocol,
         plugins=tuple(plugin or ()),
+        track=tuple(track or ()),
         overrides=dict(parse_assignment(text) for text in overrides or ()),
     )
     where = workplace(data_dir)

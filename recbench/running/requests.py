@@ -50,7 +50,22 @@ class CommonOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ManyOptions(CommonOptions):
+class WatchOptions:
+    """Options of what is told and measured about a run beside its record; they change nothing in it.
+
+    Attributes:
+        track: trackers that follow each run, `NAME` or `NAME=FOLDER`.
+    """
+
+    track: tuple[str, ...] = ()
+
+    def watched(self) -> dict[str, Any]:
+        """Values of these options alone, by name, for a request of another kind."""
+        return {option.name: getattr(self, option.name) for option in fields(WatchOptions)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ManyOptions(CommonOptions, WatchOptions):
     """Options of the commands that make many runs or trials.
 
     Attributes:
@@ -63,7 +78,7 @@ class ManyOptions(CommonOptions):
 
 
 @dataclass(frozen=True)
-class RunRequest(CommonOptions):
+class RunRequest(CommonOptions, WatchOptions):
     """Request for a run; the fields are the options of `recbench run`."""
 
     model: str

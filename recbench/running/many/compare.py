@@ -114,9 +114,11 @@ def _check(request: CompareRequest) -> None:
     refuse_count("--seeds", request.seeds, MOST_SEEDS)
     from recbench.core.budget import Budget
     from recbench.running.run.resolve import check_task
+    from recbench.running.tracking import Trackers
     from recbench.tasks import task_of
 
     Budget.parse(request.budget)
+    Trackers(request.track, Path())
     models = registry.models(request.plugins)
     plugins = []
     for model in request.models:
@@ -139,4 +141,5 @@ def _cell_request(request: CompareRequest, cell: Cell) -> RunRequest:
         config_file=cell.config_file,
         overrides=request.overrides,
         **request.common(),
+        **request.watched(),
     )

@@ -37,6 +37,7 @@ from recbench.running.run.splits import LoadedSplit, load_split
 from recbench.running.run.training import check_needs
 from recbench.running.stages.keys import plugin_source_hash
 from recbench.running.stages.store import StageStore
+from recbench.running.tracking import Trackers
 from recbench.tasks import task_of
 
 if TYPE_CHECKING:
@@ -124,6 +125,7 @@ def tune_request(request: TuneRequest, workplace: Workplace, on_change: Callable
         there = f"{nearest(request.sampler, SAMPLERS)} There are: {', '.join(SAMPLERS)}."
         raise BadRequest(f"--sampler {request.sampler!r} is not known.{there}")
     request = replace(request, budget=Budget.parse(request.budget).text)
+    Trackers(request.track, workplace.runs)
     task = task_of(request.dataset)
     protocol = task.protocol(request.protocol, request.ties)
     models = registry.models(request.plugins)
@@ -322,6 +324,7 @@ def _trial_request(request: TuneRequest, preset: str, number: int, values: dict[
         journal=journal.absolute() if request.prune else None,
         trial=number,
         **request.common(),
+        **request.watched(),
     )
 
 
