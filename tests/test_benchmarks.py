@@ -121,4 +121,4 @@ def test_the_gpu_benchmark_asks_for_a_gpu(benchmark: Callable[[str, str], str], 
 def test_no_script_is_left_out() -> None:
     scripts = {path.stem for path in FOLDER.glob("*.py")}
     elsewhere = {path.stem.removeprefix("test_").removesuffix("_benchmark") for path in Path(__file__).parent.rglob("test_*_benchmark.py")}
-    assert scripts == {*TOY, *elsewhere, "beams", "diffgrm_decoding", "start_up"}
+    assert scripts == {*TOY, *elsewhere, "beams", "diffgrm_decoding", "page_speed", "start_up"}

@@ -16,6 +16,7 @@ from recbench.cli.options import (
     Protocol,
     ThreadsOfEach,
     Ties,
+    Track,
     model_cards,
     names,
     workplace,
@@ -46,6 +47,7 @@ def compare(
     ties: Ties = "source",
     protocol: Protocol = None,
     plugin: Plugins = None,
+    track: Track = None,
     data_dir: DataDir = None,
     plot: Annotated[
         bool, typer.Option("--plot", help="Draw intervals, and quality against seconds of training, into ./runs/comparison.png.")
@@ -80,6 +82,7 @@ def compare(
         ties=ties,
         protocol=protocol,
         plugins=tuple(plugin or ()),
+        track=tuple(track or ()),
         overrides=dict(parse_assignment(text) for text in overrides or ()),
     )
     where = workplace(data_dir)
@@ -132,5 +135,5 @@ def cell_table(cells: "Sequence[Cell]", elapsed_s: float) -> "RenderableType":
         left = "" if cell.left_s is None else duration(cell.left_s)
         note = Text(cell.reason if cell.is_new else "was finished before", no_wrap=True, overflow="ellipsis")
         table.add_row(escape(cell.dataset), escape(cell.row_name), str(cell.seed), state, seconds, left, note)
-    counts = [f"{sum(cell.state == state for cell in cells)} {state}" for state in STATE_STYLES]
+    counts = [f"{sum(cell.state == state for cell in cells)} {state}" for state in STATE_STYLES if state != "pruned"]
     return Group(table, Text(f"{', '.join(counts)}; {duration(elapsed_s)}", style="dim"))

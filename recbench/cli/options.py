@@ -43,6 +43,13 @@ Device = Annotated[str, typer.Option(help="Compute device: auto, cpu, cuda or cu
 Precision = Annotated[str, typer.Option(help="Matrix products of the training: auto (bf16 on a GPU that has it), fp32 or bf16.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="Threads for computing on the CPU. Default: one per core.")]
 Executor = Annotated[str, typer.Option(help="Where runs are made: local, ray on the cluster that RAY_ADDRESS names, or an installed one.")]
+Track = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME[=FOLDER]",
+        help="Tracker that follows each run: tensorboard, mlflow, trackio, wandb (offline), or an installed one. Repeatable.",
+    ),
+]
 Processes = Annotated[
     int | None, typer.Option("--jobs", min=1, help="Processes that compute figures, at most. Default: one per core. Few records take one.")
 ]

@@ -43,7 +43,7 @@ def test_every_figure_follows_from_the_ranks_again(outdated: tuple[Path, list[Pa
     verify(boards, cards)
     assert (done.n_records, done.n_values, done.n_ends) == (3, 9, 3)
     assert done.largest == pytest.approx(0.25)
-    assert {path.name for path in done.written} == {"record.json", "toy.md", "index.html"}
+    assert {path.name for path in done.written} == {"record.json", "toy.md", "index.md", "index.html"}
     assert "; figures: 9.9 (c0ffee00)" in (boards / "toy.md").read_text()
     for run in runs:
         before, after = read_record(run / "record.json"), read_record(boards / "records" / run.name / "record.json")

@@ -156,7 +156,7 @@ FORGED: list[tuple[str, Callable[[Any], Any], str]] = [
         lambda raw: raw["model"].update(distribution="theirs", name="sasrec", row_name="sasrec:x"),
         "belongs to a model",
     ),
-    ("a model in a folder", lambda raw: raw["model"].update(distribution="/home/me/model"), "came from the folder '/home/me/model'"),
+    ("a model in a folder", lambda raw: raw["model"].update(distribution="/tmp/model"), "came from the folder '/tmp/model'"),
     ("a time to come", lambda raw: raw.update(started="2999-01-01T00:00:00Z"), "a time to come, or"),
     ("no time", lambda raw: raw.update(started="soon"), "a time to come, or"),
     ("text that steers", lambda raw: raw["command"].append("\x1b[2J"), "which no page can show"),

@@ -413,9 +413,7 @@ class _Training:
             loss = state.loss_sum / state.loss_targets if state.loss_targets else None
             state.loss_sum, state.loss_targets = 0.0, 0
             state.curve.append(CurvePoint(state.step, self._epochs(), state.seconds, loss, state.learning_rate, validation, self.name))
-        if self.context.world.rank == 0:
-            n_validations = sum(point.validation is not None for point in state.curve)
-            self.context.note(state.curve[-1], examples=state.examples, validations=n_validations)
+        self.context.note(state.curve[-1], examples=state.examples, validations=sum(point.validation is not None for point in state.curve))
 
     def _show(self, task: Task) -> None:
         task.advance()

@@ -246,8 +246,8 @@ class RunContext:
         return Validation(metrics, int(totals[-1]), is_subset, seconds)
 
     def note(self, point: CurvePoint, *, examples: int, validations: int) -> None:
-        """Tell the listeners; not of a stage's training, which other runs may share."""
-        if self._build is None:
+        """Tell the listeners, once for all ranks; not of a stage's training, which other runs may share."""
+        if self._build is None and self.world.rank == 0:
             for listener in self.listeners:
                 listener.note(point, examples=examples, validations=validations)
 

@@ -35,8 +35,17 @@ class RunName:
     @property
     def stem(self) -> str:
         """The folder's name without the number."""
-        dataset = re.sub(r"[^A-Za-z0-9_.]+", "_", self.dataset)
-        return f"{dataset}-{self.model}-{self.preset}-s{self.seed}-{self.identity[:8]}"
+        return f"{_dataset_part(self.dataset)}-{self.model}-{self.preset}-s{self.seed}-{self.identity[:8]}"
+
+
+def _dataset_part(dataset: str) -> str:
+    """Name of a data set as names of folders begin."""
+    return re.sub(r"[^A-Za-z0-9_.]+", "_", dataset)
+
+
+def has_attempts(dataset: str, model: str, seed: int, runs: Path) -> bool:
+    """Whether there is a run folder of this model, data set and seed, with whatever settings: a cheap first look."""
+    return next(runs.glob(f"{_dataset_part(dataset)}-{model}-*-s{seed}-*"), None) is not None
 
 
 def run_folders(runs: Path) -> list[Path]:

@@ -1,9 +1,13 @@
 """The work of a run: data, split, training, ranking, each a stage of the cache."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 
+from recbench.about import VERSION
+from recbench.core.config import by_dotted_name
+from recbench.core.elapsed import Elapsed
 from recbench.running.host.workplace import Workplace
 from recbench.running.run.fit_context import Listener
 from recbench.running.run.folders import RunName
@@ -13,6 +17,7 @@ from recbench.running.run.resolve import Resolved
 from recbench.running.run.splits import LoadedSplit, load_split
 from recbench.running.run.training import TrainedModel, Trainer, check_needs
 from recbench.running.stages.store import StageStore
+from recbench.running.tracking import Trackers
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,30 @@ class Prepared:
     def name(self) -> RunName:
         """Name of the run, with the hash of all that a finished record must share to be the answer."""
         return self.resolved.name(self.loaded)
+
+    @contextmanager
+    def followed(self, trackers: Trackers, run_id: str, **facts: str) -> Iterator[None]:
+        """A block that trackers follow, under an id that the same work would have after a stop too.
+
+        Args:
+            trackers: they are opened now; what that takes is no processor time of the run's budget.
+            run_id: the run's, or the trial's.
+            facts: what is told beside what the request says.
+        """
+        resolved, began = self.resolved, Elapsed.now()
+        facts |= {
+            "model": resolved.plugin.card.name,
+            "preset": resolved.preset,
+            "dataset": self.loaded.card.name,
+            "protocol": str(resolved.protocol),
+            "seed": str(resolved.request.seed),
+            "budget": resolved.budget.text or "none",
+            "device": resolved.machine.name,
+            "version": VERSION,
+        }
+        with trackers.following(run_id, facts, by_dotted_name(resolved.settings, resolved.plugin.config)):
+            self.trainer.budget.excuse(Elapsed.now() - began)
+            yield
 
     def train(self) -> TrainedModel:
         """The trained model, from the cache or now."""

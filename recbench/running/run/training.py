@@ -6,7 +6,8 @@ import os
 import platform
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -156,20 +157,11 @@ class Trainer:
                 stages=asked,
                 listeners=self.listeners,
             )
-            began, earlier = Elapsed.now(), AttemptClock(self.store.partial(name, key)).before
             before = loaded_modules()
             recommender = GuardedModel(plugin, config, catalogue, self.budget)
-            try:
+            with _discarding(self.store.partial(name, key), card.name, asked):
                 report = recommender.fit(context)
                 _refuse_untrained(report, self.budget)
-            except (BudgetTooSmall, Untrained) as error:
-                # Nothing in there is worth going on from.
-                shutil.rmtree(self.store.partial(name, key), ignore_errors=True)
-                raise type(error)(f"Model {card.name!r}: {error}{_account(asked)}") from error
-            except Pruned as stopped:
-                shutil.rmtree(self.store.partial(name, key), ignore_errors=True)
-                stopped.elapsed = Elapsed.now() - began + sum((part.elapsed for part in asked if part.reused), earlier)
-                raise
             refuse_unknown_modules(plugin, before)
             if self.world.rank == 0:
                 recommender.save(_made(folder / MODEL_FOLDER))
@@ -262,6 +254,21 @@ def check_needs(plugin: Plugin, split: Split) -> None:
     beyond = card.beyond_size(len(items), psutil.virtual_memory().total)
     if beyond:
         raise BadRequest(f"Model {card.name!r} is not applicable: {beyond}. Choose another model or a smaller data set.")
+
+
+@contextmanager
+def _discarding(partial: Path, model: str, asked: Sequence[StagePart]) -> Iterator[None]:
+    """Leaves no state of a training that is not worth going on from, and says what it cost."""
+    began, earlier = Elapsed.now(), AttemptClock(partial).before
+    try:
+        yield
+    except (BudgetTooSmall, Untrained) as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise type(error)(f"Model {model!r}: {error}{_account(asked)}") from error
+    except Pruned as stopped:
+        shutil.rmtree(partial, ignore_errors=True)
+        stopped.elapsed = Elapsed.now() - began + sum((part.elapsed for part in asked if part.reused), earlier)
+        raise
 
 
 def _refuse_untrained(report: FitReport, budget: Budget) -> None:
