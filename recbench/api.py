@@ -82,6 +82,7 @@ def run(
     protocol: str | None = None,
     plugins: Sequence[Path | str] = (),
     track: Sequence[str] = (),
+    measure: Sequence[str] = (),
     data_dir: Path | str | None = None,
     jobs: int = 1,
     again: bool = False,
@@ -105,6 +106,7 @@ def run(
         protocol: how the data are divided, such as `temporal:quantile=0.9`; default: that of the data set.
         plugins: folders of models that are not installed. Their code is run.
         track: trackers that follow each run, such as `tensorboard` or `tensorboard=FOLDER`.
+        measure: what the training consumes that is measured too: `energy`, `flops`.
         data_dir: folder of ready data sets; default: RECBENCH_DATA.
         jobs: runs that share the machine now, this one included, for the record.
         again: make a new record even where a finished one is there.
@@ -131,6 +133,7 @@ def run(
         protocol=protocol,
         plugins=_paths(plugins),
         track=tuple(track),
+        measure=tuple(measure),
         jobs=jobs,
         again=again,
         rerun=tuple(rerun),
@@ -156,6 +159,7 @@ def compare(
     protocol: str | None = None,
     plugins: Sequence[Path | str] = (),
     track: Sequence[str] = (),
+    measure: Sequence[str] = (),
     data_dir: Path | str | None = None,
 ) -> CompareOutcome:
     """Run models x data sets x seeds, only what is missing, each in its own process; `recbench compare` as a function.
@@ -174,6 +178,7 @@ def compare(
         protocol: how the data are divided; default: that of the data set.
         plugins: folders of models that are not installed. Their code is run.
         track: trackers that follow each run, such as `tensorboard` or `tensorboard=FOLDER`.
+        measure: what the training consumes that is measured too: `energy`, `flops`.
         data_dir: folder of ready data sets; default: RECBENCH_DATA.
 
     Returns:
@@ -199,6 +204,7 @@ def compare(
         protocol=protocol,
         plugins=_paths(plugins),
         track=tuple(track),
+        measure=tuple(measure),
     )
     where = workplace_with(data_dir)
     with where.progress.task("comparing", len(models) * len(datasets) * seeds) as task:

@@ -12,6 +12,7 @@ from recbench.cli.options import (
     Executor,
     Jobs,
     Json,
+    Measure,
     Plugins,
     Protocol,
     ThreadsOfEach,
@@ -48,6 +49,7 @@ def compare(
     protocol: Protocol = None,
     plugin: Plugins = None,
     track: Track = None,
+    measure: Measure = None,
     data_dir: DataDir = None,
     plot: Annotated[
         bool, typer.Option("--plot", help="Draw intervals, and quality against seconds of training, into ./runs/comparison.png.")
@@ -83,6 +85,7 @@ def compare(
         protocol=protocol,
         plugins=tuple(plugin or ()),
         track=tuple(track or ()),
+        measure=() if measure is None else names(measure, "--measure"),
         overrides=dict(parse_assignment(text) for text in overrides or ()),
     )
     where = workplace(data_dir)

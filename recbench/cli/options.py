@@ -50,6 +50,13 @@ Track = Annotated[
         help="Tracker that follows each run: tensorboard, mlflow, trackio, wandb (offline), or an installed one. Repeatable.",
     ),
 ]
+Measure = Annotated[
+    str | None,
+    typer.Option(
+        metavar="energy,flops",
+        help="Measure what the training consumes: energy by codecarbon, floating-point operations by torch, which slows it down.",
+    ),
+]
 Processes = Annotated[
     int | None, typer.Option("--jobs", min=1, help="Processes that compute figures, at most. Default: one per core. Few records take one.")
 ]

@@ -12,6 +12,7 @@ from recbench.cli.options import (
     Debug,
     Device,
     Json,
+    Measure,
     Plugins,
     Precision,
     Protocol,
@@ -19,6 +20,7 @@ from recbench.cli.options import (
     Ties,
     Track,
     model_card,
+    names,
     workplace,
 )
 from recbench.cli.terminal import print_json, print_line, stdout, verb
@@ -46,6 +48,7 @@ def run(
     protocol: Protocol = None,
     plugin: Plugins = None,
     track: Track = None,
+    measure: Measure = None,
     data_dir: DataDir = None,
     jobs: Annotated[
         int,
@@ -86,6 +89,7 @@ def run(
         protocol=protocol,
         plugins=tuple(plugin or ()),
         track=tuple(track or ()),
+        measure=() if measure is None else names(measure, "--measure"),
         again=again,
         jobs=jobs,
         rerun=tuple(rerun or ()),

@@ -51,7 +51,7 @@ class CommonOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class WatchOptions:
-    """Options of what is told and measured about a run beside its record; they change nothing in it.
+    """Options of who is told about a run; they change nothing in its record.
 
     Attributes:
         track: trackers that follow each run, `NAME` or `NAME=FOLDER`.
@@ -93,6 +93,8 @@ class RunRequest(CommonOptions, WatchOptions):
     seen: str = BOTH
     again: bool = False
     rerun: tuple[str, ...] = ()
+    measure: tuple[str, ...] = ()
+    """What the training consumes that is measured too: `energy`, `flops`."""
     jobs: int = 1
     """Number of runs that share the machine; written into the record."""
     journal: Path | None = None
@@ -141,6 +143,8 @@ class CompareRequest(ManyOptions):
     """Each `NAME` or `NAME:PRESET`."""
     datasets: tuple[str, ...]
     seeds: int = 1
+    measure: tuple[str, ...] = ()
+    """As in `RunRequest`."""
     overrides: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -91,7 +91,7 @@ def test_options_of_run_are_those_of_the_contract() -> None:
     wanted = (
         "model dataset preset seed set config budget device threads precision seen ties protocol plugin track data-dir again rerun jobs"
     )
-    assert options - {"--help"} == {f"--{name}" for name in [*wanted.split(), "json", "debug"]}
+    assert options - {"--help"} == {f"--{name}" for name in [*wanted.split(), "measure", "json", "debug"]}
 
 
 def test_the_help_of_plugin_says_that_it_runs_foreign_code(recbench: Any) -> None:

@@ -172,6 +172,23 @@ FORGED: list[tuple[str, Callable[[Any], Any], str]] = [
 ]
 
 
+def test_energy_and_operations_may_be_handed_in(handed_in: Path, known: Known) -> None:
+    edit(handed_in, lambda raw: raw["cost"].update(train_energy_kwh=0.5, train_flops=1e15))
+    assert not faults_of(handed_in, known)
+
+
+@pytest.mark.parametrize("figure", [{"train_energy_kwh": -0.1}, {"train_flops": "many"}, {"train_flops": float("inf")}])
+def test_energy_and_operations_that_cannot_be_are_refused(handed_in: Path, known: Known, figure: dict[str, Any]) -> None:
+    path = record_of(handed_in)
+    raw = json.loads(path.read_text())
+    del raw["sha256"]
+    raw["cost"].update(figure)
+    raw["sha256"] = hashlib.sha256(json.dumps(raw, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()).hexdigest()
+    path.write_text(json.dumps(raw))
+    expected = "is not what was written" if figure == {"train_flops": float("inf")} else f"cost.{next(iter(figure))}: "
+    assert expected in faults_of(handed_in, known)
+
+
 @pytest.mark.parametrize(("what", "change", "words"), FORGED, ids=[what for what, _, _ in FORGED])
 def test_a_forged_record_is_refused(handed_in: Path, known: Known, what: str, change: Callable[[Any], Any], words: str) -> None:
     if what == "a path outside":  # no record of this code can say so

@@ -113,12 +113,14 @@ def _check(request: CompareRequest) -> None:
         raise BadRequest("A comparison needs at least one model and one data set. Name them with --models and --datasets.")
     refuse_count("--seeds", request.seeds, MOST_SEEDS)
     from recbench.core.budget import Budget
+    from recbench.running.run.consumption import check_measures
     from recbench.running.run.resolve import check_task
     from recbench.running.tracking import Trackers
     from recbench.tasks import task_of
 
     Budget.parse(request.budget)
     Trackers(request.track, Path())
+    check_measures(request.measure)
     models = registry.models(request.plugins)
     plugins = []
     for model in request.models:
@@ -140,6 +142,7 @@ def _cell_request(request: CompareRequest, cell: Cell) -> RunRequest:
         seed=cell.seed,
         config_file=cell.config_file,
         overrides=request.overrides,
+        measure=request.measure,
         **request.common(),
         **request.watched(),
     )

@@ -14,6 +14,7 @@ from recbench.running.host.measure import DeviceGauge
 from recbench.running.host.workplace import Workplace
 from recbench.running.requests import RunOutcome, RunRequest
 from recbench.running.run import folders
+from recbench.running.run.consumption import Consumption
 from recbench.running.run.perform import Prepared, prepare
 from recbench.running.run.ranking import RankedTest
 from recbench.running.run.recording import write_run
@@ -52,6 +53,9 @@ def run_request(
     """
     resolved = resolve(request, command=command, started_at=started_at)
     trackers = Trackers(request.track, workplace.runs)
+    if request.measure and resolved.world.size > 1:
+        raise BadRequest("--measure is not possible under torchrun: each process would see its own part alone. Run it in one process.")
+    consumption = Consumption(request.measure) if request.measure else None
     # Torch is imported by what follows, after a request that cannot be met was refused.
     from recbench.nn.compute.distributed import connected
     from recbench.nn.training.memory import device_memory
@@ -64,7 +68,7 @@ def run_request(
             world=group,
             device=None if memory is None else DeviceGauge(memory),
         )
-        prepared = prepare(resolved, workplace, store, listeners=[trackers])
+        prepared = prepare(resolved, workplace, store, listeners=[trackers], consumption=consumption)
         is_first = resolved.world.rank == 0
         existing = _finished(prepared)
         if existing is not None:
