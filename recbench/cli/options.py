@@ -156,7 +156,9 @@ def model_card(name: str, plugins: "Sequence[Path] | None" = None) -> "ModelCard
         return None
 
 
-def known_of_submissions(boards: Path | None, plugins: "Sequence[Path] | None" = None, new_split: bool = False) -> "Known":
+def known_of_submissions(
+    boards: Path | None, plugins: "Sequence[Path] | None" = None, *, new_split: bool = False, replace: bool = False
+) -> "Known":
     """What a submission is held against: the boards, and the cards of the models and data sets that are known here."""
     from recbench import registry
     from recbench.data import dataset_card, dataset_names
@@ -171,6 +173,7 @@ def known_of_submissions(boards: Path | None, plugins: "Sequence[Path] | None" =
         distributions={name: models.distribution(name) for name in cards},
         titles={card.name: card.title for card in data},
         new_split=new_split,
+        replace=replace,
     )
 
 

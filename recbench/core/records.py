@@ -38,7 +38,7 @@ from pydantic import (
 )
 
 from recbench.about import DISTRIBUTION
-from recbench.core.config import canonical_json, moved_settings, with_added
+from recbench.core.config import hash_value, moved_settings, with_added
 from recbench.core.elapsed import Elapsed
 from recbench.core.errors import BadData, refuse_shortage
 from recbench.core.file_names import is_plain_path
@@ -432,7 +432,15 @@ class RunRecord(Tabular, _Part):
 
 def _sum_of(raw: Mapping[str, Any]) -> str:
     """sha256 of JSON values as they stand in a file; not of a `RunRecord`, which may have gained fields since."""
-    return hashlib.sha256(canonical_json(raw).encode()).hexdigest()
+    return hash_value(raw)
+
+
+def is_laid_out_as_written(content: bytes) -> bool:
+    """Whether the text of a record is the one that `RunRecord.to_json` gives to its values, of whatever schema.
+
+    A text with a key twice, or with numbers of another form, says one thing to a reader and another to a program.
+    """
+    return (json.dumps(json.loads(content), indent=1, ensure_ascii=False) + "\n").encode() == content
 
 
 def read_record(path: Path) -> RunRecord:

@@ -3,13 +3,16 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from recbench.core.errors import BadRequest
 from recbench.core.ranking import BOTH
 from recbench.core.records import ReferencePart, RunRecord
 from recbench.core.tabular import Tabular
 from recbench.core.tuning import RANDOM
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MOST_SEEDS, MOST_TRIALS, MOST_JOBS, MOST_THREADS = 1_000, 10_000, 10_000, 10_000
 """Bounds of what one command starts: all cells and trials are laid out before the first one runs, and more would only fill the memory."""
@@ -110,6 +113,20 @@ class RunOutcome(Tabular):
     """False where a finished record of the same request was found."""
     references: tuple[ReferencePart, ...] = ()
     """The run beside the cheap references of its split."""
+
+    def references_to_frame(self) -> "pd.DataFrame":
+        """The cheap references, a line per model and view: their mean of the main metric, and this run minus it, paired by user.
+
+        `low` and `high` are the ends of the 95 % interval of `difference`, `verdict` says on which side of 0 it lies.
+        """
+        import pandas as pd
+
+        columns = ["reference", "view", "value", "difference", "low", "high", "verdict"]
+        lines = [
+            (part.reference, part.view, part.value, part.difference.value, part.difference.low, part.difference.high, part.verdict)
+            for part in self.references
+        ]
+        return pd.DataFrame(lines, columns=columns)
 
     def _headline(self) -> str:
         return f"{self.record._headline()}, {'new' if self.is_new else 'finished before'}"

@@ -5,9 +5,11 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
-from recbench.core.errors import BadRequest, Interrupted
+from recbench import registry
+from recbench.core.errors import BadRequest, Interrupted, RecbenchError
 from recbench.core.records import FAILURE_FILE, RunRecord
 from recbench.core.visible import LineFormatter
+from recbench.data import dataset_card
 from recbench.running.host.measure import DeviceGauge
 from recbench.running.host.workplace import Workplace
 from recbench.running.requests import RunOutcome, RunRequest
@@ -20,6 +22,7 @@ from recbench.running.run.references import stand_beside
 from recbench.running.run.references_file import read_references, write_references
 from recbench.running.run.resolve import resolve, stages_to_rerun
 from recbench.running.run.training import TrainedModel
+from recbench.running.stages.outside_modules import came_along
 from recbench.running.stages.store import StageStore
 from recbench.running.tracking import Trackers
 
@@ -104,6 +107,21 @@ def _figures(record: RunRecord) -> dict[str, float]:
         if stage.cpu_seconds is not None:
             figures[f"stages/{stage.name}/cpu_seconds"] = stage.cpu_seconds
     return figures
+
+
+def standing_run(request: RunRequest, workplace: Workplace) -> RunOutcome | None:
+    """The finished run that answers a request, found without training; None also where only a run can tell.
+
+    That is so where the request is refused, and for models that are no part of recbench, whose code is left to processes of their own.
+    """
+    try:
+        plugin = registry.models(request.plugins).load(request.model)
+        name = dataset_card(request.dataset).name
+        if not came_along(plugin.folder) or not folders.has_attempts(name, request.model, request.seed, workplace.runs):
+            return None
+        return _finished(prepare(resolve(request, alone=True), workplace, StageStore(workplace.stages)))
+    except RecbenchError:
+        return None
 
 
 def _finished(prepared: Prepared) -> RunOutcome | None:

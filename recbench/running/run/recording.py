@@ -8,7 +8,7 @@ from pathlib import Path
 
 import recbench.evaluation as evaluation
 from recbench.core.codes_file import CODES_FILE
-from recbench.core.config import by_dotted_name, toml_text
+from recbench.core.config import by_dotted_name, hash_value, toml_text
 from recbench.core.digests import file_sha256
 from recbench.core.errors import BadData, PluginFailed
 from recbench.core.interactions import ItemTable
@@ -40,7 +40,7 @@ from recbench.running.run.references_file import REFERENCES_FILE
 from recbench.running.run.resolve import Resolved
 from recbench.running.run.splits import LoadedSplit
 from recbench.running.run.training import MODEL_FOLDER, TrainedModel, column_digests, link_or_copy
-from recbench.running.stages.keys import hash_value, plugin_source_hash
+from recbench.running.stages.keys import plugin_source_hash
 from recbench.running.stages.store import Stage
 from recbench.tasks import Task
 

@@ -17,7 +17,7 @@ import psutil
 from numpy.typing import NDArray
 
 from recbench.core.budget import Budget
-from recbench.core.config import PluginConfig
+from recbench.core.config import PluginConfig, hash_value
 from recbench.core.elapsed import Elapsed
 from recbench.core.errors import BadData, BadRequest, BudgetTooSmall, PluginFailed, Pruned, Untrained, nearest
 from recbench.core.interactions import ItemTable
@@ -33,7 +33,7 @@ from recbench.running.run.fit_reports import checked_report
 from recbench.running.run.guard import GuardedModel, refuse_unknown_modules, reveal_imports
 from recbench.running.stages.build_time import AttemptClock
 from recbench.running.stages.facts import Count, Facts, Seconds
-from recbench.running.stages.keys import hash_times, hash_value, named_content, plugin_source_hash
+from recbench.running.stages.keys import hash_times, named_content, plugin_source_hash
 from recbench.running.stages.outside_modules import loaded_modules
 from recbench.running.stages.store import Stage, StageStore
 from recbench.tasks import Task
