@@ -228,7 +228,10 @@ def test_wandb_is_offline_by_default(recbench: Any, odd: Sequence[str | Path], m
     (folder,) = (recbench.folder / "logs" / "wandb").glob("offline-run-*")
     assert folder.name.endswith(record["run_id"])
     (file,) = folder.glob("*.wandb")
-    content = file.read_bytes()
+    # Its own process writes it; on a busy machine it is not done when the run is finished.
+    deadline = time.monotonic() + 60
+    while b"run/state" not in (content := file.read_bytes()) and time.monotonic() < deadline:
+        time.sleep(0.05)
     for word in (b"training/loss", b"5.5", b"training/validation/ndcg@10", b"run/unseen/ndcg@10", b"width"):
         assert word in content, word
     assert str(record["metrics"]["unseen"]["ndcg@10"]["value"]).encode() in content
