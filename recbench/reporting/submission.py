@@ -8,10 +8,8 @@ as records lie below BOARDS. A check shows that every figure follows from ranks 
 are those of the model, nobody can see without training it again.
 """
 
-import os
 import re
 import shutil
-import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -19,18 +17,14 @@ from pathlib import Path
 
 import recbench.evaluation as evaluation
 from recbench.about import DISTRIBUTION
-from recbench.core.byte_sizes import size_text
 from recbench.core.config import by_dotted_name, config_hash
 from recbench.core.errors import BadRequest, RecbenchError, VerifyFailed
-from recbench.core.file_kinds import fault_of_curve
 from recbench.core.file_names import is_run_name
 from recbench.core.json_values import scalars
-from recbench.core.latency import LATENCY_FILE
 from recbench.core.model_card import ModelCard
-from recbench.core.records import CURVE_FILE, EXPOSURE_FILE, RANKS_FILE, RECORD_FILE, RECORDS_FOLDER, RunRecord, is_laid_out_as_written
+from recbench.core.records import EXPOSURE_FILE, RANKS_FILE, RECORD_FILE, RECORDS_FOLDER, RunRecord, is_laid_out_as_written
 from recbench.core.shared_model import is_pulled
 from recbench.core.temporary import own_folder
-from recbench.core.tuning import TUNE_LOG
 from recbench.core.visible import is_printable, short_repr
 from recbench.reporting.archive import Fault, StoredRun, files_to_store, record_folders, unreadable_latencies
 from recbench.reporting.badges import FOREIGN
@@ -39,15 +33,12 @@ from recbench.reporting.markdown import escape
 from recbench.reporting.publishing import PublishResult, publish
 from recbench.reporting.recompute import compare, measured, search_at_fault
 from recbench.reporting.rows import row_key
-from recbench.reporting.run_files import ITEMS, SHARED, TARGETS
+from recbench.reporting.run_files import ITEMS, TARGETS
+from recbench.reporting.submitted_files import README, strange_files
 from recbench.reporting.together import write_together
 from recbench.reporting.workers import Workers
 from recbench.tasks import find_task
 
-README = "README.md"
-_MOST_BYTES = {RECORD_FILE: 1 << 20, CURVE_FILE: 4 << 20, TUNE_LOG: 16 << 20, LATENCY_FILE: 64 << 10, README: 64 << 10}
-"""Largest files by name; tables may have the last of these. Published records have a hundredth of it."""
-_MOST_TABLE_BYTES, _MOST_IN_ALL, _MOST_RECORDS = 64 << 20, 512 << 20, 200
 _MOST_CHARACTERS = 2_000
 """Of one text in a record."""
 _MOST_NUMBER = 2**63
@@ -55,8 +46,6 @@ _MOST_NUMBER = 2**63
 _HASH = re.compile(r"[0-9a-f]{1,64}")
 _ALIKE = 0.9
 """Share of equal ranks from which on two models are one too many."""
-_SHARED_NAME = re.compile(r"(targets|items)-[0-9a-f]{16}\.parquet")
-_OWN_NAMES = {RECORD_FILE, RANKS_FILE, EXPOSURE_FILE, CURVE_FILE, TUNE_LOG, LATENCY_FILE}
 _FIRST_SEALED = 3
 _AS_WRITTEN = "If the evaluator changed since: recbench leaderboard remeasure --runs FOLDER. Then hand in what `recbench submit` writes."
 _CLOCK = timedelta(days=1)
@@ -193,7 +182,7 @@ def check_submissions(folders: Sequence[Path], known: Known, jobs: int = 1) -> S
     faults: list[Fault] = []
     runs: list[StoredRun] = []
     for folder in folders:
-        strange = list(_strange_files(folder))
+        strange = list(strange_files(folder))
         faults += strange
         if strange:
             continue
@@ -243,66 +232,6 @@ def _published(known: Known, faults: list[Fault]) -> list[StoredRun]:
         except RecbenchError as error:
             faults.append(Fault(folder / RECORD_FILE, None, str(error)))
     return runs
-
-
-def _strange_files(folder: Path) -> Iterator[Fault]:
-    """What a submission cannot hold: links, files that are none, unknown names, too many or too large ones."""
-    if folder.is_symlink() or not folder.is_dir():
-        yield Fault(folder, None, "this is no folder. Name the one that `recbench submit` wrote.")
-        return
-    total, n_records = 0, 0
-    for path, status in _tree(folder):
-        name = path.relative_to(folder).as_posix()
-        if stat.S_ISLNK(status.st_mode):
-            yield Fault(path, None, "this is a link. Put the file itself there.")
-        elif stat.S_ISDIR(status.st_mode):
-            n_records += len(Path(name).parts) == 2
-            if not _is_folder_of_a_submission(name):
-                yield Fault(path, None, "no submission has such a folder. Remove it.")
-        elif not stat.S_ISREG(status.st_mode):
-            yield Fault(path, None, "this is no file. Remove it.")
-        elif not _is_file_of_a_submission(name):
-            yield Fault(path, None, "no submission has such a file. Remove it.")
-        else:
-            most = _MOST_BYTES.get(path.name, _MOST_TABLE_BYTES)
-            total += status.st_size
-            if status.st_size > most:
-                yield Fault(path, None, f"it has {size_text(status.st_size)}, more than {size_text(most)}. No record has such a file.")
-            elif fault := _fault_of_content(path):
-                yield Fault(path, None, f"{fault}. Hand in what `recbench submit` wrote.")
-    if total > _MOST_IN_ALL:
-        yield Fault(folder, None, f"it has {size_text(total)}, more than {size_text(_MOST_IN_ALL)}. Hand in fewer runs at a time.")
-    if n_records > _MOST_RECORDS + 1:
-        yield Fault(folder, None, f"it holds more than {_MOST_RECORDS} records. Hand in fewer runs at a time.")
-
-
-def _fault_of_content(path: Path) -> str:
-    """Why a file of an allowed name and size is not of its kind; empty for a record or a log, whose reader tells."""
-    if path.suffix == ".parquet":
-        return evaluation.fault_of_numbers(path)
-    return fault_of_curve(path) if path.name == CURVE_FILE else ""
-
-
-def _tree(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
-    """Everything below a folder, in order of names; no link is followed."""
-    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
-        yield Path(entry.path), entry.stat(follow_symlinks=False)
-        if entry.is_dir(follow_symlinks=False):
-            yield from _tree(Path(entry.path))
-
-
-def _is_folder_of_a_submission(name: str) -> bool:
-    parts = Path(name).parts
-    return parts[0] == RECORDS_FOLDER and len(parts) <= 2 and (len(parts) == 1 or is_run_name(parts[1]))
-
-
-def _is_file_of_a_submission(name: str) -> bool:
-    if name == README:
-        return True
-    parts = Path(name).parts
-    if len(parts) != 3 or parts[0] != RECORDS_FOLDER:
-        return False
-    return _SHARED_NAME.fullmatch(parts[2]) is not None if parts[1] == SHARED else parts[2] in _OWN_NAMES
 
 
 def _faults_of_names(run: StoredRun, known: Known) -> Iterator[Fault]:

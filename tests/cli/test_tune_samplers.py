@@ -72,6 +72,7 @@ def plugin(write_plugin: Callable[..., Path], fit: str = QUICK) -> Path:
     return write_plugin("odd", init=INIT.replace("{fit}", fit.strip()), card_part=SPACE)
 
 
+@pytest.mark.slow
 def test_a_search_that_asks_earlier_trials_repeats_itself_and_goes_on(recbench: Any, write_plugin: Callable[..., Path]) -> None:
     command = ("tune", "odd", "demo", "--sampler", "tpe", "--plugin", plugin(write_plugin), *CPU, "--json")
     first = answer(recbench(*command, "--trials", "13"))
@@ -137,6 +138,7 @@ def test_a_journal_that_is_not_of_this_search_is_refused(recbench: Any, write_pl
         recbench(*command).refuses("journal.jsonl is damaged", "Restore the file")
 
 
+@pytest.mark.slow
 def test_trials_below_the_median_are_stopped_and_counted(recbench: Any, write_plugin: Callable[..., Path]) -> None:
     folder = plugin(write_plugin, VALIDATING)
     command = ("tune", "odd", "demo", "--trials", "12", "--prune", "--plugin", folder, *CPU)

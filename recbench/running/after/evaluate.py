@@ -120,9 +120,8 @@ def evaluate_run(
         None,
     )
     if strange is not None:
-        raise BadData(
-            f"{record.run_id}: the record says {strange}, which lists of {record.protocol.list_length} do not give. It was edited."
-        )
+        n_listed = record.protocol.list_length
+        raise BadData(f"{record.run_id}: the record says {strange}, which lists of {n_listed} do not give. It was edited.")
     changed = None
     if (folder / RANKS_FILE).is_file():
         refuse_changed(folder, [record.file(RANKS_FILE)])
