@@ -18,7 +18,8 @@ export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 # several gigabytes where there is no build of it for processors alone. The tests: what reaches furthest into the libraries.
 LOWEST := build/lowest
 LOWEST_TORCH ?=
-LOWEST_TESTS ?= tests/core tests/evaluation
+LOWEST_TESTS ?= tests/data/test_tables.py tests/data/test_readers.py tests/nn/text tests/nn/blocks tests/nn/codes tests/reporting/test_plots.py \
+	tests/models/test_p5.py tests/models/test_graph_heuristic.py tests/models/test_tiger.py tests/cli/test_sharing.py tests/evaluation
 # Two test processes, each computing on one thread.
 PYTEST := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/pytest -n 2 --dist worksteal
 

@@ -15,7 +15,7 @@ import pytest
 from recbench.core import BadRequest
 from recbench.core.tuning import Dimension, TuneCard, TuneLog, read_tune_log
 
-optuna = pytest.importorskip("optuna", reason="optuna is not installed: pip install 'recbench[tune]'")
+optuna = pytest.importorskip("optuna", reason="optuna is not installed: pip install 'genrecbench[tune]'")
 CPU = ("--device", "cpu", "--threads", "1")
 KEPT = ("--seen", "keep", "--json")
 SPACE = """

@@ -50,7 +50,7 @@ class Study:
             import optuna
         except ImportError:
             raise BadRequest(
-                "--sampler tpe and --prune need optuna, which is not installed here. Install it: pip install 'recbench[tune]'"
+                "--sampler tpe and --prune need optuna, which is not installed here. Install it: pip install 'genrecbench[tune]'"
             ) from None
         self._optuna = optuna
         self._path = path
