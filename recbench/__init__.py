@@ -9,17 +9,33 @@ from typing import TYPE_CHECKING, Any
 from recbench.about import VERSION
 
 if TYPE_CHECKING:
-    from recbench.api import board, compare, load, ranks, records, run, tune
+    from recbench.api import compare, compare_runs, load, run, tune
+    from recbench.frames import board, check, codes, histories, lists, ranks, records, shortcuts
 
-__all__ = ["__version__", "board", "compare", "load", "ranks", "records", "run", "tune"]
+__all__ = [
+    "__version__",
+    "board",
+    "check",
+    "codes",
+    "compare",
+    "compare_runs",
+    "histories",
+    "lists",
+    "load",
+    "ranks",
+    "records",
+    "run",
+    "shortcuts",
+    "tune",
+]
 __version__ = VERSION
 
 
 def __getattr__(name: str) -> Any:
     if name in __all__:
-        from recbench import api
+        from recbench import api, frames
 
-        return getattr(api, name)
+        return getattr(api if hasattr(api, name) else frames, name)
     raise AttributeError(f"module 'recbench' has no attribute {name!r}")
 
 

@@ -1,4 +1,4 @@
-"""Functions of `import recbench`: commands of the command line for Python, and frames of what they made.
+"""Functions of `import recbench` that do what the commands do; `recbench.frames` reads what they made.
 
 The options are the fields of the requests in `recbench.running.requests`, with the same names and defaults.
 """
@@ -43,26 +43,18 @@ class CompareOutcome(Tabular):
         return {} if self.comparison is None else self.comparison.tests
 
     def tests_to_frame(self) -> "pd.DataFrame":
-        """The paired tests, a line each: the best row minus another, with the 95 % interval and p before and after Holm's correction."""
-        import pandas as pd
+        """The paired tests, a line each, see `Comparison.tests_to_frame`."""
+        return self._finished.tests_to_frame()
 
-        columns = ["dataset", "best", "other", "difference", "low", "high", "p", "p_holm", "n_users"]
-        lines = [
-            (
-                name,
-                test.best,
-                test.other,
-                test.difference.value,
-                test.difference.low,
-                test.difference.high,
-                test.p,
-                test.p_holm,
-                test.n_users,
-            )
-            for name, tests in self.tests.items()
-            for test in tests
-        ]
-        return pd.DataFrame(lines, columns=columns)
+    def costs_to_frame(self) -> "pd.DataFrame":
+        """What each row cost, see `Comparison.costs_to_frame`."""
+        return self._finished.costs_to_frame()
+
+    @property
+    def _finished(self) -> "Comparison":
+        from recbench.reporting import Comparison
+
+        return self.comparison or Comparison(())
 
     def _headline(self) -> str:
         n_failed = sum(cell.state == "failed" for cell in self.cells)
@@ -89,6 +81,8 @@ def run(
     ties: str = "source",
     protocol: str | None = None,
     plugins: Sequence[Path | str] = (),
+    track: Sequence[str] = (),
+    measure: Sequence[str] = (),
     data_dir: Path | str | None = None,
     jobs: int = 1,
     again: bool = False,
@@ -111,6 +105,8 @@ def run(
         ties: order of events with equal times: `source` or `shuffle=SEED`.
         protocol: how the data are divided, such as `temporal:quantile=0.9`; default: that of the data set.
         plugins: folders of models that are not installed. Their code is run.
+        track: trackers that follow each run, such as `tensorboard` or `tensorboard=FOLDER`.
+        measure: what the training consumes that is measured too: `energy`, `flops`.
         data_dir: folder of ready data sets; default: RECBENCH_DATA.
         jobs: runs that share the machine now, this one included, for the record.
         again: make a new record even where a finished one is there.
@@ -136,11 +132,13 @@ def run(
         ties=ties,
         protocol=protocol,
         plugins=_paths(plugins),
+        track=tuple(track),
+        measure=tuple(measure),
         jobs=jobs,
         again=again,
         rerun=tuple(rerun),
     )
-    outcome = run_request(request, _workplace(data_dir))
+    outcome = run_request(request, workplace_with(data_dir))
     if outcome is None:
         raise BadRequest("This process is not the first of its group; only rank 0 has the record. Read the run folder instead.")
     return outcome
@@ -160,6 +158,8 @@ def compare(
     ties: str = "source",
     protocol: str | None = None,
     plugins: Sequence[Path | str] = (),
+    track: Sequence[str] = (),
+    measure: Sequence[str] = (),
     data_dir: Path | str | None = None,
 ) -> CompareOutcome:
     """Run models x data sets x seeds, only what is missing, each in its own process; `recbench compare` as a function.
@@ -177,6 +177,8 @@ def compare(
         ties: order of events with equal times: `source` or `shuffle=SEED`.
         protocol: how the data are divided; default: that of the data set.
         plugins: folders of models that are not installed. Their code is run.
+        track: trackers that follow each run, such as `tensorboard` or `tensorboard=FOLDER`.
+        measure: what the training consumes that is measured too: `energy`, `flops`.
         data_dir: folder of ready data sets; default: RECBENCH_DATA.
 
     Returns:
@@ -201,8 +203,10 @@ def compare(
         ties=ties,
         protocol=protocol,
         plugins=_paths(plugins),
+        track=tuple(track),
+        measure=tuple(measure),
     )
-    where = _workplace(data_dir)
+    where = workplace_with(data_dir)
     with where.progress.task("comparing", len(models) * len(datasets) * seeds) as task:
         n_ended = 0
 
@@ -214,7 +218,23 @@ def compare(
 
         cells = compare_request(request, where, show)
     folders = [cell.folder for cell in cells if cell.folder is not None]
-    return CompareOutcome(tuple(cells), compare_runs(folders, _cards(plugins)) if folders else None)
+    return CompareOutcome(tuple(cells), compare_runs(folders, cards_of(plugins)) if folders else None)
+
+
+def compare_runs(runs: Sequence[Path | str], *, plugins: Sequence[Path | str] = ()) -> "Comparison":
+    """Finished runs side by side, with metrics, paired tests and costs; nothing is run. Seeds of one setting are merged.
+
+    Args:
+        runs: run folders, run ids or their unique starts, published records among them.
+        plugins: folders of models that are not installed. Their code is run.
+
+    Raises:
+        BadRequest: there is no such run, or none is named.
+        SplitMismatch: two runs on one data set differ in protocol, order of ties, test part or item text.
+    """
+    from recbench.reporting import compare_runs as stand_together
+
+    return stand_together([folder_of(run) for run in runs], cards_of(plugins))
 
 
 def tune(
@@ -234,6 +254,7 @@ def tune(
     ties: str = "source",
     protocol: str | None = None,
     plugins: Sequence[Path | str] = (),
+    track: Sequence[str] = (),
     data_dir: Path | str | None = None,
 ) -> "TuneOutcome":
     """Search the settings of a model and take the best by validation; `recbench tune` as a function.
@@ -256,6 +277,7 @@ def tune(
         ties: order of events with equal times: `source` or `shuffle=SEED`.
         protocol: how the data are divided; default: that of the data set.
         plugins: folders of models that are not installed. Their code is run.
+        track: trackers that follow each run, such as `tensorboard` or `tensorboard=FOLDER`.
         data_dir: folder of ready data sets; default: RECBENCH_DATA.
 
     Raises:
@@ -279,8 +301,9 @@ def tune(
         ties=ties,
         protocol=protocol,
         plugins=_paths(plugins),
+        track=tuple(track),
     )
-    where = _workplace(data_dir)
+    where = workplace_with(data_dir)
     with where.progress.task("trials", trials) as task:
         n_ended = 0
 
@@ -306,58 +329,13 @@ def load(run: Path | str, *, plugins: Sequence[Path | str] = (), device: str = "
     """
     from recbench.running.after.loaded import LoadedRun, record_with_model
 
-    folder = _folder_of(run)
+    folder = folder_of(run)
     record = record_with_model(folder)
     return LoadedRun.open(folder, _plugin_of(record.model.name, record.model.distribution, plugins), device=device)
 
 
-def board(dataset: str, *, boards: Path | str | None = None) -> "pd.DataFrame":
-    """The leaderboard of a data set, one line per row, view and metric, with 95 % intervals.
-
-    Args:
-        dataset: name of a data set that has published records.
-        boards: folder of the leaderboards; default: RECBENCH_BOARDS, or `leaderboards` in the current folder.
-
-    Raises:
-        BadRequest: there is no such folder, or no board of that name in it.
-    """
-    from recbench.reporting import published_board
-
-    where = Workplace.from_environment().boards if boards is None else Path(boards)
-    return published_board(where, dataset, _cards(())).to_frame()
-
-
-def records() -> "pd.DataFrame":
-    """All runs that can be read, those of ./runs and published ones each once: one line per run, view and metric."""
-    import pandas as pd
-
-    from recbench.running.run.folders import known_records
-
-    lines = [line for record in known_records(Workplace.from_environment()) for line in record._lines()]
-    return pd.DataFrame(lines, columns=["run", "dataset", "split", "model", "seed", "budget", "view", "metric", "value", "low", "high"])
-
-
-def ranks(run: Path | str) -> "pd.DataFrame":
-    """The rank of every test target of a run: `user` and `target` as rows of the split, and a column of ranks per view.
-
-    A rank of 0 is best; -1 says that the target is not in the list.
-
-    Args:
-        run: a run folder, a run id or its unique start, or `last`; published records count too.
-
-    Raises:
-        BadRequest: there is no such run.
-        BadData: its file of ranks is not what the record says.
-    """
-    import pandas as pd
-
-    from recbench.core.records import RANKS_FILE
-    from recbench.reporting import StoredRun
-
-    return pd.read_parquet(StoredRun.open(_folder_of(run)).path(RANKS_FILE))
-
-
-def _workplace(data_dir: Path | str | None) -> Workplace:
+def workplace_with(data_dir: Path | str | None) -> Workplace:
+    """Folders as the environment names them, data from `data_dir` where it is given; progress goes to the console or the notebook."""
     from recbench.core.progress import ConsoleProgress
 
     return Workplace.from_environment(data_dir=None if data_dir is None else Path(data_dir), progress=ConsoleProgress())
@@ -367,14 +345,16 @@ def _paths(paths: Sequence[Path | str]) -> tuple[Path, ...]:
     return tuple(Path(path) for path in paths)
 
 
-def _folder_of(run: Path | str) -> Path:
+def folder_of(run: Path | str) -> Path:
+    """Folder of a run as users name it: a folder, a run id or its unique start, or `last`."""
     from recbench.running.run.folders import find_run
 
     where = Workplace.from_environment()
     return find_run(str(run), where.runs, where.boards)
 
 
-def _cards(plugins: Sequence[Path | str]) -> "dict[str, ModelCard]":
+def cards_of(plugins: Sequence[Path | str]) -> "dict[str, ModelCard]":
+    """Cards of all models that can be imported, those of `plugins` among them."""
     from recbench import registry
 
     return {row.name: row.plugin.full_card for row in registry.models(_paths(plugins)).describe() if row.plugin is not None}

@@ -135,7 +135,12 @@ def card_folders() -> Registry[Any]:
 
 def executors() -> Registry[Callable[..., Any]]:
     """The executors of all installed distributions; each value opens one."""
-    return Registry("executor", _installed("recbench.executors"), _executor)
+    return Registry("executor", _installed("recbench.executors"), _opener)
+
+
+def trackers() -> Registry[Callable[..., Any]]:
+    """The trackers of all installed distributions; each value opens one for a run."""
+    return Registry("tracker", _installed("recbench.trackers"), _opener)
 
 
 def _installed(group: str) -> list[Claim]:
@@ -148,9 +153,9 @@ def _distribution_of(entry: EntryPoint) -> str:
     return entry.dist.name if entry.dist is not None else entry.value
 
 
-def _executor(name: str, opener: Any) -> Callable[..., Any]:
+def _opener(name: str, opener: Any) -> Callable[..., Any]:
     if not callable(opener):
-        raise PluginFailed(f"{name!r} is of type {type(opener).__name__}. Name a class or a function that opens the executor.")
+        raise PluginFailed(f"{name!r} is of type {type(opener).__name__}. Name a class or a function that opens one.")
     found: Callable[..., Any] = opener
     return found
 

@@ -96,10 +96,54 @@ def test_a_run_is_a_line_a_table_and_a_frame(place: Path) -> None:
     assert (line["value"], line["low"], line["high"]) == (figure.value, figure.low, figure.high)
     assert f"<p>popularity:default on demo, seed 0, run {run_id}, new</p><table" in outcome._repr_html_()
     pd.testing.assert_frame_equal(recbench.records(), frame)
-    ranks = recbench.ranks("last")
-    assert len(ranks) == outcome.record.targets.n_targets
-    assert {"user", "target", "rank_keep", "rank_unseen"} == set(ranks.columns)
-    assert (ranks["rank_keep"].between(0, 9)).mean() == pytest.approx(outcome.record.metrics["keep"]["recall@10"].value)
+    references = outcome.references_to_frame()
+    assert [references.shape, set(references["verdict"]) <= {"above", "level with", "below"}] == [(4, 7), True]
+    part = outcome.references[0]
+    assert (references["value"][0], references["low"][0]) == (part.value, part.difference.low)
+
+
+def test_ranks_histories_and_lists_tell_of_the_same_targets(place: Path) -> None:
+    record = recbench.run("item-knn", "demo", threads=1).record
+    ranks, histories, lists = recbench.ranks("last"), recbench.histories("last"), recbench.lists("last", k=10)
+    assert list(ranks.columns[:6]) == ["user", "target", "item_id", "title", "rank_keep", "rank_unseen"]
+    assert len(ranks) == record.targets.n_targets
+    assert ranks["rank_keep"].between(0, 9).mean() == pytest.approx(record.metrics["keep"]["recall@10"].value)
+    assert ranks["in_history"].mean() == pytest.approx(record.targets.share_in_history)
+    assert (ranks["relation"] == "seen pair").equals(ranks["follows_last"])
+    assert (histories.groupby("user").size() == ranks.set_index("user")["history_length"]).all()
+    assert lists.groupby(["query", "view"])["rank"].apply(list).map(lambda places: places == list(range(10))).all()
+    for view in ("keep", "unseen"):
+        shown = lists[lists["view"] == view].merge(ranks, left_on=["user", "item"], right_on=["user", "target"])
+        found = ranks[ranks[f"rank_{view}"].between(0, 9)]
+        assert shown.set_index("user")["rank"].to_dict() == found.set_index("user")[f"rank_{view}"].to_dict()
+        assert (shown["title_x"] == shown["title_y"]).all()
+    mine = histories[histories["user"] == 0]
+    listed = recbench.load("last").recommend(mine["item_id"].tolist(), k=10, view="keep", user_id=mine["user_id"].iloc[0])
+    assert [one.item_id for one in listed] == lists[(lists["user"] == 0) & (lists["view"] == "keep")]["item_id"].tolist()
+    with pytest.raises(BadRequest, match="at least one item"):
+        recbench.lists("last", k=0)
+
+
+def test_codes_are_those_that_the_record_describes(place: Path) -> None:
+    record = recbench.run("tiger", "demo", preset="smoke", overrides={"training.max_steps": 2}, threads=1).record
+    codes = recbench.codes("last")
+    levels = [name for name in codes.columns if name.startswith("level_")]
+    assert len(codes) == record.dataset.n_items
+    assert not codes.duplicated(levels).any()
+    assert (codes["sharing"] > 1).mean() == pytest.approx(record.diagnostics["codes_colliding_share"])
+    assert codes["level_1"].nunique() == record.diagnostics["codes_used_1"]
+    assert codes["title"].notna().all()
+    recbench.run("popularity", "demo", threads=1)
+    with pytest.raises(BadRequest, match="has no item codes"):
+        recbench.codes("last")
+
+
+def test_a_folder_is_checked_and_its_shortcuts_are_shown(place: Path) -> None:
+    assert recbench.check("demo")["is_good"].all()
+    wrong = recbench.check(str(place / "nowhere"))
+    assert wrong["is_good"].tolist() == [False]
+    assert "there is no such folder" in wrong["detail"][0]
+    assert recbench.shortcuts("demo").iloc[0].tolist() == ["test targets", "500"]
 
 
 def test_the_log_names_the_preset_and_keeps_the_settings_for_those_who_debug(place: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -125,6 +169,11 @@ def test_a_comparison_has_cells_metrics_and_paired_tests(place: Path) -> None:
     (test,) = found.tests["demo"]
     (line,) = found.tests_to_frame().to_dict("records")
     assert (line["dataset"], line["best"], line["other"], line["p"]) == ("demo", test.best, test.other, test.p)
+    costs = found.costs_to_frame().set_index("model")
+    assert costs.loc["popularity:default", "parameters"] == 300  # a count per item
+    again = recbench.compare_runs([cell.folder for cell in found.cells if cell.folder is not None])
+    pd.testing.assert_frame_equal(again.to_frame(), found.to_frame())
+    pd.testing.assert_frame_equal(again.tests_to_frame(), found.tests_to_frame())
     assert found._repr_html_().startswith("<p>2 cells, 0 failed; 2 rows on demo</p><table")
 
 
@@ -132,6 +181,10 @@ def test_a_comparison_has_cells_metrics_and_paired_tests(place: Path) -> None:
 def test_a_search_gives_settings_for_a_run(place: Path) -> None:
     found = recbench.tune("item-knn", "demo", trials=2, threads=1)
     assert [trial.state for trial in found.log.trials] == ["done", "done"]
+    trials = found.trials_to_frame()
+    assert list(trials.columns) == ["trial", "state", *found.log.space, "score", "train_s"]
+    assert trials["score"].max() == found.best.score
+    assert trials["decay"].tolist() == [trial.config["decay"] for trial in found.log.trials]
     assert recbench.run("item-knn", "demo", config_file=found.config_file, threads=1).record.tuned is not None
 
 

@@ -25,6 +25,7 @@ FLOORS: dict[str, set[str]] = {
     "running": {"core", "data", "evaluation", "tasks", "nn", "registry", "running"},
     "reporting": {"core", "evaluation", "tasks", "reporting"},
     "api": {"core", "evaluation", "registry", "running", "reporting"},
+    "frames": {"core", "data", "evaluation", "registry", "running", "reporting", "api", "frames"},
     "cli": {"core", "data", "evaluation", "tasks", "registry", "running", "reporting", "api", "cli"},
     "testing": {"core", "data", "evaluation", "tasks", "nn", "registry", "running", "reporting", "testing"},
     "models": {"core", "nn"},
@@ -43,6 +44,7 @@ NEVER: dict[str, set[str]] = {
     "running": {"transformers", "typer", "click"},
     "reporting": TORCH | {"sklearn", "faiss", "typer", "click"},
     "api": TORCH | {"pyarrow", "scipy", "sklearn", "faiss", "typer", "click"},
+    "frames": TORCH | {"pyarrow", "scipy", "sklearn", "faiss", "typer", "click"},
     "cli": TORCH | FRAMES | {"numpy", "pydantic", "click", "scipy", "faiss", "sklearn"},
     "testing": {"typer", "click"},
     "models": {"pandas", "typer", "click"},
@@ -55,6 +57,7 @@ ON_CALL: dict[str, set[str]] = {"recbench/core/tabular.py": {"pandas"}}
 NOT_AT_THE_TOP: dict[str, set[str]] = {
     "running": {"torch"},  # which device there is; all else about torch is asked of recbench.nn
     "api": {"pandas"},
+    "frames": {"pandas"},
     "cli": {"rich", "recbench.api", "recbench.core", "recbench.data", "recbench.running", "recbench.reporting", "recbench.registry"},
 }
 """Floor -> modules that only functions may import, for the sake of start-up."""
@@ -220,7 +223,7 @@ def circles(graph: Mapping[str, set[str]]) -> list[list[str]]:
 
 WINGS: dict[str, tuple[set[str], ...]] = {
     "nn": ({"compute"}, {"ranking", "text", "training"}, {"codes"}, {"blocks"}),
-    "running": ({"host", "requests"}, {"stages"}, {"run"}, {"after", "foreign", "many", "upkeep"}),
+    "running": ({"host", "requests", "tracking"}, {"stages"}, {"run"}, {"after", "foreign", "many", "upkeep"}),
 }
 """Wings and single files of a package, from the ground up: each imports itself and what lies on lower floors."""
 

@@ -12,10 +12,12 @@ from recbench.cli.options import (
     Executor,
     Jobs,
     Json,
+    Measure,
     Plugins,
     Protocol,
     ThreadsOfEach,
     Ties,
+    Track,
     model_cards,
     names,
     workplace,
@@ -46,6 +48,8 @@ def compare(
     ties: Ties = "source",
     protocol: Protocol = None,
     plugin: Plugins = None,
+    track: Track = None,
+    measure: Measure = None,
     data_dir: DataDir = None,
     plot: Annotated[
         bool, typer.Option("--plot", help="Draw intervals, and quality against seconds of training, into ./runs/comparison.png.")
@@ -80,6 +84,8 @@ def compare(
         ties=ties,
         protocol=protocol,
         plugins=tuple(plugin or ()),
+        track=tuple(track or ()),
+        measure=() if measure is None else names(measure, "--measure"),
         overrides=dict(parse_assignment(text) for text in overrides or ()),
     )
     where = workplace(data_dir)

@@ -9,14 +9,11 @@ from recbench.cli.terminal import print_json, print_line, stdout, verb
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from rich.table import Table
 
     from recbench.core.ranking import View
-    from recbench.data import Dataset, Split
     from recbench.running.after.optimum import Optimum
-    from recbench.tasks import Task
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of a data set, path of a card, or folder of data.")]
 
@@ -60,8 +57,9 @@ def stats(
     Example: recbench data stats sports
     """
     from recbench.data import stats as statistics_of
+    from recbench.running.run.splits import divided
 
-    task, dataset, split = _divided(name, protocol, ties, data_dir)
+    task, dataset, split = divided(name, protocol, ties, workplace(data_dir))
     found = statistics_of(dataset, split)
     if as_json:
         print_json(found.to_dict())
@@ -82,7 +80,9 @@ def shortcuts(
 
     Example: recbench data shortcuts sports
     """
-    task, _, split = _divided(name, protocol, ties, data_dir)
+    from recbench.running.run.splits import divided
+
+    task, _, split = divided(name, protocol, ties, workplace(data_dir))
     found = task.shortcut_card(split)
     if as_json:
         print_json(found.to_dict())
@@ -104,18 +104,9 @@ def check(
     from rich.markup import escape
     from rich.table import Table
 
-    from recbench import data
-    from recbench.tasks import task_of_card
+    from recbench.running.run.splits import checked
 
-    where = workplace(data_dir)
-    findings = data.check(
-        name,
-        data_dir=where.data,
-        home=where.home,
-        progress=where.progress,
-        protocol_of=lambda card: task_of_card(card).protocol(),
-        units_of=lambda card: task_of_card(card).words.units,
-    )
+    findings = checked(name, workplace(data_dir))
     if as_json:
         print_json(findings)
     else:
@@ -196,18 +187,6 @@ def _distance_table(found: "Optimum", view: "View") -> "Table":
             share = "–" if run.share is None else f"{100 * run.share:.1f} %"
             table.add_row(escape(run.row_name), str(run.seed), f"{run.value:.4f}", share, below, run_end)
     return table
-
-
-def _divided(name: str, protocol: str | None, ties: str, data_dir: "Path | None") -> "tuple[Task, Dataset, Split]":
-    """The task of a data set, its data, and these divided as the options say."""
-    from recbench import data
-    from recbench.tasks import task_of_card
-
-    where = workplace(data_dir)
-    located = data.locate(name, data_dir=where.data, home=where.home, progress=where.progress)
-    dataset = data.read_dataset(located, where.progress)
-    task = task_of_card(dataset.card)
-    return task, dataset, data.make_split(dataset, task.protocol(protocol, ties))
 
 
 def _two_columns(rows: "Sequence[tuple[str, str]]") -> "Table":

@@ -45,7 +45,7 @@ def export(
     from recbench.running.after.export import write_shared_model
 
     shared = _shared(run, ranks, items, plugin)
-    write_shared_model(shared, folder, _card_of(shared, str(folder), licence))
+    write_shared_model(shared, folder, _card_of(shared, folder.name, licence))
     if as_json:
         print_json({"folder": folder, "run": shared.record.run_id, "bytes": shared.manifest.n_bytes, "files": shared.manifest.files})
         return

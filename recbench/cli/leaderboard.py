@@ -24,6 +24,9 @@ NewSplit = Annotated[
     bool,
     typer.Option("--new-split", help="Take records of a split that no published record is on; its targets are then believed."),
 ]
+Replace = Annotated[
+    bool, typer.Option("--replace", help="Take newer runs of published rows and seeds, which then count in place of these.")
+]
 Boards = Annotated[Path | None, typer.Option(help="Folder of the leaderboards. Default: ./leaderboards.")]
 
 
@@ -151,6 +154,7 @@ def check(
     folders: Submissions,
     boards: Boards = None,
     new_split: NewSplit = False,
+    replace: Replace = False,
     plugin: Plugins = None,
     jobs: Processes = None,
     as_json: Json = False,
@@ -165,7 +169,8 @@ def check(
     from recbench import reporting
 
     at_once = processes(jobs)
-    report = reporting.check_submissions(folders, known_of_submissions(existing_boards(boards, plugin), plugin, new_split), at_once)
+    known = known_of_submissions(existing_boards(boards, plugin), plugin, new_split=new_split, replace=replace)
+    report = reporting.check_submissions(folders, known, at_once)
     if as_json:
         print_json(report)
         if report.faults:
@@ -182,6 +187,7 @@ def accept(
     folders: Submissions,
     boards: Boards = None,
     new_split: NewSplit = False,
+    replace: Replace = False,
     plugin: Plugins = None,
     jobs: Processes = None,
     as_json: Json = False,
@@ -194,7 +200,7 @@ def accept(
     from recbench import reporting
 
     at_once = processes(jobs)
-    known = known_of_submissions(existing_boards(boards, plugin), plugin, new_split)
+    known = known_of_submissions(existing_boards(boards, plugin), plugin, new_split=new_split, replace=replace)
     report, result = reporting.accept_submissions(folders, known, at_once)
     if as_json:
         print_json({"report": report, "written": result.written})

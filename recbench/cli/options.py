@@ -43,6 +43,20 @@ Device = Annotated[str, typer.Option(help="Compute device: auto, cpu, cuda or cu
 Precision = Annotated[str, typer.Option(help="Matrix products of the training: auto (bf16 on a GPU that has it), fp32 or bf16.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="Threads for computing on the CPU. Default: one per core.")]
 Executor = Annotated[str, typer.Option(help="Where runs are made: local, ray on the cluster that RAY_ADDRESS names, or an installed one.")]
+Track = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME[=FOLDER]",
+        help="Tracker that follows each run: tensorboard, mlflow, trackio, wandb (offline), or an installed one. Repeatable.",
+    ),
+]
+Measure = Annotated[
+    str | None,
+    typer.Option(
+        metavar="energy,flops",
+        help="Measure what the training consumes: energy by codecarbon, floating-point operations by torch, which slows it down.",
+    ),
+]
 Processes = Annotated[
     int | None, typer.Option("--jobs", min=1, help="Processes that compute figures, at most. Default: one per core. Few records take one.")
 ]
@@ -142,7 +156,9 @@ def model_card(name: str, plugins: "Sequence[Path] | None" = None) -> "ModelCard
         return None
 
 
-def known_of_submissions(boards: Path | None, plugins: "Sequence[Path] | None" = None, new_split: bool = False) -> "Known":
+def known_of_submissions(
+    boards: Path | None, plugins: "Sequence[Path] | None" = None, *, new_split: bool = False, replace: bool = False
+) -> "Known":
     """What a submission is held against: the boards, and the cards of the models and data sets that are known here."""
     from recbench import registry
     from recbench.data import dataset_card, dataset_names
@@ -157,6 +173,7 @@ def known_of_submissions(boards: Path | None, plugins: "Sequence[Path] | None" =
         distributions={name: models.distribution(name) for name in cards},
         titles={card.name: card.title for card in data},
         new_split=new_split,
+        replace=replace,
     )
 
 

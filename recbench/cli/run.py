@@ -6,7 +6,23 @@ from typing import Annotated
 
 import typer
 
-from recbench.cli.options import Budget, DataDir, Debug, Device, Json, Plugins, Precision, Protocol, Threads, Ties, model_card, workplace
+from recbench.cli.options import (
+    Budget,
+    DataDir,
+    Debug,
+    Device,
+    Json,
+    Measure,
+    Plugins,
+    Precision,
+    Protocol,
+    Threads,
+    Ties,
+    Track,
+    model_card,
+    names,
+    workplace,
+)
 from recbench.cli.terminal import print_json, print_line, stdout, verb
 
 
@@ -31,6 +47,8 @@ def run(
     ties: Ties = "source",
     protocol: Protocol = None,
     plugin: Plugins = None,
+    track: Track = None,
+    measure: Measure = None,
     data_dir: DataDir = None,
     jobs: Annotated[
         int,
@@ -70,6 +88,8 @@ def run(
         ties=ties,
         protocol=protocol,
         plugins=tuple(plugin or ()),
+        track=tuple(track or ()),
+        measure=() if measure is None else names(measure, "--measure"),
         again=again,
         jobs=jobs,
         rerun=tuple(rerun or ()),

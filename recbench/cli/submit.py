@@ -28,7 +28,9 @@ def submit(
     from recbench.core.commands import command_line
 
     here = workplace().boards
-    known = known_of_submissions(existing_boards(boards) if boards is not None else here if here.is_dir() else None, plugin)
+    where = existing_boards(boards) if boards is not None else here if here.is_dir() else None
+    # What only a maintainer can say yes to is told, and no fault.
+    known = known_of_submissions(where, plugin, new_split=True, replace=True)
     report = reporting.write_submission(output, [run_folder(run) for run in runs], known)
     if as_json:
         print_json({"folder": output, "report": report})

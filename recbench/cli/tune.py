@@ -4,7 +4,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from recbench.cli.options import Budget, DataDir, Debug, Device, Executor, Jobs, Json, Plugins, Protocol, ThreadsOfEach, Ties, workplace
+from recbench.cli.options import (
+    Budget,
+    DataDir,
+    Debug,
+    Device,
+    Executor,
+    Jobs,
+    Json,
+    Plugins,
+    Protocol,
+    ThreadsOfEach,
+    Ties,
+    Track,
+    workplace,
+)
 from recbench.cli.terminal import print_json, print_line, stdout, verb
 
 if TYPE_CHECKING:
@@ -40,6 +54,7 @@ def tune(
     ties: Ties = "source",
     protocol: Protocol = None,
     plugin: Plugins = None,
+    track: Track = None,
     data_dir: DataDir = None,
     as_json: Json = False,
     debug: Debug = False,  # noqa: ARG001 (read by `verb`)
@@ -71,6 +86,7 @@ def tune(
         ties=ties,
         protocol=protocol,
         plugins=tuple(plugin or ()),
+        track=tuple(track or ()),
     )
     last: list[TrialState] = []
 

@@ -224,6 +224,11 @@ class Budget:
         """Count work that was done before this process began: a stage found in the cache."""
         self.ledger.charged_s += took.cpu_seconds if self.unit == "cpu-seconds" else took.seconds
 
+    def excuse(self, took: Elapsed) -> None:
+        """Leave out processor time of something that is no part of the run. On the clock it counts, on which the user waits for it."""
+        if self.unit == "cpu-seconds":
+            self.ledger.charged_s -= took.cpu_seconds
+
     def charge_attempt(self, took: Elapsed) -> None:
         """Count an earlier, interrupted attempt; one at an auxiliary training counts for the run too."""
         self.charge(took)

@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, ModelWrapValidatorHandler, ValidationError, model_validator
 
+from recbench.core.digests import sha256_of
 from recbench.core.errors import BadConfig, nearest
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
@@ -299,3 +300,21 @@ def _toml_value(value: Any) -> str:
 def canonical_json(value: Any) -> str:
     """One text per value: sorted keys, no spaces. What is hashed goes through here."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def hash_value(value: Any) -> str:
+    """sha256 of a JSON value; equal values have equal hashes whatever the order of their keys."""
+    return sha256_of(canonical_json(value).encode())
+
+
+def config_hash(model: str, settings: Mapping[str, Any], budget: str | None, moved: Mapping[str, str], added: Mapping[str, Any]) -> str:
+    """Hash that is equal for runs which differ only in their seed, including those from before settings were nested or gained.
+
+    Args:
+        model: name of the model.
+        settings: nested settings of today, as JSON values.
+        budget: of the run; None: none.
+        moved: of the model's card.
+        added: of the model's card.
+    """
+    return hash_value({"model": model, "config": hashed_settings(settings, moved, added), "budget": budget})

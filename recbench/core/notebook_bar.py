@@ -1,6 +1,7 @@
 """Bars of progress in the output of a notebook's cell."""
 
 import time
+import warnings
 from typing import Any
 
 from rich.progress import Progress, TaskID
@@ -16,10 +17,13 @@ class NotebookBar(Progress):
     _place: Any = None
 
     def start(self) -> None:
-        """Show the bars below what the cell has printed."""
+        """Show the bars below what the cell has printed, or where they stood before."""
         from IPython.display import display
 
-        self._place = display(self.make_tasks_table(self.tasks), display_id=True)
+        # What tqdm says where a library imports it in a notebook without widgets, which nothing here draws with.
+        warnings.filterwarnings("ignore", message="IProgress not found")
+        if self._place is None:
+            self._place = display(self.make_tasks_table(self.tasks), display_id=True)
 
     def stop(self) -> None:
         """Take the bars away."""

@@ -118,6 +118,7 @@ class ConsoleProgress:
             return
         if self._bar is None:
             self._bar = _new_bar(self._console)
+        if self._depth == 0:
             self._bar.start()
         self._depth += 1
         bar = self._bar
@@ -129,7 +130,8 @@ class ConsoleProgress:
             self._depth -= 1
             if self._depth == 0:
                 bar.stop()
-                self._bar = None
+                if not self._console.is_jupyter:  # where each new one would leave an empty line
+                    self._bar = None
 
 
 class _NoTask:

@@ -27,10 +27,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+)
 
 from recbench.about import DISTRIBUTION
-from recbench.core.config import canonical_json, moved_settings, with_added
+from recbench.core.config import hash_value, moved_settings, with_added
 from recbench.core.elapsed import Elapsed
 from recbench.core.errors import BadData, refuse_shortage
 from recbench.core.file_names import is_plain_path
@@ -38,13 +46,13 @@ from recbench.core.ranking import View
 from recbench.core.tabular import Tabular
 from recbench.core.tuning import RANDOM
 
-SCHEMA_VERSION = 8
+SCHEMA_VERSION = 9
 """2 added `tuned`, `foreign` and `remeasured`; 3 added `StagePart.steps` and `stopped_by`, `FitPart.validations`, the peak of device
 memory, the sums of the model's files and the record's own sum; 4 added `task` and `ModelPart.columns`, and nested `config`, see
 `RunRecord.with_present_config`; 5 added `Fingerprints.feedback`, `Fingerprints.features` and `notes`; 6 added
 `StagePart.cpu_seconds`, `CostPart.cpu_s` and `CostPart.train_cpu_s`; 7 added `TunePart.budget`; 8 added
-`TunePart.sampler` and `TunePart.pruned`."""
-_READ_VERSIONS = (1, 2, 3, 4, 5, 6, 7, 8)
+`TunePart.sampler` and `TunePart.pruned`; 9 added `CostPart.train_energy_kwh` and `CostPart.train_flops`."""
+_READ_VERSIONS = (1, 2, 3, 4, 5, 6, 7, 8, 9)
 _FIRST_SEALED = 3
 LAST_FLAT = 3
 """Last schema in which all settings stand on one level, by names that the card's `[moved]` leads to those of today."""
@@ -224,6 +232,10 @@ class SlicePart(_Part):
     metrics: dict[str, Interval]
 
 
+ON_REQUEST = ("train_energy_kwh", "train_flops")
+"""Figures of the cost that stand in a record only where they were asked for."""
+
+
 class CostPart(_Part):
     train_s: float
     rank_s: float
@@ -238,6 +250,15 @@ class CostPart(_Part):
     """Most resident memory of the process, on the host."""
     peak_device_memory_bytes: int | None = None
     """Most memory allocated on the CUDA device (of rank 0); None on a CPU and where nobody measured it."""
+    train_energy_kwh: Annotated[float, Field(ge=0)] | None = None
+    """Energy of the training and all that it asked for, as codecarbon reads or estimates it; absent where nobody asked."""
+    train_flops: Annotated[float, Field(ge=0)] | None = None
+    """Floating-point operations of the same in torch's products, convolutions and attention; absent where nobody asked."""
+
+    @model_serializer(mode="wrap")
+    def _without_the_unasked(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values: dict[str, Any] = whole(self)
+        return {name: value for name, value in values.items() if value is not None or name not in ON_REQUEST}
 
 
 class TargetsPart(_Part):
@@ -411,7 +432,15 @@ class RunRecord(Tabular, _Part):
 
 def _sum_of(raw: Mapping[str, Any]) -> str:
     """sha256 of JSON values as they stand in a file; not of a `RunRecord`, which may have gained fields since."""
-    return hashlib.sha256(canonical_json(raw).encode()).hexdigest()
+    return hash_value(raw)
+
+
+def is_laid_out_as_written(content: bytes) -> bool:
+    """Whether the text of a record is the one that `RunRecord.to_json` gives to its values, of whatever schema.
+
+    A text with a key twice, or with numbers of another form, says one thing to a reader and another to a program.
+    """
+    return (json.dumps(json.loads(content), indent=1, ensure_ascii=False) + "\n").encode() == content
 
 
 def read_record(path: Path) -> RunRecord:

@@ -14,7 +14,6 @@ Whoever takes such a folder in must not trust it: `read_manifest` bounds names a
 
 import json
 import re
-import struct
 from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path, PurePosixPath
@@ -26,6 +25,7 @@ from recbench.core.byte_sizes import size_text
 from recbench.core.config import explain
 from recbench.core.digests import file_sha256
 from recbench.core.errors import BadData
+from recbench.core.file_kinds import fault_of_curve, fault_of_kind
 from recbench.core.file_names import is_plain_path, is_run_name
 from recbench.core.latency import LATENCY_FILE
 from recbench.core.records import CURVE_FILE, EXPOSURE_FILE, PULLED_FILE, RANKS_FILE, RECORD_FILE, FilePart
@@ -42,8 +42,6 @@ _OF_THE_SPLIT = re.compile(r"(targets|items)-[0-9a-f]{16}\.parquet")
 _MODEL_SUFFIXES = {".safetensors", ".json", ".npy", ".parquet", ".txt"}
 """Kinds of files that hold numbers or text and nothing else."""
 _MOST_FILES = 1_000
-_MOST_TEXT_BYTES = 256 << 20
-"""Of a file that is read as a whole to see what it is."""
 MOST_SMALL_BYTES = 4 << 20
 """Of the manifest and of a record."""
 _Sum = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -87,6 +85,11 @@ class SharedFile(_Part):
     sha256: _Sum
     n_bytes: NonNegativeInt
 
+    @property
+    def is_evidence(self) -> bool:
+        """Whether figures are computed from it."""
+        return _is_evidence(self.name)
+
     @classmethod
     def of(cls, path: Path, name: str) -> "SharedFile":
         """The entry of a file that is there."""
@@ -98,7 +101,7 @@ class SharedFile(_Part):
             raise BadData(f"{self.name} has {path.stat().st_size:,} bytes, the manifest says {self.n_bytes:,}. {_AGAIN}")
         if file_sha256(path) != self.sha256:
             raise BadData(f"{self.name}: its sha256 is not the {self.sha256[:16]} of the manifest. {_AGAIN}")
-        fault = _fault_of_kind(path, PurePosixPath(self.name).suffix)
+        fault = fault_of_curve(path) if self.name == CURVE_FILE else fault_of_kind(path, PurePosixPath(self.name).suffix)
         if fault:
             raise BadData(f"{self.name} is not what its name says: {fault}. A shared model holds numbers and text only.")
 
@@ -203,53 +206,3 @@ def _small_json(path: Path) -> object:
         raise BadData(f"{path} cannot be read: {error.strerror}. It is no shared model of recbench.") from None
     except (ValueError, RecursionError) as error:
         raise BadData(f"{path} is not valid JSON: {error}. {_AGAIN}") from None
-
-
-def _fault_of_kind(path: Path, suffix: str) -> str:
-    """Why a file is not of the kind that its ending names; empty for one that is."""
-    size = path.stat().st_size
-    if suffix == ".safetensors":
-        return _fault_of_tensors(path, size)
-    if suffix == ".npy":
-        return _fault_of_array(path)
-    if suffix == ".parquet":
-        with path.open("rb") as stream:
-            head = stream.read(4)
-            stream.seek(max(0, size - 4))
-            return "" if size >= 12 and head == stream.read(4) == b"PAR1" else "no parquet file"
-    if size > _MOST_TEXT_BYTES:
-        return f"{size_text(size)} of text, at most {size_text(_MOST_TEXT_BYTES)} are read"
-    try:
-        text = path.read_bytes().decode("utf-8")
-        if suffix == ".json":
-            json.loads(text)
-    except UnicodeDecodeError:
-        return "no text in UTF-8"
-    except (ValueError, RecursionError):
-        return "no JSON"
-    return ""
-
-
-def _fault_of_tensors(path: Path, size: int) -> str:
-    """Whether a file begins with a header of safetensors: its length, and JSON that says where each tensor lies."""
-    with path.open("rb") as stream:
-        start = stream.read(8)
-        length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
-        if not 0 < length <= min(size - 8, _MOST_TEXT_BYTES):
-            return "no safetensors file"
-        try:
-            header = json.loads(stream.read(length).decode("utf-8"))
-        except (ValueError, RecursionError):
-            return "no safetensors file"
-    return "" if isinstance(header, dict) else "no safetensors file"
-
-
-def _fault_of_array(path: Path) -> str:
-    """Whether a file holds an array of numbers; one of Python objects is a pickle."""
-    import numpy as np
-
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError, SyntaxError, MemoryError) as error:
-        return f"no array of numbers: {error}"
-    return "" if array.dtype.kind in "biufU" else f"an array of {array.dtype}"

@@ -1,19 +1,23 @@
 """Columns of Arrow tables as events and item texts, with the faults a file can have."""
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
+from pydantic import Field, field_validator
 
+from recbench.core.config import PluginConfig
 from recbench.core.errors import BadData, nearest
 from recbench.core.interactions import StringArray
 from recbench.core.ragged import IntArray
 from recbench.core.visible import listed
 from recbench.data.reader import RawEvents, RawItems
-from recbench.data.tables import is_parquet, read_csv, read_parquet
+from recbench.data.tables import column_names, is_parquet, read_csv, read_parquet
 from recbench.data.texts import texts_from_column
 from recbench.data.times import seconds_where_known, times_from_column, whole_numbers
 
@@ -25,6 +29,13 @@ PRE_SPLIT: Mapping[str, str] = {
 EVENT_COLUMNS = ("user_id", "item_id", "timestamp", "position", "rating", "unix_time")
 """All that `events_from_table` looks at."""
 _NEEDED = ("user_id", "item_id")
+_OTHER_NAMES: Mapping[str, Sequence[str]] = {
+    "user_id": ("user", "uid", "customer", "customer_id", "reviewer_id", "visitor_id", "member_id", "session_id"),
+    "item_id": ("item", "iid", "movie", "movie_id", "product", "product_id", "asin", "sku", "article_id", "book_id", "isbn", "track_id"),
+    "timestamp": ("time", "date", "datetime", "day", "ts", "created_at", "event_time", "review_time", "unix_review_time"),
+    "title": ("name", "product_name", "movie_title"),
+}
+"""What published tables call these columns; letters and digits alone count."""
 AS_WRITTEN = ("user_id", "item_id", "timestamp", "unix_time")
 """Columns of text files that are not to be read as numbers: ids keep their zeros, times their digits."""
 
@@ -56,29 +67,111 @@ def items_from_table(table: pa.Table, file: str, columns: Sequence[str]) -> RawI
     return RawItems(ids.to_pylist(), {name: texts_from_column(table.column(name), name, file) for name in known})
 
 
-def read_events(path: Path, *, parquet: bool, delimiter: str = ",") -> RawEvents:
+class TableOptions(PluginConfig):
+    """How the files of ready data are written."""
+
+    columns: dict[str, str] = Field(default_factory=dict)
+    """Standard name of a column, such as `user_id` -> its name in the files. Columns of standard names need no entry."""
+
+    @field_validator("columns")
+    @classmethod
+    def _each_once(cls, columns: dict[str, str]) -> dict[str, str]:
+        repeated = [name for name in columns.values() if list(columns.values()).count(name) > 1]
+        if repeated:
+            raise ValueError(f"two names stand for the column {repeated[0]!r} of the files. Keep one of them.")
+        return columns
+
+    def in_files(self, names: Sequence[str]) -> dict[str, str]:
+        """Name in the files -> standard name, of each of `names`."""
+        return {self.columns.get(name, name): name for name in names}
+
+
+def read_events(path: Path, options: TableOptions, *, parquet: bool, delimiter: str = ",") -> RawEvents:
     """Events of a file with a header.
 
     Args:
         path: a csv or parquet file or a folder of parquet parts, as its name says.
+        options: names of its columns.
         parquet: what a file is whose name says neither.
         delimiter: what stands between two values of a csv file.
     """
+    standard = _present(path, EVENT_COLUMNS, _NEEDED, options, refused=PRE_SPLIT, parquet=parquet, delimiter=delimiter)
+    columns, needed = list(standard), list(options.in_files(_NEEDED))
     if is_parquet(path, otherwise=parquet):
-        table = read_parquet(path, EVENT_COLUMNS, needed=_NEEDED, refused=PRE_SPLIT, encoded=_NEEDED)
+        table = read_parquet(path, columns, needed=needed, encoded=needed)
     else:
-        table = read_csv(path, AS_WRITTEN, columns=EVENT_COLUMNS, needed=_NEEDED, refused=PRE_SPLIT, delimiter=delimiter, encoded=_NEEDED)
-    return events_from_table(table, path.name)
+        table = read_csv(path, list(options.in_files(AS_WRITTEN)), columns=columns, delimiter=delimiter, encoded=needed)
+    return events_from_table(table.rename_columns([standard[name] for name in table.column_names]), path.name)
 
 
-def read_items(path: Path, columns: Sequence[str], *, parquet: bool, delimiter: str = ",") -> RawItems:
+def read_items(path: Path, columns: Sequence[str], options: TableOptions, *, parquet: bool, delimiter: str = ",") -> RawItems:
     """Item texts of a file with a header; arguments as for `read_events`, and the text columns to read."""
-    wanted = ("item_id", *columns)
+    standard = _present(path, ("item_id", *columns), ("item_id",), options, parquet=parquet, delimiter=delimiter)
     if is_parquet(path, otherwise=parquet):
-        table = read_parquet(path, wanted, needed=("item_id",))
+        table = read_parquet(path, list(standard), needed=list(options.in_files(("item_id",))))
     else:
-        table = read_csv(path, None, columns=wanted, needed=("item_id",), delimiter=delimiter)
-    return items_from_table(table, path.name, columns)
+        table = read_csv(path, None, columns=list(standard), delimiter=delimiter)
+    return items_from_table(table.rename_columns([standard[name] for name in table.column_names]), path.name, columns)
+
+
+def told_columns(
+    files: Mapping[str, Path], options: TableOptions, columns: Sequence[str], *, parquet: bool, delimiter: str = ","
+) -> list[str]:
+    """What the columns of events and items are taken for, a line per file; arguments as for `read_items`, and files by role."""
+    lines = []
+    for role, names, needed in (("interactions", EVENT_COLUMNS, _NEEDED), ("items", ("item_id", *columns), ("item_id",))):
+        if role in files:
+            standard = _present(files[role], names, needed, options, parquet=parquet, delimiter=delimiter)
+            present = column_names(files[role], list(standard), parquet=parquet, delimiter=delimiter)
+            likely = {other: name for name, other in _likely(names, options, present).items()}
+            read = [f"{standard[name]}{'' if standard[name] == name else f' (called {name})'}" for name in present if name in standard]
+            others = [f"{name}{f' (is it {likely[name]}?)' if name in likely else ''}" for name in present if name not in standard]
+            lines.append(f"{files[role].name}: {listed(read)}" + (f"; not read: {listed(others)}" if others else ""))
+    return lines
+
+
+def _present(
+    path: Path,
+    names: Sequence[str],
+    needed: Sequence[str],
+    options: TableOptions,
+    *,
+    refused: Mapping[str, str] = MappingProxyType({}),
+    parquet: bool,
+    delimiter: str,
+) -> dict[str, str]:
+    """Name in the file -> standard name, of those of `names` that it has; a `BadData` with a way out where it lacks a needed one."""
+    standard = options.in_files(names)
+    present = column_names(path, list(standard), refused=refused, parquet=parquet, delimiter=delimiter)
+    for name, meant in options.in_files(needed).items():
+        if name not in present:
+            likely = _likely(names, options, present)
+            hint = nearest(name, present) or (f" It may be called {likely[meant]!r} here." if meant in likely else "")
+            mapped = ", ".join(f"{one} = {json.dumps(other)}" for one, other in likely.items())
+            in_card = f", or say in a card what it is called: [options] columns = {{ {mapped} }}" if mapped else ""
+            raise BadData(
+                f"{path} has no column {name!r}; it has {listed(present)}.{hint} Rename or add the column{in_card}. "
+                "docs/add-a-dataset.md shows a card and says what each column holds."
+            )
+    return {name: meant for name, meant in standard.items() if name in present}
+
+
+def _likely(names: Sequence[str], options: TableOptions, present: Sequence[str]) -> dict[str, str]:
+    """What standard columns that a file lacks are probably called in it."""
+    standard = options.in_files(names)
+    free = [other for other in present if other not in standard]
+    found = {}
+    for other, name in standard.items():
+        usual = {_letters(word) for word in (name, *_OTHER_NAMES.get(name, ()))}
+        called = [word for word in free if _letters(word) in usual]
+        if other not in present and called:
+            found[name] = called[0]
+    return found
+
+
+def _letters(name: str) -> str:
+    """`user_id`, `userId` and `User ID` are one name."""
+    return "".join(letter for letter in name.lower() if letter.isalnum())
 
 
 def read_pairs(path: Path, left: str, right: str, *, parquet: bool) -> RawEvents:

@@ -133,6 +133,14 @@ class HasSide(Protocol):
         """What stands beside the sets."""
 
 
+@runtime_checkable
+class TellsColumns(Protocol):
+    """A reader of tables whose columns a person may have named."""
+
+    def told(self, files: Files, options: Any, columns: Sequence[str]) -> list[str]:
+        """What the columns of each file are taken for, a line per file; `columns` are the text columns that are read."""
+
+
 class Process(Protocol):
     """A generative process of which the probability of every next item is known. Items and users are rows of the data set."""
 

@@ -18,8 +18,10 @@ from recbench.data.dataset import WITHIN_A_SECOND, Dataset, repeated_pairs
 from recbench.data.fingerprints import column_digest
 from recbench.data.location import locate
 from recbench.data.parts import SplitPart
+from recbench.data.plugins import load_reader
 from recbench.data.protocol import SplitProtocol
-from recbench.data.reading import read_dataset
+from recbench.data.reader import TellsColumns
+from recbench.data.reading import read_dataset, reader_options
 from recbench.data.split import Split, make_split
 
 
@@ -239,6 +241,11 @@ def check(
     try:
         located = locate(name_or_path, data_dir=data_dir, home=home, progress=progress, fetch=fetch)
         findings.append(Finding("files", True, f"{located.origin}; content {located.content_key()[:12]}"))
+        step, reader = "columns", load_reader(located.reader)
+        if isinstance(reader, TellsColumns):
+            texts = (*located.card.text_columns, *located.card.model_columns)
+            told = reader.told(located.files, reader_options(reader, located.card), texts)
+            findings.extend(Finding(step, True, line) for line in told)
         step = "counts"
         dataset = read_dataset(located, progress)
         entries = "interactions" if dataset.side is None else "pairs"

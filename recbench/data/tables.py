@@ -167,6 +167,33 @@ def _wanted(
     return wanted
 
 
+def column_names(
+    path: Path, columns: Sequence[str], *, refused: Mapping[str, str] = MappingProxyType({}), parquet: bool, delimiter: str = ","
+) -> list[str]:
+    """Names of all columns of a table; of a folder of parquet parts those of the first.
+
+    Args:
+        path: a csv or parquet file or a folder of parquet parts, as its name says.
+        columns: which of them will be read.
+        refused: columns that it must not have, each with what is wrong then.
+        parquet: what a file is whose name says neither.
+        delimiter: what stands between two values of a csv file.
+
+    Raises:
+        BadData: it is damaged, has a refused column, or names one of those to read twice.
+    """
+    if is_parquet(path, otherwise=parquet):
+        part = parquet_parts(path)[0] if path.is_dir() else path
+        with refuse_damage(
+            part, f"this is not a whole parquet file ({part.stat().st_size if part.is_file() else 0:,} bytes)", "Get it again."
+        ):
+            names = list(pq.read_schema(part).names)
+    else:
+        names = csv_header(path, delimiter)[0]
+    _wanted(names, columns, (), refused, path)
+    return names
+
+
 def csv_header(path: Path, delimiter: str, *, quoted: bool = True) -> tuple[list[str], int]:
     """Names of the columns, and how many rows of the file they take up, empty ones before them included.
 

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from recbench.core.codes_file import CODES_FILE, CodeTable
     from recbench.evaluation.code_levels import CodePlaces, code_groups, collision_figures, level_figures, places_in_lists
     from recbench.evaluation.code_statistics import code_figures, main_categories, read_codes
+    from recbench.evaluation.consistency import contradictions
     from recbench.evaluation.contests import (
         Contests,
         CriticalDifference,
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
         comparisons,
         exact_mean,
         holm,
+        mean_interval,
         minimum_detectable_difference,
         paired_bootstrap,
         paired_tests,
@@ -54,6 +56,7 @@ if TYPE_CHECKING:
     from recbench.evaluation.slices import Group, groups_by_fact, groups_by_kind, groups_by_size
     from recbench.evaluation.tables import (
         content_name,
+        fault_of_numbers,
         read_exposure,
         read_items,
         read_ranks,
@@ -105,6 +108,7 @@ __all__ = [
     "compare_with_best",
     "comparisons",
     "content_name",
+    "contradictions",
     "critical_difference",
     "dealt_anew",
     "domination_figures",
@@ -118,6 +122,7 @@ __all__ = [
     "expected_ndcg",
     "expected_values",
     "exposure_counts",
+    "fault_of_numbers",
     "groups_by_fact",
     "groups_by_kind",
     "groups_by_size",
@@ -127,6 +132,7 @@ __all__ = [
     "level_figures",
     "list_diagnostics",
     "main_categories",
+    "mean_interval",
     "minimum_detectable_difference",
     "next_item_entropy",
     "paired_bootstrap",

@@ -47,6 +47,16 @@ class PairedComparison:
     seeds_other: int
 
 
+def mean_interval(values: FloatArray, *, cluster: NDArray[np.integer] | None = None) -> Interval:
+    """Mean over users of a metric with its 95 % percentile interval, as records have it.
+
+    Args:
+        values: (n,) value of each user.
+        cluster: as for `paired_bootstrap`.
+    """
+    return user_intervals(values[:, None], cluster)[0]
+
+
 def paired_bootstrap(a: FloatArray, b: FloatArray, *, cluster: NDArray[np.integer] | None = None) -> Interval:
     """Mean of a - b over users with its 95 % percentile interval.
 
@@ -59,7 +69,7 @@ def paired_bootstrap(a: FloatArray, b: FloatArray, *, cluster: NDArray[np.intege
         SplitMismatch: not the same number of users, or none at all.
     """
     difference = _per_seed(a)[0] - _per_seed(b, like=a)[0]
-    return user_intervals(difference[:, None], cluster)[0]
+    return mean_interval(difference, cluster=cluster)
 
 
 def two_level_bootstrap(a: FloatArray, b: FloatArray, *, cluster: NDArray[np.integer] | None = None) -> Interval:

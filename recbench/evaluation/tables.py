@@ -30,6 +30,9 @@ _LIST_LENGTH = "recbench.list_length"
 _SINGLE_TARGETS = "recbench.single_targets"
 """There only where users have several queries, so that the bytes of other tables say nothing about it."""
 _HASH_CHARACTERS = 16
+_NUMBERS = {"BOOLEAN", "INT32", "INT64", "FLOAT", "DOUBLE"}
+_MOST_CELLS = 1 << 26
+"""Of one table of a stranger; the largest of the published records have a hundredth of it."""
 
 
 def content_name(prefix: str, table_bytes: bytes) -> str:
@@ -64,6 +67,23 @@ def read_ranks(path: Path, content: bytes | None = None) -> RankTable:
                 "Restore the file or run it again with --again."
             )
     return RankTable(_column(table, "user"), _column(table, "target"), rank, list_length, _SINGLE_TARGETS.encode() in notes)
+
+
+def fault_of_numbers(path: Path) -> str:
+    """Why a stranger's file can be none of these tables; empty where it may be.
+
+    Its foot alone is read: a small file can unpack to any size.
+    """
+    try:
+        about = pq.read_metadata(path)
+    except (pa.ArrowException, OSError) as error:
+        return f"this is no whole parquet file: {str(error).splitlines()[0]}"
+    kinds = {about.schema.column(place).physical_type for place in range(about.num_columns)}
+    if kinds - _NUMBERS:
+        return f"it has a column of {min(kinds - _NUMBERS)}; tables of a record hold numbers only"
+    if about.num_rows * about.num_columns > _MOST_CELLS:
+        return f"it says that it has {about.num_rows:,} rows of {about.num_columns:,} columns, more than any split"
+    return ""
 
 
 def write_exposure(exposure: Exposure, path: Path) -> Path:

@@ -12,6 +12,8 @@ from recbench.reporting.archive import StoredRun
 from recbench.reporting.board import Section, lines_of, make_sections, protocol_title, section_key
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from recbench.evaluation import PairedComparison
 
 
@@ -25,6 +27,39 @@ class Comparison(Tabular):
     def tests(self) -> "dict[str, tuple[PairedComparison, ...]]":
         """Per data set the best row against every other."""
         return {section.dataset.name: section.tests for section in self.sections}
+
+    def tests_to_frame(self) -> "pd.DataFrame":
+        """The paired tests, a line each: the best row minus another, with the 95 % interval and p before and after Holm's correction."""
+        import pandas as pd
+
+        columns = ["dataset", "best", "other", "difference", "low", "high", "p", "p_holm", "n_users"]
+        lines = [
+            (
+                name,
+                test.best,
+                test.other,
+                test.difference.value,
+                test.difference.low,
+                test.difference.high,
+                test.p,
+                test.p_holm,
+                test.n_users,
+            )
+            for name, tests in self.tests.items()
+            for test in tests
+        ]
+        return pd.DataFrame(lines, columns=columns)
+
+    def costs_to_frame(self) -> "pd.DataFrame":
+        """What each row cost, a line each, means over its seeds: parameters, seconds of training, users ranked per second, peak memory."""
+        import pandas as pd
+
+        columns = ["dataset", "model", "parameters", "train_s", "users_per_s", "peak_memory_bytes", "machine"]
+        rows = [(section.dataset.name, board_row.row) for section in self.sections for board_row in section.rows]
+        return pd.DataFrame(
+            [(dataset, row.label, *(getattr(row.cost, name) for name in columns[2:])) for dataset, row in rows if row.cost is not None],
+            columns=columns,
+        )
 
     def _headline(self) -> str:
         tables = (f"{len(section.rows)} rows on {section.dataset.name}" for section in self.sections)

@@ -31,6 +31,8 @@ _COLUMNS = {
     "Parameters": "How many numbers the model stores, trained or counted.",
     "Training s": "Seconds of everything between the split and the ranking, mean over seeds; † where several runs shared the machine.",
     "{Units}/s": "Test {units} ranked per second, all views together; † where several runs shared the machine.",
+    "Training Wh": "Energy of the training in watt-hours, as codecarbon reads or estimates it, where it was measured.",
+    "Training GFLOP": "Thousand millions of floating-point operations of the training in torch's products, convolutions and attention.",
     "Peak memory MiB": "Most memory that the run used at any time.",
     "Seeds": "How many random seeds the best row and this row have.",
     "Best − model": "{main} of the best row minus that of this row, in the view {view}, paired by {unit}.",

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from recbench.core.errors import BadRequest
 from recbench.core.ranking import View
+from recbench.core.records import ON_REQUEST
 from recbench.core.visible import visible
 from recbench.evaluation.metrics import METRICS
 from recbench.reporting.board import Board, BoardRow, Section
@@ -49,7 +50,7 @@ def export_board(board: Board, file_format: str) -> str:
 def _csv(board: Board) -> str:
     stream = io.StringIO()
     lines = [_values(board, section, board_row) for section in board.sections for board_row in section.rows]
-    writer = csv.DictWriter(stream, fieldnames=list(lines[0]), lineterminator="\n")
+    writer = csv.DictWriter(stream, fieldnames=list(dict.fromkeys(name for line in lines for name in line)), lineterminator="\n")
     writer.writeheader()
     writer.writerows(lines)
     return visible(stream.getvalue())
@@ -87,6 +88,7 @@ def _values(board: Board, section: Section, board_row: BoardRow) -> dict[str, An
         "users_per_s": spent and spent.users_per_s,
         "peak_memory_bytes": spent and spent.peak_memory_bytes,
         "peak_device_memory_bytes": spent and spent.peak_device_memory_bytes,
+        **({} if spent is None else {name: value for name in ON_REQUEST if (value := getattr(spent, name)) is not None}),
         "cost_is_shared": spent and spent.is_shared,
         "marks": "; ".join(board_row.marks(task.main_view)),
         "records": " ".join(run.record.run_id for run in row.runs),

@@ -148,17 +148,43 @@ def _against(figure: PublishedFigure) -> tuple[str, str, str]:
 
 def cost(section: Section) -> Grid:
     """Parameters, times and memory; figures of runs that shared the machine carry a dagger."""
-    header = ("Model", "Machine", "Parameters", "Training s", f"{section.task.words.units.capitalize()}/s", "Peak memory MiB")
+    always = ("Model", "Machine", "Parameters", "Training s", f"{section.task.words.units.capitalize()}/s", "Peak memory MiB")
+    known = [spent for board_row in section.rows if (spent := board_row.row.cost) is not None]
+    asked = {
+        "Training Wh": any(spent.train_energy_kwh is not None for spent in known),
+        "Training GFLOP": any(spent.train_flops is not None for spent in known),
+    }
+    header = (*always, *(title for title, is_there in asked.items() if is_there))
     rows: list[tuple[str, ...]] = []
     for board_row in section.rows:
         spent = board_row.row.cost
         if spent is None:
-            rows.append((board_row.row.label, machine(board_row.row.record), *(NOTHING,) * 4))
+            rows.append((board_row.row.label, machine(board_row.row.record), *(NOTHING,) * (len(header) - 2)))
             continue
         dagger = f" {DAGGER}" if spent.is_shared else ""
         times = (f"{spent.train_s:,.1f}", f"{spent.users_per_s:,.0f}", peak_memory(spent, on_device=spent.on_device))
-        rows.append((board_row.row.label, spent.machine, f"{spent.parameters:,}", *(value + dagger for value in times)))
+        consumed = {"Training Wh": energy(spent) + dagger, "Training GFLOP": flops(spent)}
+        last = (text for title, text in consumed.items() if asked[title])
+        rows.append((board_row.row.label, spent.machine, f"{spent.parameters:,}", *(value + dagger for value in times), *last))
     return Grid(header, tuple(rows), words=header[:2])
+
+
+def energy(spent: Cost | CostPart) -> str:
+    """Energy of the training in watt-hours, three digits of it."""
+    return NOTHING if spent.train_energy_kwh is None else f"{1_000 * spent.train_energy_kwh:.3g}"
+
+
+def flops(spent: Cost | CostPart) -> str:
+    """Floating-point operations of the training in thousands of millions, three digits of it at least."""
+    if spent.train_flops is None:
+        return NOTHING
+    return f"{spent.train_flops / 1e9:,.0f}" if spent.train_flops >= 1e12 else f"{spent.train_flops / 1e9:.3g}"
+
+
+def consumed(spent: CostPart) -> list[str]:
+    """What was measured of energy and operations, as phrases."""
+    phrases = [f"{energy(spent)} Wh"] if spent.train_energy_kwh is not None else []
+    return phrases + ([f"{flops(spent)} GFLOP"] if spent.train_flops is not None else [])
 
 
 def peak_memory(spent: Cost | CostPart | StagePart, *, on_device: bool) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from recbench.core.records import RunRecord, StagePart
 from recbench.reporting.board import Board, protocol_title
-from recbench.reporting.grids import NOTHING, metric_title, peak_memory
+from recbench.reporting.grids import NOTHING, consumed, metric_title, peak_memory
 from recbench.reporting.rows import code_version, machine, tuned_mark
 from recbench.tasks import find_task
 
@@ -163,7 +163,9 @@ def _time(record: RunRecord) -> str:
     cpu = "" if cost.train_cpu_s is None else f" ({cost.train_cpu_s:,.1f} s of processor)"
     seconds = f"{cost.train_s:,.1f} s training{cpu}, {cost.rank_s:,.1f} s ranking, {cost.total_s:,.1f} s in all"
     memory = peak_memory(cost, on_device=record.device.type != "cpu")
-    return f"{seconds}; {cost.users_per_s:,.0f} ranked per second; {memory} MiB at most"
+    return f"{seconds}; {cost.users_per_s:,.0f} ranked per second; {memory} MiB at most" + "".join(
+        f"; {phrase} in training" for phrase in consumed(cost)
+    )
 
 
 def _stage(part: StagePart, record: RunRecord) -> list[str]:

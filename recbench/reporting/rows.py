@@ -44,7 +44,7 @@ class Cost:
     Attributes:
         parameters: how many numbers were learnt.
         train_s, users_per_s, peak_memory_bytes: as in the record.
-        peak_device_memory_bytes: as in the record; None where one of the runs does not say.
+        peak_device_memory_bytes, train_energy_kwh, train_flops: as in the record; None where one of the runs does not say.
         on_device: whether they ran on a CUDA device.
         is_shared: several runs shared the machine, so times and memory say little.
         machine: device, threads and precision.
@@ -55,6 +55,8 @@ class Cost:
     users_per_s: float
     peak_memory_bytes: int
     peak_device_memory_bytes: int | None
+    train_energy_kwh: float | None
+    train_flops: float | None
     on_device: bool
     is_shared: bool
     machine: str
@@ -69,6 +71,13 @@ class SliceFigure:
     view: View
     n: int
     value: float
+
+
+def _mean_of_all(values: Iterable[float | None]) -> float | None:
+    """Their mean; None where one is missing."""
+    found = list(values)
+    known = [value for value in found if value is not None]
+    return statistics.fmean(known) if len(known) == len(found) else None
 
 
 def tuned_mark(record: RunRecord, tuned: TunePart) -> str:
@@ -209,13 +218,15 @@ class Row:
         if not known:
             return None
         records, costs = zip(*(alone or known), strict=True)
-        device_peaks = [cost.peak_device_memory_bytes for cost in costs if cost.peak_device_memory_bytes is not None]
+        device_peak = _mean_of_all(cost.peak_device_memory_bytes for cost in costs)
         return Cost(
             parameters=records[0].fit.parameters,
             train_s=statistics.fmean(cost.train_s for cost in costs),
             users_per_s=statistics.fmean(cost.users_per_s for cost in costs),
             peak_memory_bytes=round(statistics.fmean(cost.peak_memory_bytes for cost in costs)),
-            peak_device_memory_bytes=round(statistics.fmean(device_peaks)) if len(device_peaks) == len(costs) else None,
+            peak_device_memory_bytes=None if device_peak is None else round(device_peak),
+            train_energy_kwh=_mean_of_all(cost.train_energy_kwh for cost in costs),
+            train_flops=_mean_of_all(cost.train_flops for cost in costs),
             on_device=any(record.device.type != "cpu" for record in records),
             is_shared=not alone,
             machine="; ".join(sorted({machine(record) for record in records})),

@@ -16,19 +16,24 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
+import recbench.evaluation as evaluation
+from recbench.about import DISTRIBUTION
 from recbench.core.byte_sizes import size_text
+from recbench.core.config import by_dotted_name, config_hash
 from recbench.core.errors import BadRequest, RecbenchError, VerifyFailed
+from recbench.core.file_kinds import fault_of_curve
 from recbench.core.file_names import is_run_name
+from recbench.core.json_values import scalars
 from recbench.core.latency import LATENCY_FILE
 from recbench.core.model_card import ModelCard
-from recbench.core.records import CURVE_FILE, EXPOSURE_FILE, RANKS_FILE, RECORD_FILE, RECORDS_FOLDER, RunRecord
+from recbench.core.records import CURVE_FILE, EXPOSURE_FILE, RANKS_FILE, RECORD_FILE, RECORDS_FOLDER, RunRecord, is_laid_out_as_written
 from recbench.core.shared_model import is_pulled
 from recbench.core.temporary import own_folder
 from recbench.core.tuning import TUNE_LOG
-from recbench.core.visible import is_printable
+from recbench.core.visible import is_printable, short_repr
 from recbench.reporting.archive import Fault, StoredRun, files_to_store, record_folders, unreadable_latencies
+from recbench.reporting.badges import FOREIGN
 from recbench.reporting.board import refuse_mixed_splits, section_key
 from recbench.reporting.markdown import escape
 from recbench.reporting.publishing import PublishResult, publish
@@ -43,11 +48,13 @@ README = "README.md"
 _MOST_BYTES = {RECORD_FILE: 1 << 20, CURVE_FILE: 4 << 20, TUNE_LOG: 16 << 20, LATENCY_FILE: 64 << 10, README: 64 << 10}
 """Largest files by name; tables may have the last of these. Published records have a hundredth of it."""
 _MOST_TABLE_BYTES, _MOST_IN_ALL, _MOST_RECORDS = 64 << 20, 512 << 20, 200
-_MOST_CELLS = 1 << 28
-"""Of one table, by what its own foot says: a small file can unpack to any size."""
-_NUMBERS = {"BOOLEAN", "INT32", "INT64", "FLOAT", "DOUBLE"}
 _MOST_CHARACTERS = 2_000
 """Of one text in a record."""
+_MOST_NUMBER = 2**63
+"""Of one number in a record; sums of these still are numbers."""
+_HASH = re.compile(r"[0-9a-f]{1,64}")
+_ALIKE = 0.9
+"""Share of equal ranks from which on two models are one too many."""
 _SHARED_NAME = re.compile(r"(targets|items)-[0-9a-f]{16}\.parquet")
 _OWN_NAMES = {RECORD_FILE, RANKS_FILE, EXPOSURE_FILE, CURVE_FILE, TUNE_LOG, LATENCY_FILE}
 _FIRST_SEALED = 3
@@ -96,6 +103,7 @@ class Known:
         distributions: what each of them is installed from, by name.
         titles: of the data sets that have a card and are not generated, by name.
         new_split: True to take records of a split that no published record has.
+        replace: True to take records that count in place of a published one, being newer runs of its row and seed.
     """
 
     boards: Path | None
@@ -103,6 +111,7 @@ class Known:
     distributions: Mapping[str, str]
     titles: Mapping[str, str]
     new_split: bool = False
+    replace: bool = False
 
 
 def write_submission(target: Path, runs: Sequence[Path], known: Known, jobs: int = 1) -> SubmissionReport:
@@ -209,13 +218,20 @@ def check_submissions(folders: Sequence[Path], known: Known, jobs: int = 1) -> S
     n_figures = 0
     with Workers(jobs, len(fitting)) as workers:
         for number, found in measured(fitting, workers):
-            compared, wrong = compare(fitting[number], found, _AS_WRITTEN)
+            run = fitting[number]
+            compared, wrong = compare(run, found, _AS_WRITTEN)
             n_figures += compared
-            faults += wrong if found.damaged else [*wrong, *search_at_fault(fitting[number], known.cards)]
+            if not found.damaged and not found.refused:
+                wrong += [Fault(run.place(RANKS_FILE), None, f"{why}. No lists give that.") for why in _contradictions(run)]
+            faults += wrong if found.damaged else [*wrong, *search_at_fault(run, known.cards)]
     faults += unreadable_latencies(fitting)
     if not runs and not faults:
         faults.append(Fault(folders[0] / RECORDS_FOLDER, None, "there is no record to check. Write one with: recbench submit RUN"))
     return SubmissionReport(len(runs), n_figures, tuple(notes), tuple(faults))
+
+
+def _contradictions(run: StoredRun) -> list[str]:
+    return evaluation.contradictions(run.ranks, run.exposure, run.facts)
 
 
 def _published(known: Known, faults: list[Fault]) -> list[StoredRun]:
@@ -252,12 +268,19 @@ def _strange_files(folder: Path) -> Iterator[Fault]:
             total += status.st_size
             if status.st_size > most:
                 yield Fault(path, None, f"it has {size_text(status.st_size)}, more than {size_text(most)}. No record has such a file.")
-            elif path.suffix == ".parquet" and (fault := _fault_of_table(path)):
-                yield Fault(path, None, fault)
+            elif fault := _fault_of_content(path):
+                yield Fault(path, None, f"{fault}. Hand in what `recbench submit` wrote.")
     if total > _MOST_IN_ALL:
         yield Fault(folder, None, f"it has {size_text(total)}, more than {size_text(_MOST_IN_ALL)}. Hand in fewer runs at a time.")
     if n_records > _MOST_RECORDS + 1:
         yield Fault(folder, None, f"it holds more than {_MOST_RECORDS} records. Hand in fewer runs at a time.")
+
+
+def _fault_of_content(path: Path) -> str:
+    """Why a file of an allowed name and size is not of its kind; empty for a record or a log, whose reader tells."""
+    if path.suffix == ".parquet":
+        return evaluation.fault_of_numbers(path)
+    return fault_of_curve(path) if path.name == CURVE_FILE else ""
 
 
 def _tree(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
@@ -282,23 +305,6 @@ def _is_file_of_a_submission(name: str) -> bool:
     return _SHARED_NAME.fullmatch(parts[2]) is not None if parts[1] == SHARED else parts[2] in _OWN_NAMES
 
 
-def _fault_of_table(path: Path) -> str:
-    """Why a table is not read; its foot alone is looked at."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        about = pq.read_metadata(path)
-    except (pa.ArrowException, OSError) as error:
-        return f"this is no whole parquet file: {str(error).splitlines()[0]}. Hand in what `recbench submit` wrote."
-    kinds = {about.schema.column(place).physical_type for place in range(about.num_columns)}
-    if kinds - _NUMBERS:
-        return f"it has a column of {min(kinds - _NUMBERS)}; tables of a record hold numbers only. It is not read."
-    if about.num_rows * about.num_columns > _MOST_CELLS:
-        return f"it says that it has {about.num_rows:,} rows of {about.num_columns:,} columns, more than any split. It is not read."
-    return ""
-
-
 def _faults_of_names(run: StoredRun, known: Known) -> Iterator[Fault]:
     """Claims of a record about who and what it is that cannot be true, or cannot stand on a board."""
     record, path = run.record, run.folder / RECORD_FILE
@@ -308,12 +314,17 @@ def _faults_of_names(run: StoredRun, known: Known) -> Iterator[Fault]:
         yield Fault(path, None, f"the record calls itself {record.run_id!r}, its folder {run.folder.name!r}. Hand in what was written.")
     if f"-{record.model.name}-{record.model.preset}-s{record.seed}-" not in record.run_id:
         yield Fault(path, None, f"its name {record.run_id!r} is not that of model, preset and seed. Hand in what was written.")
+    if not is_laid_out_as_written(path.read_bytes()):
+        yield Fault(path, None, "its text is not laid out as recbench writes it, such as a key twice. Hand in what was written.")
+    names = [part.name for part in record.files]
     for prefix in (RANKS_FILE, EXPOSURE_FILE, TARGETS, ITEMS):
-        if not any(name.startswith(prefix) for name in run.files.sums):
-            yield Fault(path, None, f"it names no file {prefix!r}, from which its figures could be computed. Hand in what was written.")
-    odd = next((text for text in _texts(record.model_dump(mode="json")) if not is_printable(text, _MOST_CHARACTERS)), None)
+        if sum(name.startswith(prefix) for name in names) != 1:
+            yield Fault(path, None, f"it names no file {prefix!r}, or several, to compute its figures from. Hand in what was written.")
+    if len(set(names)) < len(names):
+        yield Fault(path, None, f"it names the file {max(names, key=names.count)!r} twice. Hand in what was written.")
+    odd = next((value for value in scalars(record.model_dump(mode="json")) if not _can_be_shown(value)), None)
     if odd is not None:
-        yield Fault(path, None, f"it holds the text {odd[:40]!r}, which no page can show. Hand in what was written.")
+        yield Fault(path, None, f"it holds {short_repr(odd)}, which no page can show. Hand in what was written.")
     yield from (Fault(path, None, fault) for fault in _faults_of_model(record, known))
     if record.dataset.name not in known.titles:
         yield Fault(path, None, f"no data set with a card is called {record.dataset.name!r}; boards show real data.")
@@ -322,7 +333,8 @@ def _faults_of_names(run: StoredRun, known: Known) -> Iterator[Fault]:
     if record.code.is_dirty:
         yield Fault(path, None, "its code had uncommitted changes: nobody can make it again. Commit them and run it again.")
     if not _is_past(record.started):
-        yield Fault(path, None, f"it says that it started {record.started!r}. The newest run of a row counts; a time to come is refused.")
+        why = "The newest run of a row counts: a time to come, or one not written as recbench does, is refused."
+        yield Fault(path, None, f"it says that it started {record.started!r}. {why}")
     try:
         find_task(record.task)
     except RecbenchError as error:
@@ -332,11 +344,25 @@ def _faults_of_names(run: StoredRun, known: Known) -> Iterator[Fault]:
 def _faults_of_model(record: RunRecord, known: Known) -> Iterator[str]:
     """Claims about the model that its card, or common sense, contradicts."""
     model, card = record.model, known.cards.get(record.model.name)
-    if not is_run_name(model.name) or not model.row_name.startswith(f"{model.name}:"):
-        yield f"a row {model.row_name!r} of a model {model.name!r} cannot stand on a board. Hand in what was written."
+    row = f"{model.name}:{model.preset}"
+    if not is_run_name(model.name) or not (model.row_name == row or model.row_name.startswith(f"{row} (")):
+        yield f"a row {model.row_name!r} of {row!r} cannot stand on a board. Hand in what was written."
+    prints = record.fingerprints
+    hashes = [record.config_hash, model.source_hash, prints.train, prints.valid, prints.test, prints.item_text, record.code.commit or "0"]
+    odd = next((text for text in hashes if not _HASH.fullmatch(text)), None)
+    if odd is not None:
+        yield f"it holds {short_repr(odd)} in the place of a hash. Hand in what was written."
+    if (record.cost is None) != (record.foreign is not None):
+        yield "only lists of another toolkit have no cost. Hand in what was written."
+    counted = [record.fit.model_dump(exclude={"chosen"}), record.device.model_dump(), record.cost and record.cost.model_dump()]
+    if any(not isinstance(value, str) and value < 0 for value in scalars(counted)):
+        yield "a count or cost of it is below 0. Hand in what was written."
     if record.foreign is not None:
-        if (model.family, model.preset, model.is_trivial, record.config) != ("unknown", "foreign", False, {}):
+        about = (model.family, model.preset, model.row_name, model.is_trivial, record.config, record.budget, record.tuned, record.cost)
+        if about != ("unknown", FOREIGN, f"{model.name}:{FOREIGN}", False, {}, None, None, None):
             yield "it holds lists of another toolkit and claims to be a run of this one. Hand in what `recbench import-ranks` wrote."
+        if card is not None:
+            yield f"it holds lists of another toolkit under the name of recbench's model {model.name!r}. Import them under another."
         return
     if any(separator in model.distribution for separator in "/\\"):
         yield (
@@ -346,32 +372,33 @@ def _faults_of_model(record: RunRecord, known: Known) -> Iterator[str]:
     if card is None:
         if model.is_trivial:
             yield f"no trivial baseline is called {model.name!r}. Hand in what was written."
+        if model.distribution in {"recbench", DISTRIBUTION}:
+            yield f"recbench has no model {model.name!r}, which is said to come from it. Update recbench, or name its own distribution."
         return
     if model.distribution not in {known.distributions.get(model.name), "recbench"}:
         yield f"the name {model.name!r} belongs to a model of recbench, its model came from {model.distribution!r}. Give it another name."
     if (model.family, model.is_trivial) != (card.family, card.is_trivial):
         yield f"what it says of {model.name} is not what the card of the model says. Run it again with a recbench of today."
+    settings = record.with_present_config(card.moved, card.added).config
+    if not record.is_flat and not by_dotted_name(record.config).keys() <= by_dotted_name(settings).keys():
+        yield f"it holds settings that {model.name} does not have. Hand in what was written."
+    if record.config_hash != config_hash(card.name, settings, record.budget, card.moved, card.added):
+        yield "its hash of settings is not that of its settings and budget, by which rows are told apart. Hand in what was written."
 
 
-def _texts(value: Any) -> Iterator[str]:
-    """All texts in a JSON value, keys included."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
-        for key, part in value.items():
-            yield str(key)
-            yield from _texts(part)
-    elif isinstance(value, list | tuple):
-        for part in value:
-            yield from _texts(part)
+def _can_be_shown(value: str | float) -> bool:
+    """Whether a page can print a text or a number, and add to it."""
+    return is_printable(value, _MOST_CHARACTERS) if isinstance(value, str) else abs(value) < _MOST_NUMBER
 
 
 def _is_past(text: str) -> bool:
+    """Whether a text is a time in UTC, in the one form in which times can be told apart as texts, and has been."""
     try:
         started = datetime.fromisoformat(text)
     except ValueError:
         return False
-    return started.replace(tzinfo=started.tzinfo or UTC) <= datetime.now(UTC) + _CLOCK
+    is_as_written = started.tzinfo == UTC and started.isoformat(timespec="seconds") == text
+    return is_as_written and started <= datetime.now(UTC) + _CLOCK
 
 
 def _faults_beside(runs: Sequence[StoredRun], published: Sequence[StoredRun], known: Known, notes: list[str]) -> Iterator[Fault]:
@@ -379,54 +406,86 @@ def _faults_beside(runs: Sequence[StoredRun], published: Sequence[StoredRun], kn
     sections: dict[tuple[str, str], list[StoredRun]] = {}
     for run in published:
         sections.setdefault(section_key(run.record), []).append(run)
-    taken = {run.record.run_id: run for run in published}
-    ranks: dict[str, list[StoredRun]] = {}
-    for run in published:
-        ranks.setdefault(_ranks_sum(run), []).append(run)
+    # Some file systems take names that differ in capitals for one.
+    taken = {run.record.run_id.casefold(): run for run in published}
     for run in sorted(runs, key=lambda run: run.record.run_id):
         path = run.folder / RECORD_FILE
-        there = taken.get(run.record.run_id)
+        there = taken.get(run.record.run_id.casefold())
         if there is not None:
             same = "is published already" if there.sha256 == run.sha256 else "is the name of another record"
             yield Fault(path, None, f"{run.record.run_id} {same}. Leave it out.")
             continue
         section = sections.setdefault(section_key(run.record), [])
-        faults = list(_faults_of_copy(run, ranks.get(_ranks_sum(run), ())))
+        told: list[str] = []
+        faults = list(_faults_of_copy(run, section, known.cards, told))
         if known.boards is not None:
-            faults += _faults_of_split(run, section, known)
+            faults += _faults_of_split(run, section)
+            (told if known.new_split else faults).extend(_first_of_its_split(run, section))
+        (told if known.replace else faults).extend(_replacement(run, section))
         yield from (Fault(path, None, fault) for fault in faults)
         if not faults:
-            notes += _notes_on(run, section)
+            notes += told
             section.append(run)
-            taken[run.record.run_id] = run
-            ranks.setdefault(_ranks_sum(run), []).append(run)
+            taken[run.record.run_id.casefold()] = run
 
 
-def _ranks_sum(run: StoredRun) -> str:
-    return run.files.sums.get(RANKS_FILE, "")
+def _faults_of_copy(run: StoredRun, section: Sequence[StoredRun], cards: Mapping[str, ModelCard], notes: list[str]) -> Iterator[str]:
+    """Why equal ranks of another record are one too many; what is nearly equal joins `notes`.
 
-
-def _faults_of_copy(run: StoredRun, same_ranks: Sequence[StoredRun]) -> Iterator[str]:
-    """Why equal ranks of another record are one too many; models without chance give equal ranks for every seed."""
+    Models without chance give equal ranks for every seed, and on a few hundred bundles two that count alike may agree.
+    """
     record = run.record
-    for other in (other.record for other in same_ranks):
-        if section_key(other) != section_key(record):
-            continue
-        if other.model.name != record.model.name:
+    for stored in section:
+        other, likeness = stored.record, _likeness(run, stored)
+        is_other_model = other.model.name != record.model.name
+        if likeness == 1 and is_other_model and not {record.model.name, other.model.name} <= cards.keys():
             yield f"its ranks are those of {other.run_id}, which is of another model. One of them is not what it says."
-        elif row_key(other) == row_key(record) and other.seed == record.seed:
+        elif likeness == 1 and row_key(other) == row_key(record) and other.seed == record.seed:
             yield f"its ranks are those of {other.run_id}, the same row and seed: nothing new. Leave it out."
+        elif likeness >= _ALIKE and is_other_model:
+            notes.append(f"{record.run_id} has {likeness:.1%} of the ranks of {other.run_id}, of another model: ask how it was made.")
 
 
-def _faults_of_split(run: StoredRun, section: Sequence[StoredRun], known: Known) -> Iterator[str]:
+def _likeness(one: StoredRun, other: StoredRun) -> float:
+    """Of the targets that either list holds, the share that stands in the same place; 0 where tables are damaged or of other targets."""
+    try:
+        ours, theirs = one.ranks, other.ranks
+    except RecbenchError:  # told by name when the figures are computed
+        return 0.0
+    if len(ours) != len(theirs) or (ours.user != theirs.user).any() or (ours.target != theirs.target).any():
+        return 0.0
+    n_found = n_equal = 0
+    for view in set(ours.views) & set(theirs.views):
+        is_found = (ours.rank[view] >= 0) | (theirs.rank[view] >= 0)
+        n_found += int(is_found.sum())
+        n_equal += int((ours.rank[view] == theirs.rank[view])[is_found].sum())
+    return n_equal / n_found if n_found else 0.0
+
+
+def _first_of_its_split(run: StoredRun, section: Sequence[StoredRun]) -> Iterator[str]:
+    """The word that a record needs where nothing says what the targets of its split are."""
+    if not section:
+        record = run.record
+        yield (
+            f"no published record is on this split of {record.dataset.name} ({record.protocol.split}), so that nothing says "
+            "whether its targets are the right ones. Whoever has the data may take it in with --new-split."
+        )
+
+
+def _replacement(run: StoredRun, section: Sequence[StoredRun]) -> Iterator[str]:
+    """The word that a record needs to count in place of a published run of the same row and seed: the newest does."""
+    record = run.record
+    same = [other.record for other in section if row_key(other.record) == row_key(record) and other.record.seed == record.seed]
+    newest = max(same, key=lambda other: other.started, default=None)
+    if newest is not None:
+        order = "counts in place of" if record.started > newest.started else "is older than, and superseded by,"
+        yield f"{record.run_id} {order} {newest.run_id}, of the same row and seed. Whoever wants that may take it in with --replace."
+
+
+def _faults_of_split(run: StoredRun, section: Sequence[StoredRun]) -> Iterator[str]:
     """Why a record is not of the split that the published records beside it are of."""
     record = run.record
     if not section:
-        if not known.new_split:
-            yield (
-                f"no published record is on this split of {record.dataset.name} ({record.protocol.split}), so that nothing says "
-                "whether its targets are the right ones. Whoever has the data may take it in with --new-split."
-            )
         return
     first = section[-1].record
     for what in ("train", "valid", "test"):
@@ -434,9 +493,9 @@ def _faults_of_split(run: StoredRun, section: Sequence[StoredRun], known: Known)
         if ours != theirs:
             yield f"its {what} part is {theirs[:16]}, that of {first.run_id} on the same data set is {ours[:16]}: it is another split."
             return
-    sizes = ("n_users", "n_items", "n_interactions", "time")
-    if any(getattr(first.dataset, size) != getattr(record.dataset, size) for size in sizes):
-        yield f"its sizes of {record.dataset.name} are not those of {first.run_id}. Hand in what was written."
+    # A page says these once, of whichever row is first.
+    if not any(_about_the_data(other.record) == _about_the_data(record) for other in section):
+        yield f"its counts of {record.dataset.name} are not those of {first.run_id}. Update recbench and run it again."
     try:
         refuse_mixed_splits([*section, run])
     except RecbenchError as error:
@@ -467,11 +526,7 @@ def _same_table(one: Path, other: Path) -> bool:
     return bool(pq.read_schema(one).equals(pq.read_schema(other)) and pq.read_table(one).equals(pq.read_table(other)))
 
 
-def _notes_on(run: StoredRun, section: Sequence[StoredRun]) -> Iterator[str]:
-    """Published runs of the same row and seed: the newest counts, and the others stand as superseded."""
-    record = run.record
-    same = [other.record for other in section if row_key(other.record) == row_key(record) and other.record.seed == record.seed]
-    if same:
-        newest = max(same, key=lambda other: other.started)
-        verb = "counts in place of" if record.started > newest.started else "is older than, and superseded by,"
-        yield f"{record.run_id} {verb} {newest.run_id}"
+def _about_the_data(record: RunRecord) -> tuple[object, ...]:
+    """Counts of data set and split that follow from no file of a record."""
+    data = record.dataset
+    return data.n_users, data.n_items, data.n_interactions, data.time, record.targets.n_users_train_only, record.notes

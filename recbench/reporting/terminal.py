@@ -151,6 +151,7 @@ def _cost_sentence(record: RunRecord) -> str:
         f"{sizes} {record.fit.parameters:,} parameters, "
         f"{spent.train_s:,.1f} s of training, {spent.users_per_s:,.0f} {units}/s, "
         f"{grids.peak_memory(spent, on_device=record.device.type != 'cpu')} MiB at most."
+        f"{''.join(f' The training took {phrase}.' for phrase in grids.consumed(spent))}"
         f"{shared} {machine(record)}."
     )
 

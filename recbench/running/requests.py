@@ -3,13 +3,16 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from recbench.core.errors import BadRequest
 from recbench.core.ranking import BOTH
 from recbench.core.records import ReferencePart, RunRecord
 from recbench.core.tabular import Tabular
 from recbench.core.tuning import RANDOM
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MOST_SEEDS, MOST_TRIALS, MOST_JOBS, MOST_THREADS = 1_000, 10_000, 10_000, 10_000
 """Bounds of what one command starts: all cells and trials are laid out before the first one runs, and more would only fill the memory."""
@@ -47,7 +50,22 @@ class CommonOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ManyOptions(CommonOptions):
+class WatchOptions:
+    """Options of who is told about a run; they change nothing in its record.
+
+    Attributes:
+        track: trackers that follow each run, `NAME` or `NAME=FOLDER`.
+    """
+
+    track: tuple[str, ...] = ()
+
+    def watched(self) -> dict[str, Any]:
+        """Values of these options alone, by name, for a request of another kind."""
+        return {option.name: getattr(self, option.name) for option in fields(WatchOptions)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ManyOptions(CommonOptions, WatchOptions):
     """Options of the commands that make many runs or trials.
 
     Attributes:
@@ -60,7 +78,7 @@ class ManyOptions(CommonOptions):
 
 
 @dataclass(frozen=True)
-class RunRequest(CommonOptions):
+class RunRequest(CommonOptions, WatchOptions):
     """Request for a run; the fields are the options of `recbench run`."""
 
     model: str
@@ -75,6 +93,8 @@ class RunRequest(CommonOptions):
     seen: str = BOTH
     again: bool = False
     rerun: tuple[str, ...] = ()
+    measure: tuple[str, ...] = ()
+    """What the training consumes that is measured too: `energy`, `flops`."""
     jobs: int = 1
     """Number of runs that share the machine; written into the record."""
     journal: Path | None = None
@@ -94,6 +114,20 @@ class RunOutcome(Tabular):
     references: tuple[ReferencePart, ...] = ()
     """The run beside the cheap references of its split."""
 
+    def references_to_frame(self) -> "pd.DataFrame":
+        """The cheap references, a line per model and view: their mean of the main metric, and this run minus it, paired by user.
+
+        `low` and `high` are the ends of the 95 % interval of `difference`, `verdict` says on which side of 0 it lies.
+        """
+        import pandas as pd
+
+        columns = ["reference", "view", "value", "difference", "low", "high", "verdict"]
+        lines = [
+            (part.reference, part.view, part.value, part.difference.value, part.difference.low, part.difference.high, part.verdict)
+            for part in self.references
+        ]
+        return pd.DataFrame(lines, columns=columns)
+
     def _headline(self) -> str:
         return f"{self.record._headline()}, {'new' if self.is_new else 'finished before'}"
 
@@ -109,6 +143,8 @@ class CompareRequest(ManyOptions):
     """Each `NAME` or `NAME:PRESET`."""
     datasets: tuple[str, ...]
     seeds: int = 1
+    measure: tuple[str, ...] = ()
+    """As in `RunRequest`."""
     overrides: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -88,8 +88,10 @@ def test_the_version_names_the_commit_of_a_checkout(recbench: Any, monkeypatch: 
 
 def test_options_of_run_are_those_of_the_contract() -> None:
     options = {option for parameter in COMMANDS["run"].params for option in parameter.opts if option.startswith("--")}
-    wanted = "model dataset preset seed set config budget device threads precision seen ties protocol plugin data-dir again rerun jobs"
-    assert options - {"--help"} == {f"--{name}" for name in [*wanted.split(), "json", "debug"]}
+    wanted = (
+        "model dataset preset seed set config budget device threads precision seen ties protocol plugin track data-dir again rerun jobs"
+    )
+    assert options - {"--help"} == {f"--{name}" for name in [*wanted.split(), "measure", "json", "debug"]}
 
 
 def test_the_help_of_plugin_says_that_it_runs_foreign_code(recbench: Any) -> None:

@@ -4,20 +4,26 @@ import json
 import os
 import pickle
 import shutil
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hub_stub import Hub, hub_on_this_machine
 from huggingface_hub import ModelCard, constants
 
+from recbench import registry
+from recbench.core.config import setting_names
 from recbench.core.digests import file_sha256
 from recbench.core.records import RunRecord, read_record
 from recbench.running.host.workplace import Workplace
 from recbench.running.requests import RunRequest
+from recbench.running.run.catalogue import ids_digest
 from recbench.running.run.execute import run_request
 
 ITEMS = "item-0000,item-0001"
@@ -151,6 +157,23 @@ def object_array() -> bytes:
     return stream.getvalue()
 
 
+def catalogue(change: Callable[[dict[str, list[Any]]], None]) -> Callable[[Path], None]:
+    """Changes columns of the catalogue, and the sum of its ids in the manifest where there still is one."""
+
+    def edit(manifest: dict[str, Any], folder: Path) -> None:
+        columns = pq.read_table(folder / "catalogue.parquet").to_pydict()
+        change(columns)
+        pq.write_table(pa.table(columns), folder / "catalogue.parquet")
+        if all(isinstance(item_id, str) for item_id in columns["item_id"]):
+            manifest["item_ids"] = ids_digest(columns["item_id"])
+
+    return edited(edit)
+
+
+def in_curve(line: str) -> Callable[[Path], None]:
+    return edited(lambda _, folder: (folder / "curve.csv").write_text(f"step,loss\n{line}\n"))
+
+
 HOSTILE: list[tuple[str, Callable[[Path], None], str]] = [
     ("a path outside", rename_model_file("model/../../outside.safetensors"), "no file of a shared model"),
     ("an absolute path", rename_model_file("/etc/passwd"), "no file of a shared model"),
@@ -180,6 +203,16 @@ HOSTILE: list[tuple[str, Callable[[Path], None], str]] = [
     ("a setting nobody knows", in_record(lambda raw: raw["config"].update(shell="rm")), "settings that model 'popularity' does not take"),
     ("a model nobody knows", in_record(lambda raw: raw["model"].update(name="stranger")), "'stranger' is not installed here"),
     ("another record", in_record(lambda raw: raw.update(run_id="other-1")), "the record is that of other-1"),
+    ("items without ids", catalogue(lambda columns: columns.update(item_id=[None] * len(columns["title"]))), "no texts"),
+    ("an item without an id", catalogue(lambda columns: columns["item_id"].__setitem__(3, None)), "without an id of their own"),
+    ("ids that are numbers", catalogue(lambda columns: columns.update(item_id=list(range(len(columns["title"]))))), "int64, no texts"),
+    ("an id twice", catalogue(lambda columns: columns["item_id"].__setitem__(3, columns["item_id"][4])), "without an id of their own"),
+    ("no figures", in_record(lambda raw: raw.update(metrics={})), "does not say ndcg@10 of each of its views"),
+    ("a view without figures", in_record(lambda raw: raw["metrics"].update(keep={})), "does not say ndcg@10 of each of its views"),
+    ("lists that nobody can keep", in_record(lambda raw: raw["protocol"].update(list_length=10**9)), "lists of 1,000,000,000 items"),
+    ("a formula in the curve", in_curve("1,=cmd()"), "line 2 is no row of 2 numbers"),
+    ("another row in the curve", in_curve("1,2,3"), "line 2 is no row of 2 numbers"),
+    ("more than letters in the curve", in_curve("1,\u202e"), "more than names and numbers"),
     ("another catalogue", in_record(lambda raw: raw["dataset"].update(n_items=7)), "the record says 7"),
 ]
 
@@ -193,6 +226,55 @@ def test_what_is_no_sound_model_is_refused_and_leaves_nothing(
     answer.refuses(words, code=answer.code)
     assert answer.code in {1, 2}
     assert not (recbench.folder / "runs").exists(), what
+
+
+def test_a_text_that_stands_in_every_row_is_not_written_out(recbench: Any, shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("recbench.running.after.pull._MOST_UNPACKED_BYTES", 1 << 20)
+    catalogue(lambda columns: columns.update(title=["A" * 5_000] * len(columns["title"])))(shared)
+    assert (shared / "catalogue.parquet").stat().st_size < 20_000
+    recbench("pull", "shared").refuses("its texts unpack to more than 1.0 MiB")
+    assert not (recbench.folder / "runs").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems set no bound")
+def test_settings_that_ask_for_any_memory_are_refused(recbench: Any, demo_home: Path) -> None:
+    assert recbench("run", "-m", "hgn", "--preset", "smoke", "-d", "demo", *CPU).code == 0
+    assert recbench("export", "last", "out").code == 0
+    shutil.rmtree(recbench.folder / "runs")
+    in_record(lambda raw: raw["dataset"].update(n_users=10**9))(recbench.folder / "out")
+    recbench("pull", "out").refuses("ask for more memory than 2.0 GiB", "damaged or forged")
+    assert not (recbench.folder / "runs").exists()
+
+
+def test_a_figure_that_no_list_gives_is_a_sentence(recbench: Any, demo_home: Path, trained: Path) -> None:
+    assert recbench("export", trained, "out").code == 0
+    in_record(lambda raw: raw["protocol"].update(list_length=10))(recbench.folder / "out")
+    assert recbench("pull", "out").code == 0
+    recbench("evaluate", "last", *CPU).refuses("the record says recall@20 keep, which lists of 10 do not give")
+
+
+def test_a_card_names_no_place_of_this_machine(recbench: Any, trained: Path) -> None:
+    assert recbench("export", trained, recbench.folder / "deep" / "shared").code == 0
+    card = (recbench.folder / "deep" / "shared" / "README.md").read_text()
+    assert "recbench pull shared\n" in card
+    assert str(recbench.folder) not in card
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", registry.models().names())
+def test_every_model_gives_the_recorded_figures_once_it_was_pulled(recbench: Any, demo_home: Path, name: str) -> None:
+    plugin = registry.models().load(name)
+    data = "demo" if "next-item" in plugin.card.tasks else "outfits"
+    short = {"joint.steps": 2, "training.max_steps": 6, "training.validate_every_steps": 3}
+    words = [word for key, value in short.items() if key in setting_names(plugin.config) for word in ("--set", f"{key}={value}")]
+    assert recbench("run", "-m", name, "--preset", "smoke", "-d", data, *words, *CPU).code == 0
+    record = read_record(next((recbench.folder / "runs").iterdir()) / "record.json")
+    assert recbench("export", "last", "out").code == 0
+    shutil.rmtree(recbench.folder / "runs")
+    assert recbench("pull", "out").code == 0
+    found = recbench("evaluate", "last", *CPU, "--json").json
+    assert (found["is_exact"], found["largest"]) == (True, 0)
+    assert len(found["metrics"]) == sum(map(len, record.metrics.values()))
 
 
 def test_a_large_model_must_be_allowed(recbench: Any, shared: Path) -> None:
@@ -297,10 +379,10 @@ def test_a_card_that_keeps_its_texts_is_heeded(recbench: Any, trained: Path, wri
     recbench("export", trained, "out", "--items").refuses("do not let ids and texts", "Ours.")
     assert recbench("export", trained, "out").code == 0
     assert not (recbench.folder / "out" / "catalogue.parquet").exists()
-    saves = "import json; (folder / 'items.json').write_text(json.dumps({'of': ['%s']}))"
+    saves = r"(folder / 'items.json').write_text('{\"of\": [\"\\u0069%s\"]}')"
     item = recbench("recommend", trained, "--history", ITEMS, "--json").json[0]["item_id"]
     for name, save, card, words in (
-        ("leaks", saves % item, "", f"the text '{item}' of the data"),
+        ("leaks", saves % item.removeprefix("i"), "", f"the text '{item}' of the data"),
         ("tokens", "(folder / 'x.json').write_text('0')", "saves_text = true\n", "saves words of the items' texts"),
         ("pickles", "(folder / 'x.pkl').write_text('0')", "", "may hold more than numbers"),
     ):

@@ -16,6 +16,7 @@ class Cell:
 
     def __init__(self) -> None:
         self.shown: list[str] = []
+        self.places = 0
 
     def update(self, renderable: Any) -> None:
         console = Console(width=100, force_jupyter=False, force_terminal=False)
@@ -29,6 +30,7 @@ def cell(monkeypatch: pytest.MonkeyPatch) -> Cell:
     cell = Cell()
 
     def display(renderable: Any, *, display_id: bool) -> Cell:
+        cell.places += 1
         cell.update(renderable)
         return cell
 
@@ -52,3 +54,8 @@ def test_a_notebook_shows_bars_without_ipywidgets(cell: Cell) -> None:
         assert "4/10" in cell.shown[-1]
         assert "loss 0.5" in cell.shown[-1]
     assert cell.shown[-1].strip() == ""
+    with progress.task("ranking", 2) as task:
+        task.advance(1)
+        assert "1/2" in cell.shown[-1]
+        assert "training" not in cell.shown[-1]
+    assert (cell.shown[-1].strip(), cell.places) == ("", 1)

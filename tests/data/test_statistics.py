@@ -70,7 +70,7 @@ def test_check_finds_what_holds_and_what_does_not(write_folder: Callable[..., Pa
         }
 
     assert all(findings(str(write_folder(ROWS, ITEMS))).values())
-    assert findings(str(write_folder(ROWS, {"item_id": ["a"]}, name="lacking"))) == {"files": True, "counts": False}
+    assert findings(str(write_folder(ROWS, {"item_id": ["a"]}, name="lacking"))) == {"files": True, "columns": True, "counts": False}
     assert findings(str(write_folder(ROWS[4:6], name="short")))["leave-one-out"] is False
     assert findings("lastfm") == {"files": False}
 

@@ -17,9 +17,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from recbench.core import BadData
-from recbench.data import Dataset, unpacking
+from recbench.core import BadConfig, BadData, SilentProgress
+from recbench.data import Dataset, Finding, check, unpacking
 from recbench.data.tables import read_csv
+from recbench.tasks import NEXT_ITEM
 
 Write = Callable[..., Path]
 Read = Callable[..., Dataset]
@@ -223,6 +224,63 @@ def test_a_misspelt_column_is_offered(tmp_path: Path, read: Read) -> None:
     (tmp_path / "interactions.csv").write_text("user_id,Item_id\nu,a\n", encoding="utf-8")
     with pytest.raises(BadData, match=r"no column 'item_id'; it has user_id, Item_id. Did you mean 'Item_id'\? Rename"):
         read(tmp_path)
+
+
+OTHER_NAMES = "userId,movie,day,genre\nu,a,2019-01-31,x\nu,b,2019-02-01,y\nu,c,2019-02-02,y\n"
+CARD = """
+name = "named"
+title = "Columns with names of their own"
+terms = "mine"
+reader = "csv"
+time = "detect"
+options = {{ columns = {columns} }}
+sources = [{{ kind = "folder", path = "mine" }}]
+"""
+
+
+@pytest.fixture
+def other_names(tmp_path: Path) -> Callable[[str], Path]:
+    """A card that says what the columns of a folder are called."""
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "interactions.csv").write_text(OTHER_NAMES, encoding="utf-8")
+    (tmp_path / "mine" / "items.csv").write_text("movie,name\na,A\nb,B\nc,C\n", encoding="utf-8")
+
+    def write(columns: str) -> Path:
+        (tmp_path / "named.toml").write_text(CARD.format(columns=columns), encoding="utf-8")
+        return tmp_path / "named.toml"
+
+    return write
+
+
+def check_of(card: Path, home: Path) -> tuple[Finding, ...]:
+    return check(str(card), data_dir=None, home=home, progress=SilentProgress(), protocol_of=lambda _: NEXT_ITEM.protocol())
+
+
+def test_what_a_column_may_be_called_is_offered_with_the_line_of_a_card(
+    other_names: Callable[[str], Path], tmp_path: Path, read: Read
+) -> None:
+    other_names("{}")
+    with pytest.raises(
+        BadData, match=r"Did you mean 'userId'\? .*columns = \{ user_id = \"userId\", item_id = \"movie\", timestamp = \"day\" \}"
+    ):
+        read(tmp_path / "mine")
+    (tmp_path / "mine" / "interactions.csv").write_text("reviewerID,asin\nu,a\n", encoding="utf-8")
+    with pytest.raises(BadData, match=r"may be called 'reviewerID' here\. .*item_id = \"asin\" \}"):
+        read(tmp_path / "mine")
+
+
+def test_a_card_says_what_the_columns_are_called(other_names: Callable[[str], Path], tmp_path: Path, read: Read) -> None:
+    dataset = read(other_names('{ user_id = "userId", item_id = "movie", timestamp = "day", title = "name" }'))
+    assert sequences(dataset) == {"u": ["a", "b", "c"]}
+    assert dataset.items.titles() == ["A", "B", "C"]
+    columns = '{ user_id = "userId", item_id = "movie" }'
+    (_, told, of_items, *_) = check_of(other_names(columns), tmp_path)
+    assert told.detail == "interactions.csv: user_id (called userId), item_id (called movie); not read: day (is it timestamp?), genre"
+    assert of_items.detail == "items.csv: item_id (called movie); not read: name (is it title?)"
+    with pytest.raises(BadData, match=r"no column 'user'; it has userId"):
+        read(other_names('{ user_id = "user", item_id = "movie" }'))
+    with pytest.raises(BadConfig, match=r"two names stand for the column 'userId'"):
+        read(other_names('{ user_id = "userId", item_id = "userId" }'))
 
 
 VALUES = st.text(st.characters(codec="utf-8", exclude_characters="\ufeff"), max_size=6)

@@ -28,6 +28,13 @@ NOT_AT_TOY_SIZE = {
     "recbench league run --class small": "hours; tests/cli/test_league.py runs a small league",
     "recbench codes import FILE": "the same as with a name",
     "recbench data check ml-100k": "needs the real files",
+    "recbench push last OWNER/NAME": "asks a hub; tests/cli/test_sharing.py has one on this machine",
+    "recbench pull OWNER/NAME": "asks a hub",
+    "recbench submit last": "boards take no made-up data; tests/reporting/test_submission.py",
+    "recbench submit last --output submissions/me": "the same with a name",
+    "recbench submit last --output submissions/bpr": "the same with a name",
+    "recbench leaderboard check submissions/me": "the same",
+    "recbench leaderboard accept submissions/me": "the same",
     "recbench diff A B": "the same as with other letters",
     "recbench diff 'runs/beauty-hllm-cpu-smollm2-random-s0-*' 'runs/beauty-hllm-cpu-smollm2-s0-*'": "the shell finds these runs",
 }

@@ -9,6 +9,7 @@ from recbench.core import SplitMismatch
 from recbench.evaluation import (
     compare_with_best,
     holm,
+    mean_interval,
     minimum_detectable_difference,
     paired_bootstrap,
     sign_flip_test,
@@ -39,6 +40,7 @@ def test_the_paired_interval_is_near_the_normal_one() -> None:
     interval = paired_bootstrap(a, b)
     error = (a - b).std(ddof=1) / np.sqrt(5_000)
     assert interval.value == pytest.approx((a - b).mean())
+    assert mean_interval(a - b) == interval
     assert interval.low == pytest.approx((a - b).mean() - 1.96 * error, abs=0.1 * error)
     assert interval.high == pytest.approx((a - b).mean() + 1.96 * error, abs=0.1 * error)
     assert minimum_detectable_difference(a, b) == pytest.approx(2.8 * error)

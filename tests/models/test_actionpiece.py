@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 from next_item_case import assert_lists_do_not_depend_on_the_batch
 
 from recbench.core import BadConfig, BadData, BadRequest, Catalogue, Rankings, SilentProgress
+from recbench.core.config import hash_value
 from recbench.core.ragged import IntArray
 from recbench.nn.blocks import FIRST_CODE, START, CodeGenerator
 from recbench.nn.codes import CodeTrie
-from recbench.running.stages.keys import hash_path, hash_value
+from recbench.running.stages.keys import hash_path
 from recbench.testing import LightContext, interactions, queries
 from recbench_models.actionpiece import PLUGIN
 from recbench_models.actionpiece.chains import NOTHING, Chains, pair_tokens

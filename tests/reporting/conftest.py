@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from recbench.core.config import config_hash
 from recbench.core.interactions import Interactions, TimeKind
 from recbench.core.model_card import ModelCard
 from recbench.core.ragged import Histories, Targets
@@ -67,7 +68,9 @@ class Workshop:
         keep = np.where(rank < list_length, rank, -1).astype(np.int16)
         by_view = {"keep": keep, "unseen": np.where(facts.in_history, -1, keep).astype(np.int16)}
         ranks = RankTable.of_queries(user, targets, {view: by_view[view] for view in views}, list_length)
-        shown = np.bincount(rng.zipf(1.5, 10 * N_USERS) % N_ITEMS, minlength=N_ITEMS).astype(np.int32)
+        hits = [np.bincount(targets.item[(rank >= 0) & (rank < 10)], minlength=N_ITEMS) for rank in by_view.values()]
+        others = np.bincount(rng.zipf(1.5, 6 * N_USERS) % N_ITEMS, minlength=N_ITEMS)
+        shown = np.clip(others, np.max(hits, axis=0), N_USERS).astype(np.int32)
         exposure = Exposure(dict.fromkeys(views, shown))
         counts = train.item_counts()
         found = evaluate(ranks, facts, exposure, counts, NEXT_ITEM.measures)
@@ -83,7 +86,7 @@ class Workshop:
         ]
         record: dict[str, Any] = {
             "run_id": run_id,
-            "started": f"2026-11-{self.made % 28 + 1:02d}T10:00:00Z",
+            "started": f"2026-11-{self.made % 28 + 1:02d}T10:00:00+00:00",
             "command": ["recbench", "run"],
             "model": {
                 "name": model,
@@ -106,7 +109,7 @@ class Workshop:
             "protocol": {"split": "leave-one-out", "list_length": list_length, "views": views},
             "fingerprints": {part: f"{split}{part}".encode().hex().ljust(64, "0") for part in ("train", "valid", "test", "item_text")},
             "config": {"width": 64},
-            "config_hash": hashlib.sha256(f"{model}:{preset}".encode()).hexdigest(),
+            "config_hash": "",
             "budget": None,
             "seed": seed,
             "code": {"version": "0.1.0", "commit": "c0ffee" * 6 + "c0ff", "is_dirty": False},
@@ -134,6 +137,7 @@ class Workshop:
         }
         for key, value in changes.items():
             record[key] = record[key] | value if isinstance(value, dict) and isinstance(record.get(key), dict) else value
+        record["config_hash"] = record["config_hash"] or config_hash(model, record["config"], record["budget"], {}, {})
         (folder / "record.json").write_text(RunRecord.model_validate(record).to_json())
         return folder
 

@@ -9,6 +9,7 @@ import pytest
 from recbench.core.errors import BadRequest
 from recbench.reporting import StoredRun, export_board, make_boards
 from recbench.reporting.export import latex_escape
+from recbench.reporting.grids import NOTHING, cost
 
 
 def test_csv_holds_full_precision_and_the_records_behind_each_row(workshop: Any, cards: Any) -> None:
@@ -26,6 +27,22 @@ def test_csv_holds_full_precision_and_the_records_behind_each_row(workshop: Any,
     assert first["row"] == "popularity:default, lists of 10"
     assert first["recall@20_keep"] == first["ndcg@10_keep_std"] == ""
     assert second["protocol"] == "leave-one-out, ties in the order of the source"
+
+
+def test_energy_and_operations_have_columns_where_they_were_measured(workshop: Any, cards: Any) -> None:
+    measured = workshop.run("a", cost={"train_energy_kwh": 0.0125, "train_flops": 3.5e12})
+    plain = workshop.run("b")
+    assert "train_energy_kwh" not in (plain / "record.json").read_text()
+    (both,) = make_boards([StoredRun.open(run) for run in (measured, plain)], cards)
+    (alone,) = make_boards([StoredRun.open(plain)], cards)
+    lines = {line["model"]: line for line in csv.DictReader(io.StringIO(export_board(both, "csv")))}
+    assert (lines["a"]["train_energy_kwh"], lines["a"]["train_flops"]) == ("0.0125", "3500000000000.0")
+    assert (lines["b"]["train_energy_kwh"], lines["b"]["train_flops"]) == ("", "")
+    assert "train_flops" not in export_board(alone, "csv")
+    table = cost(both.sections[0])
+    assert table.header[-2:] == ("Training Wh", "Training GFLOP")
+    assert {row[0]: row[-2:] for row in table.rows} == {"a:paper": ("12.5", "3,500"), "b:paper": (NOTHING, NOTHING)}
+    assert cost(alone.sections[0]).header[-1] == "Peak memory MiB"
 
 
 def test_latex_is_a_booktabs_table_with_the_best_in_bold(workshop: Any) -> None:

@@ -25,8 +25,9 @@ TEXTS = {part: f"0{part}".encode().hex().ljust(64, "0") for part in ("train", "v
 
 
 @pytest.fixture
-def known(cards: Any, published_boards: Path, tmp_path: Path) -> Known:
+def known(cards: Any, make_card: Any, published_boards: Path, tmp_path: Path) -> Known:
     boards = shutil.copytree(published_boards, tmp_path / "boards")
+    cards = cards | {name: make_card(name) for name in ("gru4rec", "hgn")}
     return Known(boards, cards, dict.fromkeys(cards, "recbench"), {"toy": "Toy | shop"})
 
 
@@ -54,7 +55,7 @@ def faults_of(submission: Path, known: Known) -> str:
     return "\n".join(map(str, check_submissions([submission], known).faults))
 
 
-def test_a_sound_record_is_written_checked_and_taken_in(workshop: Any, known: Known, cards: Any, tmp_path: Path) -> None:
+def test_a_sound_record_is_written_checked_and_taken_in(workshop: Any, known: Known, tmp_path: Path) -> None:
     run = workshop.run("gru4rec", skill=0.35)
     report = write_submission(tmp_path / "submission", [run], known)
     assert (report.n_records, report.faults, report.notes) == (1, (), ())
@@ -65,19 +66,21 @@ def test_a_sound_record_is_written_checked_and_taken_in(workshop: Any, known: Kn
     assert known.boards is not None
     assert "gru4rec:paper" in (known.boards / "toy.md").read_text()
     assert not [skipped for skipped in result.skipped if skipped.is_fault]
-    verify(known.boards, cards)
+    verify(known.boards, known.cards)
     assert "is published already" in faults_of(tmp_path / "submission", known)
     with pytest.raises(BadRequest, match="is there already"):
         write_submission(tmp_path / "submission", [run], known)
 
 
-def test_what_is_superseded_is_told(workshop: Any, known: Known, tmp_path: Path) -> None:
+def test_a_run_that_counts_in_place_of_another_needs_a_word(workshop: Any, known: Known, tmp_path: Path) -> None:
     for name, started, words in (
-        ("newer", "2026-11-29T10:00:00Z", "counts in place of"),
-        ("older", "2020-01-01T10:00:00Z", "superseded by"),
+        ("newer", "2026-11-29T10:00:00+00:00", "counts in place of"),
+        ("older", "2020-01-01T10:00:00+00:00", "superseded by"),
     ):
         run = workshop.run(skill=0.4, started=started, run_id=f"toy-sasrec-paper-s0-{name}-1")
-        (note,) = write_submission(tmp_path / name, [run], known).notes
+        with pytest.raises(VerifyFailed, match=f"{words}.*--replace"):
+            write_submission(tmp_path / name, [run], known)
+        (note,) = write_submission(tmp_path / name, [run], replace(known, replace=True)).notes
         assert words in note
 
 
@@ -106,8 +109,11 @@ def test_lists_of_another_toolkit_are_taken_too(workshop: Any, known: Known, tmp
     run = workshop.run("theirs", "foreign", model=about, foreign=foreign, run_id="toy-theirs-foreign-s0-1-1")
     raw = json.loads((run / "record.json").read_text())
     raw.pop("sha256")
-    (run / "record.json").write_text(RunRecord.model_validate(raw | {"config": {}}).to_json())
+    (run / "record.json").write_text(RunRecord.model_validate(raw | {"config": {}, "cost": None}).to_json())
     assert not write_submission(tmp_path / "submission", [run], known).faults
+    assert "under the name of recbench's model" in faults_of(
+        tmp_path / "submission", replace(known, cards=known.cards | {"theirs": known.cards["hgn"]})
+    )
     edit(tmp_path / "submission", lambda raw: raw["model"].update(is_trivial=True))
     assert "claims to be a run of this one" in faults_of(tmp_path / "submission", known)
 
@@ -118,21 +124,41 @@ FORGED: list[tuple[str, Callable[[Any], Any], str]] = [
     ("another split", lambda raw: raw["fingerprints"].update(test="f" * 64), "its test part is ffffffffffffffff"),
     ("another train part", lambda raw: raw["fingerprints"].update(train="f" * 64), "its train part is ffffffffffffffff"),
     ("a protocol nobody published", lambda raw: raw["protocol"].update(ties="shuffle=9"), "no published record is on this split"),
-    ("sizes", lambda raw: raw["dataset"].update(n_interactions=7), "sizes of toy are not those"),
+    ("sizes", lambda raw: raw["dataset"].update(n_interactions=7), "counts of toy are not those"),
+    ("users of the train part", lambda raw: raw["targets"].update(n_users_train_only=7), "counts of toy are not those"),
+    ("notes on the data", lambda raw: raw.update(notes={"not drawn": 7}), "counts of toy are not those"),
     ("an unknown data set", lambda raw: raw["dataset"].update(name="elsewhere"), "no data set with a card is called 'elsewhere'"),
     ("a title", lambda raw: raw["dataset"].update(title="Better"), "is not what the card says"),
     ("a name that leads away", lambda raw: raw["model"].update(name="../x"), "cannot stand on a board"),
-    ("a row of another name", lambda raw: raw["model"].update(row_name="best"), "a row 'best' of a model 'gru4rec'"),
+    ("a row of another name", lambda raw: raw["model"].update(row_name="best"), "a row 'best' of 'gru4rec:paper'"),
     ("another run's name", lambda raw: raw.update(run_id="toy-other-paper-s0-1-1"), "calls itself 'toy-other-paper-s0-1-1'"),
-    ("a baseline nobody knows", lambda raw: raw["model"].update(is_trivial=True), "no trivial baseline is called 'gru4rec'"),
+    ("a baseline that is none", lambda raw: raw["model"].update(is_trivial=True), "is not what the card of the model says"),
+    (
+        "a baseline nobody knows",
+        lambda raw: raw["model"].update(is_trivial=True, name="mine", row_name="mine:paper"),
+        "no trivial baseline is called 'mine'",
+    ),
+    ("a model that recbench has not", lambda raw: raw["model"].update(name="mine", row_name="mine:paper"), "recbench has no model 'mine'"),
+    ("settings of another row", lambda raw: raw["config"].update(width=4096), "its hash of settings is not that of its settings"),
+    ("a budget", lambda raw: raw.update(budget="3cpu-min"), "its hash of settings is not that of its settings"),
+    ("a hash that is text", lambda raw: raw.update(config_hash="<b>"), "it holds '<b>' in the place of a hash"),
+    ("a commit that is text", lambda raw: raw["code"].update(commit="see my page"), "in the place of a hash"),
+    ("settings that hide others", lambda raw: raw["config"].update(width={"a": 1}), "its hash of settings is not that of its settings"),
+    ("a count below nothing", lambda raw: raw["fit"].update(parameters=-1), "a count or cost of it is below 0"),
+    ("no cost", lambda raw: raw.update(cost=None), "only lists of another toolkit have no cost"),
+    ("a time that sorts last", lambda raw: raw.update(started="20261101T100000+00:00"), "or one not written as recbench does"),
+    ("a number beyond sums", lambda raw: raw["cost"].update(peak_memory_bytes=10**400), "which no page can show"),
+    ("an endless number", lambda raw: raw["cost"].update(train_s=1e300), "which no page can show"),
+    ("a table twice", lambda raw: raw["files"].append(raw["files"][0]), "or several, to compute its figures from"),
+    ("a file twice", lambda raw: raw["files"].append(raw["files"][-1]), "names the file 'curve.csv' twice"),
     (
         "a name that is taken",
         lambda raw: raw["model"].update(distribution="theirs", name="sasrec", row_name="sasrec:x"),
         "belongs to a model",
     ),
     ("a model in a folder", lambda raw: raw["model"].update(distribution="/tmp/model"), "came from the folder '/tmp/model'"),
-    ("a time to come", lambda raw: raw.update(started="2999-01-01T00:00:00Z"), "a time to come is refused"),
-    ("no time", lambda raw: raw.update(started="soon"), "a time to come is refused"),
+    ("a time to come", lambda raw: raw.update(started="2999-01-01T00:00:00Z"), "a time to come, or"),
+    ("no time", lambda raw: raw.update(started="soon"), "a time to come, or"),
     ("text that steers", lambda raw: raw["command"].append("\x1b[2J"), "which no page can show"),
     ("endless text", lambda raw: raw["device"].update(name="x" * 5000), "which no page can show"),
     ("a task nobody knows", lambda raw: raw.update(task="magic"), "magic"),
@@ -144,6 +170,23 @@ FORGED: list[tuple[str, Callable[[Any], Any], str]] = [
         "a search",
     ),
 ]
+
+
+def test_energy_and_operations_may_be_handed_in(handed_in: Path, known: Known) -> None:
+    edit(handed_in, lambda raw: raw["cost"].update(train_energy_kwh=0.5, train_flops=1e15))
+    assert not faults_of(handed_in, known)
+
+
+@pytest.mark.parametrize("figure", [{"train_energy_kwh": -0.1}, {"train_flops": "many"}, {"train_flops": float("inf")}])
+def test_energy_and_operations_that_cannot_be_are_refused(handed_in: Path, known: Known, figure: dict[str, Any]) -> None:
+    path = record_of(handed_in)
+    raw = json.loads(path.read_text())
+    del raw["sha256"]
+    raw["cost"].update(figure)
+    raw["sha256"] = hashlib.sha256(json.dumps(raw, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()).hexdigest()
+    path.write_text(json.dumps(raw))
+    expected = "is not what was written" if figure == {"train_flops": float("inf")} else f"cost.{next(iter(figure))}: "
+    assert expected in faults_of(handed_in, known)
 
 
 @pytest.mark.parametrize(("what", "change", "words"), FORGED, ids=[what for what, _, _ in FORGED])
@@ -200,7 +243,7 @@ def test_copies_are_refused(workshop: Any, known: Known, tmp_path: Path) -> None
     run = workshop.run(seed=0, run_id="toy-mine-paper-s0-1-1")
     raw = json.loads((run / "record.json").read_text())
     raw.pop("sha256")
-    raw["model"] |= {"name": "mine", "row_name": "mine:paper"}
+    raw["model"] |= {"name": "mine", "row_name": "mine:paper", "distribution": "theirs"}
     (run / "record.json").write_text(RunRecord.model_validate(raw).to_json())
     with pytest.raises(VerifyFailed, match="which is of another model"):
         write_submission(tmp_path / "mine", [run], known)
@@ -227,6 +270,59 @@ def of_texts(submission: Path) -> None:
     pq.write_table(pa.table({"user": ["a" * 1000] * 10}), record_of(submission).parent / "ranks.parquet")
 
 
+def forged_table(name: str, change: Callable[[Any], Any]) -> Callable[[Path], None]:
+    """Changes columns of a table and writes its new sum into the record."""
+
+    def harm(submission: Path) -> None:
+        path = record_of(submission).parent / name
+        table = pq.read_table(path)
+        columns = {column: table[column].to_numpy().copy() for column in table.column_names}
+        change(columns)
+        new = pa.table(columns).cast(table.schema).replace_schema_metadata(table.schema.metadata)
+        pq.write_table(new, path)
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        edit(submission, lambda raw: next(part for part in raw["files"] if part["name"] == name).update(sha256=digest))
+
+    return harm
+
+
+def test_ranks_that_no_lists_give_are_refused(workshop: Any, known: Known, tmp_path: Path) -> None:
+    run = workshop.run("gru4rec", skill=0.35)
+    write_submission(tmp_path / "submission", [run], known)
+    forged_table("exposure.parquet", lambda columns: columns.update(keep=np.zeros_like(columns["keep"])))(tmp_path / "submission")
+    assert "beyond, keep" in faults_of(tmp_path / "submission", known)
+    assert "No lists give that" in faults_of(tmp_path / "submission", known)
+
+
+def test_a_copy_is_known_however_it_is_written(workshop: Any, known: Known, tmp_path: Path) -> None:
+    def theirs(name: str, change: Callable[[Any], Any]) -> Path:
+        run = workshop.run(seed=0, run_id=f"toy-{name}-paper-s0-1-1")
+        submission = tmp_path / name
+        about = {"name": name, "row_name": f"{name}:paper", "distribution": "theirs"}
+        shutil.copytree(run, submission / "records" / run.name)
+        (submission / "records" / "shared").mkdir()
+        for table in [*run.glob("targets-*"), *run.glob("items-*")]:
+            shutil.move(submission / "records" / run.name / table.name, submission / "records" / "shared")
+        edit(submission, lambda raw: raw["model"].update(about))
+        forged_table("ranks.parquet", change)(submission)
+        return submission
+
+    assert "which is of another model" in faults_of(theirs("again", lambda _: None), known)
+
+    def one_rank_lower(columns: Any) -> None:
+        place = int(np.flatnonzero(columns["rank_keep"] == 0)[0])
+        columns["rank_keep"][place] = 1
+
+    notes = check_submissions([theirs("nearly", one_rank_lower)], known).notes
+    assert any("of another model: ask how it was made" in note for note in notes)
+
+
+def twice(submission: Path) -> None:
+    """The seed twice: whoever reads the text sees the first, a program the last."""
+    path = record_of(submission)
+    path.write_text(path.read_text().replace('"seed": 0,', '"seed": 7,\n "seed": 0,', 1))
+
+
 STRANGE: list[tuple[str, Callable[[Path], Any], str]] = [
     ("a link", linked, "this is a link"),
     ("a linked folder", linked_folder, "this is a link"),
@@ -241,6 +337,8 @@ STRANGE: list[tuple[str, Callable[[Path], Any], str]] = [
     ("a folder of an odd name", lambda folder: (folder / "records" / "a b").mkdir(), "no submission has such a folder"),
     ("an empty folder", lambda folder: (folder / "records" / "empty").mkdir(), "there is no such record"),
     ("nothing", lambda folder: shutil.rmtree(folder / "records"), "there is no record to check"),
+    ("a key twice", twice, "is not laid out as recbench writes it"),
+    ("anything as a curve", lambda folder: (record_of(folder).parent / "curve.csv").write_text("=cmd()"), "is no training curve"),
     ("deep JSON", lambda folder: record_of(folder).write_text("[" * 100_000), "not valid JSON"),
 ]
 
@@ -254,8 +352,8 @@ def test_what_is_no_submission_is_refused_unread(handed_in: Path, known: Known, 
 
 
 def test_a_table_that_would_unpack_to_any_size_is_not_read(handed_in: Path, known: Known, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("recbench.reporting.submission._MOST_CELLS", 100)
-    assert "more than any split. It is not read" in faults_of(handed_in, known)
+    monkeypatch.setattr("recbench.evaluation.tables._MOST_CELLS", 100)
+    assert "more than any split" in faults_of(handed_in, known)
 
 
 def test_one_fault_keeps_all_out(workshop: Any, known: Known, handed_in: Path, tmp_path: Path) -> None:

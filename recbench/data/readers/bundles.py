@@ -5,17 +5,19 @@ Roles and columns: `bundles` (bundle_id, item_id; part and is_input where the da
 `recbench.data.feature_files`.
 """
 
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
+from recbench.core.config import PluginConfig
 from recbench.core.errors import BadData
 from recbench.core.progress import Progress
-from recbench.data.columns import read_columns, read_pairs
+from recbench.data.columns import TableOptions, read_columns, read_pairs
 from recbench.data.feature_files import read_features
-from recbench.data.reader import Files, RawCut, RawEvents, RawSide, each_once
-from recbench.data.readers.parquet import ParquetOptions, ParquetReader
+from recbench.data.reader import Files, RawCut, RawEvents, RawItems, RawSide, each_once
+from recbench.data.readers.parquet import ParquetReader
 
 _DIVIDED = ("bundle_id", "item_id", "part", "is_input")
 """Columns of a table of bundles that come divided."""
@@ -23,17 +25,37 @@ _IS_SHOWN = {"1": True, "true": True, "0": False, "false": False}
 """What `is_input` says of a held bundle's item."""
 
 
+class BundlesOptions(PluginConfig):
+    """There are none."""
+
+
 class BundlesReader(ParquetReader):
     """A row of the data set is a bundle; its id stands in place of a user's. The table of items is that of any ready data."""
 
+    options: type[PluginConfig] = BundlesOptions
     needs = ("bundles",)
     has_complete_items = False
 
-    def events(self, files: Files, options: ParquetOptions, progress: Progress) -> RawEvents:  # noqa: ARG002
+    def events(self, files: Files, options: PluginConfig, progress: Progress) -> RawEvents:  # noqa: ARG002
         """One entry for each bundle and item."""
         return each_once(read_pairs(files["bundles"], "bundle_id", "item_id", parquet=True))
 
-    def side(self, files: Files, options: ParquetOptions, progress: Progress) -> RawSide:  # noqa: ARG002
+    def items(
+        self,
+        files: Files,
+        options: PluginConfig,  # noqa: ARG002
+        columns: Sequence[str],
+        wanted: Collection[str],
+        progress: Progress,
+    ) -> RawItems | None:
+        """All rows of the role `items`."""
+        return super().items(files, TableOptions(), columns, wanted, progress)
+
+    def told(self, files: Files, options: PluginConfig, columns: Sequence[str]) -> list[str]:  # noqa: ARG002
+        """What the columns of the role `items` are taken for."""
+        return super().told(files, TableOptions(), columns)
+
+    def side(self, files: Files, options: PluginConfig, progress: Progress) -> RawSide:  # noqa: ARG002
         """Whatever of the other roles there is."""
         groups = read_pairs(files["groups"], "bundle_id", "session_id", parquet=True) if "groups" in files else None
         return RawSide(

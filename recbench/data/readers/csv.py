@@ -4,13 +4,12 @@ from collections.abc import Collection, Sequence
 
 from pydantic import Field
 
-from recbench.core.config import PluginConfig
 from recbench.core.progress import Progress
-from recbench.data.columns import read_events, read_items
+from recbench.data.columns import TableOptions, read_events, read_items, told_columns
 from recbench.data.reader import Files, RawEvents, RawItems
 
 
-class CsvOptions(PluginConfig):
+class CsvOptions(TableOptions):
     """How the files are written."""
 
     delimiter: str = Field(default=",", min_length=1, max_length=1)
@@ -26,7 +25,7 @@ class CsvReader:
 
     def events(self, files: Files, options: CsvOptions, progress: Progress) -> RawEvents:  # noqa: ARG002
         """All rows of the role `interactions`, in the order of the file."""
-        return read_events(files["interactions"], parquet=False, delimiter=options.delimiter)
+        return read_events(files["interactions"], options, parquet=False, delimiter=options.delimiter)
 
     def items(
         self,
@@ -38,7 +37,11 @@ class CsvReader:
     ) -> RawItems | None:
         """All rows of the role `items`, which may be parquet."""
         path = files.get("items")
-        return None if path is None else read_items(path, columns, parquet=False, delimiter=options.delimiter)
+        return None if path is None else read_items(path, columns, options, parquet=False, delimiter=options.delimiter)
+
+    def told(self, files: Files, options: CsvOptions, columns: Sequence[str]) -> list[str]:
+        """What the columns of each file are taken for."""
+        return told_columns(files, options, columns, parquet=False, delimiter=options.delimiter)
 
 
 READER = CsvReader()

@@ -9,6 +9,7 @@ import numpy as np
 
 import recbench.evaluation as evaluation
 from recbench import registry
+from recbench.core.errors import BadData
 from recbench.core.ranking import Rankings, View
 from recbench.core.records import RANKS_FILE, Interval, RunRecord
 from recbench.running.after.loaded import LoadedRun, record_with_model, split_of
@@ -89,6 +90,7 @@ def evaluate_run(
     Raises:
         BadRequest: the run holds no model.
         SplitMismatch: the data here make another split than the run's.
+        BadData: the record holds a figure that its lists do not give.
     """
     record = record_with_model(folder)
     machine = Machine.resolve(device, "auto", threads)
@@ -113,6 +115,14 @@ def evaluate_run(
     with tempfile.TemporaryDirectory() as name:
         measured = write_measured(Path(name), task, split, lists)
         ranks = evaluation.read_ranks(Path(name) / RANKS_FILE)
+    strange = next(
+        (f"{name} {view}" for view, part in record.metrics.items() for name in part if name not in measured.result.metrics.get(view, {})),
+        None,
+    )
+    if strange is not None:
+        raise BadData(
+            f"{record.run_id}: the record says {strange}, which lists of {record.protocol.list_length} do not give. It was edited."
+        )
     changed = None
     if (folder / RANKS_FILE).is_file():
         refuse_changed(folder, [record.file(RANKS_FILE)])

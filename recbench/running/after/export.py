@@ -1,8 +1,8 @@
 """A trained model as a folder that anybody can take in, or as a commit of a hub: which of its files go along, and which may."""
 
+import json
 import logging
 import os
-import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from recbench.core.errors import BadData, BadRequest
+from recbench.core.json_values import scalars
 from recbench.core.model_card import ModelCard
 from recbench.core.plugin import Plugin
 from recbench.core.records import RECORD_FILE, FilePart, RunRecord
@@ -34,7 +35,6 @@ from recbench.running.run.folders import refuse_changed
 
 _TABLES_OF_THE_SPLIT = ("targets-", "items-")
 _FIRST_WITH_SUMS = 3
-_QUOTED = re.compile(rb'"((?:[^"\\]|\\.)*)"')
 log = logging.getLogger(__name__)
 
 
@@ -60,7 +60,9 @@ class SharedModel:
     def traces(self) -> list[str]:
         """Words of the record that name a place of this machine: whoever reads the record sees them."""
         words = [*self.record.command, self.record.model.distribution]
-        return sorted({word for word in words if os.sep in word and not word.startswith("-")})
+        places = {word for word in words if os.sep in word and not word.startswith("-")}
+        # Names of the hub have a separator too.
+        return sorted(places | {value for value in scalars(self.record.config) if isinstance(value, str) and Path(value).is_absolute()})
 
 
 def share_model(folder: Path, plugin: Plugin, *, ranks: bool = False, items: bool = False) -> SharedModel:
@@ -163,13 +165,15 @@ def _refuse_words(folder: Path, files: Sequence[FilePart], words: set[str], reme
 
 
 def _texts_in(path: Path) -> set[bytes]:
-    """What could be a text in a file: what stands in quotes in JSON and in the header of tensors, lines and fields elsewhere."""
-    if path.suffix == ".safetensors":
+    """What could be a text in a file: texts and keys in JSON and in the header of tensors, lines and fields elsewhere."""
+    if path.suffix in {".safetensors", ".json"}:
         with path.open("rb") as stream:
-            header = stream.read(int.from_bytes(stream.read(8), "little"))
-        return set(_QUOTED.findall(header))
-    if path.suffix == ".json":
-        return set(_QUOTED.findall(path.read_bytes()))
+            content = stream.read(int.from_bytes(stream.read(8), "little")) if path.suffix == ".safetensors" else stream.read()
+        try:
+            value = json.loads(content)
+        except (ValueError, RecursionError):
+            raise BadData(f"{path} cannot be read as what its name says. Make the run again.") from None
+        return {text.encode("utf-8", "surrogatepass") for text in scalars(value) if isinstance(text, str)}
     return (
         {field.strip() for line in path.read_bytes().splitlines() for field in (line, *line.split(b"\t"))}
         if path.suffix == ".txt"

@@ -2,7 +2,7 @@
 
 import csv
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from recbench.core.errors import BadData, BadRequest, nearest
 from recbench.core.plugin import Catalogue, Plugin
 from recbench.core.progress import Progress
 from recbench.core.ragged import Histories
-from recbench.core.ranking import Queries, View
+from recbench.core.ranking import Queries, Rankings, View
 from recbench.core.records import RECORD_FILE, RunRecord, read_record
 from recbench.core.shared_model import read_pulled
 from recbench.core.visible import listed
@@ -133,25 +133,30 @@ class LoadedRun:
         Returns:
             The number of users.
         """
-        queries = split.test.queries(split.user_ids, views)
         names = [(view,) if len(views) > 1 else () for view in views]
         temporary = path.with_name(f".{path.name}.writing")
         try:
             with temporary.open("w", encoding="utf-8", newline="") as stream:
                 writer = csv.writer(stream)
                 writer.writerow(["user_id", "rank", "item_id", "score", *(("view",) if len(views) > 1 else ())])
-                for first, rankings in ranked(self.recommender, queries, k, len(self.item_ids), progress, "ranking test users"):
+                for first, rankings in self.lists(split, progress, k=k, views=views):
                     for view, name in zip(views, names, strict=True):
                         index = rankings.views.index(view)
                         lists = zip(rankings.items[index].tolist(), rankings.scores[index].tolist(), strict=True)
-                        for user_id, (items, scores) in zip(queries.user_ids[first:], lists, strict=False):
+                        for row, (items, scores) in enumerate(lists, start=first):
+                            user_id = split.user_ids[split.test.user[row]]
                             for place, (item, score) in enumerate(zip(items, scores, strict=True), start=1):
                                 if item >= 0:
                                     writer.writerow([user_id, place, self.item_ids[item], repr(score), *name])
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
-        return len(queries)
+        return len(split.test)
+
+    def lists(self, split: Split, progress: Progress, *, k: int, views: tuple[View, ...]) -> Iterator[tuple[int, Rankings]]:
+        """Lists of all test queries, in calls of bounded size: (number of the first query, rankings)."""
+        queries = split.test.queries(split.user_ids, views)
+        return ranked(self.recommender, queries, k, len(self.item_ids), progress, "ranking test users")
 
 
 def refuse_damaged(record: RunRecord, folder: Path) -> None:

@@ -12,11 +12,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+import recbench.evaluation as evaluation
 from recbench import registry
 from recbench.core.byte_sizes import size_text
 from recbench.core.commands import command_line
 from recbench.core.digests import file_sha256
-from recbench.core.errors import BadData, BadRequest, RecbenchError, UnknownPlugin
+from recbench.core.errors import BadData, BadRequest, RecbenchError, StageFailed, UnknownPlugin, is_exhaustion
 from recbench.core.plugin import Plugin
 from recbench.core.records import PULLED_FILE, RECORD_FILE, FilePart, RunRecord, read_record
 from recbench.core.shared_model import (
@@ -29,12 +34,22 @@ from recbench.core.shared_model import (
     read_manifest,
 )
 from recbench.running.after.loaded import LoadedRun, split_of
+from recbench.running.host.memory import bounded_memory
 from recbench.running.host.workplace import Workplace
 from recbench.running.run.catalogue import CATALOGUE_FILE, ids_digest, read_catalogue, write_catalogue
 from recbench.running.run.folders import finish, writing
+from recbench.tasks import find_task
 
 LIMIT_GB = 20.0
 """Largest model that is taken in unless somebody says more."""
+_LEAST_MEMORY, _TIMES_THE_WEIGHTS = 2 << 30, 4
+"""What a model may take to be read: so much, and so many times the size of its files."""
+_OUT_OF_MEMORY = ("allocate memory", "bad_alloc", "MemoryError")
+"""What torch, C++ and Python say of a plugin that was refused its memory."""
+_MOST_LISTED = 32_767
+"""Items of a list; ranks of longer ones cannot be kept."""
+_MOST_CELLS, _MOST_UNPACKED_BYTES = 1 << 27, 1 << 30
+"""Of one table that came along."""
 log = logging.getLogger(__name__)
 
 
@@ -139,8 +154,7 @@ def pull(
         catalogue = FilePart(name=CATALOGUE_FILE, sha256=file_sha256(folder / CATALOGUE_FILE))
         pulled = Pulled(source=place.name, revision=place.revision, pulled=datetime.now(UTC).replace(microsecond=0), catalogue=catalogue)
         (folder / PULLED_FILE).write_text(pulled.to_json(), encoding="utf-8")
-        # Settings, sums and weights as `recommend` will read them.
-        LoadedRun.open(folder, plugin)
+        _try(folder, plugin, manifest)
         if manifest.has_ranks:
             check(folder)
         if there.exists():
@@ -186,6 +200,11 @@ def _record(place: Place, manifest: Manifest) -> RunRecord:
         raise BadData(f"{place.name}: the record is that of {record.run_id}, {MANIFEST_FILE} names {manifest.run_id}. Ask its owner.")
     if record.foreign is not None:
         raise BadData(f"{place.name}: {record.run_id} holds lists that another toolkit made. There is no model in it.")
+    main = find_task(record.task).main_metric
+    if not record.metrics or {*record.metrics} != {*record.protocol.views} or any(main not in part for part in record.metrics.values()):
+        raise BadData(f"{place.name}: the record does not say {main} of each of its views. Ask its owner.")
+    if not 0 < record.protocol.list_length <= _MOST_LISTED:
+        raise BadData(f"{place.name}: lists of {record.protocol.list_length:,} items cannot be measured. Ask its owner.")
     said = {part.name: part.sha256 for part in record.files if part.name.startswith(MODEL)}
     here = {part.name: part.sha256 for part in manifest.files if part.name.startswith(MODEL)}
     if said != here:
@@ -223,6 +242,52 @@ def _take(place: Place, part: SharedFile, folder: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(place.fetch(part.name), target)
     part.refuse_other(target)
+    if target.suffix == ".parquet":
+        fault = evaluation.fault_of_numbers(target) if part.is_evidence else _fault_of_table(target)
+        if fault:
+            raise BadData(f"{part.name} is not read: {fault}. Ask whoever shared the model.")
+
+
+def _fault_of_table(path: Path) -> str:
+    """Why a table is not read; empty for one whose numbers and texts, written out, are of bounded size."""
+    try:
+        file = pq.ParquetFile(path)
+        about = file.metadata
+        n_bytes = sum(about.row_group(place).total_byte_size for place in range(about.num_row_groups))
+        if about.num_rows * about.num_columns > _MOST_CELLS or n_bytes > _MOST_UNPACKED_BYTES:
+            return f"it says that it unpacks to {about.num_rows:,} rows of {size_text(n_bytes)}"
+        columns = [about.schema.column(place) for place in range(about.num_columns)]
+        texts = [column.path for column in columns if column.physical_type == "BYTE_ARRAY"]
+        # As places in a list of distinct texts, a long text that stands in every row is held once.
+        for name in texts:
+            for batch in pq.ParquetFile(path, read_dictionary=[name]).iter_batches(columns=[name]):
+                (column,) = batch.columns
+                while pa.types.is_list(column.type):
+                    column = column.flatten()
+                if not pa.types.is_dictionary(column.type):
+                    return f"its column {name!r} holds {column.type}, and neither texts nor lists of them"
+                lengths = pc.take(pc.binary_length(column.dictionary), column.indices)
+                n_bytes += pc.sum(lengths).as_py() or 0
+                if n_bytes > _MOST_UNPACKED_BYTES:
+                    return f"its texts unpack to more than {size_text(_MOST_UNPACKED_BYTES)}"
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        return f"it is no parquet file: {str(error).splitlines()[0]}"
+    return ""
+
+
+def _try(folder: Path, plugin: Plugin, manifest: Manifest) -> None:
+    """Read settings, sums and weights as `recommend` will; a `BadData` where settings ask for memory that no weights of this size fill."""
+    allowed = _LEAST_MEMORY + _TIMES_THE_WEIGHTS * manifest.n_bytes
+    try:
+        with bounded_memory(allowed):
+            LoadedRun.open(folder, plugin)
+    except (StageFailed, MemoryError) as error:
+        if not is_exhaustion(error) and not any(words in str(error) for words in _OUT_OF_MEMORY):
+            raise
+        raise BadData(
+            f"{manifest.run_id}: its settings ask for more memory than {size_text(allowed)}, though its files have "
+            f"{size_text(manifest.n_bytes)}. It is damaged or forged; ask whoever shared it."
+        ) from None
 
 
 def _name_items(folder: Path, record: RunRecord, manifest: Manifest, dataset: str | None, workplace: Workplace) -> None:

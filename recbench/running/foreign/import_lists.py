@@ -7,6 +7,7 @@ from pathlib import Path
 import recbench.evaluation as evaluation
 from recbench import registry
 from recbench.core.budget import Budget
+from recbench.core.config import hash_value
 from recbench.core.digests import file_sha256
 from recbench.core.errors import BadRequest
 from recbench.core.file_names import is_run_name
@@ -27,7 +28,6 @@ from recbench.running.run.references import reference_models, stand_beside
 from recbench.running.run.references_file import REFERENCES_FILE, read_references, write_references
 from recbench.running.run.splits import LoadedSplit, load_split
 from recbench.running.run.training import Trainer
-from recbench.running.stages.keys import hash_value
 from recbench.running.stages.store import StageStore
 from recbench.tasks import Task, task_of
 

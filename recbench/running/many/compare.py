@@ -12,6 +12,7 @@ from recbench.core.durations import duration
 from recbench.core.errors import BadRequest
 from recbench.running.host.workplace import Workplace
 from recbench.running.many.executors import Executor, OpenExecutor, Report, work_through
+from recbench.running.many.executors.local import LocalExecutor
 from recbench.running.requests import MOST_SEEDS, Cell, CompareRequest, RunRequest, refuse_count
 
 log = logging.getLogger(__name__)
@@ -44,11 +45,20 @@ def compare_request(
     open_executor: OpenExecutor = registry.executors().load(request.executor)
     _check(request)
     with closing(open_executor(request, workplace)) as executor:
-        return _run_cells(request, executor, on_change, cells_of(request) if cells is None else list(cells))
+        return _run_cells(request, executor, workplace, on_change, cells_of(request) if cells is None else list(cells))
 
 
-def _run_cells(request: CompareRequest, executor: Executor, on_change: Callable[[list[Cell]], None], cells: list[Cell]) -> list[Cell]:
+def _run_cells(
+    request: CompareRequest, executor: Executor, workplace: Workplace, on_change: Callable[[list[Cell]], None], cells: list[Cell]
+) -> list[Cell]:
     since: dict[int, float] = {}
+    # Another machine may choose another device or precision, which makes another run.
+    if isinstance(executor, LocalExecutor):
+        for index, cell in enumerate(cells):
+            cells[index] = _looked_up(request, cell, workplace)
+            if cells[index].state == "done":
+                log.info("%s: %s", cell, _outcome(cells[index]))
+                on_change(list(cells))
 
     def request_of(index: int) -> RunRequest:
         since[index] = time.monotonic()
@@ -62,8 +72,17 @@ def _run_cells(request: CompareRequest, executor: Executor, on_change: Callable[
             log.info("%s: %s", cell, _outcome(cell))
         return cell
 
-    work_through(executor, "run", range(len(cells)), request_of, cells, reported, on_change)
+    missing = [index for index, cell in enumerate(cells) if cell.state != "done"]
+    work_through(executor, "run", missing, request_of, cells, reported, on_change)
     return cells
+
+
+def _looked_up(request: CompareRequest, cell: Cell, workplace: Workplace) -> Cell:
+    """The cell as done where its finished run is here already; nothing is started for it."""
+    from recbench.running.run.execute import standing_run
+
+    found = standing_run(_cell_request(request, cell), workplace)
+    return cell if found is None else replace(cell, state="done", folder=found.folder, is_new=False)
 
 
 def _as_reported(cell: Cell, report: Report, seconds: float) -> Cell:
@@ -94,10 +113,14 @@ def _check(request: CompareRequest) -> None:
         raise BadRequest("A comparison needs at least one model and one data set. Name them with --models and --datasets.")
     refuse_count("--seeds", request.seeds, MOST_SEEDS)
     from recbench.core.budget import Budget
+    from recbench.running.run.consumption import check_measures
     from recbench.running.run.resolve import check_task
+    from recbench.running.tracking import Trackers
     from recbench.tasks import task_of
 
     Budget.parse(request.budget)
+    Trackers(request.track, Path())
+    check_measures(request.measure)
     models = registry.models(request.plugins)
     plugins = []
     for model in request.models:
@@ -119,5 +142,7 @@ def _cell_request(request: CompareRequest, cell: Cell) -> RunRequest:
         seed=cell.seed,
         config_file=cell.config_file,
         overrides=request.overrides,
+        measure=request.measure,
         **request.common(),
+        **request.watched(),
     )

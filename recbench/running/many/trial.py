@@ -11,12 +11,13 @@ from recbench.running.host.workplace import Workplace
 from recbench.running.many.study import ValidationReporter
 from recbench.running.requests import RunRequest
 from recbench.running.run.fit_context import validation_sums
-from recbench.running.run.perform import prepare
+from recbench.running.run.perform import Prepared, prepare
 from recbench.running.run.recording import training_seconds
 from recbench.running.run.resolve import resolve
 from recbench.running.run.training import TrainedModel, Trainer
 from recbench.running.stages.facts import Facts
 from recbench.running.stages.store import StageStore
+from recbench.running.tracking import Trackers
 
 VALIDATION_STAGE = "validation"
 _SCORE_FILE = "score.json"
@@ -54,10 +55,15 @@ def run_trial(request: RunRequest, workplace: Workplace, *, started_at: float | 
     resolved = resolve(request, alone=True, started_at=started_at)
     metric = resolved.task.validation_metrics[0]
     reporter = None if request.journal is None else ValidationReporter(request.journal, request.trial, metric)
-    listeners = () if reporter is None else (reporter,)
+    trackers = Trackers(request.track, workplace.runs)
+    # Who decides comes last: the validation that a trial is stopped for is tracked too.
+    listeners = (trackers,) if reporter is None else (trackers, reporter)
     prepared = prepare(resolved, workplace, StageStore(workplace.stages), ranks_test=False, listeners=listeners)
     try:
-        trained = prepared.train()
+        with prepared.followed(trackers, f"{prepared.name.stem}-trial-{request.trial}", trial=str(request.trial)):
+            outcome = _trained(request, metric, prepared, trackers, reporter)
+            trackers.figures |= {"train_s": outcome.train_s} | ({} if outcome.score is None else {f"validation/{metric}": outcome.score})
+            return outcome
     except Pruned as stopped:
         return TrialOutcome(
             state="pruned",
@@ -68,8 +74,14 @@ def run_trial(request: RunRequest, workplace: Workplace, *, started_at: float | 
             train_cpu_s=stopped.elapsed.cpu_seconds,
             reason=str(stopped),
         )
-    if reporter is not None and trained.stage.reused:
-        reporter.report_all(trained.report.curve)
+
+
+def _trained(request: RunRequest, metric: str, prepared: Prepared, trackers: Trackers, reporter: ValidationReporter | None) -> TrialOutcome:
+    trained = prepared.train()
+    if trained.stage.reused:
+        trackers.replay(trained.report.curve)
+        if reporter is not None:
+            reporter.report_all(trained.report.curve)
     reported = trained.report.chosen.get(metric)
     # A model that selects by this figure has it for the weights it kept; ranking the same users again would give it once more.
     if isinstance(reported, str):

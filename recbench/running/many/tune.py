@@ -13,14 +13,14 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from filelock import FileLock, Timeout
 
 from recbench import registry
 from recbench.core.budget import Budget
 from recbench.core.commands import command_line
-from recbench.core.config import PluginConfig
+from recbench.core.config import PluginConfig, by_dotted_name, hash_value
 from recbench.core.errors import BadRequest, StageFailed, nearest
 from recbench.core.plugin import Plugin
 from recbench.core.tuning import RANDOM, SAMPLERS, Sampler, Trial, TuneLog, read_tune_log, same_settings
@@ -35,9 +35,13 @@ from recbench.running.run.resolve import plugin_for
 from recbench.running.run.searched_settings import settings_text
 from recbench.running.run.splits import LoadedSplit, load_split
 from recbench.running.run.training import check_needs
-from recbench.running.stages.keys import hash_value, plugin_source_hash
+from recbench.running.stages.keys import plugin_source_hash
 from recbench.running.stages.store import StageStore
+from recbench.running.tracking import Trackers
 from recbench.tasks import task_of
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FOLDER = "tune"
 ENDED = ("done", "failed", "pruned")
@@ -84,6 +88,19 @@ class TuneOutcome:
     config_file: Path
     command: str
 
+    def trials_to_frame(self) -> "pd.DataFrame":
+        """The trials, a line each: `trial`, `state`, the settings that were searched, the `score` on the validation part, `train_s`.
+
+        Trial 0 is the preset itself.
+        """
+        import pandas as pd
+
+        lines = [
+            {"trial": one.trial, "state": one.state, **by_dotted_name(one.config), "score": one.score, "train_s": one.train_s}
+            for one in self.log.trials
+        ]
+        return pd.DataFrame(lines, columns=["trial", "state", *self.log.space, "score", "train_s"])
+
 
 def tune_request(request: TuneRequest, workplace: Workplace, on_change: Callable[[list[TrialState]], None] = lambda _: None) -> TuneOutcome:
     """Train every trial that is missing, each in a process of its own, and take the best by validation.
@@ -108,6 +125,7 @@ def tune_request(request: TuneRequest, workplace: Workplace, on_change: Callable
         there = f"{nearest(request.sampler, SAMPLERS)} There are: {', '.join(SAMPLERS)}."
         raise BadRequest(f"--sampler {request.sampler!r} is not known.{there}")
     request = replace(request, budget=Budget.parse(request.budget).text)
+    Trackers(request.track, workplace.runs)
     task = task_of(request.dataset)
     protocol = task.protocol(request.protocol, request.ties)
     models = registry.models(request.plugins)
@@ -306,6 +324,7 @@ def _trial_request(request: TuneRequest, preset: str, number: int, values: dict[
         journal=journal.absolute() if request.prune else None,
         trial=number,
         **request.common(),
+        **request.watched(),
     )
 
 

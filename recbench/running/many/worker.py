@@ -51,7 +51,7 @@ def request_from_json(value: dict[str, Any]) -> tuple[RunRequest, Workplace, Job
     fields = dict(value["request"])
     fields |= {name: None if fields[name] is None else Path(fields[name]) for name in _PATHS}
     fields["plugins"] = tuple(Path(path) for path in fields["plugins"])
-    fields["rerun"] = tuple(fields["rerun"])
+    fields |= {name: tuple(fields[name]) for name in ("rerun", "track", "measure")}
     return RunRequest(**fields), workplace_from_json(value["workplace"]), value["job"]
 
 

@@ -35,13 +35,18 @@ def ids_digest(item_ids: Sequence[str]) -> str:
 
 
 def read_catalogue(path: Path, n_items: int) -> tuple[list[str], list[str | None]]:
-    """Ids and titles of all items; a `BadData` where the file is damaged or holds another number of items."""
+    """Ids and titles of all items; a `BadData` where the file is damaged, or holds another number of items or one without its own id."""
     try:
-        table = pq.read_table(path)
+        table = pq.read_table(path, columns=["item_id", "title"])
+        strange = next((name for name in ("item_id", "title") if table[name].type != pa.string()), None)
+        if strange is not None:
+            raise BadData(f"{path}: its column {strange!r} holds {table[strange].type}, no texts. Restore it, or make the run again.")
         item_ids, titles = table["item_id"].to_pylist(), table["title"].to_pylist()
-    except (pa.ArrowException, OSError, KeyError) as error:
+    except (pa.ArrowException, OSError, KeyError, UnicodeDecodeError) as error:
         refuse_exhaustion(error, path)
         raise BadData(f"{path} cannot be read: {str(error).splitlines()[0]} Restore it, or make the run again.") from None
     if len(item_ids) != n_items:
         raise BadData(f"{path} holds {len(item_ids)} items, the record says {n_items}. Restore it, or make the run again.")
+    if None in item_ids or len(set(item_ids)) < n_items:
+        raise BadData(f"{path} holds items without an id of their own. Restore it, or make the run again.")
     return item_ids, titles

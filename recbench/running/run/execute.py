@@ -2,16 +2,19 @@
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
-from recbench.core.errors import BadRequest, Interrupted
-from recbench.core.records import FAILURE_FILE
+from recbench import registry
+from recbench.core.errors import BadRequest, Interrupted, RecbenchError
+from recbench.core.records import FAILURE_FILE, RunRecord
 from recbench.core.visible import LineFormatter
+from recbench.data import dataset_card
 from recbench.running.host.measure import DeviceGauge
 from recbench.running.host.workplace import Workplace
 from recbench.running.requests import RunOutcome, RunRequest
 from recbench.running.run import folders
+from recbench.running.run.consumption import Consumption
 from recbench.running.run.perform import Prepared, prepare
 from recbench.running.run.ranking import RankedTest
 from recbench.running.run.recording import write_run
@@ -19,7 +22,9 @@ from recbench.running.run.references import stand_beside
 from recbench.running.run.references_file import read_references, write_references
 from recbench.running.run.resolve import resolve, stages_to_rerun
 from recbench.running.run.training import TrainedModel
+from recbench.running.stages.outside_modules import came_along
 from recbench.running.stages.store import StageStore
+from recbench.running.tracking import Trackers
 
 LOG_FILE = "log.txt"
 log = logging.getLogger(__name__)
@@ -47,6 +52,10 @@ def run_request(
         Interrupted: by Ctrl-C or SIGTERM; the same command goes on.
     """
     resolved = resolve(request, command=command, started_at=started_at)
+    trackers = Trackers(request.track, workplace.runs)
+    if request.measure and resolved.world.size > 1:
+        raise BadRequest("--measure is not possible under torchrun: each process would see its own part alone. Run it in one process.")
+    consumption = Consumption(request.measure) if request.measure else None
     # Torch is imported by what follows, after a request that cannot be met was refused.
     from recbench.nn.compute.distributed import connected
     from recbench.nn.training.memory import device_memory
@@ -59,7 +68,7 @@ def run_request(
             world=group,
             device=None if memory is None else DeviceGauge(memory),
         )
-        prepared = prepare(resolved, workplace, store)
+        prepared = prepare(resolved, workplace, store, listeners=[trackers], consumption=consumption)
         is_first = resolved.world.rank == 0
         existing = _finished(prepared)
         if existing is not None:
@@ -68,11 +77,51 @@ def run_request(
         log.info("%s on %s (%s)", resolved.row_name, prepared.loaded.card.name, prepared.loaded.origin)
         log.info("preset %s on %s", resolved.preset, resolved.machine.name)
         log.debug("settings: %s", resolved.config.model_dump_json())
-        name = prepared.name.stem
-        with folders.writing(name, workplace.runs) as folder, _logging_to(folder / LOG_FILE), _keeping_failure(folder, prepared):
+        followed = _followed(prepared, trackers) if is_first else nullcontext()
+        writing = folders.writing(prepared.name.stem, workplace.runs)
+        with writing as folder, _logging_to(folder / LOG_FILE), _keeping_failure(folder, prepared), followed:
             trained = prepared.train()
+            if trained.stage.reused:
+                trackers.replay(trained.report.curve)
             tested = prepared.rank(trained)
-            return _publish(folder, prepared, trained, tested) if is_first else None
+            if not is_first:
+                return None
+            outcome = _publish(folder, prepared, trained, tested)
+            trackers.figures |= _figures(outcome.record)
+            return outcome
+
+
+def _followed(prepared: Prepared, trackers: Trackers) -> AbstractContextManager[None]:
+    """Trackers at work, under the id that the run will have: a run that was stopped had the same, one that is made again has the next."""
+    workplace = prepared.workplace
+    return prepared.followed(trackers, folders.next_run_id(prepared.name, workplace.runs, workplace.boards))
+
+
+def _figures(record: RunRecord) -> dict[str, float]:
+    """What a tracker shows of a finished run."""
+    figures = {f"{view}/{name}": metric.value for view, metrics in record.metrics.items() for name, metric in metrics.items()}
+    if record.cost is not None:
+        figures |= {name: float(value) for name, value in record.cost if value is not None}
+    for stage in record.stages:
+        figures[f"stages/{stage.name}/seconds"] = stage.seconds
+        if stage.cpu_seconds is not None:
+            figures[f"stages/{stage.name}/cpu_seconds"] = stage.cpu_seconds
+    return figures
+
+
+def standing_run(request: RunRequest, workplace: Workplace) -> RunOutcome | None:
+    """The finished run that answers a request, found without training; None also where only a run can tell.
+
+    That is so where the request is refused, and for models that are no part of recbench, whose code is left to processes of their own.
+    """
+    try:
+        plugin = registry.models(request.plugins).load(request.model)
+        name = dataset_card(request.dataset).name
+        if not came_along(plugin.folder) or not folders.has_attempts(name, request.model, request.seed, workplace.runs):
+            return None
+        return _finished(prepare(resolve(request, alone=True), workplace, StageStore(workplace.stages)))
+    except RecbenchError:
+        return None
 
 
 def _finished(prepared: Prepared) -> RunOutcome | None:

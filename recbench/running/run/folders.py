@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from recbench.core.config import hash_value
 from recbench.core.digests import file_sha256
 from recbench.core.errors import BadData, BadRequest, nearest, refuse_shortage
 from recbench.core.records import FAILURE_FILE, RECORD_FILE, RECORDS_FOLDER, FilePart, RunRecord, read_record
@@ -34,8 +35,17 @@ class RunName:
     @property
     def stem(self) -> str:
         """The folder's name without the number."""
-        dataset = re.sub(r"[^A-Za-z0-9_.]+", "_", self.dataset)
-        return f"{dataset}-{self.model}-{self.preset}-s{self.seed}-{self.identity[:8]}"
+        return f"{_dataset_part(self.dataset)}-{self.model}-{self.preset}-s{self.seed}-{self.identity[:8]}"
+
+
+def _dataset_part(dataset: str) -> str:
+    """Name of a data set as names of folders begin."""
+    return re.sub(r"[^A-Za-z0-9_.]+", "_", dataset)
+
+
+def has_attempts(dataset: str, model: str, seed: int, runs: Path) -> bool:
+    """Whether there is a run folder of this model, data set and seed, with whatever settings: a cheap first look."""
+    return next(runs.glob(f"{_dataset_part(dataset)}-{model}-*-s{seed}-*"), None) is not None
 
 
 def run_folders(runs: Path) -> list[Path]:
@@ -101,8 +111,6 @@ def writing(stem: str, runs: Path) -> Iterator[Path]:
 def numbering(name: RunName, workplace: Workplace) -> Iterator[None]:
     """Lock the numbers of a name from looking for the next one to taking it: the same command may be given twice at a time."""
     from filelock import FileLock
-
-    from recbench.running.stages.keys import hash_value
 
     lock = workplace.locks / f"run-{hash_value([str(workplace.runs.resolve()), name.stem])[:20]}.lock"
     lock.parent.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import recbench.evaluation as evaluation
 from recbench.core.codes_file import CODES_FILE
-from recbench.core.config import by_dotted_name, toml_text
+from recbench.core.config import by_dotted_name, hash_value, toml_text
 from recbench.core.digests import file_sha256
 from recbench.core.errors import BadData, PluginFailed
 from recbench.core.interactions import ItemTable
@@ -40,7 +40,7 @@ from recbench.running.run.references_file import REFERENCES_FILE
 from recbench.running.run.resolve import Resolved
 from recbench.running.run.splits import LoadedSplit
 from recbench.running.run.training import MODEL_FOLDER, TrainedModel, column_digests, link_or_copy
-from recbench.running.stages.keys import hash_value, plugin_source_hash
+from recbench.running.stages.keys import plugin_source_hash
 from recbench.running.stages.store import Stage
 from recbench.tasks import Task
 
@@ -160,7 +160,7 @@ def write_run(folder: Path, run_id: str, prepared: Prepared, trained: TrainedMod
             **code_figures,
             **_domination(resolved, trained, folder),
         },
-        cost=_cost_part(stages, tested, len(split.test)),
+        cost=_cost_part(stages, trained, tested, len(split.test)),
         files=[*file_parts([*written, *codes, folder / CONFIG_FILE, folder / CATALOGUE_FILE]), *_model_files(trained.stage)],
         tuned=None if resolved.tuned is None else resolved.tuned.part(),
     )
@@ -268,7 +268,7 @@ def _fit_part(report: FitReport) -> FitPart:
     )
 
 
-def _cost_part(stages: list[StagePart], tested: RankedTest, n_users: int) -> CostPart:
+def _cost_part(stages: list[StagePart], trained: TrainedModel, tested: RankedTest, n_users: int) -> CostPart:
     """Cost of the run without cache luck: a reused stage counts with its cost when it was computed."""
     return CostPart(
         train_s=training_seconds(stages),
@@ -279,6 +279,8 @@ def _cost_part(stages: list[StagePart], tested: RankedTest, n_users: int) -> Cos
         users_per_s=n_users / max(tested.rank_s, 1e-9),
         peak_memory_bytes=max(stage.peak_memory_bytes for stage in stages),
         peak_device_memory_bytes=max((peak for stage in stages if (peak := stage.peak_device_memory_bytes) is not None), default=None),
+        train_energy_kwh=trained.consumed.energy_kwh,
+        train_flops=trained.consumed.flops,
     )
 
 

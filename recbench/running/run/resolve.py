@@ -10,7 +10,7 @@ from typing import Any
 
 from recbench import registry
 from recbench.core.budget import Budget
-from recbench.core.config import PluginConfig, hashed_settings
+from recbench.core.config import PluginConfig, config_hash, hash_value
 from recbench.core.errors import BadRequest, nearest
 from recbench.core.model_card import ModelCard
 from recbench.core.plugin import Plugin, World
@@ -25,7 +25,7 @@ from recbench.running.run.references import reference_models
 from recbench.running.run.searched_settings import TunedSettings, read_search, read_settings
 from recbench.running.run.splits import LoadedSplit
 from recbench.running.run.training import column_digests, training_stage, used_by
-from recbench.running.stages.keys import hash_times, hash_value, named_content, plugin_source_hash
+from recbench.running.stages.keys import hash_times, named_content, plugin_source_hash
 from recbench.running.stages.store import cache_entries
 from recbench.tasks import Task, task_of
 
@@ -73,10 +73,9 @@ class Resolved:
 
     @property
     def config_hash(self) -> str:
-        """Hash that is equal for runs which differ only in their seed, including those from before settings were nested or gained."""
+        """Hash that is equal for runs which differ only in their seed."""
         card = self.plugin.card
-        config = hashed_settings(self.settings, card.moved, card.added)
-        return hash_value({"model": card.name, "config": config, "budget": self.budget.text})
+        return config_hash(card.name, self.settings, self.budget.text, card.moved, card.added)
 
     @property
     def final_ranking(self) -> FinalRanking:

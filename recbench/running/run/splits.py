@@ -7,7 +7,7 @@ from recbench.about import FOLDER
 from recbench.core.commands import command_line
 from recbench.core.errors import BadRequest, SplitMismatch, UnknownPlugin
 from recbench.core.records import RunRecord
-from recbench.data import Dataset, DatasetCard, Split, SplitProtocol, locate, make_split, read_dataset
+from recbench.data import Dataset, DatasetCard, Finding, Split, SplitProtocol, check, locate, make_split, read_dataset
 from recbench.data.arrays import open_json
 from recbench.data.card import parse_card
 from recbench.data.dataset import open_interactions
@@ -15,7 +15,7 @@ from recbench.data.plugins import load_reader
 from recbench.running.host.workplace import Workplace
 from recbench.running.stages.keys import hash_sources, source_hash_of
 from recbench.running.stages.store import Stage, StageStore
-from recbench.tasks import Task, find_task
+from recbench.tasks import Task, find_task, task_of_card
 
 SPLIT_STAGE = "split"
 
@@ -95,3 +95,23 @@ def load_split_of(record: RunRecord, dataset: str | None, workplace: Workplace) 
             "here), or say where they are: --dataset PATH"
         )
     return loaded
+
+
+def checked(dataset: str, workplace: Workplace) -> tuple[Finding, ...]:
+    """What holds of a data set, by the usual protocol of its task; nothing is downloaded, and what is wrong is a finding."""
+    return check(
+        dataset,
+        data_dir=workplace.data,
+        home=workplace.home,
+        progress=workplace.progress,
+        protocol_of=lambda card: task_of_card(card).protocol(),
+        units_of=lambda card: task_of_card(card).words.units,
+    )
+
+
+def divided(dataset: str, protocol: str | None, ties: str, workplace: Workplace) -> tuple[Task, Dataset, Split]:
+    """The task of a data set, its data, and these divided as the options say; read from the source, not from the cache."""
+    located = locate(dataset, data_dir=workplace.data, home=workplace.home, progress=workplace.progress)
+    read = read_dataset(located, workplace.progress)
+    task = task_of_card(read.card)
+    return task, read, make_split(read, task.protocol(protocol, ties))

@@ -7,7 +7,7 @@ import platform
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import psutil
 from numpy.typing import NDArray
 
 from recbench.core.budget import Budget
-from recbench.core.config import PluginConfig
+from recbench.core.config import PluginConfig, hash_value
 from recbench.core.elapsed import Elapsed
 from recbench.core.errors import BadData, BadRequest, BudgetTooSmall, PluginFailed, Pruned, Untrained, nearest
 from recbench.core.interactions import ItemTable
@@ -27,12 +27,13 @@ from recbench.core.progress import Progress
 from recbench.core.records import StagePart
 from recbench.data import Split, column_digest
 from recbench.running.host.machine import Machine
+from recbench.running.run.consumption import CONSUMPTION_FILE, Consumed, Consumption
 from recbench.running.run.fit_context import FinalRanking, Listener, RunContext
 from recbench.running.run.fit_reports import checked_report
 from recbench.running.run.guard import GuardedModel, refuse_unknown_modules, reveal_imports
 from recbench.running.stages.build_time import AttemptClock
 from recbench.running.stages.facts import Count, Facts, Seconds
-from recbench.running.stages.keys import hash_times, hash_value, named_content, plugin_source_hash
+from recbench.running.stages.keys import hash_times, named_content, plugin_source_hash
 from recbench.running.stages.outside_modules import loaded_modules
 from recbench.running.stages.store import Stage, StageStore
 from recbench.tasks import Task
@@ -42,6 +43,7 @@ ARTEFACT_FOLDER = "artefacts"
 REPORT_FILE = "report.json"
 TIMES_FILE = "times.json"
 """File of all that differs between two equal trainings; everything else in the stage is the same to the byte."""
+log = logging.getLogger(__name__)
 
 
 class _Times(Facts):
@@ -66,6 +68,8 @@ class TrainedModel:
     stage: Stage
     lineage: tuple[StagePart, ...]
     """Every stage that the training asked for, then the training itself."""
+    consumed: Consumed
+    """What was asked for and is known of the training and of all that it asked for."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,8 @@ class Trainer:
     """Ranking after the training, for which a budget of seconds keeps time."""
     listeners: tuple[Listener, ...] = ()
     """Are told how far the training is; of models that it asks for they hear nothing."""
+    consumption: Consumption | None = None
+    """Measures the training; None: nobody asked."""
 
     @property
     def catalogue(self) -> Catalogue:
@@ -132,7 +138,7 @@ class Trainer:
         # A model that shares no work is trained by rank 0 while the others wait: nothing in there may wait for them.
         worker = self if card.distributed else replace(self, world=World(), store=self.store.alone())
         asked: list[StagePart] = []
-        log = logging.getLogger(f"recbench.model.{card.name}")
+        model_log = logging.getLogger(f"recbench.model.{card.name}")
         name = training_stage(card.name)
 
         def fit(folder: Path) -> None:
@@ -145,7 +151,7 @@ class Trainer:
                 threads=self.machine.threads,
                 progress=self.progress,
                 budget=self.budget,
-                log=log,
+                log=model_log,
                 _checkpoints=self.store.partial(name, key),
                 _task=self.task,
                 _split=self.split,
@@ -160,12 +166,15 @@ class Trainer:
             before = loaded_modules()
             recommender = GuardedModel(plugin, config, catalogue, self.budget)
             with _discarding(self.store.partial(name, key), card.name, asked):
-                report = recommender.fit(context)
+                with nullcontext() if self.consumption is None else self.consumption.measuring():
+                    report = recommender.fit(context)
                 _refuse_untrained(report, self.budget)
             refuse_unknown_modules(plugin, before)
             if self.world.rank == 0:
                 recommender.save(_made(folder / MODEL_FOLDER))
                 write_report(keep_artefacts(report, folder, card.name), asked, folder)
+                if self.consumption is not None and report.resumed_at is None and not any(part.reused for part in asked):
+                    self.consumption.consumed.write(folder / CONSUMPTION_FILE)
 
         stage = self.store.get(name, parts, fit, together=card.distributed)
         recommender = GuardedModel(plugin, config, catalogue, self.budget)
@@ -175,7 +184,23 @@ class Trainer:
         if stage.reused:
             lineage = [part.model_copy(update={"reused": True}) for part in lineage]
         own = stage.part().model_copy(update={"steps": report.steps, "stopped_by": report.stopped_by})
-        return TrainedModel(recommender, report, stage, (*lineage, own))
+        return TrainedModel(recommender, report, stage, (*lineage, own), self._consumed(stage, lineage))
+
+    def _consumed(self, stage: Stage, lineage: Sequence[StagePart]) -> Consumed:
+        """What the training consumed; what was not asked for, or not measured when it ran, is None."""
+        asked = () if self.consumption is None else self.consumption.asked
+        path = stage.folder / CONSUMPTION_FILE
+        known = Consumed.read(path) if asked and path.is_file() else Consumed()
+        found = Consumed(
+            energy_kwh=known.energy_kwh if "energy" in asked else None,
+            flops=known.flops if "flops" in asked else None,
+        )
+        missing = [name for name, value in (("energy", found.energy_kwh), ("flops", found.flops)) if name in asked and value is None]
+        if missing:
+            cached = [stage.name] if stage.reused else [part.name for part in lineage if part.reused]
+            why = f"{', '.join(cached)} was in the cache" if cached else "it went on after a stop"
+            log.warning("%s of the training is not known: %s. --rerun STAGE computes a stage again.", " and ".join(missing), why)
+        return found
 
     def _parts(self, plugin: Plugin, config: PluginConfig, seed: int, budget_text: str | None, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Parts of the key of a training: what every stage of the plugin depends on, settings, budget, models that it may ask."""
@@ -199,7 +224,7 @@ class Trainer:
         plugin = self.load_plugin(model)
         config = plugin.resolve(preset or plugin.default_preset(self.machine.device, self.task.name), None, overrides)
         budget = asker.budget.auxiliary(trainings_left)
-        trainer = replace(self, budget=budget, final_ranking=None, listeners=())
+        trainer = replace(self, budget=budget, final_ranking=None, listeners=(), consumption=None)
         if asker.world.size < self.world.size:
             # Whoever asks alone must not wait for processes that do not ask.
             trainer = replace(trainer, world=World(), store=self.store.alone())

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recbench.about import FOLDER
-from recbench.core.config import PluginConfig, canonical_json
+from recbench.core.config import PluginConfig, hash_value
 from recbench.core.containment import contained
 from recbench.core.digests import file_sha256
 from recbench.core.errors import BadRequest, PluginFailed
@@ -20,11 +20,6 @@ if TYPE_CHECKING:
 
 _LARGE_BYTES = 64 << 20
 _SOURCE_SUFFIXES = {".py", ".toml", ".jinja", ".json"}
-
-
-def hash_value(value: Any) -> str:
-    """sha256 of a JSON value; equal values have equal hashes whatever the order of their keys."""
-    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
 
 
 def hash_times(*parts: "NDArray[np.int64] | None") -> str:

@@ -24,6 +24,7 @@ from typing import Any, Protocol
 
 from filelock import FileLock, Timeout
 
+from recbench.core.config import hash_value
 from recbench.core.digests import file_sha256
 from recbench.core.elapsed import NO_TIME, Elapsed
 from recbench.core.errors import BadData, BadRequest, StageFailed, nearest
@@ -32,7 +33,6 @@ from recbench.core.records import StagePart
 from recbench.running.host.measure import DeviceGauge, Meter
 from recbench.running.stages.build_time import AttemptClock, Stopwatch
 from recbench.running.stages.facts import StageFile, StageManifest
-from recbench.running.stages.keys import hash_value
 
 log = logging.getLogger(__name__)
 MANIFEST = "manifest.json"

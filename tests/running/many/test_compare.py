@@ -12,8 +12,11 @@ import pytest
 from recbench.core.records import read_record
 from recbench.running.host.workplace import Workplace
 from recbench.running.many.compare import compare_request
+from recbench.running.many.executors.local import LocalExecutor
+from recbench.running.many.executors.process import WorkerProcess
 from recbench.running.many.worker import Job, request_to_json
 from recbench.running.requests import Cell, CompareRequest, RunRequest
+from recbench.running.run.execute import run_request
 
 WALKER = Path(__file__).parents[1] / "walker"
 
@@ -41,6 +44,32 @@ def test_cells_tell_their_time_left_keep_the_budget_and_run_once(workplace: Work
     again = compare_request(request, workplace, seen.append)
     assert [cell.folder for cell in again] == [cell.folder for cell in cells]
     assert not any(cell.is_new for cell in again)
+
+
+def test_cells_that_stand_are_told_before_a_worker_is_started(workplace: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = run_request(RunRequest("popularity", "demo", threads=1), workplace)
+    assert made is not None
+    started: list[RunRequest] = []
+
+    def start(self: LocalExecutor, request: RunRequest, job: Job) -> WorkerProcess:
+        started.append(request)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(LocalExecutor, "start", start)
+    seen: list[list[Cell]] = []
+    (cell,) = compare_request(CompareRequest(("popularity",), ("demo",)), workplace, seen.append)
+    assert (cell.state, cell.folder, cell.is_new, started) == ("done", made.folder, False, [])
+    assert seen == [[cell]]
+    # Another seed, another setting, and a run whose record is gone are no answer.
+    with pytest.raises(KeyboardInterrupt):
+        compare_request(CompareRequest(("popularity",), ("demo",), seeds=2), workplace, seen.append)
+    assert [[cell.state for cell in state] for state in seen[1:]] == [["done", "waiting"]]
+    with pytest.raises(KeyboardInterrupt):
+        compare_request(CompareRequest(("popularity",), ("demo",), protocol="temporal:quantile=0.9"), workplace, seen.append)
+    (made.folder / "record.json").unlink()
+    with pytest.raises(KeyboardInterrupt):
+        compare_request(CompareRequest(("popularity",), ("demo",)), workplace, seen.append)
+    assert [(request.seed, request.protocol) for request in started] == [(1, None), (0, "temporal:quantile=0.9"), (0, None)]
 
 
 @pytest.mark.slow

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from recbench.core.config import hash_value
 from recbench.nn.text.tfidf import tfidf_svd
 from recbench.nn.training.losses import full_cross_entropy
 from recbench.running.stages import keys
-from recbench.running.stages.keys import hash_path, hash_value, plugin_source_hash
+from recbench.running.stages.keys import hash_path, plugin_source_hash
 
 
 @pytest.fixture
