@@ -19,7 +19,7 @@ export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 LOWEST := build/lowest
 LOWEST_TORCH ?=
 LOWEST_TESTS ?= tests/data/test_tables.py tests/data/test_readers.py tests/nn/text tests/nn/blocks tests/nn/codes tests/reporting/test_plots.py \
-	tests/models/test_p5.py tests/models/test_graph_heuristic.py tests/models/test_tiger.py tests/cli/test_sharing.py tests/evaluation
+	tests/models/test_p5.py tests/models/test_graph_heuristic.py tests/models/test_tiger.py tests/cli/test_sharing.py tests/cli/test_track.py
 # Two test processes, each computing on one thread.
 PYTEST := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/pytest -n 2 --dist worksteal
 
