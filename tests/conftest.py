@@ -160,6 +160,13 @@ def pytest_fixture_setup(fixturedef: pytest.FixtureDef[object]) -> Generator[Non
             _restore_threads()
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Tests of real data are left out where nobody says that the data are there."""
+    if item.get_closest_marker("real_data") is not None and not os.environ.get("RECBENCH_DATA"):
+        pytest.skip("RECBENCH_DATA is not set; this needs a folder of the real data sets: NAME/interactions.parquet and NAME/items.parquet")
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """A skipped test of real data is a failure where RECBENCH_DATA says that the data are there."""

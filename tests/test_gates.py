@@ -1,6 +1,7 @@
 """The gates themselves: a real-data test that is skipped while the data are there fails the session."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -43,5 +44,13 @@ def test_gates_are_executable_and_call_make_test_with_a_version_of_torch() -> No
 
 
 def test_the_makefile_has_the_promised_targets() -> None:
-    for target in ("install", "demo", "test", "test-fast", "lint"):
+    for target in ("install", "install-uv", "demo", "test", "test-fast", "test-only-fast", "test-lowest", "lint"):
         subprocess.run(["make", "--dry-run", target], cwd=ROOT, check=True, capture_output=True, timeout=20)
+
+
+def test_all_checks_include_the_lowest_versions_with_the_torch_that_is_given() -> None:
+    command = ["make", "--dry-run", "test", "TORCH=torch==2.13.0"]
+    steps = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True, timeout=20).stdout
+    assert re.search(r"uv pip install .*build/lowest/bin/python \"torch==2\.13\.0\"", steps)
+    assert re.search(r"uv pip install .*build/lowest/bin/python --resolution lowest-direct", steps)
+    assert "build/lowest/bin/pytest" in steps

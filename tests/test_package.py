@@ -102,7 +102,7 @@ def test_in_a_checkout_the_name_datasets_is_not_ours(tmp_path: Path) -> None:
 
 def tracked_files() -> list[Path]:
     if not (ROOT / ".git").exists():
-        pytest.skip("not a checkout")
+        pytest.skip("this is no checkout of git, so nothing says which files belong to it")
     listed = subprocess.run(["git", "-C", str(ROOT), "ls-files", "-z"], capture_output=True, check=True, timeout=60).stdout
     return [ROOT / name.decode() for name in listed.split(b"\0") if name]
 

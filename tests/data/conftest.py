@@ -86,7 +86,4 @@ def write_card(tmp_path: Path) -> Callable[[str], Path]:
 @pytest.fixture
 def real_data() -> Path:
     """The folder of real data sets."""
-    folder = os.environ.get("RECBENCH_DATA")
-    if not folder:
-        pytest.skip("RECBENCH_DATA is not set")
-    return Path(folder)
+    return Path(os.environ["RECBENCH_DATA"])

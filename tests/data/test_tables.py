@@ -142,7 +142,12 @@ TYPED = {
 def test_typed_columns_become_text(tmp_path: Path, read: Read, kind: str, column: str) -> None:
     values, expected = TYPED[kind]
     events_parquet(tmp_path)
-    pq.write_table(pa.table({"item_id": ["a", "b", "c"], column: values}), tmp_path / "items.parquet")
+    try:
+        pq.write_table(pa.table({"item_id": ["a", "b", "c"], column: values}), tmp_path / "items.parquet")
+    except pa.ArrowNotImplementedError as error:
+        if kind != "fixed list":
+            raise
+        pytest.skip(f"pyarrow {pa.__version__} cannot write this: {error}")
     found = read(tmp_path).items.columns.get(column)
     assert ([None] * 3 if found is None else found.tolist()) == expected
 

@@ -248,9 +248,6 @@ def test_distinct_pairs_of_real_train_parts(dataset: str, expected: int) -> None
     from recbench.data import locate, make_split, read_dataset
     from recbench.tasks import NEXT_ITEM
 
-    folder = os.environ.get("RECBENCH_DATA")
-    if not folder:
-        pytest.skip("RECBENCH_DATA is not set")
-    located = locate(dataset, data_dir=Path(folder), home=Path(os.devnull), progress=SilentProgress(), fetch=False)
+    located = locate(dataset, data_dir=Path(os.environ["RECBENCH_DATA"]), home=Path(os.devnull), progress=SilentProgress(), fetch=False)
     train = make_split(read_dataset(located, SilentProgress()), NEXT_ITEM.protocol()).train
     assert transition_graph(train, (1.0,), 0.0).nnz == expected

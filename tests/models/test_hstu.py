@@ -314,7 +314,7 @@ def test_times_tell_what_order_does_not(tmp_path: Path) -> None:
     lists = [[0, 1, 2 + user % 2] for user in range(64)]
     gaps = np.array([[0, 30, 30] if user % 2 == 0 else [0, 300 * DAY, 300 * DAY] for user in range(64)])
     train = timed(lists, 4, FIRST + gaps.cumsum(1).ravel())
-    model = fitted(train, tmp_path, batch_size=64, training={"max_epochs": 40, "learning_rate": 1e-2})
+    model = fitted(train, tmp_path, batch_size=64, training={"max_epochs": 100, "learning_rate": 3e-3})
     questions = queries([[0, 1]] * 2)
     near_and_far = replace(questions, timestamp=np.array([FIRST, FIRST + 30, FIRST, FIRST + 300 * DAY]))
     assert model.generate(near_and_far, 1).view("keep")[:, 0].tolist() == [2, 3]

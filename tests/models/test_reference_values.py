@@ -24,10 +24,7 @@ pytestmark = pytest.mark.real_data
 
 @cache
 def split_of(name: str) -> Split:
-    folder = os.environ.get("RECBENCH_DATA")
-    if not folder:
-        pytest.skip("RECBENCH_DATA is not set")
-    located = locate(name, data_dir=Path(folder), home=Path(os.devnull), progress=SilentProgress(), fetch=False)
+    located = locate(name, data_dir=Path(os.environ["RECBENCH_DATA"]), home=Path(os.devnull), progress=SilentProgress(), fetch=False)
     return make_split(read_dataset(located, SilentProgress()), NEXT_ITEM.protocol())
 
 

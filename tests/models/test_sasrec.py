@@ -300,10 +300,7 @@ def test_cosines_rank_as_they_train(tmp_path: Path) -> None:
 )
 def test_newest_windows_of_real_data(dataset: str, n_dropped: int, n_targets: int) -> None:
     """Counts of the train parts that RUCAIBox/CIKM2020-S3Rec trains."""
-    folder = os.environ.get("RECBENCH_DATA")
-    if not folder:
-        pytest.skip("RECBENCH_DATA is not set")
-    located = locate(dataset, data_dir=Path(folder), home=Path(os.devnull), progress=SilentProgress(), fetch=False)
+    located = locate(dataset, data_dir=Path(os.environ["RECBENCH_DATA"]), home=Path(os.devnull), progress=SilentProgress(), fetch=False)
     train = make_split(read_dataset(located, SilentProgress()), NEXT_ITEM.protocol()).train
     assert Windows.of(train, 50).n_targets.sum() == n_targets
     newest = Windows.newest(train, 50)

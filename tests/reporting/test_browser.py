@@ -15,7 +15,7 @@ import pytest
 from recbench.reporting import publish
 from recbench.tasks import Task, find_task
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed; install the extra dev")
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed; the extra test brings it")
 
 BOARDS = Path(__file__).resolve().parents[2] / "leaderboards"
 BENCHMARK = Path(__file__).resolve().parents[2] / "benchmarks" / "page_speed.py"

@@ -19,7 +19,7 @@ from recbench.running.run.splits import load_split
 from recbench.running.stages.store import StageStore
 from recbench.tasks import find_task
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed; install the extra dev")
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed; the extra test brings it")
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 ENTRY_POINTS = """

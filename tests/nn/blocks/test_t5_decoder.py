@@ -207,11 +207,13 @@ def test_memory_is_kept_once_per_user(model: T5ForConditionalGeneration, codes: 
 
 
 def test_wider_beams_find_a_better_best_item(model: T5ForConditionalGeneration, codes: list[Code]) -> None:
-    """Not a law (see test_beam), but so for these users; and no width beats the best of all items."""
+    """On average, since a wider beam may lose a single user's item (see test_beam); and no width beats the best of all items."""
     read = prompt(12)
     best = [search(decoder_of(model, read), codes, [[]] * 12, n, k=1, views=("keep",)).scores[0, :, 0] for n in (1, 2, 4, 8, 60)]
     for narrow, wide in pairwise(best):
-        assert (narrow <= wide + 1e-5).all()
+        assert narrow.mean() <= wide.mean() + 1e-5
+        assert (narrow <= best[-1] + 1e-5).all()
+    assert best[0].mean() < best[-1].mean()
     np.testing.assert_allclose(best[-1], teacher_forced(model, read, codes).max(1), rtol=1e-5, atol=1e-5)
 
 

