@@ -6,7 +6,7 @@ The options are the fields of the requests in `recbench.running.requests`, with 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from recbench.core.errors import BadRequest, UnknownPlugin
 from recbench.core.tabular import Tabular
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from recbench.reporting import Comparison
     from recbench.running.after.loaded import LoadedRun
     from recbench.running.many.tune import TrialState, TuneOutcome
+
+
+_One = TypeVar("_One")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -132,11 +135,11 @@ def run(
         ties=ties,
         protocol=protocol,
         plugins=_paths(plugins),
-        track=tuple(track),
-        measure=tuple(measure),
+        track=_texts("track", track),
+        measure=_texts("measure", measure),
         jobs=jobs,
         again=again,
-        rerun=tuple(rerun),
+        rerun=_texts("rerun", rerun),
     )
     outcome = run_request(request, workplace_with(data_dir))
     if outcome is None:
@@ -191,8 +194,8 @@ def compare(
     from recbench.running.many.compare import compare_request
 
     request = CompareRequest(
-        models=tuple(models),
-        datasets=tuple(datasets),
+        models=_texts("models", models),
+        datasets=_texts("datasets", datasets),
         seeds=seeds,
         overrides=overrides or {},
         jobs=jobs,
@@ -203,8 +206,8 @@ def compare(
         ties=ties,
         protocol=protocol,
         plugins=_paths(plugins),
-        track=tuple(track),
-        measure=tuple(measure),
+        track=_texts("track", track),
+        measure=_texts("measure", measure),
     )
     where = workplace_with(data_dir)
     with where.progress.task("comparing", len(models) * len(datasets) * seeds) as task:
@@ -234,7 +237,7 @@ def compare_runs(runs: Sequence[Path | str], *, plugins: Sequence[Path | str] = 
     """
     from recbench.reporting import compare_runs as stand_together
 
-    return stand_together([folder_of(run) for run in runs], cards_of(plugins))
+    return stand_together([folder_of(run) for run in _several("runs", runs)], cards_of(plugins))
 
 
 def tune(
@@ -301,7 +304,7 @@ def tune(
         ties=ties,
         protocol=protocol,
         plugins=_paths(plugins),
-        track=tuple(track),
+        track=_texts("track", track),
     )
     where = workplace_with(data_dir)
     with where.progress.task("trials", trials) as task:
@@ -342,7 +345,18 @@ def workplace_with(data_dir: Path | str | None) -> Workplace:
 
 
 def _paths(paths: Sequence[Path | str]) -> tuple[Path, ...]:
-    return tuple(Path(path) for path in paths)
+    return tuple(Path(path) for path in _several("plugins", paths))
+
+
+def _texts(option: str, texts: Sequence[str]) -> tuple[str, ...]:
+    return tuple(_several(option, texts))
+
+
+def _several(option: str, values: Sequence[_One]) -> Sequence[_One]:
+    """The values of an option that takes several; a single text, whose letters would be taken for them, is refused."""
+    if isinstance(values, str | Path):
+        raise BadRequest(f"{option}={str(values)!r} is a single one. Give a list: {option}=[{str(values)!r}].")
+    return values
 
 
 def folder_of(run: Path | str) -> Path:

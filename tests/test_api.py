@@ -160,6 +160,18 @@ def test_headlines_are_no_markup(place: Path) -> None:
     assert "<p>&lt;b&gt;&amp; on demo" in named._repr_html_()
 
 
+def test_what_the_shell_refuses_is_refused_before_any_work(place: Path) -> None:
+    of_python: list[dict[str, Any]] = [{"seed": -1}, {"seed": 1.5}, {"jobs": 0}, {"track": "tensorboard"}, {"plugins": "folder"}]
+    for wrong in of_python:
+        with pytest.raises(BadRequest, match=next(iter(wrong))):
+            recbench.run("popularity", "demo", threads=1, **wrong)
+    with pytest.raises(BadRequest, match=r"Give a list: models=\['popularity'\]"):
+        recbench.compare("popularity", ["demo"])
+    with pytest.raises(BadRequest, match="--seed -1"):
+        recbench.tune("item-knn", "demo", seed=-1)
+    assert not (place / "runs").exists()
+
+
 @pytest.mark.slow
 def test_a_comparison_has_cells_metrics_and_paired_tests(place: Path) -> None:
     found = recbench.compare(["popularity", "random"], ["demo"], threads=1)

@@ -90,7 +90,8 @@ class Budget:
         start = time.monotonic() if started_at is None else started_at
         if text is None:
             return cls(started_at=start)
-        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(s|m|h|cpu-s|cpu-min|cpu-h|steps|examples)\s*", text, re.ASCII)
+        # From Python a number may come; it names no unit.
+        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(s|m|h|cpu-s|cpu-min|cpu-h|steps|examples)\s*", str(text), re.ASCII)
         if match is None or not 0 < float(match[1]) < _LARGEST:
             raise BadConfig(
                 f"--budget {text!r} is not understood. Write seconds, minutes, hours, steps or examples, such as 90s, 20m, 5000steps, or "

@@ -24,6 +24,12 @@ def refuse_count(option: str, count: int | None, most: int) -> None:
         raise BadRequest(f"{option} {count} is not possible. Give a whole number from 1 to {most:,}.")
 
 
+def refuse_seed(seed: int) -> None:
+    """Raise a `BadRequest` for a seed that is no whole number from 0 on."""
+    if seed < 0 or seed != int(seed):
+        raise BadRequest(f"--seed {seed} is not possible. Give a whole number from 0 on.")
+
+
 @dataclass(frozen=True, kw_only=True)
 class CommonOptions:
     """Options of every command that trains.

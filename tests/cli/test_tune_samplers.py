@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 
 from recbench.core import BadRequest
 from recbench.core.tuning import Dimension, TuneCard, TuneLog, read_tune_log
+from recbench.running.many import study
 
 optuna = pytest.importorskip("optuna", reason="optuna is not installed: pip install 'genrecbench[tune]'")
 CPU = ("--device", "cpu", "--threads", "1")
@@ -136,6 +138,31 @@ def test_a_journal_that_is_not_of_this_search_is_refused(recbench: Any, write_pl
     else:
         journal.write_bytes(content + lines[damage])
         recbench(*command).refuses("journal.jsonl is damaged", "Restore the file")
+
+
+KILLED_WHILE_WRITING = """
+import os
+from pathlib import Path
+from recbench.running.many.study import JOURNAL_FILE, Study
+
+study = Study(Path(JOURNAL_FILE), "search")
+os.fsync = lambda _: os._exit(9)
+study.begin(0)
+"""
+
+
+def test_a_lock_of_a_killed_process_is_not_waited_for_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # the command names its journal by a relative path
+    monkeypatch.setattr(study, "_STALE_LOCK_S", 3)
+    killed = subprocess.run([sys.executable, "-P", "-c", KILLED_WHILE_WRITING], check=False)
+    assert killed.returncode == 9
+    assert os.path.lexists(f"{study.JOURNAL_FILE}.lock")
+    opened = study.Study(Path(study.JOURNAL_FILE), "search")
+    beginning = threading.Thread(target=opened.begin, args=(1,), daemon=True)
+    beginning.start()
+    beginning.join(timeout=30)
+    assert not beginning.is_alive()
+    assert opened.latest(1) is not None
 
 
 @pytest.mark.slow

@@ -3,7 +3,7 @@
 import csv
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -61,9 +61,9 @@ class LoadedRun:
 
     record: RunRecord
     folder: Path
-    recommender: GuardedModel
-    item_ids: Sequence[str]
-    titles: Sequence[str | None]
+    recommender: GuardedModel = field(repr=False)
+    item_ids: Sequence[str] = field(repr=False)
+    titles: Sequence[str | None] = field(repr=False)
 
     @classmethod
     def open(cls, folder: Path, plugin: Plugin, *, device: str = "cpu") -> "LoadedRun":

@@ -29,6 +29,8 @@ JOURNAL_FILE = "journal.jsonl"
 _TRIAL, _TRAININGS = "trial", "trainings"
 _STEPS_OF_A_TRAINING = 100_000
 """Validations of a model's second training are compared with those of the second training of other trials."""
+_STALE_LOCK_S = 30
+"""Seconds after which a lock of the journal is taken for that of a killed process; an entry is written in milliseconds."""
 log = logging.getLogger(__name__)
 
 
@@ -58,7 +60,10 @@ class Study:
         path.parent.mkdir(parents=True, exist_ok=True)
         _refuse_damage(path)
         with self._reading():
-            storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(path)))
+            # A file, not optuna's own choice of a link: a killed process that named the journal by a relative path leaves a link to
+            # nowhere, which is waited for without end.
+            lock = optuna.storages.journal.JournalFileOpenLock(str(path), grace_period=_STALE_LOCK_S)
+            storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(path), lock_obj=lock))
             names = [study.study_name for study in storage.get_all_studies()]
         if names not in ([], [name]):
             raise BadData(f"{path} is the journal of another search, {names[0]!r}. Put back the one of this search, or move it away.")

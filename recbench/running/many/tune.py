@@ -29,7 +29,7 @@ from recbench.data import SplitProtocol
 from recbench.running.host.workplace import Workplace
 from recbench.running.many.executors import Executor, OpenExecutor, Report, work_through
 from recbench.running.many.study import JOURNAL_FILE, AdaptiveDraws, Study, has_study
-from recbench.running.requests import MOST_TRIALS, RunRequest, TuneRequest, refuse_count
+from recbench.running.requests import MOST_TRIALS, RunRequest, TuneRequest, refuse_count, refuse_seed
 from recbench.running.run.folders import RunName
 from recbench.running.run.resolve import plugin_for
 from recbench.running.run.searched_settings import settings_text
@@ -120,6 +120,7 @@ def tune_request(request: TuneRequest, workplace: Workplace, on_change: Callable
     """
     open_executor: OpenExecutor = registry.executors().load(request.executor)
     refuse_count("--trials", request.trials, MOST_TRIALS)
+    refuse_seed(request.seed)
     sampler = next((name for name in SAMPLERS if name == request.sampler), None)
     if sampler is None:
         there = f"{nearest(request.sampler, SAMPLERS)} There are: {', '.join(SAMPLERS)}."

@@ -124,6 +124,8 @@ def check_measures(asked: Sequence[str]) -> None:
     for name in asked:
         if name not in MEASURES:
             raise BadRequest(f"--measure {name!r} is not known.{nearest(name, MEASURES)} There are: {', '.join(MEASURES)}.")
+        if asked.count(name) > 1:
+            raise BadRequest(f"--measure names {name!r} more than once. Name it once.")
     if "energy" in asked:
         try:
             import codecarbon  # noqa: F401

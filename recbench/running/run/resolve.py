@@ -17,7 +17,7 @@ from recbench.core.plugin import Plugin, World
 from recbench.core.ranking import View
 from recbench.data import SplitProtocol
 from recbench.running.host.machine import Machine
-from recbench.running.requests import PlanRequest, RunRequest
+from recbench.running.requests import MOST_JOBS, PlanRequest, RunRequest, refuse_count, refuse_seed
 from recbench.running.run.fit_context import FinalRanking
 from recbench.running.run.folders import RunName
 from recbench.running.run.ranking import RANKING_STAGE
@@ -127,6 +127,8 @@ def resolve(request: RunRequest, *, command: tuple[str, ...] = (), started_at: f
         BadRequest: a choice cannot be made.
     """
     started = datetime.now(UTC)
+    refuse_seed(request.seed)
+    refuse_count("--jobs", request.jobs, MOST_JOBS)
     budget = Budget.parse(request.budget, started_at)
     task = task_of(request.dataset)
     views = task.views_of(request.seen)
