@@ -162,7 +162,7 @@ def test_headlines_are_no_markup(place: Path) -> None:
 
 def test_what_the_shell_refuses_is_refused_before_any_work(place: Path) -> None:
     of_python: list[dict[str, Any]] = [{"seed": -1}, {"seed": 1.5}, {"jobs": 0}, {"track": "tensorboard"}, {"plugins": "folder"}]
-    for wrong in of_python:
+    for wrong in (*of_python, {"budget": 20}):
         with pytest.raises(BadRequest, match=next(iter(wrong))):
             recbench.run("popularity", "demo", threads=1, **wrong)
     with pytest.raises(BadRequest, match=r"Give a list: models=\['popularity'\]"):

@@ -86,6 +86,7 @@ def test_energy_is_measured_where_asked_for_and_shown(recbench: Any, odd: Sequen
 def test_what_cannot_be_measured_is_refused(recbench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     for command in (("run", "-m", "item-knn", "-d", "demo"), ("compare", "-m", "item-knn", "-d", "demo")):
         recbench(*command, "--measure", "energi").refuses("'energi'", "Did you mean 'energy'?")
+        recbench(*command, "--measure", "flops,flops").refuses("names 'flops' more than once")
         with monkeypatch.context() as without:
             without.setitem(sys.modules, "codecarbon", None)
             recbench(*command, "--measure", "energy").refuses("needs codecarbon", "pip install 'genrecbench[measure]'")
