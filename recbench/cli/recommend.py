@@ -52,7 +52,8 @@ def recommend(
         raise BadRequest("--history (or --items) and --item both give the known items. Give all ids in one of them.")
     ids = item if history is None else names(history, "--history")
     if ids is not None and export is None:
-        items = load(run_folder(run), plugins=plugin or ()).recommend(ids, k or 10)
+        model = load(run_folder(run), plugins=plugin or ())
+        items = model.recommend(ids, k or 10)
         if as_json:
             print_json([{"item_id": found.item_id, "title": found.title, "score": found.score} for found in items])
             return
@@ -62,6 +63,8 @@ def recommend(
         for place, found in enumerate(items, start=1):
             table.add_row(str(place), escape(found.item_id), escape(found.title or "–"), f"{found.score:.4f}")
         stdout().print(keep_whole(table, "item"), crop=False)
+        record = model.record
+        print_line(f"{record.model.row_name} on {record.dataset.name}, run {record.run_id}; scores compare items of this list alone")
     elif export is not None and ids is None:
         check_output(export, "--export")
         n_users = export_lists(

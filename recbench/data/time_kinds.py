@@ -46,7 +46,7 @@ def with_time(card: DatasetCard, events: RawEvents, notes: dict[str, int | float
         if reason is not None:
             notes["time"] = f"seconds, as the card says, though {reason[0]}"
         return card
-    notes["time"] = f"position: {reason[0]}; they are an order only" if reason else "seconds: time stamps are seconds since 1970"
+    notes["time"] = f"position: {reason[0]}; they are an order only" if reason else "seconds since 1970, or dates read as such"
     return card.model_copy(update={"time": "position" if reason else "seconds"})
 
 

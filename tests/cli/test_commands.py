@@ -171,6 +171,8 @@ def test_recommend_leaves_the_history_out_and_gives_titles(finished: Any) -> Non
     assert len(items) == 5
     assert not {"item-0001", "item-0002"} & {item["item_id"] for item in items}
     assert all(item["title"] for item in items)
+    shown = finished("recommend", run, "--history", "item-0001", "--k", "2").stdout
+    assert f"popularity:default on demo, run {run}" in " ".join(shown.split())
     unknown = finished("recommend", run, "--history", "item-9999")
     assert unknown.exit_code == 2
     assert "item-9999" in unknown.stderr
