@@ -30,7 +30,7 @@ PYTEST = OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/pytest -n 2 --dist worksteal
 help:
 	@echo "make demo       install into $(VENV), then train SASRec and GRAM on MovieLens-100K and show them beside two baselines, in under five minutes"
 	@echo "make test       every check: format, lint, types, floors, all tests with coverage, lowest versions"
-	@echo "make test-fast  lint, types and the fast tests, in some five minutes"
+	@echo "make test-fast  lint, types and the fast tests, in some seven minutes"
 	@echo "make test-lowest   an end-to-end run and tests on the lowest versions of all libraries"
 	@echo "make docs       the site of the guides, into build/site"
 	@echo "make install    only install into $(VENV)"
