@@ -12,11 +12,13 @@ import torch
 
 from recbench.nn.compute.projection import linear, product
 from recbench.running.run.consumption import Consumption
+from tests.cli.plugin_parts import SAME_LIST_FOR_ALL
 
 needs_codecarbon = pytest.mark.skipif(
     find_spec("codecarbon") is None, reason="not installed: codecarbon: pip install 'genrecbench[measure]'"
 )
-MULTIPLIES = """
+MULTIPLIES = (
+    """
 import numpy as np
 from recbench.core import FitReport, Plugin, PluginConfig, Rankings
 
@@ -31,16 +33,9 @@ class Model:
         import torch
         torch.ones(self.rows, 32) @ torch.ones(32, 8)
         return FitReport()
-    def generate(self, queries, k):
-        items = np.tile(np.arange(k, dtype=np.int32), (len(queries.views), len(queries), 1))
-        return Rankings(queries.views, items, -items.astype(np.float32))
-    def save(self, folder):
-        (folder / "model.json").write_text("0")
-    def load(self, folder):
-        pass
-
-PLUGIN = Plugin.from_folder(__file__, Config, Model)
 """
+    + SAME_LIST_FOR_ALL
+)
 
 
 @pytest.fixture

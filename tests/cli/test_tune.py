@@ -20,6 +20,7 @@ from recbench.core.config import by_dotted_name
 from recbench.core.tuning import Dimension, TuneCard
 from recbench.reporting import StoredRun
 from recbench.reporting.badges import badge_of
+from tests.cli.plugin_parts import SAME_LIST_FOR_ALL
 
 CPU = ("--device", "cpu", "--threads", "1")
 SPACE = """
@@ -28,7 +29,8 @@ preset = "default"
 [tune.space]
 width = { integers = [1, 100000] }
 """
-INIT = """
+INIT = (
+    """
 import os
 import time
 from pathlib import Path
@@ -44,16 +46,9 @@ class Model:
         self.width, self.n_items = config.width, catalogue.n_items
     def fit(self, context):
         {fit}
-    def generate(self, queries, k):
-        items = np.tile(np.arange(k, dtype=np.int32), (len(queries.views), len(queries), 1))
-        return Rankings(queries.views, items, -items.astype(np.float32))
-    def save(self, folder):
-        (folder / "model.json").write_text("0")
-    def load(self, folder):
-        pass
-
-PLUGIN = Plugin.from_folder(__file__, Config, Model)
 """
+    + SAME_LIST_FOR_ALL
+)
 GOOD = 'return FitReport(steps=self.width, chosen={"ndcg@10": self.width / 1e5})'
 
 

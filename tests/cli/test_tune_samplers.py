@@ -16,6 +16,7 @@ import pytest
 from recbench.core import BadRequest
 from recbench.core.tuning import Dimension, TuneCard, TuneLog, read_tune_log
 from recbench.running.many import study
+from tests.cli.plugin_parts import SAME_LIST_FOR_ALL
 
 optuna = pytest.importorskip("optuna", reason="optuna is not installed: pip install 'genrecbench[tune]'")
 CPU = ("--device", "cpu", "--threads", "1")
@@ -27,7 +28,8 @@ preset = "default"
 width = { integers = [1, 1000] }
 depth = { choices = [1, 2, 3] }
 """
-INIT = """
+INIT = (
+    """
 import os
 import time
 import numpy as np
@@ -44,16 +46,9 @@ class Model:
         self.width, self.depth, self.n_items = config.width, config.depth, catalogue.n_items
     def fit(self, context):
         {fit}
-    def generate(self, queries, k):
-        items = np.tile(np.arange(k, dtype=np.int32), (len(queries.views), len(queries), 1))
-        return Rankings(queries.views, items, -items.astype(np.float32))
-    def save(self, folder):
-        (folder / "model.json").write_text("0")
-    def load(self, folder):
-        pass
-
-PLUGIN = Plugin.from_folder(__file__, Config, Model)
 """
+    + SAME_LIST_FOR_ALL
+)
 QUICK = 'return FitReport(steps=self.width, chosen={"ndcg@10": self.width / 1e5})'
 VALIDATING = """
         curve = []
